@@ -1,0 +1,63 @@
+# The same commands here and in CI. `make` lists them. Each sets up .venv by itself; nothing but
+# Python 3.11 or newer and make has to be there. Without make: CONTRIBUTING.md.
+
+SHELL  := /bin/sh
+VENV   := .venv
+BIN    := $(VENV)/bin
+STUDY  ?= quickstart
+ARGS   ?=
+# Tests run side by side, one thread each; on one core they run one after the other.
+TESTS  ?= -n auto --maxprocesses 4
+
+# A python that runs, is of a supported version and can make environments. A name on the path may
+# be a shim that fails, so each is tried.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help study test check lint format lock clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+study: $(VENV)/.study  ## run a study: make study STUDY=quickstart ARGS="--workers 2"
+	$(BIN)/python -m harness.study $(STUDY) $(ARGS)
+
+test: lint  ## everything that CI checks: lint, format, types, tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+check: test  ## the same
+
+lint: $(VENV)/.dev  ## lint, format and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## mend what the linter and the formatter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch names exact versions of its CUDA parts itself, and other ones in its other builds.
+lock: $(VENV)/.dev  ## write constraints.txt anew; ARGS=--upgrade for the newest versions
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --all-extras \
+		--strip-extras --no-annotate --no-header $(ARGS) --output-file constraints.txt pyproject.toml
+	printf '%s\n' '# Exact versions, for all systems and Pythons: pip install -c constraints.txt -e .' \
+		'# Made by `make lock`; do not edit.' > constraints.tmp
+	grep -Ev '^(#|cuda-|nvidia-|triton)' constraints.txt >> constraints.tmp
+	mv constraints.tmp constraints.txt
+
+clean:  ## remove the environment and the caches; results stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+# A stamp says that the environment holds what pyproject.toml and constraints.txt ask for.
+$(VENV)/.study: EXTRAS :=
+$(VENV)/.dev: EXTRAS := [dev,postgres,dashboard]
+$(VENV)/.study $(VENV)/.dev: pyproject.toml constraints.txt
+	@$(BIN)/python -c '' 2>/dev/null || test -n '$(PYTHON)' || { \
+		echo 'Python 3.11 to 3.14 with venv is needed and was not found (Debian, Ubuntu:' \
+		'apt-get install python3-venv). Name one: make PYTHON=/path/to/python' >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
+	@touch $@
