@@ -1,0 +1,535 @@
+"""From samples to conclusions: intervals, memory spans, and whether two cells differ.
+
+The unit of every comparison is the search (a repeat), because the luck of a search moves a winner far
+more than the luck of a training seed. Below MINIMUM_REPEATS there are values and no intervals or
+rankings: an interval that cannot be had is None, never one of width 0. NaN and None mean "not
+measured": they are left out and counted, except where a docstring says that they count as the worst.
+
+This module never reads files, never trains, uses no randomness, and imports numpy and the standard
+library alone.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics import Direction
+
+MINIMUM_REPEATS: Final = 5
+"""Fewer samples than this give no interval and no ranking. [min, max] of 5 covers a median in 94 %."""
+
+MEMORY_SHARE: Final = 0.5
+RELIABLE_SHARE: Final = 0.9
+
+_TOLERANCE: Final = 1e-9
+
+SpanState = Literal["measured", "at_least", "below_ladder", "not_measured"]
+Verdict = Literal["difference_shown", "no_difference_shown", "inconclusive"]
+
+
+# --- Results ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where the true value lies, in `level` of such intervals; both ends belong to it."""
+
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value from `n` samples; `n_missing` more were NaN or None.
+
+    `value` is None without samples, `interval` None with too few of them.
+    """
+
+    value: float | None
+    interval: Interval | None
+    n: int
+    n_missing: int = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Runs that solve a task at one lag, with the exact binomial interval of their share."""
+
+    lag: float
+    n_solved: int
+    n_runs: int
+    value: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The largest lag at which enough runs solve the task, there and at every shorter lag.
+
+    State `measured`: a longer lag was tried and not reached. `at_least`: the ladder's top (or the
+    last lag that was measured without a gap) is reached, so the span may be longer. `below_ladder`:
+    not even the shortest lag is reached, and the value is 0. `not_measured`: the value is None.
+    `high_is_open`: the interval's upper end is the ladder's top, so it has none.
+    """
+
+    value: float | None
+    state: SpanState
+    interval: Interval | None
+    high_is_open: bool
+    share: float
+    n_repeats: int
+    n_runs: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether one search of `first` remembers longer than one of `second`, and whether that is shown.
+
+    `probability` is that of a longer span of `first`, ties counted half. `p_value` is the exact
+    two-sided permutation one, before Holm's correction; `longer` names the cell that remembers
+    longer where a difference is shown. `reason` says in words why the verdict is what it is.
+    """
+
+    first: str
+    second: str
+    probability: Estimate
+    p_value: float | None
+    verdict: Verdict
+    longer: str | None
+    reason: str
+    n_first: int
+    n_second: int
+
+
+@dataclass(frozen=True)
+class ExpectedBest:
+    """Expected best value after 1, 2, ... trials: for each number of trials an Estimate over repeats."""
+
+    n_trials: tuple[int, ...]
+    estimates: tuple[Estimate, ...]
+
+
+# --- Proportions and medians ------------------------------------------------------------------
+
+
+def binomial_cdf(successes: int, n: int, probability: float) -> float:
+    """P(at most `successes` of `n`), summed in logarithms so that large `n` does not underflow."""
+    if successes < 0:
+        return 0.0
+    if successes >= n or probability <= 0.0:
+        return 1.0
+    if probability >= 1.0:
+        return 0.0
+    log_p, log_q = math.log(probability), math.log1p(-probability)
+    log_n = math.lgamma(n + 1)
+    terms = (
+        log_n - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q
+        for i in range(successes + 1)
+    )
+    return min(math.fsum(math.exp(term) for term in terms), 1.0)
+
+
+def binomial_interval(n_successes: int, n: int, level: float = 0.95) -> Interval | None:
+    """Exact interval of a share (Clopper & Pearson 1934); None for n = 0.
+
+    It covers at least as often as `level` says, whatever the true share. ValueError unless
+    0 <= n_successes <= n.
+    """
+    if not 0 <= n_successes <= n:
+        raise ValueError(f"'n_successes' must be between 0 and n = {n} (got {n_successes})")
+    if n == 0:
+        return None
+    tail = (1 - level) / 2
+    low = 0.0
+    if n_successes > 0:  # The share at which so many successes or more are just too unlikely.
+        low = _decreasing_root(lambda share: binomial_cdf(n_successes - 1, n, share) - (1 - tail))
+    high = 1.0
+    if n_successes < n:
+        high = _decreasing_root(lambda share: binomial_cdf(n_successes, n, share) - tail)
+    return Interval(low, high, level)
+
+
+def median_interval(samples: Iterable[float | None], level: float = 0.95) -> Estimate:
+    """Median with the interval between two order statistics, whatever the distribution.
+
+    The interval's `level` is its actual coverage (at least the one asked for, from 6 samples on; for
+    5 samples [min, max] with 0.9375). Fewer than 5: no interval. NaN and None are left out and
+    counted; infinities are samples.
+    """
+    values, n_missing = _known(samples)
+    n = len(values)
+    if n == 0:
+        return Estimate(None, None, 0, n_missing)
+    median = float(np.median(values))
+    if n < MINIMUM_REPEATS:
+        return Estimate(median, None, n, n_missing)
+    ordered = np.sort(values)
+    rank = 1
+    while 2 * rank < n and 1 - 2 * binomial_cdf(rank, n, 0.5) >= level:
+        rank += 1
+    coverage = 1 - 2 * binomial_cdf(rank - 1, n, 0.5)
+    interval = Interval(float(ordered[rank - 1]), float(ordered[n - rank]), coverage)
+    return Estimate(median, interval, n, n_missing)
+
+
+# --- Memory spans -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Runs of one cell on one task: how many were measured, and solved it, at each lag.
+
+    `lags` ascend. `n_solved` and `n_runs` have the shape (n_repeats, n_lags); a run that was not
+    measured counts in neither.
+    """
+
+    lags: tuple[float, ...]
+    n_solved: tuple[tuple[int, ...], ...]
+    n_runs: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_repeats(self) -> int:
+        """Number of repeats with at least one measured run."""
+        return sum(any(row) for row in self.n_runs)
+
+
+def ladder(rows: Iterable[tuple[int, float, float | bool | None]]) -> Ladder:
+    """Gather rows of (repeat, lag, solved) in any order; `solved` of NaN or None: not measured.
+
+    A run that diverged or ran out of its limits did not solve its task: give it as False.
+    """
+    listed = list(rows)
+    lags = tuple(sorted({float(lag) for _, lag, _ in listed}))
+    repeats = sorted({repeat for repeat, _, _ in listed})
+    n_solved = np.zeros((len(repeats), len(lags)), dtype=int)
+    n_runs = np.zeros_like(n_solved)
+    for repeat, lag, solved in listed:
+        if solved is None or math.isnan(solved):
+            continue
+        place = repeats.index(repeat), lags.index(float(lag))
+        n_runs[place] += 1
+        n_solved[place] += bool(solved)
+    return Ladder(lags, _rows(n_solved), _rows(n_runs))
+
+
+def solved_shares(runs: Ladder, level: float = 0.95) -> tuple[Share, ...]:
+    """Share of runs that solve the task at each lag, with exact binomial intervals."""
+    shares = []
+    for lag, n_solved, n_runs in zip(runs.lags, *_totals(runs), strict=True):
+        value = n_solved / n_runs if n_runs else None
+        interval = binomial_interval(n_solved, n_runs, level)
+        shares.append(Share(lag, n_solved, n_runs, value, interval))
+    return tuple(shares)
+
+
+def memory_span(runs: Ladder, share: float = MEMORY_SHARE, level: float = 0.95) -> Span:
+    """The largest lag at which at least `share` of the runs solve the task, there and below it.
+
+    The interval is over repeats, by exact tests at each lag: its lower end is the last lag up to
+    which a true share under `share` is refuted, its upper end the last lag before the first one at
+    which a share of at least `share` is refuted. Several runs of a repeat count as one (the mean of
+    them, rounded to the side that widens the interval). Its level is the one asked for or, with few
+    repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9 the lower
+    end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
+    """
+    n_solved, n_runs = _totals(runs)
+    total = sum(n_runs)
+    position, state = _reached(n_solved, n_runs, share)
+    if state == "not_measured":
+        return Span(None, state, None, False, share, runs.n_repeats, total)
+    value = runs.lags[position] if position >= 0 else 0.0
+    if runs.n_repeats < MINIMUM_REPEATS:
+        return Span(value, state, None, False, share, runs.n_repeats, total)
+    interval, high_is_open = _span_interval(runs, share, level)
+    return Span(value, state, interval, high_is_open, share, runs.n_repeats, total)
+
+
+def reliable_span(runs: Ladder, level: float = 0.95) -> Span:
+    """The largest lag at which at least nine tenths of the runs solve the task, there and below it."""
+    return memory_span(runs, RELIABLE_SHARE, level)
+
+
+def repeat_spans(runs: Ladder, share: float = MEMORY_SHARE) -> tuple[float, ...]:
+    """Memory span of each repeat on its own, in steps: 0 below the ladder, the top where it is reached.
+
+    NaN where a gap in a repeat's measurements leaves its span unknown.
+    """
+    spans = []
+    for n_solved, n_runs in zip(runs.n_solved, runs.n_runs, strict=True):
+        position, state = _reached(n_solved, n_runs, share)
+        stopped_early = state == "at_least" and position < len(runs.lags) - 1
+        if state == "not_measured" or stopped_early:
+            spans.append(math.nan)
+        else:
+            spans.append(runs.lags[position] if position >= 0 else 0.0)
+    return tuple(spans)
+
+
+# --- Comparison of cells ----------------------------------------------------------------------
+
+
+def probability_longer(
+    first: Iterable[float | None], second: Iterable[float | None], level: float = 0.95
+) -> Estimate:
+    """Probability that a value of `first` exceeds one of `second`, ties counted half.
+
+    The interval is Newcombe's method 5 (Statistics in Medicine 25, 2006, p. 559), which keeps its
+    coverage in small samples and has a width at 0 and 1 too. None below 5 samples on a side. `n` is
+    the number of samples on the smaller side; NaN and None are left out and counted.
+    """
+    a, a_missing = _known(first)
+    b, b_missing = _known(second)
+    n, n_missing = min(len(a), len(b)), a_missing + b_missing
+    if n == 0:
+        return Estimate(None, None, 0, n_missing)
+    value = float(np.mean((np.sign(a[:, None] - b[None, :]) + 1) / 2))
+    if n < MINIMUM_REPEATS:
+        return Estimate(value, None, n, n_missing)
+    return Estimate(value, _newcombe(value, len(a), len(b), level), n, n_missing)
+
+
+def permutation_p_value(
+    first: Iterable[float | None], second: Iterable[float | None]
+) -> float | None:
+    """Exact two-sided p-value of the rank sum, with mid-ranks for ties, over all ways to split.
+
+    Under no difference it is at most alpha in at most alpha of cases, ties or not. None if a side is
+    empty; NaN and None are left out.
+    """
+    a, _ = _known(first)
+    b, _ = _known(second)
+    if len(a) == 0 or len(b) == 0:
+        return None
+    pooled = np.concatenate([a, b])
+    below = np.sum(pooled[None, :] < pooled[:, None], axis=1)
+    tied = np.sum(pooled[None, :] == pooled[:, None], axis=1)
+    doubled_ranks = 2 * below + tied + 1  # Twice the mid-rank: a whole number.
+    total = int(doubled_ranks.sum())
+    # counts[k, s]: in how many ways k of the samples have doubled ranks that sum to s.
+    counts = np.zeros((len(a) + 1, total + 1))
+    counts[0, 0] = 1
+    for rank in doubled_ranks:
+        counts[1:, rank:] += counts[:-1, : total + 1 - rank].copy()
+    sums = np.arange(total + 1)
+    expected = total * len(a) / len(pooled)
+    observed = abs(int(doubled_ranks[: len(a)].sum()) - expected)
+    extreme = np.abs(sums - expected) >= observed - _TOLERANCE
+    return float(counts[-1, extreme].sum() / counts[-1].sum())
+
+
+def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comparison, ...]:
+    """Compare each pair of cells on one task, in the order given, by the spans of their repeats.
+
+    A difference is shown if the exact permutation p-value, after Holm's correction over the pairs,
+    is at most 1 - level, and the intervals of the two memory spans share no more than an end. So
+    over all pairs of identical cells a false difference is shown in at most 1 - level of studies.
+    Below 5 repeats on a side, or too few for so many pairs, the verdict is `inconclusive`.
+    """
+    spans = {cell: _known(repeat_spans(rungs))[0] for cell, rungs in runs.items()}
+    pairs = list(combinations(runs, 2))
+    p_values = {pair: permutation_p_value(spans[pair[0]], spans[pair[1]]) for pair in pairs}
+    adjusted = _holm({pair: p for pair, p in p_values.items() if p is not None}, len(pairs))
+    comparisons = []
+    for first, second in pairs:
+        n_first, n_second = len(spans[first]), len(spans[second])
+        probability = probability_longer(spans[first], spans[second], level)
+        verdict, reason = _inconclusive(n_first, n_second, len(pairs), 1 - level)
+        if verdict is None:
+            p_value = adjusted[first, second]
+            overlap = _overlap(memory_span(runs[first]), memory_span(runs[second]))
+            verdict, reason = _verdict(p_value, overlap, 1 - level)
+        longer = None
+        if verdict == "difference_shown":
+            longer = first if (probability.value or 0.0) > 0.5 else second
+        comparisons.append(
+            Comparison(
+                first=first,
+                second=second,
+                probability=probability,
+                p_value=p_values[first, second],
+                verdict=verdict,
+                longer=longer,
+                reason=reason,
+                n_first=n_first,
+                n_second=n_second,
+            )
+        )
+    return tuple(comparisons)
+
+
+# --- Value of more trials ---------------------------------------------------------------------
+
+
+def expected_best(
+    searches: Sequence[Sequence[float | None]],
+    direction: Direction,
+    worst: float,
+    level: float = 0.95,
+) -> ExpectedBest:
+    """Expected best value against the number of trials: the median over searches, with interval.
+
+    For each search the expectation of the best of n trials drawn from its own, in closed form
+    (Dodge et al. 2019, equation 3). It takes the trials as drawn alike, which holds for random
+    search; of a sampler that learns it says what its trials offered, not when. A trial without a
+    value (NaN or None) used its share of the budget: it counts as `worst`. The curve ends at the
+    smallest number of trials that all searches have; an empty search has no curve and is missing.
+    """
+    sign = 1.0 if direction == "maximize" else -1.0
+    curves = []
+    held = [list(search) for search in searches if len(search) > 0]
+    length = min((len(search) for search in held), default=0)
+    for search in held:
+        values = [worst if v is None or math.isnan(v) else v for v in search]
+        curves.append([sign * best for best in _best_of(np.sort(sign * np.array(values)), length)])
+    empty = [None] * (len(searches) - len(held))
+    estimates = tuple(
+        median_interval([*(curve[i] for curve in curves), *empty], level) for i in range(length)
+    )
+    return ExpectedBest(tuple(range(1, length + 1)), estimates)
+
+
+# --- Inside -----------------------------------------------------------------------------------
+
+
+def _known(samples: Iterable[float | None]) -> tuple[NDArray[np.float64], int]:
+    """The samples that were measured, and how many were not."""
+    listed = [math.nan if sample is None else float(sample) for sample in samples]
+    values = np.array(listed, dtype=np.float64)
+    missing = np.isnan(values)
+    return values[~missing], int(missing.sum())
+
+
+def _decreasing_root(function: Callable[[float], float]) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if function(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _rows(counts: NDArray[np.int_]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(count) for count in row) for row in counts)
+
+
+def _totals(runs: Ladder) -> tuple[list[int], list[int]]:
+    """Solved and measured runs at each lag, over all repeats."""
+    positions = range(len(runs.lags))
+    return (
+        [sum(row[i] for row in runs.n_solved) for i in positions],
+        [sum(row[i] for row in runs.n_runs) for i in positions],
+    )
+
+
+def _reached(n_solved: Sequence[int], n_runs: Sequence[int], share: float) -> tuple[int, SpanState]:
+    """Position of the last lag reached (-1: none) and how that is to be read."""
+    if not n_runs or n_runs[0] == 0:
+        return -1, "not_measured"
+    for position, (solved, measured) in enumerate(zip(n_solved, n_runs, strict=True)):
+        if measured == 0:
+            return position - 1, "at_least"
+        if solved < share * measured - _TOLERANCE:
+            return position - 1, "measured" if position > 0 else "below_ladder"
+    return len(n_runs) - 1, "at_least"
+
+
+def _span_interval(runs: Ladder, share: float, level: float) -> tuple[Interval, bool]:
+    attainable = min(level, 1 - 2.0 ** (1 - runs.n_repeats))
+    tail = (1 - attainable) / 2 + _TOLERANCE
+    low, low_ends = 0.0, False
+    high, high_is_open = 0.0, True
+    for position, lag in enumerate(runs.lags):
+        shares = [
+            solved[position] / measured[position]
+            for solved, measured in zip(runs.n_solved, runs.n_runs, strict=True)
+            if measured[position]
+        ]
+        n, successes = len(shares), math.fsum(shares)
+        at_least = math.floor(successes + _TOLERANCE)
+        at_most = math.ceil(successes - _TOLERANCE)
+        if n and binomial_cdf(at_most, n, share) <= tail:
+            high_is_open = False
+            break
+        high = lag
+        shown = n > 0 and 1 - binomial_cdf(at_least - 1, n, share) <= tail
+        low_ends = low_ends or not shown
+        if not low_ends:
+            low = lag
+    return Interval(low, high, attainable), high_is_open
+
+
+def _newcombe(value: float, n_first: int, n_second: int, level: float) -> Interval:
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    mean_size = (n_first + n_second) / 2
+
+    def variance(theta: float) -> float:
+        spread = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        return theta * (1 - theta) * (1 + (mean_size - 1) * spread) / (n_first * n_second)
+
+    def too_low(theta: float) -> float:
+        return value - theta - z * math.sqrt(variance(theta))
+
+    def not_too_high(theta: float) -> float:
+        return value - theta + z * math.sqrt(variance(theta))
+
+    low = 0.0 if value == 0.0 else _decreasing_root(too_low)
+    high = 1.0 if value == 1.0 else _decreasing_root(not_too_high)
+    return Interval(low, high, level)
+
+
+Pair = tuple[str, str]
+
+
+def _holm(p_values: Mapping[Pair, float], n_pairs: int) -> dict[Pair, float]:
+    """Holm's adjusted p-values over `n_pairs` comparisons; the ones without a value count as 1."""
+    adjusted: dict[Pair, float] = {}
+    largest = 0.0
+    for position, (pair, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (n_pairs - position) * p_value))
+        adjusted[pair] = largest
+    return adjusted
+
+
+def _inconclusive(
+    n_first: int, n_second: int, n_pairs: int, alpha: float
+) -> tuple[Verdict | None, str]:
+    """Verdict and reason where so few samples can't decide; None where they can."""
+    fewest = min(n_first, n_second)
+    if fewest < MINIMUM_REPEATS:
+        return "inconclusive", f"{fewest} repeats: fewer than {MINIMUM_REPEATS}"
+    smallest_p_value = 2 / math.comb(n_first + n_second, n_first)
+    if smallest_p_value * n_pairs > alpha:
+        return "inconclusive", f"{fewest} repeats: too few for {n_pairs} pairs of cells"
+    return None, ""
+
+
+def _overlap(first: Span, second: Span) -> bool:
+    """Whether the spans' intervals share more than an end, or one has none."""
+    if first.interval is None or second.interval is None:
+        return True
+    low = max(first.interval.low, second.interval.low)
+    high = min(first.interval.high, second.interval.high)
+    return low < high or first.interval == second.interval
+
+
+def _verdict(p_value: float, overlap: bool, alpha: float) -> tuple[Verdict, str]:
+    if p_value > alpha + _TOLERANCE:
+        return "no_difference_shown", f"p = {p_value:.2g} after Holm's correction"
+    if overlap:
+        return "no_difference_shown", "the intervals of the two memory spans overlap"
+    return "difference_shown", f"p = {p_value:.2g} after Holm's correction"
+
+
+def _best_of(ascending: NDArray[np.float64], length: int) -> list[float]:
+    """Expected maximum of 1 .. length draws, with replacement, from the ascending values."""
+    shares = np.arange(len(ascending) + 1) / len(ascending)
+    return [float(np.diff(shares**n) @ ascending) for n in range(1, length + 1)]
