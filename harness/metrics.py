@@ -271,7 +271,7 @@ def is_solved(accuracy: float) -> bool:
 
 
 def remembered_steps(lag: float, skill: float, solved: bool) -> float:
-    """lag x (1 if solved else max(skill, 0) / 2), in steps; a NaN skill counts as none.
+    """Remembered steps: lag x (1 if solved else max(skill, 0) / 2); a NaN skill counts as none.
 
     It steers a search whose sequence_length is free: half-knowledge of a long sequence never
     outranks mastery of one more than half as long.
@@ -336,20 +336,22 @@ OBJECTIVES: Final[Mapping[str, Objective]] = MappingProxyType(
             Objective(
                 "remembered_steps",
                 "maximize",
-                lambda chance_loss, budget: 0.0,
+                lambda _chance_loss, _budget: 0.0,
                 lambda outcome: remembered_steps(outcome.lag, outcome.skill, outcome.solved),
             ),
             Objective(
                 "skill",
                 "maximize",
-                lambda chance_loss, budget: -1.0,
+                lambda _chance_loss, _budget: -1.0,
                 lambda outcome: outcome.skill if math.isfinite(outcome.skill) else -1.0,
             ),
-            Objective("loss", "minimize", lambda chance_loss, budget: 2 * chance_loss, _loss_value),
+            Objective(
+                "loss", "minimize", lambda chance_loss, _budget: 2 * chance_loss, _loss_value
+            ),
             Objective(
                 "sequences_to_solve",
                 "minimize",
-                lambda chance_loss, budget: 2.0 * budget,
+                lambda _chance_loss, budget: 2.0 * budget,
                 _sequences_value,
             ),
         )

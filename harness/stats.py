@@ -19,8 +19,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import Direction
-
 MINIMUM_REPEATS: Final = 5
 """Fewer samples than this give no interval and no ranking. [min, max] of 5 covers a median in 94 %."""
 
@@ -29,6 +27,7 @@ RELIABLE_SHARE: Final = 0.9
 
 _TOLERANCE: Final = 1e-9
 
+Direction = Literal["maximize", "minimize"]
 SpanState = Literal["measured", "at_least", "below_ladder", "not_measured"]
 Verdict = Literal["difference_shown", "no_difference_shown", "inconclusive"]
 
