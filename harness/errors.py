@@ -1,0 +1,72 @@
+"""The error tree: every failure that a user can cause or mend, with the exit code it ends in. Never prints.
+
+    HarnessError                 exit code 1
+    ├── InputError               exit code 2: a file, key, option or name is not as expected
+    │   └── IdentityError        exit code 2: a study exists under that name and is another one
+    ├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
+    └── WorkerError              exit code 1: no worker process can be started
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Base of every error that is shown to the user as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(HarnessError):
+    """What the user gave cannot be used: names the place, the key, what was expected, what was got, and the remedy.
+
+    Every part becomes one phrase of one line; `key` and `remedy` may be empty.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, where: str, key: str = "", *, expected: str, got: object, remedy: str = ""
+    ) -> None:
+        self.where, self.key, self.expected, self.got, self.remedy = (
+            where,
+            key,
+            expected,
+            got,
+            remedy,
+        )
+        place = f"{where}: {key}" if key else where
+        shown = got if isinstance(got, Shown) else Shown(repr(got))
+        line = f"{place}: expected {expected}, got {shown}"
+        if remedy:
+            line += f"; {remedy}"
+        super().__init__(" ".join(line.split()))
+
+
+class IdentityError(InputError):
+    """A study of that name exists and differs in what makes trials comparable."""
+
+
+class StorageError(HarnessError):
+    """The storage cannot be used: locked by another coordinator, unreadable, or of another program."""
+
+    exit_code = 2
+
+
+class WorkerError(HarnessError):
+    """No worker process can be started, so no trial can run."""
+
+
+class Shown(str):
+    """Text that an error message shows as it is, without quotes: a description instead of a value."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Propose the nearest of the `known` names: "did you mean 'lstm'?", or list them all when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "known: " + ", ".join(names)

@@ -1,0 +1,113 @@
+"""This machine: threads, denormals, seeds, devices, memory and fingerprint. Reads the outside world once, at the edge."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import torch
+
+from harness.errors import InputError, Shown
+
+FINGERPRINTED = ("torch", "optuna", "numpy", "pandas")
+
+
+def settle_process() -> None:
+    """One thread and denormals flushed to zero, for the calling process; call it before any pool of threads exists.
+
+    Vanishing gradients are denormal floats, on which a CPU is up to ten times slower; the setting is per thread and is
+    inherited by threads made later. Source: measured, DESIGN section 7.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed in [0, 2^31) from names and numbers; equal parts give equal seeds on every machine and in every run."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def resolve_device(name: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:I` as the device that is used: `cpu` or `cuda:I`.
+
+    Raises InputError for any other word, and for a CUDA device that is not there.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if available else "cpu"
+    if name == "cpu":
+        return name
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
+        raise InputError("--device", expected="auto, cpu, cuda or cuda:I", got=name)
+    if int(index or 0) >= available:
+        raise InputError(
+            "--device",
+            expected="a CUDA device that is there",
+            got=Shown(f"{name} ({available} CUDA devices found)"),
+            remedy="use --device cpu or install a CUDA build of torch",
+        )
+    return f"cuda:{index or 0}"
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Memory of this machine, or of its control group where that is less."""
+    import psutil  # here, because timing runs where only torch and numpy are installed
+
+    total = int(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            total = min(total, int(text))
+    return total
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_device(device: str) -> str:
+    """The name of the card, or of the processor for `cpu`."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_model()
+
+
+def fingerprint(device: str) -> dict[str, Any]:
+    """What decides speed and last digits here: processor, cores, memory in bytes, system, versions. No names of people,
+    hosts or paths, and no environment variables."""
+    return {
+        "cpu": cpu_model(),
+        "cores": num_cores(),
+        "memory_bytes": memory_bytes(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "device_name": describe_device(device),
+        "python": platform.python_version(),
+        "threads_per_worker": 1,
+        "denormals": "flushed to zero",
+        "evaluation": "inference mode",
+        "versions": {name: importlib.metadata.version(name) for name in FINGERPRINTED},
+    }

@@ -1,0 +1,111 @@
+"""Cell + head = model, built from plain values and a seed. Never trains, never reads a study file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.cells import get_cell
+from harness.errors import InputError, nearest
+from harness.tasks import get_task
+
+PARAMETER_TOLERANCE = 0.05  # how far a derived hidden_size may miss the wanted number of parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides a model's shape and first weights; `hyperparameters` are the cell's own."""
+
+    task: str
+    cell: str
+    hidden_size: int
+    num_layers: int
+    sequence_length: int
+    initialization: str = "pytorch"
+    hyperparameters: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+
+class SequenceModel(nn.Module):
+    """A cell and a linear head on the last layer's last state, or on every step where the task is dense."""
+
+    def __init__(self, cell: nn.Module, hidden_size: int, output_size: int, *, dense: bool) -> None:
+        super().__init__()
+        self.cell = cell
+        self.head = nn.Linear(hidden_size, output_size)
+        self.dense = dense
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch_size, sequence_length, input_size) to (batch_size, output_size), dense: with a step for each input."""
+        states = self.cell(inputs)
+        outputs: Tensor = self.head(states if self.dense else states[:, -1])
+        return outputs
+
+
+def build_model(config: ModelConfig, seed: int) -> SequenceModel:
+    """Build the model on the CPU with its first weights; the same seed gives the same weights everywhere.
+
+    The cell is constructed before the head, from torch's generator seeded with `seed`, as a plain script would do it; the
+    global generator is left as it was. Raises InputError for an initialisation that the cell does not have.
+    """
+    task, cell = get_task(config.task), get_cell(config.cell)
+    if config.initialization not in cell.initializations:
+        raise InputError(
+            "initialization",
+            expected=f"an initialisation of {cell.name}",
+            got=config.initialization,
+            remedy=nearest(config.initialization, cell.initializations),
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        stack = cell.factory(
+            task.input_size, config.hidden_size, config.num_layers, **config.hyperparameters
+        )
+        model = SequenceModel(stack, config.hidden_size, task.output_size, dense=task.dense)
+        generator = torch.Generator().manual_seed(seed)
+        cell.initializations[config.initialization](stack, config.sequence_length, generator)
+    return model
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Number of weights and biases, head included; built without memory (on torch's meta device)."""
+    task, cell = get_task(config.task), get_cell(config.cell)
+    with torch.device("meta"):
+        stack = cell.factory(
+            task.input_size, config.hidden_size, config.num_layers, **config.hyperparameters
+        )
+        model = SequenceModel(stack, config.hidden_size, task.output_size, dense=task.dense)
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def derive_hidden_size(config: ModelConfig, num_parameters: int) -> int:
+    """The hidden_size whose model comes nearest to `num_parameters`; that of `config` is ignored.
+
+    Raises InputError where the nearest misses by more than 5 %.
+    """
+
+    def count(hidden_size: int) -> int:
+        return count_parameters(dataclasses.replace(config, hidden_size=hidden_size))
+
+    low, high = 1, 2
+    while count(high) < num_parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= num_parameters else (low, middle)
+    best = min((low, high), key=lambda size: abs(count(size) - num_parameters))
+    if abs(count(best) - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
+        raise InputError(
+            "training",
+            "num_parameters",
+            expected=f"a number that {config.cell} with {config.num_layers} layers reaches within 5 %",
+            got=num_parameters,
+            remedy=f"the nearest is {count(best)} (hidden_size {best})",
+        )
+    return best

@@ -1,0 +1,41 @@
+"""One optimiser update, as training runs it and as timing times it. Never decides when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from harness.tasks import Batch, Task
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
+FUSED = frozenset({"adam", "adamw", "sgd"})  # torch has no fused RMSprop
+
+
+def make_optimizer(name: str, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """The optimiser of that name over all parameters; torch's fused implementation where it has one."""
+    fused = {"fused": True} if name in FUSED else {}
+    return OPTIMIZERS[name](model.parameters(), lr=learning_rate, **fused)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    batch: Batch,
+    max_grad_norm: float,
+) -> Tensor:
+    """One optimiser update on one batch: zero_grad, forward, loss, backward, clip (0: off), step. Returns the loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss = task.loss(model(batch.inputs), batch.targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if max_grad_norm > 0:
+        nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    return loss.detach()

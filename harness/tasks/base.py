@@ -1,0 +1,94 @@
+"""What a task is: the contract, a batch of its data, and the losses that tasks share. Never names a single task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+REGRESSION_TOLERANCE = 0.04  # Hochreiter & Schmidhuber 1997, section 5.4: a sum is right when |error| < 0.04
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """`inputs` (batch_size, sequence_length, input_size) in float32, and `targets` as the task's loss takes them."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(self.inputs.to(device), self.targets.to(device))
+
+    def __getitem__(self, index: slice) -> Batch:
+        return Batch(self.inputs[index], self.targets[index])
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A synthetic long-dependency task: plain numbers about it, fresh data, a loss, and what counts as right.
+
+    `dense` says whether the outputs of all steps are scored (many-to-many) or that of the last one alone. `finite` is the
+    number of different sequences where the data are fixed, 0 where every batch is fresh.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def least_length(self) -> int: ...
+    @property
+    def dense(self) -> bool: ...
+    @property
+    def finite(self) -> int: ...
+
+    def lag(self, sequence_length: int) -> int:
+        """Steps between the earliest input that matters and the output that needs it."""
+        ...
+
+    def chance_loss(self, sequence_length: int) -> float:
+        """Loss of the best constant prediction, in closed form."""
+        ...
+
+    def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
+        """Draw a batch on the CPU; the same generator state gives the same batch on every machine."""
+        ...
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of `outputs` (batch_size, output_size), or (batch_size, steps, output_size) where dense."""
+        ...
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether each prediction is right: a boolean tensor."""
+        ...
+
+
+class Classification:
+    """One class out of `output_size`, scored once at the last step by cross-entropy."""
+
+    dense = False
+    finite = 0
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of `outputs` (batch_size, classes) against `targets` (batch_size,), in nats."""
+        return functional.cross_entropy(outputs, targets)
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether the largest output is that of the target."""
+        return outputs.argmax(dim=-1) == targets
+
+
+def one_hot(symbols: Tensor, size: int) -> Tensor:
+    """`symbols` (batch_size, sequence_length) of integers as float32 (batch_size, sequence_length, size)."""
+    return torch.zeros(*symbols.shape, size).scatter_(-1, symbols.unsqueeze(-1), 1.0)
+
+
+def integers(low: int, high: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Integers drawn evenly from [low, high)."""
+    return torch.randint(low, high, shape, generator=generator)

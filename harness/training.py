@@ -1,0 +1,178 @@
+"""Train one configuration, yielding evaluations. Knows no study, no storage and no other trial.
+
+The order inside a training step: zero_grad, forward, loss, backward, clip, step. Evaluations stand on a fixed schedule of
+training sequences, the first before any update; what is trained after the last of them is not scored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from harness.machine import derive_seed
+from harness.metrics import is_solved, skill
+from harness.models import ModelConfig, SequenceModel, build_model
+from harness.steps import make_optimizer, training_step
+from harness.tasks import Batch, Task, get_task
+
+EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
+STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """One trial: a model, how it is trained, and on how many sequences. Plain values, so that it travels as JSON.
+
+    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many sequences, and only the
+    repetition counts; so is the last one.
+    """
+
+    model: ModelConfig
+    learning_rate: float
+    seed: int
+    batch_size: int = 32
+    sequences: int = 20_000
+    evaluate_every: int = 1_600
+    evaluation_sequences: int = 1_000
+    verification_sequences: int = 0
+    stop_when_solved: bool = True
+    optimizer: str = "adam"
+    max_grad_norm: float = 1.0
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it; `from_dict` is the inverse."""
+        plain = dataclasses.asdict(dataclasses.replace(self, model=None))  # type: ignore[arg-type]
+        model = {**vars(self.model), "hyperparameters": dict(self.model.hyperparameters)}
+        return {**plain, "model": model}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> TrainingConfig:
+        """The configuration that `to_dict` wrote."""
+        return cls(**{**plain, "model": ModelConfig(**plain["model"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What one look at held-out data found. `loss` in the task's unit; `finite` is False once training has diverged.
+
+    `predictions` holds the outputs' probabilities or values where the task has a handful of fixed sequences, else nothing.
+    """
+
+    sequences_seen: int
+    loss: float
+    skill: float
+    accuracy: float
+    solved: bool
+    finite: bool
+    train_time_s: float
+    predictions: tuple[float, ...] = ()
+
+
+class Training:
+    """A model in training; iterate over `evaluations()` to run it, then read `model` and `predictions()`."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+        self.task: Task = get_task(config.model.task)
+        self.device = torch.device(config.device)
+        self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
+        self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
+        self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
+        self.held_out: dict[int, Batch] = {}
+        self.train_time_s = 0.0
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Train until the budget is spent, the task solved (where that ends it) or the loss no longer finite."""
+        config, seen, due = self.config, 0, 0
+        last_due = config.sequences // config.evaluate_every * config.evaluate_every
+        while True:
+            if seen >= due:
+                evaluation = self._evaluate(seen, last=due >= last_due)
+                yield evaluation
+                if not evaluation.finite or (config.stop_when_solved and evaluation.solved):
+                    return
+                due += config.evaluate_every
+            if seen >= config.sequences:
+                return
+            until = min(due, config.sequences)
+            seen, finite = self._train(seen, until)
+            if not finite:
+                yield self._diverged(seen)
+                return
+
+    def predictions(self) -> tuple[float, ...]:
+        """The model's present outputs for the fixed sequences of a finite task, as probabilities where they are logits."""
+        if not self.task.finite:
+            return ()
+        with torch.inference_mode():
+            outputs = self.model(self._held_out(self.task.finite).inputs)
+        return tuple(torch.sigmoid(outputs).flatten().tolist())
+
+    def _train(self, seen: int, until: int) -> tuple[int, bool]:
+        """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
+        config = self.config
+        every = 1 if self.device.type == "cpu" else STEPS_BETWEEN_SYNCHRONISATIONS
+        start, step = time.monotonic(), 0
+        finite = True
+        while seen < until and finite:
+            size = min(config.batch_size, config.sequences - seen)
+            batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
+            loss = training_step(
+                self.model, self.optimizer, self.task, batch, config.max_grad_norm
+            )
+            seen, step = seen + size, step + 1
+            if step % every == 0 or seen >= until:
+                finite = math.isfinite(loss.item())
+        self.train_time_s += time.monotonic() - start
+        return seen, finite
+
+    def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
+        evaluation = self._look(seen, self.config.evaluation_sequences)
+        verify = self.config.verification_sequences
+        if verify and (evaluation.solved or last):
+            evaluation = self._look(seen, verify)
+        return evaluation
+
+    @torch.inference_mode()
+    def _look(self, seen: int, count: int) -> Evaluation:
+        """Loss and accuracy on `count` held-out sequences."""
+        batch = self._held_out(count)
+        losses, right, total = 0.0, 0, 0
+        for start in range(0, count, EVALUATION_BATCH):
+            part = batch[start : start + EVALUATION_BATCH]
+            outputs = self.model(part.inputs)
+            losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
+            correct = self.task.correct(outputs, part.targets)
+            right, total = right + int(correct.sum()), total + correct.numel()
+        loss, accuracy = losses / count, right / total
+        return self._evaluation(seen, loss, accuracy)
+
+    def _diverged(self, seen: int) -> Evaluation:
+        return self._evaluation(seen, math.nan, math.nan)
+
+    def _evaluation(self, seen: int, loss: float, accuracy: float) -> Evaluation:
+        finite = math.isfinite(loss)
+        return Evaluation(
+            sequences_seen=seen,
+            loss=loss,
+            skill=skill(loss, self.task.chance_loss(self.config.model.sequence_length)),
+            accuracy=accuracy,
+            solved=finite and is_solved(accuracy),
+            finite=finite,
+            train_time_s=self.train_time_s,
+            predictions=self.predictions() if finite else (),
+        )
+
+    def _held_out(self, count: int) -> Batch:
+        """The first `count` sequences held out for evaluation, from a seed of their own; drawn once."""
+        if count not in self.held_out:
+            generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
+            length = self.config.model.sequence_length
+            self.held_out[count] = self.task.sample(count, length, generator).to(self.device)
+        return self.held_out[count]
