@@ -6,8 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STUDY  ?= quickstart
 ARGS   ?=
-# Tests run side by side, one thread each; on one core they run one after the other.
-TESTS  ?= -n auto --maxprocesses 4
+# Tests run side by side, but for those that measure time (mark `alone`).
+TESTS  ?= -n logical --maxprocesses 4
 
 # A python that runs, is of a supported version and can make environments. A name on the path may
 # be a shim that fails, so each is tried.
@@ -25,7 +25,7 @@ study: $(VENV)/.study  ## run a study: make study STUDY=quickstart ARGS="--worke
 	$(BIN)/python -m harness.study $(STUDY) $(ARGS)
 
 test: lint  ## everything that CI checks: lint, format, types, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
 
 check: test  ## the same
 

@@ -1,0 +1,79 @@
+"""What every test run needs: one thread each, turns for tests that measure time, and no silent skips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import hypothesis
+import pytest
+from filelock import FileLock
+
+NO_SKIPS = "HARNESS_NO_SKIPS"  # set by .ci/run: there, only a test that needs CUDA may be skipped
+
+# Tests run side by side, and torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadline: on a busy machine the first example pays for imports. The same examples in each CI run.
+hypothesis.settings.register_profile("harness", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("harness")
+
+
+# --------------------------------------------------------------------------------------------- turns
+# Under xdist, a test marked `alone` waits until every other worker has ended its test, and the others
+# wait until it has ended. Each worker has a lock file and holds it during each of its tests; a test
+# marked `alone` holds them all. Everybody passes the gate first, so that it is not kept waiting.
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Wait for the test's turn."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return (yield)
+    # each worker's own folder lies in one that they share (as in the manual of pytest-xdist)
+    folder = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
+    workers = [f"gw{i}" for i in range(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))]
+    alone = item.get_closest_marker("alone") is not None
+    with ExitStack() as held:
+        with FileLock(folder / "gate"):
+            for name in workers if alone else [worker]:
+                held.enter_context(FileLock(folder / name))
+        return (yield)
+
+
+# --------------------------------------------------------------------------------------------- skips
+
+
+def unwelcome(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    """Whether the report is of a skip, for another reason than CUDA, where skips are failures."""
+    if not os.environ.get(NO_SKIPS) or not report.skipped or hasattr(report, "wasxfail"):
+        return False
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return not reason.removeprefix("Skipped: ").startswith("CUDA")
+
+
+def refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make an unwelcome skip a failure."""
+    if unwelcome(report):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped, but {NO_SKIPS} is set and only CUDA may lack: {report.longrepr}"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Skips inside a test."""
+    report = yield
+    refuse(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """Skips of a whole file."""
+    report = yield
+    refuse(report)
+    return report
