@@ -259,11 +259,9 @@ def test_what_is_allowed_passes() -> None:
     )
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("command", [c for c in sorted(COMMANDS) if (PACKAGE / f"{c}.py").exists()])
 def test_a_command_is_light_to_import(command: str) -> None:
     """Importing a command loads nothing heavy, so that --help answers at once."""
-    if not (PACKAGE / f"{command}.py").exists():
-        return  # a command that is still to be built
     code = f"import sys, harness.{command}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
