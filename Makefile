@@ -52,6 +52,7 @@ clean:  ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
 # A stamp says that the environment holds what pyproject.toml and constraints.txt ask for.
+# What is there for the tests is enough for a study.
 $(VENV)/.study: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,postgres,dashboard]
 $(VENV)/.study $(VENV)/.dev: pyproject.toml constraints.txt
@@ -60,4 +61,4 @@ $(VENV)/.study $(VENV)/.dev: pyproject.toml constraints.txt
 		'apt-get install python3-venv). Name one: make PYTHON=/path/to/python' >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
-	@touch $@
+	@touch $@ $(VENV)/.study
