@@ -39,8 +39,6 @@ def floors(low: int, high: int) -> set[str]:
 NEIGHBOURS = {
     **{(room, "errors"): "whoever finds something wrong says so" for room in FLOORS[0]},
     ("spec", "parameters"): "a study file holds parameters",
-    ("spec", "metrics"): "a study file names its objective",
-    ("stats", "metrics"): "a conclusion asks which direction is better",
     ("reporting", "records"): "a report is drawn from the result files",
     **{(command, "console"): "what a person sees in the terminal" for command in COMMANDS},
 }
