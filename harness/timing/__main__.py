@@ -1,0 +1,55 @@
+"""`python -m harness.timing`: a request as JSON on standard input, the answer as JSON on standard output.
+
+Bad input ends with exit code 2 and one line on standard error, before anything is timed. What a plug-in prints goes to
+standard error. `--memory` is how the command starts itself to measure the memory of one benchmark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import redirect_stdout
+
+from harness.errors import HarnessError, InputError
+from harness.machine import settle_process
+from harness.plugins import load_plugins
+from harness.timing.benchmarks import TimingRequest
+from harness.timing.throughput import measure, measure_memory, use_full_float32
+
+USAGE = "usage: python -m harness.timing < request.json > answer.json"
+
+
+def main(arguments: list[str]) -> int:
+    """Read a request, time it, write the answer; returns the exit code."""
+    if arguments not in ([], ["--memory"]):
+        print(USAGE, file=sys.stderr)
+        return 0 if arguments == ["--help"] else 2
+    settle_process()
+    use_full_float32()
+    try:
+        with redirect_stdout(sys.stderr):
+            request = read_request(sys.stdin.read())
+            answer = dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    json.dump(answer, sys.stdout, allow_nan=False)
+    return 0
+
+
+def read_request(text: str) -> TimingRequest:
+    """Parse the request and load its plug-ins. Raises InputError for what can't be used."""
+    try:
+        plain = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("request", expected="JSON", got=text[:40], remedy=str(error)) from None
+    plugins = plain.get("plugins", []) if isinstance(plain, dict) else []
+    if not isinstance(plugins, list) or not all(isinstance(name, str) for name in plugins):
+        raise InputError("request", "plugins", expected="a list of names", got=plugins)
+    load_plugins(plugins)  # before the names of cells and tasks are looked up
+    return TimingRequest.from_dict(plain)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""What is timed: benchmarks as plain data, and the closure of a benchmark's training step. Never reads a clock."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from harness.cells import get_cell
+from harness.errors import InputError, nearest
+from harness.machine import derive_seed
+from harness.models import ModelConfig, build_model
+from harness.steps import OPTIMIZERS, make_optimizer, training_step
+from harness.tasks import get_task
+from harness.timing.flops import matrix_product, training_flops
+
+SCHEMA = 1
+N_BATCHES = 4  # prepared for each benchmark and used in turn
+MATRIX_PRODUCT = "matrix product"
+NUMBERS: Mapping[str, tuple[type, float]] = {
+    "hidden_size": (int, 1),
+    "num_layers": (int, 1),
+    "sequence_length": (int, 1),
+    "batch_size": (int, 1),
+    "learning_rate": (float, 0),
+    "max_grad_norm": (float, 0),
+    "n_blocks": (int, 1),
+    "block_s": (float, 1e-6),
+    "time_budget_s": (float, 0),
+    "seed": (int, 0),
+}
+"""What a request's numbers are, and the least that they may be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """One training step to time: a model, its task, its optimiser and a device. `name` is unique in its request."""
+
+    name: str
+    task: str
+    cell: str
+    hidden_size: int
+    num_layers: int
+    sequence_length: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    initialization: str = "pytorch"
+    optimizer: str = "adam"
+    max_grad_norm: float = 1.0
+    hyperparameters: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    device: str = "cpu"
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model that is trained."""
+        return ModelConfig(
+            task=self.task,
+            cell=self.cell,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            sequence_length=self.sequence_length,
+            initialization=self.initialization,
+            hyperparameters=self.hyperparameters,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**plain, "hyperparameters": dict(self.hyperparameters)}
+
+
+@dataclasses.dataclass(frozen=True)
+class TimingRequest:
+    """What to time and for how long.
+
+    `n_blocks` blocks of about `block_s` seconds for each benchmark, after the warm-up. `time_budget_s` > 0 ends the rounds
+    early, never before 5 of them. `memory`: also measure the peak memory, on a CPU in a process of its own (a second or
+    two each). `plugins`: modules that register the cells and tasks used.
+    """
+
+    benchmarks: tuple[Benchmark, ...]
+    n_blocks: int = 15
+    block_s: float = 0.04
+    time_budget_s: float = 0.0
+    seed: int = 0
+    memory: bool = True
+    plugins: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, plain: object) -> TimingRequest:
+        """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
+        values = _checked(cls, "request", plain, schema=SCHEMA)
+        listed = values.get("benchmarks")
+        if not isinstance(listed, list) or not listed:
+            raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
+        benchmarks = tuple(_benchmark(i, each) for i, each in enumerate(listed))
+        names = [benchmark.name for benchmark in benchmarks]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("request", "benchmarks", expected="names that differ", got=name)
+        request = cls(
+            **{
+                **values,
+                "benchmarks": benchmarks,
+                "plugins": tuple(values.get("plugins", ())),
+            }
+        )
+        for key in ("n_blocks", "block_s", "time_budget_s", "seed"):
+            _check_number("request", key, getattr(request, key))
+        return request
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it; `from_dict` is the inverse."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        benchmarks = [benchmark.to_dict() for benchmark in self.benchmarks]
+        plugins = list(self.plugins)
+        return {"schema": SCHEMA, **plain, "benchmarks": benchmarks, "plugins": plugins}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """Something that is ready to be timed on `device`.
+
+    `step` does the work once; `reset` brings back the first weights, so that every block does the same work.
+    """
+
+    name: str
+    device: str
+    step: Callable[[], object]
+    reset: Callable[[], None]
+    flops: int | None
+    num_sequences: int = 0
+    num_tokens: int = 0
+    num_parameters: int = 0
+
+
+def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
+    """Build the model and its batches on the device and close over a training step.
+
+    The batches are real data of the task, drawn beforehand and used in turn. The weights are those of the benchmark's
+    initialisation, and `reset` restores them (not the optimiser's moments). So the gradients timed are those of the first
+    steps of a training.
+    """
+    device = torch.device(benchmark.device)
+    task = get_task(benchmark.task)
+    model = build_model(benchmark.model, derive_seed(seed, "weights")).to(device)
+    optimizer = make_optimizer(benchmark.optimizer, model, benchmark.learning_rate)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
+    batches = [
+        task.sample(benchmark.batch_size, benchmark.sequence_length, generator).to(device)
+        for _ in range(N_BATCHES)
+    ]
+    first_weights = [weight.detach().clone() for weight in model.parameters()]
+    turn = itertools.cycle(batches)
+
+    def step() -> object:
+        return training_step(model, optimizer, task, next(turn), benchmark.max_grad_norm)
+
+    @torch.no_grad()
+    def reset() -> None:
+        for weight, first in zip(model.parameters(), first_weights, strict=True):
+            weight.copy_(first)
+
+    n_steps = batches[0].inputs.shape[1]
+    return Subject(
+        name=benchmark.name,
+        device=benchmark.device,
+        step=step,
+        reset=reset,
+        flops=training_flops(benchmark.model, benchmark.batch_size, n_steps),
+        num_sequences=benchmark.batch_size,
+        num_tokens=benchmark.batch_size * n_steps,
+        num_parameters=sum(weight.numel() for weight in first_weights),
+    )
+
+
+def prepare_peak(device: str) -> Subject:
+    """A float32 matrix product as a subject, to be timed in the same rounds as the benchmarks on that device."""
+    step, flops = matrix_product(device)
+    return Subject(MATRIX_PRODUCT, device, step, lambda: None, flops)
+
+
+def _benchmark(index: int, plain: object) -> Benchmark:
+    where = f"benchmarks[{index}]"
+    values = _checked(Benchmark, where, plain)
+    for field in dataclasses.fields(Benchmark):
+        missing = field.default is dataclasses.MISSING
+        if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
+            raise InputError(where, field.name, expected="a value", got=None)
+        if field.name in NUMBERS and field.name in values:
+            _check_number(where, field.name, values[field.name])
+    optimizer = values.get("optimizer", "adam")
+    if optimizer not in OPTIMIZERS:
+        remedy = nearest(str(optimizer), OPTIMIZERS)
+        raise InputError(
+            where, "optimizer", expected="a known optimiser", got=optimizer, remedy=remedy
+        )
+    get_cell(values["cell"])
+    least = get_task(values["task"]).least_length
+    if values["sequence_length"] < least:
+        got = values["sequence_length"]
+        expected = f"at least {least}, the shortest that {values['task']} allows"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+    return Benchmark(**values)
+
+
+def _check_number(where: str, key: str, value: object) -> None:
+    """Refuse what is no finite number of the key's type, or is under its least."""
+    kind, least = NUMBERS[key]
+    fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    if not fits or not (math.isfinite(value) and value >= least):  # type: ignore[arg-type, operator]
+        name = "a whole number" if kind is int else "a finite number"
+        raise InputError(where, key, expected=f"{name} of at least {least:g}", got=value)
+
+
+def _checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:
+    """The keys of `plain` that `cls` has; those in `fixed` must have that value and are dropped."""
+    if not isinstance(plain, dict):
+        raise InputError(where, expected="a JSON object", got=plain)
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key, value in plain.items():
+        if key in fixed:
+            if value != fixed[key]:
+                raise InputError(where, key, expected=repr(fixed[key]), got=value)
+        elif key not in known:
+            raise InputError(
+                where, key, expected="a known key", got=value, remedy=nearest(key, known)
+            )
+    return {key: value for key, value in plain.items() if key not in fixed}

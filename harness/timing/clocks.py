@@ -1,0 +1,87 @@
+"""Time a block of steps: the wall clock on a CPU, events and the wall clock on CUDA. Never decides what is timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockTime:
+    """Seconds a step took in one block: on the device, and by the wall clock, which holds the host's share too.
+
+    On a CPU the two are the same. On CUDA a wall time well above the device's says that the host is the limit.
+    """
+
+    step_time_s: float
+    wall_time_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Median:
+    """Median of `n` blocks; the interval between two order statistics covers it with probability `level`.
+
+    With fewer than 5 blocks there is no interval: `low`, `high` and `level` are None.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    level: float | None
+    n: int
+
+
+def time_block(step: Callable[[], object], n_steps: int, device: str) -> BlockTime:
+    """Run `n_steps` steps and time them together; `device` is `cpu` or `cuda:I`.
+
+    CUDA: two events in the current stream and one synchronisation at each end of the block.
+    """
+    if device.startswith("cuda"):
+        return _time_block_on_cuda(step, n_steps, torch.device(device))
+    start = time.perf_counter_ns()
+    for _ in range(n_steps):
+        step()
+    elapsed_s = (time.perf_counter_ns() - start) * 1e-9
+    return BlockTime(elapsed_s / n_steps, elapsed_s / n_steps)
+
+
+def _time_block_on_cuda(
+    step: Callable[[], object], n_steps: int, device: torch.device
+) -> BlockTime:
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    with torch.cuda.device(device):
+        torch.cuda.synchronize()
+        start = time.perf_counter_ns()
+        first.record()
+        for _ in range(n_steps):
+            step()
+        last.record()
+        torch.cuda.synchronize()
+        wall_s = (time.perf_counter_ns() - start) * 1e-9
+    return BlockTime(first.elapsed_time(last) * 1e-3 / n_steps, wall_s / n_steps)
+
+
+def median_of(samples: Sequence[float], level: float = 0.95) -> Median:
+    """Median of the samples with an interval that holds for any distribution; ValueError without samples.
+
+    The interval is over blocks of one process: it does not hold what another process, or another day, would add.
+    With 5 samples the interval is [min, max], which covers the median with 0.9375. A NaN sample gives a NaN median.
+    """
+    if not samples:
+        raise ValueError("'samples' must hold at least one (got none)")
+    if any(math.isnan(sample) for sample in samples):
+        return Median(math.nan, None, None, None, len(samples))
+    ordered, n = sorted(samples), len(samples)
+    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    if n < 5:
+        return Median(median, None, None, None, n)
+
+    def coverage(rank: int) -> float:
+        return 1.0 - 2 * sum(math.comb(n, i) for i in range(rank)) / float(2**n)
+
+    rank = max((rank for rank in range(1, (n + 1) // 2) if coverage(rank) >= level), default=1)
+    return Median(median, ordered[rank - 1], ordered[n - rank], coverage(rank), n)

@@ -1,0 +1,71 @@
+"""harness.timing.flops: the formula against torch's own counter and against numbers by hand."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.cells import CELLS, Cell
+from harness.models import ModelConfig
+from harness.tasks import TASKS
+from harness.timing.flops import matrix_product, training_flops
+
+MODEL = ModelConfig("temporal_order", "lstm", hidden_size=16, num_layers=2, sequence_length=10)
+
+
+def counted(gates, task, hidden_size, num_layers, batch_size, n_steps):
+    """Products of a plain recurrence with that many gates, forward and backward, as torch counts them."""
+    sizes = [task.input_size] + [hidden_size] * (num_layers - 1)
+    kernels = [
+        (
+            torch.randn(size, gates * hidden_size, requires_grad=True),
+            torch.randn(hidden_size, gates * hidden_size, requires_grad=True),
+        )
+        for size in sizes
+    ]
+    head = torch.randn(hidden_size, task.output_size, requires_grad=True)
+    inputs = torch.randn(n_steps, batch_size, task.input_size, requires_grad=True)
+    first = [torch.randn(batch_size, hidden_size, requires_grad=True) for _ in sizes]
+    with FlopCounterMode(display=False) as counter:
+        states, outputs = list(first), []
+        for step in range(n_steps):
+            below = inputs[step]
+            for layer, (from_below, from_before) in enumerate(kernels):
+                blocks = below @ from_below + states[layer] @ from_before
+                states[layer] = torch.tanh(sum(blocks.chunk(gates, dim=1)))
+                below = states[layer]
+            outputs.append(below)
+        read = outputs if task.dense else outputs[-1:]
+        torch.stack([state @ head for state in read]).sum().backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("task", ["temporal_order", "adding"])
+def test_the_formula_counts_what_torch_counts(cell, num_layers, task):
+    """The formula equals torch's count of a plain recurrence's products, forward and backward."""
+    model = ModelConfig(task, cell, hidden_size=7, num_layers=num_layers, sequence_length=12)
+    oracle = counted(CELLS[cell].gates, TASKS[task], 7, num_layers, batch_size=3, n_steps=12)
+    assert training_flops(model, batch_size=3, n_steps=12) == oracle
+
+
+def test_an_lstm_by_hand():
+    """3 * (2*4*16*(8+16) + 2*4*16*(16+16)) * 5 * 10 for the layers and 3 * 2*16*4*5 for the head."""
+    assert training_flops(MODEL, batch_size=5, n_steps=10) == 3 * (3072 + 4096) * 50 + 3 * 640
+
+
+def test_a_cell_that_does_not_say_its_gates_has_no_count(monkeypatch):
+    """FLOPs of a plug-in that does not declare them are not measured."""
+    cell = Cell("secret", CELLS["lstm"].factory, None, CELLS["lstm"].initializations)
+    monkeypatch.setitem(CELLS, "secret", cell)
+    assert training_flops(dataclasses.replace(MODEL, cell="secret"), 5, 10) is None
+
+
+def test_the_matrix_product_is_counted_right():
+    """Torch counts as many operations in the peak's product as it claims."""
+    step, flops = matrix_product("cpu")
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert counter.get_total_flops() == flops
