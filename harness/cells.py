@@ -19,6 +19,8 @@ from harness.errors import InputError, nearest
 Initializer = Callable[[nn.Module, int, torch.Generator], None]
 """Sets the weights of a freshly built cell in place: (cell, sequence_length of the run, generator)."""
 
+TorchModule = type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -42,7 +44,7 @@ class TorchCell(nn.Module):
     """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states."""
 
     def __init__(
-        self, module: type[nn.RNNBase], input_size: int, hidden_size: int, num_layers: int
+        self, module: TorchModule, input_size: int, hidden_size: int, num_layers: int
     ) -> None:
         super().__init__()
         self.module = module(input_size, hidden_size, num_layers, batch_first=True)
@@ -106,7 +108,7 @@ def _set_orthogonal(module: nn.RNNBase, generator: torch.Generator) -> None:
         if name.startswith("bias"):
             weight.zero_()
         elif name.startswith("weight_hh"):
-            for block in weight.split(module.hidden_size):
+            for block in torch.split(weight, module.hidden_size):
                 nn.init.orthogonal_(block, generator=generator)
 
 
@@ -120,7 +122,7 @@ def _block(bias: Tensor, index: int, module: nn.RNNBase) -> Tensor:
     return bias[index * module.hidden_size : (index + 1) * module.hidden_size]
 
 
-def _torch_cell(name: str, module: type[nn.RNNBase], gates: int, *names: str) -> Cell:
+def _torch_cell(name: str, module: TorchModule, gates: int, *names: str) -> Cell:
     functions = {"pytorch": keep_pytorch, "orthogonal": orthogonal, "chrono": chrono}
 
     def factory(input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
@@ -155,12 +157,8 @@ def register_cell(cell: Cell) -> Cell:
     return cell
 
 
-def num_parameters_of_stack(
-    gates: int, input_size: int, hidden_size: int, num_layers: int
-) -> int:
+def num_parameters_of_stack(gates: int, input_size: int, hidden_size: int, num_layers: int) -> int:
     """Weights and biases of a stack: the sum over layers of G (H D + H H + 2 H), D the layer's input size."""
     first = gates * (hidden_size * input_size + hidden_size * hidden_size + 2 * hidden_size)
     later = gates * (2 * hidden_size * hidden_size + 2 * hidden_size)
     return first + (num_layers - 1) * later
-
-

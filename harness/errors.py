@@ -1,10 +1,10 @@
 """The error tree: every failure that a user can cause or mend, with the exit code it ends in. Never prints.
 
-    HarnessError                 exit code 1
-    ├── InputError               exit code 2: a file, key, option or name is not as expected
-    │   └── IdentityError        exit code 2: a study exists under that name and is another one
-    ├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
-    └── WorkerError              exit code 1: no worker process can be started
+HarnessError                 exit code 1
+├── InputError               exit code 2: a file, key, option or name is not as expected
+│   └── IdentityError        exit code 2: a study exists under that name and is another one
+├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
+└── WorkerError              exit code 1: no worker process can be started
 """
 
 from __future__ import annotations

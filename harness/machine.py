@@ -95,8 +95,10 @@ def describe_device(device: str) -> str:
 
 
 def fingerprint(device: str) -> dict[str, Any]:
-    """What decides speed and last digits here: processor, cores, memory in bytes, system, versions. No names of people,
-    hosts or paths, and no environment variables."""
+    """What decides speed and last digits here: processor, cores, memory in bytes, system, versions.
+
+    It holds no names of people, hosts or paths, and no environment variables.
+    """
     return {
         "cpu": cpu_model(),
         "cores": num_cores(),

@@ -144,9 +144,7 @@ def parse_parameter(where: str, key: str, name: str, raw: object, kind: Kind | N
     return Fixed(_value(where, key, raw, kind))
 
 
-def _parse_range(
-    where: str, key: str, raw: Mapping[str, object], kind: Kind | None
-) -> Range:
+def _parse_range(where: str, key: str, raw: Mapping[str, object], kind: Kind | None) -> Range:
     for name in raw:
         if name not in ("low", "high", "log"):
             raise InputError(
@@ -194,7 +192,9 @@ def _value(where: str, key: str, value: object, kind: Kind | None) -> Value:
     fits = kind.accepts(value) if kind else isinstance(value, int | float | str | bool)
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
         expected = kind.describe() if kind else "a finite number, a text, true or false"
-        remedy = nearest(value, kind.words) if kind and kind.words and isinstance(value, str) else ""
+        remedy = (
+            nearest(value, kind.words) if kind and kind.words and isinstance(value, str) else ""
+        )
         raise InputError(where, key, expected=expected, got=value, remedy=remedy)
     assert isinstance(value, int | float | str | bool)
     return float(value) if kind and kind.type is float else value

@@ -20,7 +20,6 @@ from harness.parameters import (
     INITIALIZATION,
     KINDS,
     SPACE,
-    TRAINING,
     Choice,
     Fixed,
     Parameter,
@@ -261,7 +260,7 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
                 got=Shown("it stands in both [space] and [training]"),
                 remedy="leave one of them out",
             )
-    tables["training"] = tables["training"].model_copy(update={name: None for name in space})
+    tables["training"] = tables["training"].model_copy(update=dict.fromkeys(space))
     spec = StudySpec(space=space, cell_space=cell_space, **tables)
     _check_sense(where, spec, raw)
     return spec
@@ -325,7 +324,8 @@ def check(
             cell_space.setdefault(label, {})[INITIALIZATION] = applying
         for name in spec.compare.tasks:
             _check_lengths(where, spec, name, tasks[name], parameters["sequence_length"])
-            _check_memory(where, label, parameters, tasks[name], cell, memory_bytes)
+            needed = _largest_trial(parameters, tasks[name].input_size, cell.gates or 4)
+            _check_memory(where, label, needed, memory_bytes)
     return spec.model_copy(update={"cell_space": cell_space})
 
 
@@ -384,7 +384,11 @@ def _table(where: str, name: str, model: type[Table], raw: object) -> Any:
 
 
 def _translate(
-    where: str, table: str, model: type[Table], raw: Mapping[str, Any], error: pydantic.ValidationError
+    where: str,
+    table: str,
+    model: type[Table],
+    raw: Mapping[str, Any],
+    error: pydantic.ValidationError,
 ) -> InputError:
     """The first complaint of pydantic as one line of ours."""
     first = error.errors(include_url=False)[0]
@@ -398,11 +402,19 @@ def _translate(
             got = got[part]
     if first["type"] == "extra_forbidden":
         return InputError(
-            where, key, expected="a known key", got=path[0], remedy=nearest(path[0], model.model_fields)
+            where,
+            key,
+            expected="a known key",
+            got=path[0],
+            remedy=nearest(path[0], model.model_fields),
         )
     if first["type"] == "missing":
         return InputError(
-            where, key, expected="a value", got=Shown("nothing"), remedy=f"add {path[0]} to [{table}]"
+            where,
+            key,
+            expected="a value",
+            got=Shown("nothing"),
+            remedy=f"add {path[0]} to [{table}]",
         )
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     remedy = ""
@@ -424,7 +436,7 @@ def _check_names(where: str, name: str, compare: Compare, claims: tuple[Claim, .
             raise InputError(
                 where,
                 key,
-                expected=f"a printable name of 1 to {NAME_LENGTH} bytes that starts with no dot and has none of / \\ : * ? \" < > |",
+                expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts with no dot and has none of / \\ : * ? " < > |',
                 got=Shown(repr(text[: NAME_LENGTH + 1])),
             )
     for key, values in (("compare.tasks", compare.tasks), ("compare.cells", compare.cells)):
@@ -496,9 +508,7 @@ def _check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
         ("lags", spec.confirm.lags),
     ):
         if list(rungs) != sorted(set(rungs)) or (not rungs and key == "sequence_lengths"):
-            raise InputError(
-                where, f"confirm.{key}", expected="numbers that rise", got=list(rungs)
-            )
+            raise InputError(where, f"confirm.{key}", expected="numbers that rise", got=list(rungs))
     for label in spec.compare.cells:
         parameters = spec.parameters(label)
         derived = parameters["num_parameters"] != Fixed(0)
@@ -535,7 +545,9 @@ def _check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
 
 def _known(where: str, key: str, what: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
-        raise InputError(where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known))
+        raise InputError(
+            where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known)
+        )
 
 
 def _applying(where: str, label: str, wanted: Parameter, cell: KnownCell) -> Parameter:
@@ -586,37 +598,32 @@ def _check_lengths(
             raise InputError(where, "confirm.lags", expected="lags up to 100,000", got=lag)
 
 
-def _check_memory(
-    where: str,
-    label: str,
-    parameters: Mapping[str, Parameter],
-    task: KnownTask,
-    cell: KnownCell,
-    memory_bytes: int,
-) -> None:
-    """Refuse the largest trial where it cannot fit: weights, gradients, two moments, and the steps' activations."""
-    if "hidden_size" not in parameters:
-        return
-    largest = {
-        name: int(max(_numbers(parameters[name])))
-        for name in ("hidden_size", "num_layers", "sequence_length", "batch_size")
-    }
-    hidden, layers = largest["hidden_size"], largest["num_layers"]
-    gates = cell.gates or 4
-    weights = gates * (hidden * task.input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
-    steps = largest["batch_size"] * largest["sequence_length"]
-    needed = 4 * (4 * weights + steps * (task.input_size + layers * (gates + 2) * hidden))
-    if needed > memory_bytes:
+def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes: int) -> None:
+    """Refuse the largest trial of a cell where it cannot fit."""
+    needed_bytes, largest = needed
+    if needed_bytes > memory_bytes:
         raise InputError(
             where,
             "space.hidden_size",
             expected=f"a largest trial of {label} that fits into {memory_bytes:,} bytes of memory",
-            got=Shown(
-                f"about {needed:,} bytes (hidden_size {hidden:,}, num_layers {layers:,}, sequence_length "
-                f"{largest['sequence_length']:,}, batch_size {largest['batch_size']:,})"
-            ),
+            got=Shown(f"about {needed_bytes:,} bytes ({largest})"),
             remedy="lower one of them",
         )
+
+
+def _largest_trial(
+    parameters: Mapping[str, Parameter], input_size: int, gates: int
+) -> tuple[int, str]:
+    """About how many bytes the largest trial needs: weights, gradients, two moments, and the activations of its steps."""
+    names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
+    largest = {
+        name: int(max(_numbers(parameters[name]))) if name in parameters else 1 for name in names
+    }
+    hidden, layers = largest["hidden_size"], largest["num_layers"]
+    weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
+    steps = largest["batch_size"] * largest["sequence_length"]
+    needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
+    return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -652,5 +659,3 @@ def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat
-
-

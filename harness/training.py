@@ -21,6 +21,7 @@ from harness.steps import make_optimizer, training_step
 from harness.tasks import Batch, Task, get_task
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
+KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
 
 
@@ -84,7 +85,7 @@ class Training:
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
         self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
-        self.held_out: dict[int, Batch] = {}
+        self.held_out: dict[int, list[Batch]] = {}
         self.train_time_s = 0.0
 
     def evaluations(self) -> Iterator[Evaluation]:
@@ -111,7 +112,7 @@ class Training:
         if not self.task.finite:
             return ()
         with torch.inference_mode():
-            outputs = self.model(self._held_out(self.task.finite).inputs)
+            outputs = self.model(next(self._held_out(self.task.finite)).inputs)
         return tuple(torch.sigmoid(outputs).flatten().tolist())
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
@@ -123,9 +124,7 @@ class Training:
         while seen < until and finite:
             size = min(config.batch_size, config.sequences - seen)
             batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
-            loss = training_step(
-                self.model, self.optimizer, self.task, batch, config.max_grad_norm
-            )
+            loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
             seen, step = seen + size, step + 1
             if step % every == 0 or seen >= until:
                 finite = math.isfinite(loss.item())
@@ -142,16 +141,13 @@ class Training:
     @torch.inference_mode()
     def _look(self, seen: int, count: int) -> Evaluation:
         """Loss and accuracy on `count` held-out sequences."""
-        batch = self._held_out(count)
         losses, right, total = 0.0, 0, 0
-        for start in range(0, count, EVALUATION_BATCH):
-            part = batch[start : start + EVALUATION_BATCH]
+        for part in self._held_out(count):
             outputs = self.model(part.inputs)
             losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
             correct = self.task.correct(outputs, part.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
-        loss, accuracy = losses / count, right / total
-        return self._evaluation(seen, loss, accuracy)
+        return self._evaluation(seen, losses / count, right / total)
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)
@@ -169,10 +165,19 @@ class Training:
             predictions=self.predictions() if finite else (),
         )
 
-    def _held_out(self, count: int) -> Batch:
-        """The first `count` sequences held out for evaluation, from a seed of their own; drawn once."""
-        if count not in self.held_out:
-            generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
-            length = self.config.model.sequence_length
-            self.held_out[count] = self.task.sample(count, length, generator).to(self.device)
-        return self.held_out[count]
+    def _held_out(self, count: int) -> Iterator[Batch]:
+        """`count` sequences held out for evaluation, from a seed of their own, batch by batch; few are kept for next time."""
+        if count in self.held_out:
+            yield from self.held_out[count]
+            return
+        kept: list[Batch] = []
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
+        length = self.config.model.sequence_length
+        for start in range(0, count, EVALUATION_BATCH):
+            size = min(EVALUATION_BATCH, count - start)
+            batch = self.task.sample(size, length, generator).to(self.device)
+            if count * length * self.task.input_size <= KEPT_NUMBERS:
+                kept.append(batch)
+            yield batch
+        if kept:
+            self.held_out[count] = kept

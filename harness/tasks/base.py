@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-REGRESSION_TOLERANCE = 0.04  # Hochreiter & Schmidhuber 1997, section 5.4: a sum is right when |error| < 0.04
+REGRESSION_TOLERANCE = (
+    0.04  # Hochreiter & Schmidhuber 1997, section 5.4: a sum is right when |error| < 0.04
+)
 
 
 @dataclasses.dataclass(frozen=True)

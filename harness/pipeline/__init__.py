@@ -1,0 +1,185 @@
+"""The phases of a study, in order: search, confirm, keep, time, report. Data flows one way, through the result files.
+
+Whatever a phase has finished lies in the storage before the next begins; a study that is run again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import machine, records
+from harness.pipeline.course import Course, RunOptions, Watcher
+from harness.pipeline.tables import write_tables
+from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
+from harness.plugins import plugin_hash
+from harness.search.coordinator import Coordinator, Limits
+from harness.search.local import LocalExecutor
+from harness.search.messages import Executor
+from harness.search.series import Place, Series, StudyContext, open_confirmation, open_search
+from harness.search.storage import default_url, mask, move_aside, open_storage, remember_versions
+from harness.spec import StudySpec, ladder
+from harness.tasks import get_task
+
+if TYPE_CHECKING:
+    from harness.reporting import Answer
+
+__all__ = ["Outcome", "RunOptions", "Watcher", "report", "run_study"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a study came to. `without_result` lists the (task, cell) that have no valid result."""
+
+    directory: Path
+    answer: Answer
+    without_result: tuple[tuple[str, str], ...]
+
+
+def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
+    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved."""
+    course = Course(spec, options, watcher)
+    started = time.monotonic()
+    if options.fresh:
+        _set_aside(course)
+    course.directory.mkdir(parents=True, exist_ok=True)
+    url = options.storage or default_url(course.directory)
+    with open_storage(url, spec.study.name) as storage:
+        identity = _identity(course)
+        context = StudyContext(spec, storage, options.device, identity, options.where)
+        searches = [open_search(context, place) for place in _places(spec)]
+        warnings = remember_versions(storage, [each.ledger.study_id for each in searches])
+        for warning in warnings:
+            watcher.note(warning)
+        with _executor(options) as executor:
+            _search(course, executor, searches, started)
+            common = common_trials(searches)
+            winners = [winner for each in searches if (winner := best_of(each, common))]
+            confirmations = _confirm(course, executor, context, winners)
+            kept = keep(course, executor, best_of_pairs(spec, winners))
+        write_tables(course.directory, spec, searches, confirmations)
+    records.write_spec(course.directory, spec.dump())
+    facts = {
+        **machine.fingerprint(options.device),
+        "command": options.command,
+        "storage": mask(url) if options.storage else "study.db",
+        "workers": options.workers,
+        "deterministic": options.deterministic,
+        "common_trials": common,
+        "warnings": list(warnings),
+        "search_and_confirmation_time_s": time.monotonic() - started,
+    }
+    records.write_machine(course.directory, facts)
+    _measure(course, kept)
+    records.write_machine(course.directory, {**facts, "wall_time_s": time.monotonic() - started})
+    watcher.phase("report", (), 1)
+    answer = report(course.directory)
+    found = {(winner.place.task, winner.place.cell) for winner in winners}
+    wanted = [(task, cell) for task in spec.compare.tasks for cell in spec.compare.cells]
+    missing = tuple(pair for pair in wanted if pair not in found)
+    return Outcome(course.directory, answer, missing)
+
+
+def report(directory: Path) -> Answer:
+    """Render the report of a results directory from what is stored there."""
+    from harness.reporting import render
+
+    return render(records.read(directory), directory)
+
+
+def _places(spec: StudySpec) -> list[Place]:
+    """Every search of a study; a repeat of all comes before the next, so that a timeout leaves equal budgets."""
+    return [
+        Place(task, cell, repeat)
+        for repeat in range(spec.search.repeats)
+        for task in spec.compare.tasks
+        for cell in spec.compare.cells
+    ]
+
+
+def _identity(course: Course) -> dict[str, Any]:
+    options = course.options
+    plugins = {f"plugin.{Path(name).stem}": plugin_hash(name) for name in options.plugins}
+    return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins}
+
+
+def _set_aside(course: Course) -> None:
+    """Move an older study of that name out of the way: its folder, and its Optuna studies on another storage."""
+    directory, name, storage_url = course.directory, course.spec.study.name, course.options.storage
+    number = 1
+    while directory.with_name(f"{directory.name}.old-{number}").exists():
+        number += 1
+    if storage_url:
+        with open_storage(storage_url, name) as storage:
+            move_aside(storage, name)
+    elif directory.exists():
+        with open_storage(default_url(directory), name):
+            pass  # refuses where another coordinator is at work in it
+    if directory.exists():
+        directory.rename(directory.with_name(f"{directory.name}.old-{number}"))
+
+
+@contextlib.contextmanager
+def _executor(options: RunOptions) -> Iterator[Executor]:
+    spawn = {} if options.spawn is None else {"spawn": options.spawn}
+    executor = LocalExecutor(options.workers, options.plugins, **spawn)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _limits(course: Course) -> Limits:
+    search = course.spec.search
+    return Limits(
+        trial_timeout_s=None if course.options.deterministic else search.trial_timeout_s,
+        trial_memory_bytes=search.trial_memory_bytes or machine.memory_bytes(),
+        one_in_flight=course.options.deterministic,
+    )
+
+
+def _search(course: Course, executor: Executor, searches: Sequence[Series], started: float) -> None:
+    options, watcher = course.options, course.watcher
+    watcher.phase("search", searches, sum(series.total for series in searches))
+    limits = _limits(course)
+    if options.timeout_s is not None and not options.deterministic:
+        limits = dataclasses.replace(limits, stop_at=started + options.timeout_s)
+    coordinator = Coordinator(executor, limits, watcher.progress, options.plugins)
+    if not coordinator.run(searches):
+        watcher.note(
+            f"the time is up after {options.timeout_s:g} s: all searches are compared at their "
+            f"first {common_trials(searches)} trials"
+        )
+
+
+def _confirm(
+    course: Course, executor: Executor, context: StudyContext, winners: Sequence[Winner]
+) -> list[tuple[Winner, Series]]:
+    """Train each search's winner anew along the ladder."""
+    if not course.spec.confirm.seeds:
+        return []
+    opened = []
+    for winner in winners:
+        lengths = ladder(course.spec, get_task(winner.place.task))
+        params = winner.record.params
+        opened.append((winner, open_confirmation(context, winner.place, params, lengths)))
+    every = [series for _, series in opened]
+    course.watcher.phase("confirm", every, sum(series.total for series in every))
+    limits = dataclasses.replace(_limits(course), independent=True)
+    options = course.options
+    Coordinator(executor, limits, course.watcher.progress, options.plugins).run(every)
+    return opened
+
+
+def _measure(course: Course, kept: Sequence[Winner]) -> None:
+    """Look into the kept models, and time them alone on the machine."""
+    from harness.pipeline.throughput import time_grid, time_winners
+
+    if course.spec.throughput.enabled and kept:
+        course.watcher.phase("time", (), len(kept))
+        time_winners(course, kept)
+        time_grid(course, kept)

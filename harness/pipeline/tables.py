@@ -1,0 +1,122 @@
+"""What the slots of a study become: the rows of trials.csv, confirmation.csv and evaluations.csv. Never trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import records
+from harness.metrics import remembered_steps
+from harness.models import count_parameters
+from harness.parameters import Value
+from harness.pipeline.winners import Winner
+from harness.search.configuration import suggested, training_config
+from harness.search.ledger import SlotRecord
+from harness.search.messages import End
+from harness.search.series import Series
+from harness.spec import StudySpec
+from harness.tasks import get_task
+
+
+def write_tables(
+    directory: Path,
+    spec: StudySpec,
+    searches: Sequence[Series],
+    confirmations: Sequence[tuple[Winner, Series]],
+) -> None:
+    """Write trials.csv, confirmation.csv and evaluations.csv, in the study file's order."""
+    order = {
+        (task, cell): index
+        for index, (task, cell) in enumerate(
+            (task, cell) for task in spec.compare.tasks for cell in spec.compare.cells
+        )
+    }
+
+    def place(series: Series) -> tuple[int, int]:
+        return order[series.place.task, series.place.cell], series.place.repeat
+
+    evaluations: list[dict[str, Any]] = []
+    trials: list[dict[str, Any]] = []
+    for series in sorted(searches, key=place):
+        for record in _in_order(series):
+            trials.append(_row(spec, series, record))
+            evaluations.extend(_evaluation_rows("search", series, record))
+    records.write_trials(directory, trials, spec.searched_keys())
+    confirmed: list[dict[str, Any]] = []
+    for winner, series in sorted(confirmations, key=lambda pair: place(pair[1])):
+        for record in _in_order(series):
+            row = _row(spec, series, record)
+            row |= {"number": winner.record.slot, "configuration": winner.configuration}
+            confirmed.append(row)
+            evaluations.extend(
+                {**each, "number": winner.record.slot}
+                for each in _evaluation_rows("confirm", series, record)
+            )
+    if confirmations:
+        records.write_confirmation(directory, confirmed, spec.searched_keys())
+    records.write_evaluations(directory, evaluations)
+
+
+def _in_order(series: Series) -> list[SlotRecord]:
+    return [series.finished[slot] for slot in sorted(series.finished)]
+
+
+def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
+    """One row of trials.csv; a confirmation's row has two keys more."""
+    place, result = series.place, record.result
+    config = training_config(spec, place.task, place.cell, record.params)
+    task, length = get_task(place.task), config.model.sequence_length
+    lag = task.lag(length)
+    remembered = None
+    if result.skill is not None and result.solved is not None:
+        valid = result.end in (End.COMPLETE, End.PRUNED)
+        remembered = remembered_steps(lag, result.skill, result.solved) if valid else 0.0
+    rate = None
+    if result.train_time_s and result.sequences_seen:
+        rate = result.sequences_seen / result.train_time_s
+    searched: Mapping[str, Value] = {
+        name: record.params[name] for name in suggested(spec, place.cell) if name in record.params
+    }
+    return {
+        "task": place.task,
+        "cell": place.cell,
+        "repeat": place.repeat,
+        "number": record.slot,
+        "end": result.end.value,
+        **searched,
+        "hidden_size": config.model.hidden_size,
+        "seed": result.seed,
+        "num_parameters": count_parameters(config.model),
+        "lag": lag,
+        "loss": result.loss,
+        "skill": result.skill,
+        "accuracy": result.accuracy,
+        "solved": result.solved,
+        "remembered_steps": remembered,
+        "sequences_to_solve": result.sequences_to_solve,
+        "sequences_seen": result.sequences_seen,
+        "train_time_s": result.train_time_s,
+        "sequences_per_second": rate,
+        "reason": result.reason,
+    }
+
+
+def _evaluation_rows(phase: str, series: Series, record: SlotRecord) -> list[dict[str, Any]]:
+    place = series.place
+    return [
+        {
+            "phase": phase,
+            "task": place.task,
+            "cell": place.cell,
+            "repeat": place.repeat,
+            "number": record.slot,
+            "sequence_length": record.params["sequence_length"],
+            "seed": record.result.seed,
+            "sequences_seen": seen,
+            "loss": loss,
+            "skill": skill,
+            "accuracy": accuracy,
+        }
+        for seen, loss, skill, accuracy in record.result.evaluations
+    ]

@@ -1,0 +1,150 @@
+"""The winners: the best slot of each search, and the model kept for each (task, cell). Never times anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import records
+from harness.metrics import OBJECTIVES
+from harness.pipeline.course import Course
+from harness.search.configuration import configuration_hash, training_config
+from harness.search.ledger import SlotRecord
+from harness.search.messages import End, Executor, TrialRequest
+from harness.search.series import Place, Series
+from harness.spec import StudySpec
+from harness.training import TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Winner:
+    """The best slot of one search: its parameters and their hash."""
+
+    place: Place
+    record: SlotRecord
+
+    @property
+    def configuration(self) -> str:
+        """The hash of its hyperparameters."""
+        return configuration_hash(self.record.params)
+
+
+def common_trials(searches: Sequence[Series]) -> int:
+    """How many first slots every search has finished: after a timeout all are compared at that number."""
+    counts = []
+    for series in searches:
+        slots = range(series.total)
+        counts.append(next((slot for slot in slots if slot not in series.finished), series.total))
+    return min(counts, default=0)
+
+
+def best_of(series: Series, common: int) -> Winner | None:
+    """The best complete slot among the first `common`, the earliest where several are equal; None where there is none."""
+    better = 1 if series.objective.direction == "maximize" else -1
+    valid = [
+        record
+        for slot, record in sorted(series.finished.items())
+        if slot < common and record.result.end is End.COMPLETE and record.value is not None
+    ]
+    best = max(valid, key=lambda record: better * float(record.value or 0.0), default=None)
+    return Winner(series.place, best) if best else None
+
+
+def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
+    """Of each (task, cell) the best winner over its repeats, the earliest where several are equal."""
+    better = 1 if OBJECTIVES[spec.search.objective].direction == "maximize" else -1
+    best: dict[tuple[str, str], Winner] = {}
+    for winner in winners:
+        pair = (winner.place.task, winner.place.cell)
+        value = better * float(winner.record.value or 0.0)
+        if pair not in best or value > better * float(best[pair].record.value or 0.0):
+            best[pair] = winner
+    return list(best.values())
+
+
+def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
+    """Train each winner once more, just as its search did, and keep its weights; returns those whose weights are there."""
+    missing = [winner for winner in best if not _is_kept(course.directory, winner)]
+    if missing:
+        course.watcher.phase("keep", (), len(missing))
+    requests = []
+    for number, winner in enumerate(missing, start=1):
+        weights = weights_path(course.directory, winner)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.unlink(missing_ok=True)
+        config = configuration_of(course.spec, winner)
+        config = dataclasses.replace(config, device=course.options.device)
+        requests.append(
+            TrialRequest(
+                number, config.to_dict(), course.options.plugins, weights=str(weights.resolve())
+            )
+        )
+    _run(executor, requests)
+    kept = [winner for winner in best if weights_path(course.directory, winner).exists()]
+    for winner in kept:
+        facts = _facts(course.spec, winner)
+        records.write_winner(course.directory, winner.place.task, winner.place.cell, facts)
+    return kept
+
+
+def configuration_of(spec: StudySpec, winner: Winner) -> TrainingConfig:
+    """The configuration that a winner was trained with, on the CPU."""
+    place = winner.place
+    config = training_config(spec, place.task, place.cell, winner.record.params)
+    return dataclasses.replace(config, seed=winner.record.result.seed)
+
+
+def weights_path(directory: Path, winner: Winner) -> Path:
+    """The file of a winner's trained weights."""
+    return records.winner_path(directory, winner.place.task, winner.place.cell, ".pt")
+
+
+def initial_weights_path(directory: Path, winner: Winner) -> Path:
+    """The file of the weights that the same model started from."""
+    path = weights_path(directory, winner)
+    return path.with_name(path.stem + ".initial.pt")
+
+
+def _run(executor: Executor, requests: list[TrialRequest]) -> None:
+    """Run some requests to their ends, whatever these are."""
+    running: set[int] = set()
+    while requests or running:
+        while requests and len(running) < executor.num_workers:
+            request = requests.pop(0)
+            executor.submit(request)
+            running.add(request.request_id)
+        event = executor.next_event(None)
+        if event is not None and event.kind != "evaluation":
+            running.discard(event.request_id)
+
+
+def _is_kept(directory: Path, winner: Winner) -> bool:
+    """Whether the weights on the disk are this winner's."""
+    path = records.winner_path(directory, winner.place.task, winner.place.cell, ".toml")
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    wanted = (winner.configuration, winner.record.result.seed)
+    same = (facts.get("configuration"), facts.get("seed")) == wanted
+    paths = (weights_path(directory, winner), initial_weights_path(directory, winner))
+    return same and all(each.exists() for each in paths)
+
+
+def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:
+    result = winner.record.result
+    return {
+        "configuration": winner.configuration,
+        "base_cell": spec.base_cell(winner.place.cell),
+        "repeat": winner.place.repeat,
+        "number": winner.record.slot,
+        "seed": result.seed,
+        "value": winner.record.value,
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+        "solved": result.solved,
+        "parameters": dict(winner.record.params),
+    }

@@ -1,0 +1,12 @@
+"""Many trials: space, proposals, the coordinator, executors, storage, resume. Never writes a result file.
+
+configuration.py   a study file's parameters as Optuna distributions, and their values as a TrainingConfig
+proposals.py       samplers and pruners, slot by slot
+storage.py         the Optuna storage: opening, locking, identity
+ledger.py          one Optuna study of the storage: what each slot was given and how it ended
+series.py          a search, or the confirmation of its winner: slots with an end
+coordinator.py     hands out trials, takes back results, enforces limits
+messages.py        what coordinator and workers say to each other: plain data
+local.py           the executor of this machine; forkserver.py and worker.py are its processes
+importances.py     which hyperparameter mattered
+"""

@@ -1,0 +1,89 @@
+"""A study file's parameters as Optuna distributions, and their values as a TrainingConfig. Never samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from harness.models import ModelConfig, derive_hidden_size
+from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range, Value
+from harness.spec import StudySpec
+from harness.training import TrainingConfig
+
+MODEL_KEYS = ("hidden_size", "num_layers", "sequence_length", "initialization")
+TRAINING_KEYS = (
+    "batch_size",
+    "sequences",
+    "evaluate_every",
+    "evaluation_sequences",
+    "stop_when_solved",
+    "optimizer",
+    "max_grad_norm",
+)
+
+
+def suggested(spec: StudySpec, label: str) -> dict[str, Parameter]:
+    """The parameters that Optuna sees: all of [space], fixed ones too, and whatever else is searched."""
+    return {
+        name: parameter
+        for name, parameter in spec.parameters(label).items()
+        if name in SPACE or name not in KINDS or not isinstance(parameter, Fixed)
+    }
+
+
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """The Optuna distribution of one parameter; a fixed value becomes one that holds a single value."""
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.options)
+    if isinstance(parameter, Range):
+        low, high, log = parameter.low, parameter.high, parameter.log
+    else:
+        if isinstance(parameter.value, str | bool):
+            return CategoricalDistribution((parameter.value,))
+        low, high, log = parameter.value, parameter.value, False
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def training_config(
+    spec: StudySpec, task: str, label: str, values: Mapping[str, Value]
+) -> TrainingConfig:
+    """The configuration of one trial from the values that were proposed for it; seed and device are the caller's."""
+    parameters = spec.parameters(label)
+    chosen: dict[str, Any] = {
+        name: parameter.value
+        for name, parameter in parameters.items()
+        if isinstance(parameter, Fixed)
+    } | dict(values)
+    own = {name: value for name, value in chosen.items() if name not in KINDS}
+    model = ModelConfig(
+        task=task,
+        cell=spec.base_cell(label),
+        hyperparameters=own,
+        **{"hidden_size": 1} | {name: chosen[name] for name in MODEL_KEYS if name in chosen},
+    )
+    if chosen["num_parameters"] > 0:
+        hidden_size = derive_hidden_size(model, chosen["num_parameters"])
+        model = ModelConfig(**{**vars(model), "hidden_size": hidden_size})
+    return TrainingConfig(
+        model=model,
+        learning_rate=chosen["learning_rate"],
+        seed=0,
+        **{name: chosen[name] for name in TRAINING_KEYS},
+    )
+
+
+def configuration_hash(values: Mapping[str, Any]) -> str:
+    """The content hash of a set of hyperparameters: 16 hexadecimal digits, whatever the order of the keys."""
+    text = json.dumps(dict(values), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

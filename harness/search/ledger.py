@@ -1,0 +1,143 @@
+"""One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
+
+A trial costs three transactions: one creates it, RUNNING, with its slot and its parameters; one stores what it found; one
+ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.parameters import Value
+from harness.search.messages import LEARNED_FROM, End
+
+SLOT, KEY, RESULT = "slot", "key", "result"
+VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended and what it found; `evaluations` hold (sequences_seen, loss, skill, accuracy)."""
+
+    end: End
+    seed: int
+    reason: str = ""
+    loss: float | None = None
+    skill: float | None = None
+    accuracy: float | None = None
+    solved: bool | None = None
+    sequences_to_solve: int | None = None
+    sequences_seen: int | None = None
+    train_time_s: float | None = None
+    evaluations: tuple[tuple[int, float, float, float], ...] = ()
+    predictions: tuple[float, ...] = ()
+    traceback: str = ""
+
+    def to_json(self) -> str:
+        """As it is stored with the trial; NaN is kept."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialResult:
+        """The result that `to_json` wrote."""
+        plain = json.loads(text)
+        plain["end"] = End(plain["end"])
+        plain["evaluations"] = tuple(tuple(each) for each in plain["evaluations"])
+        plain["predictions"] = tuple(plain["predictions"])
+        return cls(**plain)
+
+
+@dataclasses.dataclass(frozen=True)
+class SlotRecord:
+    """A finished slot: its key, its parameters, the objective's value (None where there is none) and its result."""
+
+    slot: int
+    key: str
+    params: Mapping[str, Value]
+    value: float | None
+    result: TrialResult
+
+
+class Ledger:
+    """One Optuna study, by its id in the storage."""
+
+    def __init__(self, storage: BaseStorage, study_id: int) -> None:
+        self.storage = storage
+        self.study_id = study_id
+
+    def start(
+        self,
+        slot: int,
+        key: str,
+        params: Mapping[str, Value],
+        distributions: Mapping[str, BaseDistribution],
+    ) -> int:
+        """Create a RUNNING trial, whole, in one transaction. Returns its id."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs={SLOT: slot, KEY: key},
+        )
+        return self.storage.create_new_trial(self.study_id, template_trial=template)
+
+    def report(self, trial_id: int, step: int, value: float) -> None:
+        """Store the objective's value at an evaluation."""
+        self.storage.set_trial_intermediate_value(trial_id, step, value)
+
+    def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
+        """Store what a trial found, then end it."""
+        self.storage.set_trial_user_attr(trial_id, RESULT, result.to_json())
+        if result.end in LEARNED_FROM:
+            self.storage.set_trial_system_attr(trial_id, VIOLATION, 1.0)
+        values = None if value is None else [value]
+        self.storage.set_trial_state_values(trial_id, state_of(result.end, value), values)
+
+    def read(self) -> tuple[dict[str, SlotRecord], dict[str, FrozenTrial]]:
+        """By key, the finished slots, and the latest trial of those to be run again; tells RUNNING trials FAIL first."""
+        finished: dict[str, SlotRecord] = {}
+        again: dict[str, FrozenTrial] = {}
+        for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
+            slot, key = trial.user_attrs.get(SLOT), trial.user_attrs.get(KEY)
+            if slot is None or key is None:
+                continue  # a trial that another program added
+            if not trial.state.is_finished():
+                self.interrupt(
+                    self.storage.get_trial_id_from_study_id_trial_number(
+                        self.study_id, trial.number
+                    )
+                )
+                again[key] = trial
+                continue
+            result = TrialResult.from_json(trial.user_attrs[RESULT])
+            if result.end is End.INTERRUPTED or not _is_last(result):
+                again[key] = trial
+            else:
+                finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
+        return finished, {key: trial for key, trial in again.items() if key not in finished}
+
+    def interrupt(self, trial_id: int) -> None:
+        """Tell a trial that was given up FAIL; its slot runs again."""
+        result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
+        self.finish(trial_id, None, result)
+
+
+RETRY = "killed, tried again: "
+
+
+def _is_last(result: TrialResult) -> bool:
+    """Whether a result ends its slot: a crash that was to be retried does not."""
+    return not (result.end is End.CRASHED and result.reason.startswith(RETRY))
+
+
+def state_of(end: End, value: float | None) -> TrialState:
+    """The Optuna state of an end: complete or pruned where there is a value, else failed."""
+    if value is None:
+        return TrialState.FAIL
+    return TrialState.PRUNED if end is End.PRUNED else TrialState.COMPLETE

@@ -1,0 +1,76 @@
+"""What coordinator and workers say to each other: plain data that travels as JSON, so that remote workers fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any, Protocol
+
+
+class End(enum.StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+    CRASHED = "crashed"
+    INTERRUPTED = "interrupted"
+
+
+LEARNED_FROM = frozenset({End.DIVERGED, End.TIMEOUT, End.OUT_OF_MEMORY})
+"""Ends that the sampler is told as the objective's worst value, so that it learns; they never count as best."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRequest:
+    """One trial to run. `training` is TrainingConfig.to_dict(); `memory_bytes` 0 sets no limit.
+
+    `weights` names a file to which the trained weights go; with it the gradient gains are measured too.
+    """
+
+    request_id: int
+    training: dict[str, Any]
+    plugins: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    weights: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What came back: `kind` is "evaluation", "outcome" or "ended" (the process is gone; `data["how"]` says how)."""
+
+    request_id: int
+    kind: str
+    data: dict[str, Any]
+
+
+class Executor(Protocol):
+    """Runs trials somewhere. Used by one thread only."""
+
+    @property
+    def num_workers(self) -> int:
+        """Trials that may run at the same time."""
+        ...
+
+    def submit(self, request: TrialRequest) -> None:
+        """Start a trial."""
+        ...
+
+    def next_event(self, timeout_s: float | None) -> Event | None:
+        """Wait for the next event; None when `timeout_s` seconds pass without one."""
+        ...
+
+    def cancel(self, request_id: int) -> None:
+        """Kill a trial; nothing more is heard of it."""
+        ...
+
+    def close(self) -> None:
+        """Kill what runs and give everything back."""
+        ...

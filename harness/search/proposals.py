@@ -1,0 +1,179 @@
+"""Samplers and pruners, slot by slot: what the next trial tries, and whether a running one is worth its time.
+
+The history lives in an in-memory Optuna study whose trial numbers are the slots, filled again from the storage on resume;
+so a proposal hangs on the seed, the slot and the finished slots alone, never on how often a study was interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.machine import derive_seed
+from harness.metrics import Direction
+from harness.parameters import Value
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchPlan:
+    """How one Optuna study is searched. `seed_parts` name it; `budget` and `evaluate_every` are in training sequences."""
+
+    sampler: str
+    pruner: str
+    direction: Direction
+    trials: int
+    seed_parts: tuple[str | int, ...]
+    budget: int
+    evaluate_every: int
+
+
+class Proposals:
+    """The proposals of one Optuna study, and what became of them. `distributions` are those of every trial."""
+
+    def __init__(self, plan: SearchPlan, distributions: Mapping[str, BaseDistribution]) -> None:
+        self.plan = plan
+        self.distributions = dict(distributions)
+        name = "/".join(map(str, plan.seed_parts))  # Hyperband's brackets hang on it
+        self.storage = optuna.storages.InMemoryStorage()
+        self.study = optuna.create_study(
+            storage=self.storage,
+            study_name=name,
+            direction=plan.direction,
+            sampler=_sampler(plan, 0),
+            pruner=_pruner(plan),
+        )
+        self.study_id = self.storage.get_study_id_from_name(name)
+        self.sequence = _sequence(plan, self.distributions)
+
+    def restore(self, slot: int, trial: FrozenTrial) -> None:
+        """Put a stored trial back in its slot; slots must come in order. A RUNNING one is run again."""
+        trial_id = self.storage.create_new_trial(self.study_id, template_trial=trial)
+        if self.storage.get_trial_number_from_id(trial_id) != slot:
+            raise ValueError(f"'slot' must come in order (got {slot})")
+
+    def propose(self, slot: int) -> dict[str, Value]:
+        """The parameters of the next slot."""
+        if slot < len(self.sequence):
+            self.study.enqueue_trial(self.sequence[slot])
+        self.study.sampler = _sampler(self.plan, slot)
+        trial = self.study.ask(self.distributions)
+        if trial.number != slot:
+            raise ValueError(f"'slot' must come in order (got {slot}, expected {trial.number})")
+        return dict(trial.params)
+
+    def report(self, slot: int, step: int, value: float) -> bool:
+        """Take the objective's value at an evaluation; says whether the trial is to be pruned."""
+        trial_id = self._trial_id(slot)
+        self.storage.set_trial_intermediate_value(trial_id, step, value)
+        return self.study.pruner.prune(self.study, self.storage.get_trial(trial_id))
+
+    def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
+        """Take a trial's end; `violation` > 0 marks one that never counts as best."""
+        trial_id = self._trial_id(slot)
+        self.storage.set_trial_system_attr(trial_id, "constraints:ended", violation)
+        values = None if value is None else [value]
+        self.storage.set_trial_state_values(trial_id, state, values)
+
+    def _trial_id(self, slot: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)
+
+
+def num_startup_trials(trials: int) -> int:
+    """Random trials before TPE and GP look at the results: max(4, trials // 4)."""
+    return max(4, trials // 4)
+
+
+def _sampler(plan: SearchPlan, slot: int) -> optuna.samplers.BaseSampler:
+    """A sampler for one ask, seeded anew; every argument is explicit, since Optuna's defaults change."""
+    seed = derive_seed(*plan.seed_parts, slot, "sampler")
+    startup = num_startup_trials(plan.trials)
+    if plan.sampler == "tpe":
+        return optuna.samplers.TPESampler(
+            n_startup_trials=startup,
+            n_ei_candidates=24,
+            multivariate=True,
+            group=False,
+            constant_liar=True,
+            warn_independent_sampling=False,
+            seed=seed,
+        )
+    if plan.sampler == "gp":
+        return optuna.samplers.GPSampler(
+            seed=seed,
+            independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+            n_startup_trials=startup,
+            deterministic_objective=False,
+            warn_independent_sampling=False,
+        )
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _sequence(
+    plan: SearchPlan, distributions: Mapping[str, BaseDistribution]
+) -> list[dict[str, Any]]:
+    """The points of a sampler that keeps its own sequence, slot by slot; empty for one that asks the history."""
+    seed = derive_seed(*plan.seed_parts, "sequence")
+    if plan.sampler == "grid":
+        names = list(distributions)
+        points = [
+            dict(zip(names, values, strict=True))
+            for values in itertools.product(*(_options(each) for each in distributions.values()))
+        ]
+        random.Random(seed).shuffle(points)
+        return points[: plan.trials]
+    if plan.sampler == "qmc":
+        sampler = optuna.samplers.QMCSampler(
+            qmc_type="sobol",
+            scramble=True,
+            seed=seed,
+            independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+        )
+        study = optuna.create_study(sampler=sampler, direction=plan.direction)
+        points = []
+        for _ in range(plan.trials):
+            trial = study.ask(dict(distributions))
+            points.append(dict(trial.params))
+            study.tell(trial, 0.0)
+        return points
+    return []
+
+
+def _options(distribution: BaseDistribution) -> tuple[Any, ...]:
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return distribution.choices
+    return (distribution.low,)  # type: ignore[attr-defined]  # a single-value range
+
+
+def _pruner(plan: SearchPlan) -> optuna.pruners.BasePruner:
+    """A pruner with every argument explicit; resources are training sequences."""
+    if plan.pruner == "median":
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=num_startup_trials(plan.trials),
+            n_warmup_steps=plan.budget // 4,
+            interval_steps=1,
+            n_min_trials=3,
+        )
+    if plan.pruner == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=plan.evaluate_every,
+            reduction_factor=3,
+            min_early_stopping_rate=0,
+            bootstrap_count=0,
+        )
+    if plan.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=plan.evaluate_every,
+            max_resource=max(plan.budget, plan.evaluate_every),
+            reduction_factor=3,
+            bootstrap_count=0,
+        )
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,241 @@
+"""The Optuna storage: opening it, locking it for one coordinator, and what it says about the study it holds.
+
+SQLite runs in WAL mode with synchronous=NORMAL: readers (the optuna command line, optuna-dashboard) never disturb the one
+writer, and a killed process loses nothing. A study's identity is kept with it: resuming another study is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+
+from harness.errors import IdentityError, InputError, Shown, StorageError
+
+SCHEMA = 1
+IDENTITY = "harness:identity"
+VERSIONS = "harness:versions"
+OWNER = "harness:owner"
+
+
+def default_url(directory: Path) -> str:
+    """SQLite in the study's results directory."""
+    return f"sqlite:///{directory / 'study.db'}"
+
+
+def mask(url: str) -> str:
+    """The URL without its password, for logs, reports and error texts."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return "(unreadable storage URL)"
+
+
+@contextlib.contextmanager
+def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
+    """Open the storage and hold its lock until the end of the block.
+
+    Raises InputError for a URL that is none, StorageError where another coordinator holds the study `name`, or where the
+    database cannot be read or is not Optuna's.
+    """
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        raise InputError(
+            "--storage",
+            expected="an Optuna storage URL such as sqlite:///study.db",
+            got=Shown("an unreadable URL"),
+        ) from None
+    sqlite_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    lock = _file_lock(Path(str(parsed.database))) if sqlite_file else contextlib.nullcontext()
+    with lock:
+        storage = _connect(url, str(parsed.database) if sqlite_file else None)
+        with _server_lock(storage, name, mask(url)):
+            try:
+                yield storage
+            finally:
+                storage.remove_session()
+                storage.engine.dispose()
+
+
+@contextlib.contextmanager
+def _file_lock(database: Path) -> Iterator[None]:
+    """An exclusive lock beside the database, with the owner's host and process in a file of its own."""
+    lock, owner = (
+        database.with_name(database.name + ".lock"),
+        database.with_name(database.name + ".owner"),
+    )
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(lock)
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        try:
+            who = owner.read_text(encoding="utf-8").strip()
+        except OSError:
+            who = "another process"
+        raise StorageError(
+            f"{database}: in use by {who}; wait until it is done, or stop it"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{database}: cannot be written ({error.strerror})") from error
+    try:
+        owner.write_text(_whoami() + "\n", encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        held.release()
+
+
+def _connect(url: str, database: str | None) -> RDBStorage:
+    try:
+        if database is not None:
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        storage = RDBStorage(url)
+        if database is not None:
+            sqlalchemy.event.listen(storage.engine, "connect", _be_quick)
+            storage.engine.dispose()
+    except ImportError as error:
+        raise InputError(
+            "--storage",
+            expected="a database whose driver is installed",
+            got=Shown(str(error)),
+            remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
+        ) from error
+    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        raise StorageError(
+            f"{database or mask(url)}: not a storage that can be read ({_reason(error)}); "
+            "name another with --storage, or move it aside"
+        ) from error
+    except RuntimeError as error:  # Optuna's word for a schema of another version
+        raise StorageError(f"{database or mask(url)}: {_reason(error)}") from error
+    return storage
+
+
+def _be_quick(connection: Any, record: object) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+@contextlib.contextmanager
+def _server_lock(storage: RDBStorage, name: str, shown: str) -> Iterator[None]:
+    """An advisory lock on a PostgreSQL or MySQL server, held by a connection of its own; other databases: none."""
+    key = int.from_bytes(hashlib.sha256(f"harness:{name}".encode()).digest()[:7], "big")
+    dialect = storage.engine.dialect.name
+    statement = {
+        "postgresql": f"SELECT pg_try_advisory_lock({key})",
+        "mysql": f"SELECT GET_LOCK('harness:{key}', 0)",
+    }.get(dialect)
+    if statement is None:
+        yield
+        return
+    with storage.engine.connect() as connection:
+        if not connection.execute(sqlalchemy.text(statement)).scalar():
+            who = owner_of(storage, name) or "another process"
+            raise StorageError(f"{shown}: study {name} is in use by {who}; wait until it is done")
+        yield
+
+
+def owner_of(storage: BaseStorage, name: str) -> str:
+    """Who last wrote the study, as `host, process 123`; empty where nobody did."""
+    for study in storage.get_all_studies():
+        if study.study_name.startswith(f"{name}/") and OWNER in study.user_attrs:
+            return str(study.user_attrs[OWNER])
+    return ""
+
+
+def _whoami() -> str:
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def open_study(
+    storage: BaseStorage, name: str, direction: str, identity: Mapping[str, Any], *, where: str
+) -> int:
+    """Create the Optuna study, or open it after checking that it is the same one. Returns its id.
+
+    Raises IdentityError, naming the first key that differs, and StorageError for one that another program wrote.
+    """
+    wanted = optuna.study.StudyDirection[direction.upper()]
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        study_id = storage.create_new_study([wanted], name)
+        record = {"schema": SCHEMA, "keys": dict(identity)}
+        storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
+        storage.set_study_user_attr(study_id, OWNER, _whoami())
+        return study_id
+    stored = storage.get_study_user_attrs(study_id).get(IDENTITY)
+    if stored is None:
+        if not storage.get_all_trials(study_id, deepcopy=False):
+            record = {"schema": SCHEMA, "keys": dict(identity)}
+            storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
+            return study_id
+        raise StorageError(f"{name}: this Optuna study was written by another program")
+    record = json.loads(stored)
+    if record["schema"] != SCHEMA:
+        raise StorageError(
+            f"{name}: schema {record['schema']} of the storage, this version reads {SCHEMA}; upgrade the harness"
+        )
+    _compare(record["keys"], json.loads(json.dumps(dict(identity))), where)
+    storage.set_study_user_attr(study_id, OWNER, _whoami())
+    return study_id
+
+
+def move_aside(storage: RDBStorage, name: str) -> None:
+    """Rename the Optuna studies of a study to `<name>.old-N/...`: nothing is deleted."""
+    names = [study.study_name for study in storage.get_all_studies()]
+    number = 1
+    while any(each.startswith(f"{name}.old-{number}/") for each in names):
+        number += 1
+    rename = sqlalchemy.text("UPDATE studies SET study_name = :new WHERE study_name = :old")
+    with storage.engine.begin() as connection:
+        for old in names:
+            if old.startswith(f"{name}/"):
+                new = f"{name}.old-{number}{old.removeprefix(name)}"
+                connection.execute(rename, {"new": new, "old": old})
+
+
+def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[str, ...]:
+    """Store the versions of torch and optuna with the study; a warning for each that is not the one it began with."""
+    present = {name: importlib.metadata.version(name) for name in ("torch", "optuna")}
+    warnings: dict[str, None] = {}
+    for study_id in study_ids:
+        stored = storage.get_study_user_attrs(study_id).get(VERSIONS)
+        if stored is None:
+            storage.set_study_user_attr(study_id, VERSIONS, present)
+            continue
+        for name, version in present.items():
+            if stored.get(name) != version:
+                warnings[
+                    f"{name} {version} instead of the {stored.get(name)} that this study began with: "
+                    "old and new trials may differ in their last digits"
+                ] = None
+    return tuple(warnings)
+
+
+def _compare(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise IdentityError(
+                where,
+                key,
+                expected=f"{stored.get(key)!r} as in the stored study",
+                got=wanted.get(key),
+                remedy="give the study another name (--set study.name=...), or start over with --fresh",
+            )

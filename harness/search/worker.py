@@ -1,0 +1,126 @@
+"""One trial in a process of its own: reads a request, sends evaluations and an outcome. Never opens the storage.
+
+`python -m harness.search.worker` is the spawned form, for systems without a fork server: it loads torch, then waits for one
+request on its standard input, and answers on its standard output, a line of JSON each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.machine import settle_process
+from harness.plugins import load_plugins
+from harness.search.messages import End
+from harness.tasks import get_task
+from harness.training import Training, TrainingConfig
+
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory")
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def run_request(request: dict[str, Any], send: Send) -> None:
+    """Train as the request says; `send` gets an event for each evaluation and one outcome, whatever happens."""
+    try:
+        if request["memory_bytes"] and request["training"]["device"] == "cpu":
+            limit_memory(request["memory_bytes"])
+        outcome = _train(request, send)
+    except Exception as error:  # noqa: BLE001  # a trial may raise anything: it costs that trial alone
+        outcome = _failure(error)
+    send({"kind": "outcome", **outcome})
+
+
+def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
+    training = Training(TrainingConfig.from_dict(request["training"]))
+    initial = None
+    if request["weights"]:
+        initial = {name: value.clone() for name, value in training.model.state_dict().items()}
+    last = None
+    for last in training.evaluations():
+        send({"kind": "evaluation", **dataclasses.asdict(last)})
+    if request["weights"] and initial is not None:
+        _keep(training, initial, Path(request["weights"]))
+    if last is not None and not last.finite:
+        reason = f"the loss was not finite after {last.sequences_seen} training sequences"
+        return {"end": End.DIVERGED, "reason": reason}
+    return {"end": End.COMPLETE, "predictions": training.predictions()}
+
+
+def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
+    """Write the trained weights, and beside them the first ones."""
+    for state, target in (
+        (training.model.state_dict(), path),
+        (initial, path.with_name(path.stem + ".initial.pt")),
+    ):
+        temporary = target.with_name(target.name + ".tmp")
+        torch.save({name: value.cpu() for name, value in state.items()}, temporary)
+        temporary.replace(target)
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    text = f"{type(error).__name__}: {error}"
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_WORDS)
+    )
+    end = End.OUT_OF_MEMORY if memory else End.ERROR
+    lines = text.strip().splitlines()
+    return {"end": end, "reason": lines[0] if lines else "", "traceback": traceback.format_exc()}
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises (Linux and macOS)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    held = 0
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("VmData"):
+                    held = int(line.split()[1]) * 1024
+    except OSError:
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
+
+
+def preload() -> None:
+    """Do once what every trial would do first: lazy imports of torch and the optimisers, without the autograd engine."""
+    layer = torch.nn.LSTM(1, 1)
+    optimizer = torch.optim.Adam(layer.parameters(), fused=True)
+    optimizer.zero_grad()
+    optimizer.step()
+    with torch.inference_mode():
+        layer(torch.zeros(1, 1, 1))
+    get_task("temporal_order")
+
+
+def main() -> None:
+    """Serve one request from standard input."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    settle_process()
+    preload()
+
+    def send(event: dict[str, Any]) -> None:
+        answers.write(json.dumps(event) + "\n")
+        answers.flush()
+
+    line = sys.stdin.readline()
+    if line:
+        request = json.loads(line)
+        load_plugins(request["plugins"])
+        run_request(request, send)
+
+
+if __name__ == "__main__":
+    main()
