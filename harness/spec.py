@@ -6,6 +6,7 @@ are at hand. Both raise InputError: the file, the key, what was expected, what w
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,6 +199,42 @@ class StudySpec(Table):
         return _flatten(plain)
 
 
+def study_directory() -> Path:
+    """Where the studies lie: beside the package in a clone, inside of it where a wheel was installed."""
+    package = Path(__file__).parent
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parent / "studies"
+
+
+def list_studies() -> dict[str, str]:
+    """The names of the studies at hand, each with its question."""
+    found = {}
+    for path in sorted(study_directory().glob("*.toml")):
+        study = tomllib.loads(path.read_text(encoding="utf-8")).get("study", {})
+        if "name" in study:
+            found[path.stem] = str(study.get("question", ""))
+    return found
+
+
+def find_study(name: str) -> Path:
+    """The file of a study: a path that ends in .toml, or a name in the studies folder.
+
+    Raises InputError with the nearest name where there is none.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise InputError(name, expected="a study file", got=Shown("no such file"))
+    path = study_directory() / f"{name}.toml"
+    known = list_studies()
+    if name not in known:
+        raise InputError(
+            "STUDY", expected="a TOML file or a known study", got=name, remedy=nearest(name, known)
+        )
+    return path
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read a study file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
     where = path.name
@@ -366,12 +403,18 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def num_grid_points(parameters: Mapping[str, Parameter]) -> int:
-    """Points of the grid over lists and fixed values."""
-    count = 1
-    for parameter in parameters.values():
-        count *= len(parameter.values())
-    return count
+def count_trials(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[int, int]:
+    """Trials of the search, and runs of the confirmation."""
+    searched = confirmed = 0
+    for label in spec.compare.cells:
+        trials = spec.search.trials
+        if spec.search.sampler == "grid":
+            points = (len(parameter.values()) for parameter in spec.parameters(label).values())
+            trials = min(trials, math.prod(points))
+        for name in spec.compare.tasks:
+            searched += trials * spec.search.repeats
+            confirmed += len(ladder(spec, tasks[name])) * spec.confirm.seeds * spec.search.repeats
+    return searched, confirmed
 
 
 def _table(where: str, name: str, model: type[Table], raw: object) -> Any:

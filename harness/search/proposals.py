@@ -101,7 +101,6 @@ def _sampler(plan: SearchPlan, slot: int) -> optuna.samplers.BaseSampler:
             multivariate=True,
             group=False,
             constant_liar=True,
-            warn_independent_sampling=False,
             seed=seed,
         )
     if plan.sampler == "gp":

@@ -50,6 +50,7 @@ def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
     Raises InputError for a URL that is none, StorageError where another coordinator holds the study `name`, or where the
     database cannot be read or is not Optuna's.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         parsed = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError:

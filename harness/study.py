@@ -1,0 +1,210 @@
+"""`python -m harness.study [STUDY]`: search, confirm, time, report. Thin: reads the command line and hands on.
+
+Heavy imports stand inside the functions, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import HarnessError, InputError, Shown
+
+if TYPE_CHECKING:
+    from harness.pipeline import RunOptions
+    from harness.spec import StudySpec
+
+INTERRUPTED = 130
+WITHOUT_RESULT = 3
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def study(  # one parameter for each option of the command
+    name: Annotated[
+        str, typer.Argument(metavar="[STUDY]", help="A TOML file, or a name that --list shows.")
+    ] = "quickstart",
+    trials: Annotated[
+        int | None, typer.Option(help="Trials for each (task, cell), in each repeat: a total.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at the same time. Default: the cores; on CUDA 1."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the whole study.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:I.")] = "auto",
+    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    storage: Annotated[
+        str, typer.Option(help="Any Optuna storage URL. Default: SQLite in the results.")
+    ] = "",
+    executor: Annotated[str, typer.Option(help="local (ray comes later).")] = "local",
+    ray_address: Annotated[str, typer.Option(help="Address of a Ray cluster.")] = "",
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop starting trials after so many seconds, then confirm."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the study file, dotted."),
+    ] = None,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="One trial in flight each; no time limits.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over; old results are moved aside.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved study; run nothing.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Print the studies, tasks and cells.")
+    ] = False,
+) -> None:
+    """How many steps back can each recurrent cell remember, once tuned fairly, and how fast does it train?
+
+    Searches, confirms, times and reports. Run the same command again to resume.
+    """
+    try:
+        _refuse_ray(executor, ray_address)
+        if list_all:
+            _list(plugins or [])
+            return
+        overrides = [*(settings or [])]
+        overrides += [] if trials is None else [f"search.trials={trials}"]
+        overrides += [] if seed is None else [f"study.seed={seed}"]
+        spec, where = _load(name, overrides, plugins or [])
+        if dry_run:
+            _describe(spec)
+            return
+        from harness.machine import num_cores, resolve_device
+        from harness.pipeline import RunOptions
+
+        resolved = resolve_device(device)
+        code = _run(
+            spec,
+            RunOptions(
+                results=results,
+                device=resolved,
+                workers=workers or (num_cores() if resolved == "cpu" else 1),
+                storage=storage,
+                timeout_s=timeout,
+                plugins=tuple(plugins or ()),
+                deterministic=deterministic,
+                fresh=fresh,
+                command=_command(storage),
+                where=where,
+            ),
+        )
+    except HarnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    raise typer.Exit(code)
+
+
+def _refuse_ray(executor: str, ray_address: str) -> None:
+    if executor != "local" or ray_address:
+        raise InputError(
+            "--executor",
+            expected="local",
+            got=Shown(executor if executor != "local" else "a Ray address"),
+            remedy="running trials on a Ray cluster comes with a later version",
+        )
+
+
+def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[StudySpec, str]:
+    """The study of that name or file, held against what is at hand here."""
+    from harness import spec as specs
+    from harness.cells import CELLS
+    from harness.machine import memory_bytes
+    from harness.plugins import load_plugins
+    from harness.tasks import TASKS
+
+    path = specs.find_study(name)
+    load_plugins(plugins)
+    spec = specs.load(path, overrides)
+    return specs.check(spec, path.name, TASKS, CELLS, memory_bytes()), path.name
+
+
+def _describe(spec: StudySpec) -> None:
+    """--dry-run: the resolved study and its number of trials."""
+    from harness.spec import count_trials, notes
+    from harness.tasks import TASKS
+
+    typer.echo(spec.dump())
+    searched, confirmed = count_trials(spec, TASKS)
+    typer.echo(f"# {searched} trials to search, {confirmed} to confirm")
+    for note in notes(spec, TASKS):
+        typer.echo(f"# note: {note}")
+
+
+def _list(plugins: list[str]) -> None:
+    """--list: what can be run here."""
+    from harness.cells import CELLS
+    from harness.plugins import load_plugins
+    from harness.spec import list_studies
+    from harness.tasks import TASKS
+
+    load_plugins(plugins)
+    for title, names in (
+        ("studies", [f"{name}: {question}" for name, question in list_studies().items()]),
+        ("tasks", list(TASKS)),
+        ("cells", [f"{name}: {', '.join(cell.initializations)}" for name, cell in CELLS.items()]),
+    ):
+        typer.echo(title)
+        for each in names:
+            typer.echo(f"  {each}")
+
+
+def _run(spec: StudySpec, options: RunOptions) -> int:
+    """Run the study, show how it goes, and say what it found. Returns the exit code."""
+    from harness.console import open_console
+    from harness.pipeline import run_study
+    from harness.spec import notes
+    from harness.tasks import TASKS
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with open_console(spec) as console:
+        for note in notes(spec, TASKS):
+            console.note(note)
+        try:
+            outcome = run_study(spec, options, console)
+        except KeyboardInterrupt:
+            console.interrupted(_command(options.storage, masked=False))
+            return INTERRUPTED
+        console.done(outcome)
+    return WITHOUT_RESULT if outcome.without_result else 0
+
+
+def _command(storage: str, *, masked: bool = True) -> str:
+    """The command line as it was typed, for the report and to resume; a storage URL shows no password in the report."""
+    words = [word for word in sys.argv[1:] if word != "--fresh"]
+    if masked and storage:
+        from harness.search.storage import mask
+
+        words = [word.replace(storage, mask(storage)) for word in words]
+    home = str(Path.home())
+    line = shlex.join(words)
+    if masked and len(home) > 1:
+        line = line.replace(home, "~")
+    return f"python -m harness.study {line}".strip()
+
+
+def main() -> None:
+    """Run the command; the fork server and its children never import this module."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    app()
+
+
+if __name__ == "__main__":
+    main()
