@@ -376,7 +376,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
     if name == "solved":
         return column.map({"true": True, "false": False}).astype("boolean")
     numeric = int if name in _COUNTS or name == "seed" else float
-    empty: object = math.nan if numeric is float else pd.NA
+    empty = math.nan if numeric is float else None
     values: list[Any] = []
     for line, text in enumerate(column, start=2):
         try:
@@ -386,7 +386,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
                 return column.astype(object)
             place = f"{path}, line {line}"
             raise InputError(place, name, expected="a number", got=text) from None
-    if name in _COUNTS and empty in values:
+    if name in _COUNTS and None in values:
         raise InputError(
             str(path), name, expected="a number in each line", got=Shown("an empty cell")
         )

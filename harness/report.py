@@ -1,0 +1,35 @@
+"""`python -m harness.report DIR`: draw the report of a study again from its stored files. Never trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def report(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of a study's results.")
+    ],
+    language: Annotated[str, typer.Option(help="Language of the report.")] = "en",
+) -> None:
+    """Draw the report of DIR again from what is stored there, without training."""
+    from harness.errors import HarnessError
+
+    try:
+        from harness import records, reporting
+
+        answer = reporting.render(records.read(directory), directory, language)
+    except HarnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    typer.echo(answer.text)
+    typer.echo(f"report: {answer.html}")
+
+
+if __name__ == "__main__":
+    app()

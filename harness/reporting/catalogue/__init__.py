@@ -1,0 +1,70 @@
+"""All words of a report, one file of texts for each language: `en.toml` beside this module.
+
+A language is added as one file with the same keys and the same {fields}. Texts are plain: no HTML, no
+Markdown. This module never decides what is said, only how.
+"""
+
+import dataclasses
+import string
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from harness.errors import InputError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """The texts of one language by dotted key."""
+
+    language: str
+    texts: Mapping[str, str]
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text of `key` with its {fields} filled in; KeyError for an unknown key or a missing field."""
+        return self.texts[key].format(**values)
+
+    def of(self, family: str, name: str, **values: object) -> str:
+        """The text of a key that data names, such as the end of a trial; the name itself where there is none."""
+        text = self.texts.get(f"{family}.{name}")
+        return name if text is None else text.format(**values)
+
+    def listed(self, items: Iterable[str]) -> str:
+        """A list as a sentence has it: "a, b and c"."""
+        *first, last = items
+        if not first:
+            return last
+        return self("list.last", first=self("list.between").join(first), last=last)
+
+
+def languages() -> tuple[str, ...]:
+    """The languages there are texts for."""
+    files = resources.files(__name__).iterdir()
+    return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
+
+
+def load(language: str) -> Words:
+    """The texts of a language. Raises InputError for one that there is no file of."""
+    if language not in languages():
+        raise InputError(
+            "language",
+            expected="a language of the catalogue",
+            got=language,
+            remedy=nearest(language, languages()),
+        )
+    text = resources.files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    return Words(language, dict(_flat(tomllib.loads(text))))
+
+
+def fields(text: str) -> frozenset[str]:
+    """Names of the {fields} in a text."""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)

@@ -1,0 +1,93 @@
+"""What a report is made of, before it is HTML or Markdown: sections of paragraphs, tables and pictures. All plain text."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table; numbers are set to the right, the name of a cell gets the colour of that cell."""
+
+    title: str
+    kind: Literal["text", "number", "cell", "code"] = "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of texts, one text for each column; `note` says units, n and kind of interval."""
+
+    kind: ClassVar = "table"
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """One paragraph; a `quiet` one is an aside."""
+
+    kind: ClassVar = "paragraph"
+    text: str
+    quiet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """A list of short texts."""
+
+    kind: ClassVar = "points"
+    items: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Something to type into a shell."""
+
+    kind: ClassVar = "code"
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure with its table. `name` is the stem of its files, `description` what a reader who can't see it is told."""
+
+    kind: ClassVar = "picture"
+    name: str
+    figure: Figure
+    description: str
+    caption: str
+    table: Table
+
+
+Block = Paragraph | Points | Code | Table | Picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One heading and what stands under it; `key` is its anchor."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A whole report: the question, the answer, one picture, then the sections."""
+
+    language: str
+    title: str
+    question: str
+    answer: tuple[str, ...]
+    opening: tuple[Block, ...]
+    sections: tuple[Section, ...]
+    command: str
+    footer: str
+    cells: tuple[str, ...] = ()
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """All figures, in order."""
+        blocks = [*self.opening, *(block for section in self.sections for block in section.blocks)]
+        return tuple(block for block in blocks if isinstance(block, Picture))

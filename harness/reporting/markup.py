@@ -1,0 +1,53 @@
+"""Plain text and matplotlib's SVG as what a page can hold: Markdown that shows what it was given, SVG that fits a theme."""
+
+from __future__ import annotations
+
+import re
+
+from harness.reporting import theme
+from harness.reporting.fonts import STACK
+
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|~$#])|(?<![^\W_])_|_(?![^\W_])")
+
+
+def escape_markdown(text: object) -> str:
+    """Text that Markdown shows as it is, on one line: nothing in it starts a tag, a link, a table cell or a heading."""
+    line = " ".join(str(text).split()).replace("&", "&amp;")
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
+    escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", escaped)
+
+
+def standalone_svg(svg: str) -> str:
+    """An SVG file that names fonts which its reader may have, after those it was measured with."""
+    return re.sub(
+        r"font-family: ([^;\"]*)",
+        lambda match: "font-family: " + ", ".join(_families(match.group(1))),
+        svg,
+    )
+
+
+def inline_svg(svg: str, name: str, description: str) -> str:
+    """The same picture for a page: no prologue and no background, ids of its own, and the page's type and colours.
+
+    `description` must be escaped for an attribute.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<g id=\"patch_1\">.*?</g>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{name}-\1"', svg)
+    svg = re.sub(r"(xlink:href=\"#|url\(#)", rf"\g<1>{name}-", svg)
+    svg = svg.replace("xlink:href=", "href=")
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    for colour in theme.COLOURS:
+        svg = re.sub(rf"{colour.light}\b", f"var(--{colour.name})", svg, flags=re.IGNORECASE)
+    opening = re.match(r"<svg[^>]*viewBox=\"([^\"]+)\"[^>]*>", svg)
+    assert opening is not None, "matplotlib writes a viewBox"
+    head = f'<svg viewBox="{opening.group(1)}" role="img" aria-label="{description}">'
+    return head + svg[opening.end() :].rstrip()
+
+
+def _families(listed: str) -> list[str]:
+    measured = [family.strip() for family in listed.split(",")]
+    return list(dict.fromkeys([*measured, *STACK]))

@@ -1,0 +1,244 @@
+"""The answer in a sentence or two, and one picture: the share of runs that solve the task against lag."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from harness.reporting import theme
+from harness.reporting.document import Column, Picture, Table
+from harness.reporting.page import Page
+from harness.reporting.summary import Memory
+from harness.stats import MINIMUM_REPEATS, Comparison
+
+
+def sentences(page: Page) -> tuple[str, ...]:
+    """The answer: what each cell remembers, which differences are shown, and how fast each trains."""
+    summary, words = page.summary, page.words
+    said: list[str] = []
+    if summary.confirmed:
+        for task in summary.tasks:
+            said += _remembered(page, task)
+    elif summary.records.spec.confirm.seeds:
+        said.append(words("answer.not_confirmed"))
+        said += [_found(page, task) for task in summary.tasks]
+    else:
+        said += [_found(page, task) for task in summary.tasks]
+    said += _speeds(page)
+    if summary.missing:
+        said.append(words("answer.missing", pairs=page.listed_pairs(summary.missing)))
+    return tuple(text for text in said if text)
+
+
+def _remembered(page: Page, task: str) -> list[str]:
+    words = page.words
+    known = [page.summary.memory.get((task, cell)) for cell in page.summary.cells]
+    measured = [memory for memory in known if memory and memory.span.value is not None]
+    if not measured:
+        return [words("answer.nothing", task=task)]
+    items = []
+    for memory in measured:
+        span, interval = page.span(memory.span, memory.ladder), memory.span.interval
+        key = "answer.span" if interval is None else "answer.span_interval"
+        between = page.span_interval(memory.span, memory.ladder)
+        items.append(words(key, cell=memory.cell, span=span, interval=between))
+    level = next((page.level(m.span.interval) for m in measured if m.span.interval), None)
+    key = "answer.spans" if level is None else "answer.spans_interval"
+    said = [words(key, task=task, spans=words.listed(items), level=level)]
+    return said + _differences(page, page.summary.comparisons.get(task, ()))
+
+
+def _differences(page: Page, comparisons: Sequence[Comparison]) -> list[str]:
+    """Which cell remembers longer, only where that is shown."""
+    words = page.words
+    said = []
+    for cell in page.summary.cells:
+        shorter = [
+            c.second if c.longer == c.first else c.first for c in comparisons if c.longer == cell
+        ]
+        if shorter:
+            said.append(words("answer.longer", cell=cell, others=words.listed(shorter)))
+    same = [c for c in comparisons if c.verdict == "no_difference_shown"]
+    if same:
+        pairs = [words("answer.pair", first=c.first, second=c.second) for c in same]
+        said.append(words("answer.no_difference", pairs=words.listed(pairs)))
+    if unclear := [c for c in comparisons if c.verdict == "inconclusive"]:
+        fewest = min(min(c.n_first, c.n_second) for c in unclear)
+        key = "answer.too_few" if fewest < MINIMUM_REPEATS else "answer.too_few_for_pairs"
+        said.append(words(key, n=fewest, minimum=MINIMUM_REPEATS, pairs=len(comparisons)))
+    return said
+
+
+def _found(page: Page, task: str) -> str:
+    """What the searches found, where nothing was confirmed: the best trial of each, no ranking."""
+    words, best = page.words, page.summary.best
+    items = []
+    for cell in page.summary.cells:
+        rows = best[(best["task"] == task) & (best["cell"] == cell)]
+        if len(rows) == 0:
+            continue
+        loss, accuracy = rows["loss"].median(), rows["accuracy"].median()
+        items.append(
+            words(
+                "answer.found_cell",
+                cell=cell,
+                loss=page.number("loss", loss),
+                accuracy=page.number("accuracy", accuracy),
+            )
+        )
+    if not items:
+        return words("answer.nothing", task=task)
+    key = "answer.found_one" if page.summary.repeats == 1 else "answer.found"
+    return words(key, task=task, cells=words.listed(items), n=page.summary.repeats)
+
+
+def _speeds(page: Page) -> list[str]:
+    """Tokens per second of each cell at one common shape on the first device."""
+    table = page.summary.records.throughput
+    if table is None or len(table) == 0:
+        return []
+    rows = table[(table["origin"] == "grid") & (table["device"] == table["device"].iloc[0])]
+    shapes = rows.groupby(["hidden_size", "sequence_length"])["cell"].nunique()
+    if len(shapes) == 0:
+        return []
+    shared = shapes[shapes == shapes.max()].index
+    hidden, length = shared[len(shared) // 2]
+    rows = rows[(rows["hidden_size"] == hidden) & (rows["sequence_length"] == length)]
+    items = []
+    for cell in page.summary.cells:
+        speed = rows.loc[rows["cell"] == cell, "tokens_per_second"]
+        if len(speed) and not math.isnan(speed.iloc[0]):
+            text = page.number("tokens_per_second", float(speed.iloc[0]))
+            items.append(page.words("answer.speed_cell", cell=cell, speed=text))
+    if not items:
+        return []
+    return [
+        page.words(
+            "answer.speed",
+            hidden=page.number("hidden_size", hidden),
+            length=page.number("sequence_length", length),
+            device=str(rows["device"].iloc[0]),
+            cells=page.words.listed(items),
+        )
+    ]
+
+
+def picture(page: Page) -> Picture | None:
+    """Share of runs that solve the task against lag, by cell, a panel a task; None without a confirmation."""
+    summary, words = page.summary, page.words
+    tasks = [task for task in summary.tasks if any(key[0] == task for key in summary.memory)]
+    if not tasks:
+        return None
+    drawing, panels = theme.grid(len(tasks), columns=2, height=3.5 if len(tasks) == 1 else 2.9)
+    for axes, task in zip(panels, tasks, strict=True):
+        if page.many_tasks:
+            axes.set_title(task)
+        cells = [cell for cell in summary.cells if (task, cell) in summary.memory]
+        _draw(page, axes, [summary.memory[task, cell] for cell in cells])
+    for axes in panels:
+        axes.set_xlabel(words("memory.x"))
+    panels[0].set_ylabel(words("memory.y"))
+    for axes, task in zip(panels, tasks, strict=True):
+        ends = []
+        for cell in summary.cells:
+            memory = summary.memory.get((task, cell))
+            shares = [s for s in memory.shares if s.value is not None] if memory else []
+            if shares and shares[-1].value is not None:
+                ends.append(
+                    theme.End(shares[-1].lag, shares[-1].value, cell, page.marks[cell].colour)
+                )
+        theme.label_ends(axes, ends)
+    table = shares_table(page)
+    return Picture("memory", drawing, words("memory.description"), _caption(page), table)
+
+
+def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
+    lags = sorted({share.lag for memory in memories for share in memory.shares})
+    axes.set_xscale("log")
+    axes.axhline(0.5, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+    for i, memory in enumerate(memories):
+        mark = page.marks[memory.cell]
+        shares = [share for share in memory.shares if share.value is not None]
+        dodge = 1.022 ** (2 * i - len(memories) + 1)  # so that no interval hides another
+        at = np.array([share.lag * dodge for share in shares])
+        values = np.array([share.value for share in shares], dtype=float)
+        for place, share in zip(at, shares, strict=True):
+            if share.interval is not None:
+                axes.plot(
+                    [place, place],
+                    [share.interval.low, share.interval.high],
+                    color=mark.colour,
+                    alpha=0.32,
+                    linewidth=2.6,
+                    zorder=2,
+                )
+        axes.plot(
+            at,
+            values,
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            markeredgecolor="none",
+            zorder=3 + 0.1 * i,
+        )
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlim(lags[0] / 1.18, lags[-1] * 1.12)
+    axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+
+
+def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
+    """The lags that have room for a label on a logarithmic axis; the first and the last always do."""
+    if len(lags) < 3:
+        return list(lags)
+    whole = math.log(lags[-1] / lags[0])
+    kept = [lags[0]]
+    for lag in lags[1:-1]:
+        from_left, to_right = math.log(lag / kept[-1]), math.log(lags[-1] / lag)
+        if min(from_left, to_right) >= least * whole:
+            kept.append(lag)
+    return [*kept, lags[-1]]
+
+
+def shares_table(page: Page) -> Table:
+    """Share of runs that solve the task at each lag: solved of n, with exact binomial intervals."""
+    summary, words = page.summary, page.words
+    columns = (*((page.task_columns()[0],) if page.many_tasks else ()), page.column("lag"))
+    cells = tuple(Column(cell, "cell") for cell in summary.cells)
+    rows = []
+    for task in summary.tasks:
+        found = {
+            (cell, share.lag): share
+            for cell in summary.cells
+            if (task, cell) in summary.memory
+            for share in summary.memory[task, cell].shares
+        }
+        for lag in sorted({lag for _, lag in found}):
+            texts = []
+            for cell in summary.cells:
+                share = found.get((cell, lag))
+                if share is None or share.value is None or share.interval is None:
+                    texts.append(words("not_measured"))
+                    continue
+                low, high = f"{100 * share.interval.low:.0f}", page.percent(share.interval.high)
+                between = words("range", low=low, high=high)
+                texts.append(
+                    words("memory.share", k=share.n_solved, n=share.n_runs, interval=between)
+                )
+            lead = (task,) if page.many_tasks else ()
+            rows.append((*lead, page.number("lag", lag), *texts))
+    return Table((*columns, *cells), tuple(rows), words("memory.shares_note"))
+
+
+def _caption(page: Page) -> str:
+    summary, words = page.summary, page.words
+    seeds = summary.records.spec.confirm.seeds
+    key = "memory.caption" if seeds == 1 else "memory.caption_seeds"
+    return words(key, repeats=summary.repeats, seeds=seeds)

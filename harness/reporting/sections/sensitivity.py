@@ -1,0 +1,271 @@
+"""Which hyperparameter mattered: importances, and every trial's objective against each hyperparameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from harness.parameters import Choice, Fixed, Parameter, Range, Value
+from harness.reporting import theme
+from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.reporting.page import Page
+from harness.reporting.sections.speed import short
+from harness.search.importances import LEAST_TRIALS, Importances, importances
+from harness.stats import MINIMUM_REPEATS
+
+MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
+# Two-sided 95 % points of Student's t with R - 1 degrees of freedom, R repeats; any table of it.
+_T95 = {5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Importances of one (task, cell); `spread` is half the width of each share's interval over repeats."""
+
+    task: str
+    cell: str
+    found: Importances
+    spread: Mapping[str, float]
+
+
+def section(page: Page) -> Section:
+    """Importances where there are trials enough, and the trials themselves."""
+    words = page.words
+    measured = [_measure(page, task, cell) for task, cell in page.summary.pairs]
+    blocks: list[Block] = []
+    shown = [one for one in measured if one is not None and one.found.missing is None]
+    if shown:
+        blocks.append(_importances(page, shown))
+    for one in measured:
+        if one is not None and one.found.missing is not None:
+            text = words.of(
+                "sensitivity.missing",
+                one.found.missing,
+                cell=one.cell,
+                task=one.task,
+                n=one.found.n_trials,
+                least=LEAST_TRIALS,
+                best=one.found.n_best,
+            )
+            blocks.append(Paragraph(text, quiet=True))
+    if (slices := _slices(page)) is not None:
+        blocks.append(slices)
+    if not blocks:
+        blocks.append(Paragraph(words("sensitivity.absent"), quiet=True))
+    return Section("sensitivity", words("sensitivity.title"), tuple(blocks))
+
+
+def _searched(page: Page, cell: str) -> dict[str, Range | Choice]:
+    parameters = page.summary.records.spec.parameters(cell)
+    columns = page.summary.records.trials.columns
+    return {
+        name: each
+        for name, each in parameters.items()
+        if not isinstance(each, Fixed) and name in columns and len(set(each.values())) > 1
+    }
+
+
+def _measure(page: Page, task: str, cell: str) -> Measured | None:
+    """The importances of a cell's trials over all repeats; None if there are no trials."""
+    summary = page.summary
+    trials = summary.records.trials.assign(objective=summary.objectives)
+    rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
+    rows = rows[~rows["end"].isin(("pruned", "interrupted"))]
+    if len(rows) == 0:
+        return None
+    parameters = _searched(page, cell)
+    maximize = summary.objective.direction == "maximize"
+
+    def over(part: pd.DataFrame, least: int) -> Importances:
+        values = [
+            ({name: _value(each, row[name]) for name, each in parameters.items()}, row["objective"])
+            for row in part.to_dict("records")
+        ]
+        return importances(values, parameters, maximize=maximize, least_trials=least)
+
+    found = over(rows, LEAST_TRIALS)
+    repeats = rows["repeat"].unique()
+    if found.missing is not None or len(repeats) < MINIMUM_REPEATS:
+        return Measured(task, cell, found, {})
+    without = [over(rows[rows["repeat"] != repeat], 2).shares for repeat in repeats]
+    spread = {}
+    for name in found.shares:  # the jackknife over searches: Efron & Stein 1981
+        values = np.array([shares.get(name, math.nan) for shares in without])
+        n = len(values)
+        error = math.sqrt((n - 1) / n * float(np.sum((values - values.mean()) ** 2)))
+        spread[name] = _T95.get(n, 2.0 if n > 30 else 2.262) * error
+    return Measured(task, cell, found, spread)
+
+
+def _value(parameter: Parameter, stored: object) -> Value:
+    """A value as the study file has it, from a value as the table has it."""
+    if isinstance(parameter, Choice):
+        for option in parameter.options:
+            same = str(option).lower() == str(stored).lower()
+            if same or (isinstance(option, int | float) and option == stored):
+                return option
+    if isinstance(parameter, Range) and isinstance(stored, float):
+        whole = isinstance(parameter.low, int) and isinstance(parameter.high, int)
+        return int(stored) if whole and not math.isnan(stored) else stored
+    assert isinstance(stored, int | float | str)
+    return stored
+
+
+def _importances(page: Page, measured: list[Measured]) -> Picture:
+    """A dot for each parameter and cell, with the interval over searches."""
+    words = page.words
+    tasks = [task for task in page.summary.tasks if any(one.task == task for one in measured)]
+    totals: dict[str, float] = {}
+    for one in measured:
+        for name, share in one.found.shares.items():
+            totals[name] = totals.get(name, 0.0) + share
+    names = sorted(totals, key=lambda name: totals[name])
+    drawing, panels = theme.grid(
+        len(tasks), columns=2, height=0.9 + 0.42 * len(names), sharey=True
+    )
+    for axes, task in zip(panels, tasks, strict=True):
+        own = [one for one in measured if one.task == task]
+        for i, one in enumerate(own):
+            mark = page.marks[one.cell]
+            for j, name in enumerate(names):
+                if name not in one.found.shares:
+                    continue
+                share, spread = one.found.shares[name], one.spread.get(name)
+                at = j + (i - (len(own) - 1) / 2) * -0.19
+                if spread is not None:
+                    ends = [max(share - spread, 0), min(share + spread, 1)]
+                    axes.plot(ends, [at, at], color=mark.colour, alpha=0.32, linewidth=2.6)
+                axes.plot(
+                    share,
+                    at,
+                    marker=mark.marker,
+                    color=mark.colour,
+                    linestyle="",
+                    markeredgecolor="none",
+                    label=one.cell if j == 0 else None,
+                )
+        if page.many_tasks:
+            axes.set_title(task)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_yticks(range(len(names)), [words.of("column", name) for name in names])
+        axes.tick_params(axis="y", labelcolor=theme.INK.light)
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+        axes.set_xlabel(words("sensitivity.x"))
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside upper left", ncols=len(labels), handletextpad=0.2)
+    rows = []
+    for one in measured:
+        for name, share in one.found.shares.items():
+            spread = one.spread.get(name)
+            low, high = (max(share - spread, 0), min(share + spread, 1)) if spread is not None else (0, 0)
+            between = (
+                words("none")
+                if spread is None
+                else words("range", low=f"{100 * low:.0f}", high=page.percent(high))
+            )
+            lead = page.task_cells(one.task, one.cell)
+            shown = page.percent(share)
+            rows.append((*lead, words.of("column", name), shown, between, str(one.found.n_trials)))
+    columns = (
+        *page.task_columns(),
+        Column(words("column.parameter")),
+        *(page.column(name) for name in ("importance", "interval", "n_trials")),
+    )
+    table = Table(columns, tuple(rows), words("sensitivity.note"))
+    caption, description = words("sensitivity.caption"), words("sensitivity.description")
+    return Picture("importances", drawing, description, caption, table)
+
+
+def _slices(page: Page) -> Picture | None:
+    """Each trial's objective against each searched hyperparameter, all cells in one panel."""
+    words, summary = page.words, page.summary
+    trials = summary.records.trials.assign(objective=summary.objectives)
+    trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
+    names: dict[str, Parameter] = {}
+    for cell in summary.cells:
+        for name, parameter in _searched(page, cell).items():
+            names.setdefault(name, parameter)
+    if len(trials) == 0 or not names:
+        return None
+    step = -(-len(trials) // MOST_POINTS)
+    drawing, panels = theme.grid(len(names), columns=3, height=2.3)
+    for axes, (name, parameter) in zip(panels, names.items(), strict=True):
+        axes.set_title(words.of("column", name))
+        _scatter(page, axes, trials.iloc[::step], name, parameter)
+    for axes in panels[::3]:
+        axes.set_ylabel(words.of("column", summary.objective.name))
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside upper left", ncols=len(labels), handletextpad=0.2)
+    best = summary.best.assign(objective=summary.objectives)
+    rows = []
+    for task, cell in summary.pairs:
+        own = trials[(trials["task"] == task) & (trials["cell"] == cell)]["objective"]
+        top = best[(best["task"] == task) & (best["cell"] == cell)]["objective"]
+        if len(own):
+            texts = (page.number(summary.objective.name, v) for v in (own.median(), top.median()))
+            rows.append((*page.task_cells(task, cell), str(len(own)), *texts))
+    columns = (
+        *page.task_columns(),
+        *(page.column(name) for name in ("n_trials", "median_trial", "median_best")),
+    )
+    note = words("sensitivity.slices_note", objective=words.of("column", summary.objective.name))
+    key = "sensitivity.slices_caption" if step == 1 else "sensitivity.slices_caption_thinned"
+    caption = words(key, n=len(trials), step=step)
+    table = Table(columns, tuple(rows), note)
+    return Picture("slices", drawing, words("sensitivity.slices_description"), caption, table)
+
+
+def _scatter(
+    page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
+) -> None:
+    options = [str(option) for option in parameter.values()]
+    words_only = isinstance(parameter, Choice)
+    for i, cell in enumerate(page.summary.cells):
+        own = trials[(trials["cell"] == cell) & trials[name].notna()]
+        mark = page.marks[cell]
+        if words_only:
+            order = {option: place for place, option in enumerate(options)}
+            dodge = (i - (len(page.summary.cells) - 1) / 2) * 0.24
+            places = [order.get(_option(parameter, v), math.nan) for v in own[name]]
+            x = np.array(places, dtype=float) + dodge
+        else:
+            x = own[name].to_numpy(dtype=float)
+        sns.scatterplot(
+            x=x,
+            y=own["objective"].to_numpy(dtype=float),
+            ax=axes,
+            color=mark.colour,
+            marker=mark.marker,
+            s=17,
+            alpha=0.6,
+            linewidth=0,
+            label=cell,
+            legend=False,
+        )
+    if words_only:
+        axes.set_xticks(range(len(options)), options)
+        axes.set_xlim(-0.6, len(options) - 0.4)
+    elif isinstance(parameter, Range) and parameter.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=5))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlabel("")
+    axes.set_ylabel("")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+
+
+def _option(parameter: Parameter, stored: object) -> str:
+    return str(_value(parameter, stored))

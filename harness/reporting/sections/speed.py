@@ -1,0 +1,238 @@
+"""How fast each cell trains: memory against speed, and throughput against hidden size and length."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from harness.reporting import theme
+from harness.reporting.document import Column, Picture, Section, Table
+from harness.reporting.page import Page
+from harness.reporting.sections.opening import spaced
+
+
+def tradeoff(page: Page) -> Section:
+    """Memory span against the speed at which the winners train, a panel for each task and device."""
+    words, summary = page.words, page.summary
+    title = words("tradeoff.title")
+    table = summary.records.throughput
+    winners = None if table is None else table[table["origin"] == "winner"]
+    if winners is None or len(winners) == 0 or not summary.memory:
+        return page.not_measured("tradeoff", title, words("tradeoff.absent"))
+    panels_of = [
+        (task, device)
+        for task in summary.tasks
+        for device in winners["device"].unique()
+        if ((winners["task"] == task) & (winners["device"] == device)).any()
+    ]
+    drawing, panels = theme.grid(len(panels_of), columns=2, height=3.0, sharey=False)
+    rows = []
+    for axes, (task, device) in zip(panels, panels_of, strict=True):
+        if len(panels_of) > 1:
+            axes.set_title(words("panel", task=task, cell=device) if page.many_tasks else device)
+        own = winners[(winners["task"] == task) & (winners["device"] == device)]
+        rows += _points(page, axes, task, own)
+        axes.set_xlabel(words("tradeoff.x"))
+    panels[0].set_ylabel(words("tradeoff.y"))
+    columns = (
+        *page.task_columns(),
+        Column(words("column.device")),
+        *(page.column(name) for name in ("memory_span", "interval")),
+        *(page.column(name) for name in ("tokens_per_second", "interval_speed")),
+        *(page.column(name) for name in ("hidden_size", "num_layers", "sequence_length")),
+    )
+    figure_table = Table(columns, tuple(rows), words("tradeoff.note"))
+    caption = words("tradeoff.caption")
+    description = words("tradeoff.description")
+    return Section(
+        "tradeoff", title, (Picture("memory_speed", drawing, description, caption, figure_table),)
+    )
+
+
+def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """One point a cell, with its intervals in both directions, and its row of the table."""
+    texts = []
+    for cell in page.summary.cells:
+        own = rows[rows["cell"] == cell]
+        memory = page.summary.memory.get((task, cell))
+        if len(own) == 0 or memory is None or memory.span.value is None:
+            continue
+        row, mark = own.iloc[0], page.marks[cell]
+        speed, low, high = _speed(row)
+        axes.plot([low, high], [memory.span.value] * 2, color=mark.colour, alpha=0.35, linewidth=3)
+        if memory.span.interval is not None:
+            ends = [memory.span.interval.low, memory.span.interval.high]
+            axes.plot([speed] * 2, ends, color=mark.colour, alpha=0.35, linewidth=3)
+            if memory.span.high_is_open:
+                axes.annotate(
+                    "",
+                    (speed, ends[1]),
+                    (speed, ends[1]),
+                    arrowprops={"arrowstyle": "->", "color": mark.colour},
+                )
+        axes.plot(speed, memory.span.value, marker=mark.marker, color=mark.colour, markersize=9)
+        axes.annotate(
+            page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder)),
+            (speed, memory.span.value),
+            xytext=(9, 7),
+            textcoords="offset points",
+            color=mark.colour,
+            fontweight="bold",
+        )
+        texts.append(
+            (
+                *page.task_cells(task, cell),
+                str(row["device"]),
+                page.span(memory.span, memory.ladder),
+                page.span_interval(memory.span, memory.ladder),
+                page.number("tokens_per_second", speed),
+                _range(page, low, high),
+                *(
+                    page.number(name, row[name])
+                    for name in ("hidden_size", "num_layers", "sequence_length")
+                ),
+            )
+        )
+    axes.margins(x=0.22, y=0.14)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    return texts
+
+
+def _speed(row: pd.Series[float]) -> tuple[float, float, float]:
+    """Tokens per second with its interval: that of the step's time, turned round."""
+    speed, step = float(row["tokens_per_second"]), float(row["step_time_s"])
+    return (
+        speed,
+        speed * step / float(row["step_time_high_s"]),
+        speed * step / float(row["step_time_low_s"]),
+    )
+
+
+def _range(page: Page, low: float, high: float) -> str:
+    if low != low or high != high:
+        return page.words("none")
+    low_text, high_text = (page.number("tokens_per_second", end) for end in (low, high))
+    return page.words("range", low=low_text, high=high_text)
+
+
+def short(page: Page, value: float) -> str:
+    """A large number for an axis: 20k, 1.5M."""
+    for size, key in ((1e6, "short.million"), (1e3, "short.thousand")):
+        if abs(value) >= size:
+            return page.words(key, value=f"{value / size:g}")
+    return f"{value:g}"
+
+
+def throughput(page: Page) -> Section:
+    """Tokens per second against hidden size and against length, a row of panels for each device."""
+    words, summary = page.words, page.summary
+    title = words("throughput.title")
+    table = summary.records.throughput
+    if table is None or len(table) == 0:
+        enabled = summary.records.spec.throughput.enabled
+        reason = words("throughput.absent" if enabled else "throughput.disabled")
+        return page.not_measured("throughput", title, reason)
+    grid = table[table["origin"] == "grid"]
+    blocks = _timed(page, table)
+    if len(grid) == 0:
+        return Section("throughput", title, (blocks,))
+    devices = list(grid["device"].unique())
+    drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey=False)
+    for i, device in enumerate(devices):
+        own = grid[grid["device"] == device]
+        name = str(own["device_name"].iloc[0]) or device
+        for axes, (x, other) in zip(
+            panels[2 * i : 2 * i + 2],
+            (("hidden_size", "sequence_length"), ("sequence_length", "hidden_size")),
+            strict=True,
+        ):
+            fixed, rows = _slice(own, x, other)
+            held = words(f"throughput.at_{other}", value=page.number(other, fixed))
+            prefix = words("throughput.device", name=name, device=device)
+            axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
+            _lines(page, axes, rows, x)
+            axes.set_xlabel(words(f"throughput.x_{x}"))
+        panels[2 * i].set_ylabel(words("throughput.y"))
+    picture = Picture(
+        "throughput",
+        drawing,
+        words("throughput.description"),
+        words("throughput.caption", machine=str(grid["device_name"].iloc[0])),
+        blocks,
+    )
+    return Section("throughput", title, (picture,))
+
+
+def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
+    """The rows of that value of `other` at which most values of `x` were timed."""
+    widths = rows.groupby(other)[x].nunique()
+    fixed = float(widths[widths == widths.max()].index[-1])
+    layers = rows["num_layers"].min()
+    return fixed, rows[(rows[other] == fixed) & (rows["num_layers"] == layers)]
+
+
+def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> None:
+    values = sorted(rows[x].unique())
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ends = []
+    for cell in page.summary.cells:
+        own = rows[rows["cell"] == cell].sort_values(x)
+        if len(own) == 0:
+            continue
+        mark = page.marks[cell]
+        speeds = [_speed(row) for _, row in own.iterrows()]
+        for at, (_, low, high) in zip(own[x], speeds, strict=True):
+            axes.plot([at, at], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
+        axes.plot(
+            own[x],
+            [speed for speed, _, _ in speeds],
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            markeredgecolor="none",
+        )
+        ends.append(theme.End(float(own[x].iloc[-1]), speeds[-1][0], cell, mark.colour))
+    axes.xaxis.set_major_locator(FixedLocator(spaced(values, 0.09)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number(x, value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.yaxis.set_minor_formatter("")
+    axes.grid(visible=True, axis="y", which="both", linewidth=0.5)
+    theme.label_ends(axes, ends)
+
+
+def _timed(page: Page, table: pd.DataFrame) -> Table:
+    """Every timed benchmark."""
+    words = page.words
+    rows = []
+    for row in table.to_dict("records"):
+        _, low, high = _speed(row)
+        rows.append(
+            (
+                str(row["cell"]),
+                str(row["device"]),
+                words.of("origin", str(row["origin"])),
+                *(
+                    page.number(name, row[name])
+                    for name in ("hidden_size", "num_layers", "sequence_length", "batch_size")
+                ),
+                page.number("step_time_s", row["step_time_s"]),
+                page.number("tokens_per_second", row["tokens_per_second"]),
+                _range(page, low, high),
+                page.number("gflops_per_second", row["gflops_per_second"]),
+                page.number("fraction_of_peak", row["fraction_of_peak"]),
+                page.number("n_blocks", row["n_blocks"]),
+            )
+        )
+    names = ("hidden_size", "num_layers", "sequence_length", "batch_size", "step_time_s")
+    more = ("tokens_per_second", "interval_speed", "gflops_per_second", "fraction_of_peak", "n_blocks")
+    columns = (
+        Column(words("column.cell"), "cell"),
+        Column(words("column.device"), "code"),
+        Column(words("column.origin")),
+        *(page.column(name) for name in (*names, *more)),
+    )
+    return Table(columns, tuple(rows), words("throughput.note"))

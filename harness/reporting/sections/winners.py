@@ -1,0 +1,62 @@
+"""The configurations that the searches found: one row a search."""
+
+from __future__ import annotations
+
+from harness.parameters import Fixed
+from harness.reporting.document import Column, Paragraph, Section, Table
+from harness.reporting.page import Page
+
+
+def section(page: Page) -> Section:
+    """The best trial of each search: its searched hyperparameters and what the search saw in it."""
+    words, summary = page.words, page.summary
+    title = words("winners.title")
+    best = summary.best
+    if len(best) == 0:
+        return page.not_measured("winners", title, words("winners.absent"))
+    spec = summary.records.spec
+    keys = [
+        key
+        for key in spec.searched_keys()
+        if key in best.columns
+        and any(
+            not isinstance(spec.parameters(cell).get(key, Fixed(0)), Fixed)
+            or best.loc[best["cell"] == cell, key].nunique() > 1
+            for cell in summary.cells
+        )
+    ]
+    objective = summary.objective.name
+    shown = [name for name in ("num_parameters", "lag", objective) if name not in keys]
+    rows = []
+    for task, cell in summary.pairs:
+        for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records"):
+            rows.append(
+                (
+                    *page.task_cells(task, cell),
+                    str(row["repeat"]),
+                    *(value(page, key, row[key]) for key in keys),
+                    *(value(page, name, row[name]) for name in shown),
+                )
+            )
+    columns = (
+        *page.task_columns(),
+        page.column("repeat"),
+        *(Column(words.of("column", key), "number") for key in (*keys, *shown)),
+    )
+    note = words("winners.note", objective=words.of("column", objective))
+    return Section(
+        "winners", title, (Paragraph(words("winners.intro")), Table(columns, tuple(rows), note))
+    )
+
+
+def value(page: Page, name: str, shown: object) -> str:
+    """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
+    if isinstance(shown, str):
+        return shown or page.words("none")
+    if shown is None or shown != shown:
+        return page.words("none")
+    assert isinstance(shown, int | float)
+    try:
+        return page.number(name, float(shown))
+    except KeyError:
+        return f"{shown:g}"

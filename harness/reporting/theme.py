@@ -1,0 +1,235 @@
+"""How every figure looks: colours, markers, lines, type. Knows no data.
+
+Colours are given in pairs, for a light and for a dark page. Figures are drawn in the light ones; in the HTML report each
+becomes a CSS variable, so that the page's style decides. A cell is told apart by marker and line style as well as colour.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 7.4  # inches; the column of text is as wide
+SIZE = 9.5  # points
+
+
+@dataclasses.dataclass(frozen=True)
+class Colour:
+    """One colour: the name of its CSS variable, and its values on a light and a dark page."""
+
+    name: str
+    light: str
+    dark: str
+
+
+INK = Colour("ink", "#1f2328", "#e6e8eb")
+MUTED = Colour("muted", "#646c76", "#9aa3ae")
+FAINT = Colour("faint", "#b4bac2", "#59616b")
+RULE = Colour("rule", "#e3e6ea", "#32383f")
+# After Okabe & Ito 2008, darkened to stand on white and lightened to stand on black.
+CELLS = (
+    Colour("cell-0", "#c84e00", "#ff9a52"),
+    Colour("cell-1", "#008a66", "#3fcfa3"),
+    Colour("cell-2", "#0067a8", "#62b5f5"),
+    Colour("cell-3", "#a8447f", "#ea94c4"),
+    Colour("cell-4", "#a37500", "#e8bd4a"),
+    Colour("cell-5", "#3f95c9", "#8fd3f7"),
+    Colour("cell-6", "#6a4fb3", "#b6a3f0"),
+    Colour("cell-7", "#5d6b2f", "#b9c979"),
+)
+RAMP = (  # short to long: an ordered scale that neither page swallows
+    Colour("ramp-0", "#d9a441", "#ffe08a"),
+    Colour("ramp-1", "#d07a3a", "#fbb968"),
+    Colour("ramp-2", "#bd5343", "#f2905f"),
+    Colour("ramp-3", "#98395a", "#dd6c78"),
+    Colour("ramp-4", "#6c2b6b", "#bb5f9a"),
+    Colour("ramp-5", "#3f2369", "#8f62b5"),
+)
+ENDS: Mapping[str, Colour] = {
+    "complete": Colour("end-complete", "#c9d3dd", "#4a545f"),
+    "pruned": Colour("end-pruned", "#8a97a6", "#7d8a99"),
+    "diverged": Colour("end-diverged", "#c23b3b", "#f07f7a"),
+    "timeout": Colour("end-timeout", "#b8860f", "#e6b84a"),
+    "out_of_memory": Colour("end-out-of-memory", "#7d3f98", "#c48be0"),
+    "error": Colour("end-error", "#7a1f2b", "#c9616e"),
+    "crashed": Colour("end-crashed", "#3d2b56", "#8d78b0"),
+    "interrupted": Colour("end-interrupted", "#2f6f7e", "#6fb7c6"),
+}
+COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values())
+_USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.4)),
+    (0, (6, 1.5, 1.2, 1.5)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """How one cell is drawn. `slot` is its place in the palette, `line` a dash pattern of matplotlib's."""
+
+    slot: int
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]]
+
+
+def marks(cells: Sequence[str]) -> dict[str, Mark]:
+    """A mark for each cell. rnn, gru and lstm keep theirs; the others take what is left, in the order given."""
+    slots = {cell: _USUAL[cell] for cell in cells if cell in _USUAL}
+    free = [slot for slot in range(len(CELLS)) if slot not in slots.values()]
+    others = [cell for cell in cells if cell not in slots]
+    for i, cell in enumerate(others):
+        slots[cell] = free[i % len(free)]
+    found = {}
+    for i, cell in enumerate(cells):
+        slot = slots[cell]
+        found[cell] = Mark(
+            slot, CELLS[slot].light, _MARKERS[slot], _LINES[(slot + i // len(CELLS)) % len(_LINES)]
+        )
+    return found
+
+
+@contextlib.contextmanager
+def style(families: Sequence[str]) -> Iterator[None]:
+    """Everything drawn and saved inside has this look: text stays text in SVG, equal data give equal bytes."""
+    rc: dict[Any, Any] = {
+        "font.family": list(families),
+        "font.size": SIZE,
+        "axes.titlesize": SIZE + 0.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 9,
+        "axes.labelsize": SIZE,
+        "axes.labelcolor": MUTED.light,
+        "axes.labelpad": 6,
+        "axes.edgecolor": FAINT.light,
+        "axes.linewidth": 0.8,
+        "axes.titlecolor": INK.light,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "grid.color": RULE.light,
+        "grid.linewidth": 0.8,
+        "text.color": INK.light,
+        "xtick.color": FAINT.light,
+        "ytick.color": FAINT.light,
+        "xtick.labelcolor": MUTED.light,
+        "ytick.labelcolor": MUTED.light,
+        "xtick.labelsize": SIZE - 0.5,
+        "ytick.labelsize": SIZE - 0.5,
+        "xtick.bottom": True,
+        "ytick.left": False,
+        "xtick.major.size": 3.5,
+        "xtick.minor.size": 0,
+        "ytick.minor.size": 0,
+        "legend.frameon": False,
+        "legend.fontsize": SIZE - 0.5,
+        "legend.labelcolor": MUTED.light,
+        "lines.linewidth": 1.9,
+        "lines.markersize": 6,
+        "lines.solid_capstyle": "round",
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "harness",
+        "text.parse_math": False,  # a dollar in a study's text is a dollar
+        "axes.unicode_minus": True,
+    }
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
+    try:
+        with warnings.catch_warnings(), mpl.rc_context(), sns.axes_style("ticks"):
+            # a letter that no font here has: the report says so in its own words
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            mpl.rcParams.update(rc)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure of the report's width; height in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid(
+    n_panels: int, *, columns: int, height: float, sharey: bool = True, sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `n_panels` small panels in at most `columns` columns, each `height` inches high."""
+    n_columns = min(columns, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    picture = figure(height * n_rows)
+    axes = picture.subplots(n_rows, n_columns, squeeze=False, sharey=sharey, sharex=sharex).ravel()
+    for unused in axes[n_panels:]:
+        unused.remove()
+    return picture, list(axes[:n_panels])
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """A name to be written beside the last point (x, y) of a line, in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Write each name to the right of its line's end, moved up or down so that none covers another."""
+    if not ends or axes.figure is None:
+        return
+    root = axes.get_figure(root=True)
+    assert root is not None
+    root.draw_without_rendering()
+    transform = axes.transData
+    gap = SIZE * 1.35 * root.dpi / 72
+    ranked = sorted(ends, key=lambda end: end.y)
+    wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
+    right = max(end.x for end in ends)
+    for end, place, own in zip(ranked, _spread(wanted, gap), wanted, strict=True):
+        axes.annotate(
+            end.text,
+            xy=(right, end.y),
+            xytext=(9, (place - own) * 72 / root.dpi),
+            textcoords="offset points",
+            va="center",
+            color=end.colour,
+            fontsize=SIZE,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places at least `gap` apart, in order, as near to the wanted (ascending) ones as least squares has it."""
+    groups: list[tuple[list[int], float]] = []
+    for i, place in enumerate(wanted):
+        members, middle = [i], place
+        while groups and middle - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
+            before, centre = groups.pop()
+            middle = (centre * len(before) + middle * len(members)) / (len(before) + len(members))
+            members = before + members
+        groups.append((members, middle))
+    places = [0.0] * len(wanted)
+    for members, middle in groups:
+        for j, i in enumerate(members):
+            places[i] = middle + (j - (len(members) - 1) / 2) * gap
+    return places

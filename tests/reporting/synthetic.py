@@ -1,0 +1,338 @@
+"""Results of studies that never ran: rows as a real study writes them, drawn from a seeded generator.
+
+The cells behave roughly as measured on the quickstart: a plateau, then a sudden drop; rnn short, gru and lstm long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import records
+
+LAGS = {
+    "temporal_order": lambda length: length - 1 - math.floor(0.2 * length),
+    "delayed_recall": lambda length: length - 1,
+    "adding": lambda length: length // 2,
+    "lesson": lambda length: 3,
+}
+CHANCE = {
+    "temporal_order": math.log(4),
+    "delayed_recall": math.log(8),
+    "adding": 1 / 6,
+    "lesson": math.log(2),
+}
+REACH = {"rnn": 14.0, "gru": 150.0, "lstm": 95.0}  # lag at which half of the tuned runs solve
+SPEED = {"rnn": 1.3, "gru": 0.5, "lstm": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What the study shall look like; the defaults are the quickstart's."""
+
+    name: str = "quickstart"
+    question: str = "How many steps back can each cell remember?"
+    tasks: Sequence[str] = ("temporal_order",)
+    cells: Sequence[str] = ("rnn", "gru", "lstm")
+    variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    repeats: int = 5
+    trials: int = 12
+    ladder: Sequence[int] = (10, 20, 40, 80, 120, 200)
+    confirm_seeds: int = 1
+    objective: str = "remembered_steps"
+    reach: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(REACH))
+    ends: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)  # by cell
+    throughput: bool = True
+    devices: Sequence[str] = ("cpu",)
+    diagnostics: bool = True
+    evaluations: bool = True
+    claims: str = ""
+    seed: int = 0
+    machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def spec_text(wish: Wish) -> str:
+    """The study file of the wish."""
+    quoted = {
+        "name": _toml(wish.name),
+        "question": _toml(wish.question),
+        "tasks": ", ".join(map(_toml, wish.tasks)),
+        "cells": ", ".join(map(_toml, wish.cells)),
+    }
+    variants = "\n".join(f"{_toml(label)} = {_toml(base)}" for label, base in wish.variants.items())
+    return f"""
+[study]
+name = {quoted["name"]}
+question = {quoted["question"]}
+seed = {wish.seed}
+[compare]
+tasks = [{quoted["tasks"]}]
+cells = [{quoted["cells"]}]
+[compare.variants]
+{variants}
+[space]
+hidden_size = {{ low = 8, high = 32, log = true }}
+num_layers = {{ low = 1, high = 2 }}
+learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
+sequence_length = {{ low = 10, high = 200, log = true }}
+initialization = ["pytorch", "orthogonal", "chrono"]
+[search]
+trials = {wish.trials}
+repeats = {wish.repeats}
+objective = "{wish.objective}"
+[confirm]
+seeds = {wish.confirm_seeds}
+sequence_lengths = [{", ".join(map(str, wish.ladder))}]
+[throughput]
+enabled = {str(wish.throughput).lower()}
+{wish.claims}
+"""
+
+
+def write(directory: Path, wish: Wish = Wish()) -> Path:
+    """Write all result files of such a study; returns the directory."""
+    rng = random.Random(wish.seed)
+    trials, confirmation, evaluations = [], [], []
+    for task in wish.tasks:
+        for cell in wish.cells:
+            for repeat in range(wish.repeats):
+                searched = [_trial(rng, wish, task, cell, repeat, n) for n in range(wish.trials)]
+                trials += searched
+                for row in searched if wish.evaluations else []:
+                    evaluations += _curve(rng, "search", row)
+                winner = _winner(searched, wish.objective)
+                if winner is None:
+                    continue
+                for length in wish.ladder:
+                    for seed in range(wish.confirm_seeds):
+                        row = _confirmed(rng, wish, winner, length, 1000 + seed)
+                        confirmation.append(row)
+                        if wish.evaluations:
+                            evaluations += _curve(rng, "confirm", row)
+    records.write_spec(directory, spec_text(wish))
+    records.write_trials(directory, trials)
+    if wish.confirm_seeds:
+        records.write_confirmation(directory, confirmation)
+    if wish.evaluations:
+        records.write_evaluations(directory, evaluations)
+    if wish.throughput:
+        write_throughput_csv(directory, _throughput(rng, wish))
+    if wish.diagnostics:
+        records.write_diagnostics(directory, {"gradient_gain": _gains(wish)})
+    records.write_machine(directory, {**MACHINE, **wish.machine})
+    return directory
+
+
+def write_throughput_csv(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """throughput.csv alone, from rows of its columns."""
+    records._write_csv(directory / "throughput.csv", records.THROUGHPUT_COLUMNS, rows)
+
+
+MACHINE = {
+    "cpu": "Example CPU @ 2.10GHz",
+    "cores": 2,
+    "memory_bytes": 8_245_000_000,
+    "cpu_capability": "AVX512",
+    "system": "Linux x86_64",
+    "device": "cpu",
+    "device_name": "Example CPU @ 2.10GHz",
+    "python": "3.11.2",
+    "threads_per_worker": 1,
+    "denormals": "flushed to zero",
+    "evaluation": "inference mode",
+    "versions": {"torch": "2.13.0", "optuna": "5.0.0", "numpy": "2.4.6", "pandas": "3.1.1"},
+    "command": "python -m harness.study quickstart",
+    "warnings": [],
+}
+
+
+def _trial(
+    rng: random.Random, wish: Wish, task: str, cell: str, repeat: int, number: int
+) -> dict[str, Any]:
+    length = round(10 ** rng.uniform(1, math.log10(200)))
+    if task == "lesson":
+        length = 4
+    row: dict[str, Any] = {
+        "task": task,
+        "cell": cell,
+        "repeat": repeat,
+        "number": number,
+        "hidden_size": round(2 ** rng.uniform(3, 5)),
+        "num_layers": rng.choice((1, 2)),
+        "learning_rate": 10 ** rng.uniform(-3, -1.53),
+        "sequence_length": length,
+        "initialization": rng.choice(("pytorch", "orthogonal", "chrono")),
+        "seed": rng.randrange(2**31),
+    }
+    luck = 0.5 + 0.5 * (row["learning_rate"] > 4e-3) + 0.4 * (row["initialization"] == "chrono")
+    return _outcome(rng, wish, row, luck)
+
+
+def _confirmed(
+    rng: random.Random, wish: Wish, winner: Mapping[str, Any], length: int, seed: int
+) -> dict[str, Any]:
+    row = {**winner, "sequence_length": length, "seed": seed, "configuration": "f00dfeed"}
+    row.pop("end")
+    return _outcome(rng, wish, row, 1.25)
+
+
+def _outcome(rng: random.Random, wish: Wish, row: dict[str, Any], luck: float) -> dict[str, Any]:
+    task, cell, length = row["task"], row["cell"], row["sequence_length"]
+    lag = LAGS[task](length)
+    chance = CHANCE[task]
+    reach = wish.reach.get(cell, 60.0) * luck * math.exp(rng.gauss(0, 0.35))
+    solved = lag <= reach
+    skill = rng.uniform(0.6, 0.95) if solved else max(0.0, min(0.55, 0.55 * reach / lag))
+    budget = 20_000
+    to_solve = 1600 * max(1, round(rng.uniform(1, 12) * min(1.0, lag / reach))) if solved else None
+    seen = to_solve or budget
+    row.update(
+        end="complete",
+        num_parameters=int(
+            {"rnn": 1, "gru": 3}.get(cell, 4) * row["hidden_size"] * (row["hidden_size"] + 10)
+        ),
+        lag=lag,
+        loss=chance * (1 - skill),
+        skill=skill,
+        accuracy=rng.uniform(0.991, 1.0) if solved else 0.25 + 0.7 * skill,
+        solved=solved,
+        remembered_steps=lag * (1 if solved else skill / 2),
+        sequences_to_solve=to_solve,
+        sequences_seen=seen,
+        train_time_s=seen * length * 2e-6,
+        sequences_per_second=SPEED.get(cell, 0.8) * 5e5 / length,
+    )
+    drawn = rng.random()
+    for end, share in wish.ends.get(cell, {}).items():
+        if drawn < share:
+            return _ended(row, end)
+        drawn -= share
+    return row
+
+
+REASONS = {
+    "diverged": "loss is nan after 3,200 sequences",
+    "timeout": "300 s passed",
+    "out_of_memory": "DefaultCPUAllocator: can't allocate memory",
+    "error": "RuntimeError: <b>shapes</b> | of 3 and 4",
+    "crashed": "signal 11 (SIGSEGV), 3 attempts",
+    "interrupted": "stopped by the user",
+    "pruned": "under the median at 4,800 sequences",
+}
+
+
+def _ended(row: dict[str, Any], end: str) -> dict[str, Any]:
+    row.update(end=end, reason=REASONS[end], sequences_to_solve=None, solved=False)
+    worst = {"skill": -1.0, "remembered_steps": 0.0, "accuracy": None, "loss": None}
+    if end != "pruned":
+        row.update(worst)
+    if end in records_without_result:
+        row.update(solved=None, remembered_steps=None, skill=None)
+    return row
+
+
+records_without_result = ("error", "crashed", "interrupted")
+
+
+def _winner(rows: Sequence[Mapping[str, Any]], objective: str) -> Mapping[str, Any] | None:
+    complete = [row for row in rows if row["end"] == "complete"]
+    sign = -1 if objective in ("loss", "sequences_to_solve") else 1
+    return max(complete, key=lambda row: sign * (row[objective] or 1e9), default=None)
+
+
+def _curve(rng: random.Random, phase: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Evaluations on the way: a plateau, then a sudden drop at the end."""
+    keys = ("task", "cell", "repeat", "number", "sequence_length", "seed")
+    final = row["skill"] if row["skill"] is not None else 0.0
+    chance = CHANCE[row["task"]]
+    found = []
+    seen = int(row["sequences_seen"])
+    for at in range(1600, seen + 1, 1600):
+        through = at / seen
+        skill = final * (through**6 if final > 0.55 else through**0.5) + rng.gauss(0, 0.01)
+        skill = final if at + 1600 > seen else max(-1.0, skill)
+        found.append(
+            {key: row[key] for key in keys}
+            | {
+                "phase": phase,
+                "sequences_seen": at,
+                "loss": chance * (1 - skill),
+                "skill": skill,
+                "accuracy": min(1.0, 0.25 + 0.75 * max(skill, 0)),
+            }
+        )
+    return found
+
+
+def _throughput(rng: random.Random, wish: Wish) -> list[dict[str, Any]]:
+    rows = []
+    shapes = [(h, 100, "grid") for h in (8, 16, 32, 64, 128)]
+    shapes += [(32, length, "grid") for length in (10, 30, 300)]
+    for task in wish.tasks:
+        for cell in wish.cells:
+            for device in wish.devices:
+                for hidden, length, origin in [*shapes, (rng.randint(8, 32), 100, "winner")]:
+                    if origin == "grid" and task != wish.tasks[0]:
+                        continue
+                    fast = SPEED.get(cell, 0.8) * (8.0 if device != "cpu" else 1.0)
+                    tokens = fast * 6e5 / (1 + hidden / 40) * rng.uniform(0.97, 1.03)
+                    step = 32 * length / tokens
+                    rows.append(
+                        {
+                            "benchmark": f"{cell}-{device}-h{hidden}-t{length}-{origin}-{task}",
+                            "task": task,
+                            "cell": cell,
+                            "device": device,
+                            "device_name": "Example CPU" if device == "cpu" else "Example GPU",
+                            "origin": origin,
+                            "hidden_size": hidden,
+                            "num_layers": 1,
+                            "sequence_length": length,
+                            "batch_size": 32,
+                            "num_parameters": 4 * hidden * (hidden + 10),
+                            "n_blocks": 9,
+                            "step_time_s": step,
+                            "step_time_low_s": step * 0.985,
+                            "step_time_high_s": step * 1.02,
+                            "sequences_per_second": tokens / length,
+                            "tokens_per_second": tokens,
+                            "gflops_per_second": tokens * 24 * hidden * hidden / 1e9,
+                            "fraction_of_peak": tokens * 24 * hidden * hidden / 1e9 / 106,
+                            "peak_gflops_per_second": 106.0,
+                            "peak_memory_bytes": 3.1e8,
+                        }
+                    )
+    return rows
+
+
+def _gains(wish: Wish) -> list[dict[str, Any]]:
+    decay = {"rnn": (0.21, 0.05), "gru": (0.16, 0.012), "lstm": (0.18, 0.015)}
+    found = []
+    for task in wish.tasks:
+        for cell in wish.cells:
+            for state, rate in zip(
+                ("initial", "trained"), decay.get(cell, (0.2, 0.02)), strict=True
+            ):
+                lags = list(range(0, 121, 4))
+                found.append(
+                    {
+                        "task": task,
+                        "cell": cell,
+                        "state": state,
+                        "sequence_length": 120,
+                        "lag": lags,
+                        "log10_gain": [
+                            -rate * k + 0.3 * math.sin(k / 9) * (k > 0) for k in lags
+                        ],
+                    }
+                )
+    return found
+
+
+def _toml(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
