@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import machine, records
 from harness.pipeline.course import Course, RunOptions, Watcher
+from harness.pipeline.gradients import measure_gradients
 from harness.pipeline.tables import write_tables
+from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
 from harness.plugins import plugin_hash
 from harness.search.coordinator import Coordinator, Limits
@@ -44,6 +46,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved."""
     course = Course(spec, options, watcher)
     started = time.monotonic()
+    machine.settle_process()
     if options.fresh:
         _set_aside(course)
     course.directory.mkdir(parents=True, exist_ok=True)
@@ -177,9 +180,8 @@ def _confirm(
 
 def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
-    from harness.pipeline.throughput import time_grid, time_winners
-
+    measure_gradients(course, kept)
     if course.spec.throughput.enabled and kept:
         course.watcher.phase("time", (), len(kept))
-        time_winners(course, kept)
-        time_grid(course, kept)
+        winners, grid = time_winners(course, kept), time_grid(course, kept)
+        records.write_throughput(course.directory, {"winner": winners, "grid": grid})
