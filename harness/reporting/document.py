@@ -8,20 +8,21 @@ from matplotlib.figure import Figure
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table; numbers are set to the right, the name of a cell gets the colour of that cell."""
+    """A column of a table: numbers are set to the right, the name of a cell gets its colour, a group is named once."""
 
     title: str
-    kind: Literal["text", "number", "cell", "code"] = "text"
+    kind: Literal["text", "number", "cell", "group"] = "text"
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts, one text for each column; `note` says units, n and kind of interval."""
+    """Rows of texts, one text for each column; `note` says units, n and kind of interval; a `folded` one opens on demand."""
 
     kind: ClassVar = "table"
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    folded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

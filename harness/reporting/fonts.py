@@ -75,7 +75,9 @@ def choose(texts: Iterable[str]) -> Fonts:
     first = next(name for name in LATIN if name in installed)
     families = [first]
     needed -= _letters(installed[first])
-    if any(letter > "\u024f" for letter in needed):  # beyond the Latin letters: look again on the disk
+    if any(
+        letter > "\u024f" for letter in needed
+    ):  # beyond the Latin letters: look again on the disk
         installed = _installed_now()
     for name in (*FALLBACKS, *sorted(installed)):
         if not needed:

@@ -10,12 +10,22 @@ from harness.reporting.fonts import STACK
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$#])|(?<![^\W_])_|_(?![^\W_])")
 
 
+_BREAKS = re.compile(r"(?<=[≥<]) (?=\d)|(?<=\d) (?=%|–)|(?<=\d –) |(?<= –) (?=[≥<\d])")
+
+
 def escape_markdown(text: object) -> str:
     """Text that Markdown shows as it is, on one line: nothing in it starts a tag, a link, a table cell or a heading."""
     line = " ".join(str(text).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
     return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", escaped)
+
+
+def unbroken(value: object) -> object:
+    """Text whose numbers keep their sign, unit and range on one line; anything else, and markup, as it is."""
+    if type(value) is not str:
+        return value
+    return _BREAKS.sub("\u00a0", value)
 
 
 def standalone_svg(svg: str) -> str:

@@ -33,7 +33,7 @@ class Page:
     def task_columns(self) -> tuple[Column, ...]:
         """The leading columns of a table with a row for each (task, cell)."""
         cell = Column(self.words("column.cell"), "cell")
-        return (Column(self.words("column.task"), "code"), cell) if self.many_tasks else (cell,)
+        return (Column(self.words("column.task"), "group"), cell) if self.many_tasks else (cell,)
 
     def task_cells(self, task: str, cell: str) -> tuple[str, ...]:
         """The leading texts of such a row."""

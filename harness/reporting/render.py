@@ -82,7 +82,12 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Answ
 def _page(records: StudyRecords, directory: Path, language: str) -> Page:
     words = catalogue.load(language)
     spec = records.spec
-    drawn = [*spec.compare.tasks, *spec.compare.cells, *records.trials.columns, *words.texts.values()]
+    drawn = [
+        *spec.compare.tasks,
+        *spec.compare.cells,
+        *records.trials.columns,
+        *words.texts.values(),
+    ]
     if records.throughput is not None:
         drawn += [str(name) for name in records.throughput["device"].unique()]
     drawn += [
@@ -157,10 +162,11 @@ def _drawn(figure: Figure, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _environment(*, autoescape: bool) -> jinja2.Environment:
+def _environment(*, page: bool) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("harness.reporting"),
-        autoescape=autoescape,
+        autoescape=page,
+        finalize=markup.unbroken if page else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -169,7 +175,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
 
 
 def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
-    environment = _environment(autoescape=True)
+    environment = _environment(page=True)
     style = resources.files("harness.reporting").joinpath("templates/report.css").read_text("utf-8")
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -177,12 +183,14 @@ def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
         colours=theme.COLOURS,
         slots={cell: mark.slot for cell, mark in page.marks.items()},
         style=Markup(style),  # ours, from the package
-        drawings={name: Markup(svg) for name, svg in drawings.items()},  # matplotlib escapes its texts
+        drawings={
+            name: Markup(svg) for name, svg in drawings.items()
+        },  # matplotlib escapes its texts
     )
 
 
 def _markdown(page: Page, report: Report) -> str:
-    environment = _environment(autoescape=False)
+    environment = _environment(page=False)
     environment.filters["md"] = markup.escape_markdown
     environment.filters["line"] = lambda text: " ".join(str(text).replace("```", "'''").split())
     return environment.get_template("report.md.jinja").render(report=report, words=page.words)

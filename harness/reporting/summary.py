@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -174,7 +174,9 @@ class Summary:
         """The objective of each row of trials; NaN where a trial has none and it can't be told."""
         trials = self.records.trials
         values = trials[self.objective.name].astype(float).copy()
-        if self.objective.name == "sequences_to_solve":  # unsolved: the nearer to solved, the better
+        if (
+            self.objective.name == "sequences_to_solve"
+        ):  # unsolved: the nearer to solved, the better
             budget = self._budget()
             unsolved = values.isna() & (trials["end"] == "complete")
             values[unsolved] = budget * (2 - trials.loc[unsolved, "skill"].clip(lower=0))
@@ -198,7 +200,9 @@ class Summary:
     def chance_loss(self, task: str) -> float:
         """The loss of the best constant prediction, from a row whose skill is not clipped; NaN without one."""
         trials = self.records.trials
-        rows = trials[(trials["task"] == task) & (trials["skill"] < 0.99) & (trials["skill"] > -0.99)]
+        rows = trials[
+            (trials["task"] == task) & (trials["skill"] < 0.99) & (trials["skill"] > -0.99)
+        ]
         rows = rows[rows["loss"].notna()]
         if len(rows) == 0:
             return math.nan
@@ -231,8 +235,14 @@ class Summary:
             for task in self.tasks:
                 for cell in labels:
                     memory = self.memory.get((task, cell))
-                    runs = next((s for s in memory.shares if s.lag == claim.lag), None) if memory else None
-                    verdict = judge(claim, memory.span if memory else None)
+                    runs = (
+                        next((s for s in memory.shares if s.lag == claim.lag), None)
+                        if memory
+                        else None
+                    )
+                    verdict = (
+                        judge(claim, memory.span, memory.ladder.lags) if memory else "not_measured"
+                    )
                     checks.append(ClaimCheck(claim, task, cell, memory, runs, verdict))
         return tuple(checks)
 
@@ -240,9 +250,13 @@ class Summary:
 ABOUT = 2.0  # "about 30" is taken as 15 to 60: the ladders in use have steps of about that size
 
 
-def judge(claim: Claim, span: stats.Span | None) -> ClaimVerdict:
-    """Whether a span agrees with a claim: only an interval that lies all on one side decides."""
-    if span is None or span.value is None:
+def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict:
+    """Whether a span agrees with a claim: only an interval that lies wholly on one side decides.
+
+    A span is a lag of the ladder, and the true limit lies between it and the next one: so a span under a claim disagrees
+    only if that next lag is not above the claim either.
+    """
+    if span.value is None:
         return "not_measured"
     if span.interval is None:
         return "undecided"
@@ -255,7 +269,8 @@ def judge(claim: Claim, span: stats.Span | None) -> ClaimVerdict:
     }[claim.relation]
     if low >= at_least and high <= at_most:
         return "agrees"
-    if high < at_least or low > at_most:
+    limit = next((lag for lag in lags if lag > high), high)
+    if limit <= at_least and high < at_least or low > at_most:
         return "disagrees"
     return "undecided"
 

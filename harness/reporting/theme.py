@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import seaborn as sns
@@ -68,10 +68,10 @@ COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values())
 _USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    (0, (1.3, 1.5)),
+    (0, (5, 1.6)),
     "-",
-    (0, (5, 1.5)),
-    (0, (1.2, 1.4)),
-    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (6, 1.6, 1.3, 1.6)),
 )
 
 
@@ -99,6 +99,9 @@ def marks(cells: Sequence[str]) -> dict[str, Mark]:
             slot, CELLS[slot].light, _MARKERS[slot], _LINES[(slot + i // len(CELLS)) % len(_LINES)]
         )
     return found
+
+
+Share = bool | Literal["none", "all", "row", "col"]
 
 
 @contextlib.contextmanager
@@ -170,66 +173,14 @@ def figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def grid(
-    n_panels: int, *, columns: int, height: float, sharey: bool = True, sharex: bool = False
+    n_panels: int, *, columns: int, height: float, sharey: Share = True, sharex: Share = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `n_panels` small panels in at most `columns` columns, each `height` inches high."""
     n_columns = min(columns, n_panels)
     n_rows = -(-n_panels // n_columns)
     picture = figure(height * n_rows)
+    picture.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
     axes = picture.subplots(n_rows, n_columns, squeeze=False, sharey=sharey, sharex=sharex).ravel()
     for unused in axes[n_panels:]:
         unused.remove()
     return picture, list(axes[:n_panels])
-
-
-@dataclasses.dataclass(frozen=True)
-class End:
-    """A name to be written beside the last point (x, y) of a line, in data coordinates."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-
-
-def label_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write each name to the right of its line's end, moved up or down so that none covers another."""
-    if not ends or axes.figure is None:
-        return
-    root = axes.get_figure(root=True)
-    assert root is not None
-    root.draw_without_rendering()
-    transform = axes.transData
-    gap = SIZE * 1.35 * root.dpi / 72
-    ranked = sorted(ends, key=lambda end: end.y)
-    wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
-    right = max(end.x for end in ends)
-    for end, place, own in zip(ranked, _spread(wanted, gap), wanted, strict=True):
-        axes.annotate(
-            end.text,
-            xy=(right, end.y),
-            xytext=(9, (place - own) * 72 / root.dpi),
-            textcoords="offset points",
-            va="center",
-            color=end.colour,
-            fontsize=SIZE,
-            fontweight="bold",
-            annotation_clip=False,
-        )
-
-
-def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places at least `gap` apart, in order, as near to the wanted (ascending) ones as least squares has it."""
-    groups: list[tuple[list[int], float]] = []
-    for i, place in enumerate(wanted):
-        members, middle = [i], place
-        while groups and middle - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
-            before, centre = groups.pop()
-            middle = (centre * len(before) + middle * len(members)) / (len(before) + len(members))
-            members = before + members
-        groups.append((members, middle))
-    places = [0.0] * len(wanted)
-    for members, middle in groups:
-        for j, i in enumerate(members):
-            places[i] = middle + (j - (len(members) - 1) / 2) * gap
-    return places

@@ -325,9 +325,7 @@ def _gains(wish: Wish) -> list[dict[str, Any]]:
                         "state": state,
                         "sequence_length": 120,
                         "lag": lags,
-                        "log10_gain": [
-                            -rate * k + 0.3 * math.sin(k / 9) * (k > 0) for k in lags
-                        ],
+                        "log10_gain": [-rate * k + 0.3 * math.sin(k / 9) * (k > 0) for k in lags],
                     }
                 )
     return found

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
-from harness.reporting import theme
+from harness.reporting import labels, theme
 from harness.reporting.document import Picture, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.sections.speed import short
@@ -37,14 +37,14 @@ def section(page: Page) -> Section:
                 low, high = [b.low for b in bands], [b.high for b in bands]
                 axes.fill_between(at, low, high, color=mark.colour, alpha=0.13, linewidth=0)
             axes.plot(at, values, color=mark.colour, linestyle=mark.line)
-            ends.append(theme.End(at[-1], values[-1], cell, mark.colour))
+            ends.append(labels.End(at[-1], values[-1], cell, mark.colour))
         if page.many_tasks:
             axes.set_title(task)
         axes.set_xlabel(words("budget.x"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
         axes.set_xlim(left=1)
-        theme.label_ends(axes, ends)
+        labels.label_ends(axes, ends)
     panels[0].set_ylabel(words.of("column", summary.objective.name))
     table = _table(page, curves)
     caption = words("budget.caption", n=summary.repeats)
@@ -95,5 +95,7 @@ def _table(page: Page, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Tab
         (page.level(e.interval) for c in curves.values() for e in c.estimates if e.interval), None
     )
     key = "budget.note" if level is not None else "budget.note_few"
-    note = words(key, level=level, objective=words.of("column", name), minimum=stats.MINIMUM_REPEATS)
+    note = words(
+        key, level=level, objective=words.of("column", name), minimum=stats.MINIMUM_REPEATS
+    )
     return Table(columns, tuple(rows), note)

@@ -65,7 +65,11 @@ def command(page: Page) -> Section:
     """What to type to run the study again, and to render the report again."""
     words, records = page.words, page.summary.records
     known = records.machine.get("command")
-    ran = known if isinstance(known, str) and known else f"python -m harness.study {records.spec.study.name}"
+    ran = (
+        known
+        if isinstance(known, str) and known
+        else f"python -m harness.study {records.spec.study.name}"
+    )
     blocks: list[Block] = [
         Paragraph(words("command.study")),
         Code(ran),
@@ -79,13 +83,13 @@ def command(page: Page) -> Section:
     return Section("command", words("command.title"), tuple(blocks))
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, item in value.items():
         if isinstance(item, Mapping):
-            yield from _flat(item, f"{prefix}{key} ")
+            yield from _flat(item)
         elif isinstance(item, list):
-            yield prefix + key, ", ".join(map(str, item))
+            yield key, ", ".join(map(str, item))
         elif key.endswith("_bytes") and isinstance(item, int | float):
-            yield prefix + key, f"{item / 2**30:.1f} GiB"
+            yield key, f"{item / 2**30:.1f} GiB"
         elif item is not None:
-            yield prefix + key, str(item)
+            yield key, str(item)

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from harness.metrics import whole
 from harness.records import ENDS
 from harness.reporting import summary as numbers
 from harness.reporting import theme
@@ -25,9 +26,13 @@ def section(page: Page) -> Section:
     if not found:
         return page.not_measured("ends", title, words("ends.absent"))
     if other == 0:
-        return Section("ends", title, (Paragraph(words("ends.none", n=total)), _table(page, found)))
+        return Section(
+            "ends",
+            title,
+            (Paragraph(words("ends.none", n=whole(total))), _table(page, found, folded=True)),
+        )
     blocks: list[Block] = [
-        Paragraph(words("ends.some", n=total, other=other)),
+        Paragraph(words("ends.some", n=whole(total), other=whole(other))),
         Picture(
             "ends",
             _bars(page, found),
@@ -89,7 +94,7 @@ def _bars(page: Page, found: list[dict[str, Any]]) -> theme.Figure:
     return drawing
 
 
-def _table(page: Page, found: list[dict[str, Any]]) -> Table:
+def _table(page: Page, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
     words = page.words
     ends = [end for end in ENDS if any(one["end"] == end for one in found)]
     rows = []
@@ -104,7 +109,7 @@ def _table(page: Page, found: list[dict[str, Any]]) -> Table:
         page.column("n_runs"),
         *(Column(words.of("end", end), "number") for end in ends),
     )
-    return Table(columns, tuple(rows), words("ends.note"))
+    return Table(columns, tuple(rows), words("ends.note"), folded)
 
 
 def _reasons(page: Page, found: list[dict[str, Any]]) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.reporting import theme
+from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Section, Table
 from harness.reporting.page import Page
 
@@ -22,14 +22,18 @@ def section(page: Page) -> Section:
     """log10 of the gradient gain against lag, a panel a task; an untrained cell dashed, a trained one solid."""
     words, summary = page.words, page.summary
     title = words("gradients.title")
-    series = [one for one in _series(summary.records.diagnostics) if (one["task"], one["cell"]) in summary.pairs]
+    series = [
+        one
+        for one in _series(summary.records.diagnostics)
+        if (one["task"], one["cell"]) in summary.pairs
+    ]
     if not series:
         return page.not_measured("gradients", title, words("gradients.absent"))
     tasks = [task for task in summary.tasks if any(one["task"] == task for one in series)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.4)
     for axes, task in zip(panels, tasks, strict=True):
         axes.axhline(THRESHOLD, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
-        ends: dict[str, theme.End] = {}
+        ends: dict[str, labels.End] = {}
         for one in series:
             if one["task"] != task:
                 continue
@@ -46,19 +50,24 @@ def section(page: Page) -> Section:
                 linewidth=1.9 if trained else 1.3,
             )
             if trained or one["cell"] not in ends:
-                ends[one["cell"]] = theme.End(lag[-1], gain[-1], one["cell"], mark.colour)
+                ends[one["cell"]] = labels.End(lag[-1], gain[-1], one["cell"], mark.colour)
+        axes.set_ylim(bottom=_floor([one for one in series if one["task"] == task]))
         if page.many_tasks:
             axes.set_title(task)
         axes.set_xlabel(words("gradients.x"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(_power))
-        theme.label_ends(axes, list(ends.values()))
+        labels.label_ends(axes, list(ends.values()))
     panels[0].set_ylabel(words("gradients.y"))
     handles = [
         Line2D([], [], color=theme.MUTED.light, linestyle="-", label=words("gradients.trained")),
         Line2D(
-            [], [], color=theme.MUTED.light, linestyle=(0, (1.5, 1.6)), label=words("gradients.initial")
+            [],
+            [],
+            color=theme.MUTED.light,
+            linestyle=(0, (1.5, 1.6)),
+            label=words("gradients.initial"),
         ),
     ]
     drawing.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=2.2)
@@ -70,6 +79,15 @@ def section(page: Page) -> Section:
         _table(page, series),
     )
     return Section("gradients", title, (picture,))
+
+
+def _floor(series: Sequence[Mapping[str, Any]]) -> float:
+    """Where the picture ends: it shows all of the trained cells, and the untrained ones down to 1e-12 at least."""
+    lowest = {state: [0.0] for state in STATES}
+    for one in series:
+        lowest.setdefault(one["state"], [0.0]).extend(_finite(one)[1])
+    deepest = min(min(gains) for gains in lowest.values())
+    return max(deepest, min(-12.0, min(lowest["trained"]))) - 0.6
 
 
 def _power(value: float, _: object) -> str:

@@ -12,12 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
-from harness.metrics import METRICS
-from harness.reporting import theme
+from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Section, Table
 from harness.reporting.page import Page
+from harness.reporting.sections.speed import short
 
-MOST_LINES = 400  # a panel; more are drawn as so many of them, evenly chosen, and the caption says so
+MOST_LINES = (
+    400  # a panel; more are drawn as so many of them, evenly chosen, and the caption says so
+)
 FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
@@ -45,23 +47,24 @@ def _by_length(page: Page, rows: pd.DataFrame) -> Picture:
     lengths = sorted(rows["sequence_length"].unique())
     bins = _bins(lengths)
     colours = {length: theme.RAMP[bins[length]].light for length in lengths}
-    n_columns = min(len(summary.cells), 3)
+    n_columns = min(len(summary.cells), 4)
     pairs = [(task, cell) for task in summary.tasks for cell in summary.cells]
     drawing, panels = theme.grid(
-        len(pairs), columns=n_columns, height=2.45 if len(pairs) > 3 else 2.9, sharex=True
+        len(pairs), columns=n_columns, height=2.9 if len(pairs) <= n_columns else 2.3, sharex=True
     )
     thinned = False
     for axes, (task, cell) in zip(panels, pairs, strict=True):
         axes.set_title(
-            words("panel", task=task, cell=cell) if page.many_tasks else cell,
+            words("panel_lines", task=task, cell=cell) if page.many_tasks else cell,
             color=page.marks[cell].colour,
         )
         own = rows[(rows["task"] == task) & (rows["cell"] == cell)]
         thinned |= _lines(axes, own, colours)
         axes.set_ylim(-0.12, 1.05)
-        _sequences_axis(axes, float(rows["sequences_seen"].max()))
+        _sequences_axis(page, axes, float(rows["sequences_seen"].max()))
     for axes in panels[-n_columns:]:
         axes.set_xlabel(words("learning.x"))
+        axes.tick_params(labelbottom=True)
     for axes in panels[::n_columns]:
         axes.set_ylabel(words("learning.y_skill"))
     drawing.legend(
@@ -115,12 +118,10 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
     return step > 1
 
 
-def _sequences_axis(axes: Axes, most: float) -> None:
+def _sequences_axis(page: Page, axes: Axes, most: float) -> None:
     axes.set_xlim(0, most * 1.03)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: METRICS["sequences_seen"].text(value))
-    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
 
 
 def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
@@ -149,17 +150,17 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
         if len(own) and own["loss"].max() > 10 * own["loss"].min():
             axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("loss", value)))
-        _sequences_axis(axes, float(own["sequences_seen"].max()))
+        _sequences_axis(page, axes, float(own["sequences_seen"].max()))
         axes.set_xlabel(words("learning.x"))
         axes.set_ylabel(words("learning.y_loss") if axes is panels[0] else "")
     for axes, task in zip(panels, tasks, strict=True):
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
         ends = [
-            theme.End(row.sequences_seen, row.loss, row.cell, page.marks[str(row.cell)].colour)
+            labels.End(row.sequences_seen, row.loss, row.cell, page.marks[str(row.cell)].colour)
             for row in last.drop_duplicates("cell").itertuples()
         ]
-        theme.label_ends(axes, ends)
+        labels.label_ends(axes, ends)
     description = words("learning.description_loss")
     table = _evaluations_table(page, rows)
     return Picture("learning", drawing, description, words("learning.caption_loss"), table)
@@ -179,7 +180,10 @@ def _evaluations_table(page: Page, rows: pd.DataFrame) -> Table:
                 loss, accuracy = table.loc[(task, at, cell)] if known else (float("nan"),) * 2
                 row += [page.number("loss", loss), page.number("accuracy", accuracy)]
             texts.append(((task,) if page.many_tasks else ()) + tuple(row))
-    columns = [*((page.task_columns()[0],) if page.many_tasks else ()), page.column("sequences_seen")]
+    columns = [
+        *((page.task_columns()[0],) if page.many_tasks else ()),
+        page.column("sequences_seen"),
+    ]
     for cell in page.summary.cells:
         columns.append(Column(words("learning.column_loss", cell=cell), "number"))
         columns.append(Column(words("learning.column_accuracy", cell=cell), "number"))
@@ -190,7 +194,9 @@ def _solved(page: Page) -> Table:
     """How many runs of each length solve the task, and after how many sequences."""
     words, records = page.words, page.summary.records
     confirmed = page.summary.confirmed
-    source = records.confirmation if confirmed and records.confirmation is not None else records.trials
+    source = (
+        records.confirmation if confirmed and records.confirmation is not None else records.trials
+    )
     rows = []
     for task, cell in page.summary.pairs:
         own = source[(source["task"] == task) & (source["cell"] == cell)]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
+
 from harness import stats
-from harness.reporting.document import Column, Paragraph, Points, Section, Table
+from harness.reporting.document import Block, Column, Paragraph, Section, Table
 from harness.reporting.page import Page
-from harness.reporting.summary import ABOUT, ClaimCheck
+from harness.reporting.summary import ABOUT, ClaimCheck, Memory
+
+
+MOST_ROWS = 12  # a longer table opens on demand
 
 
 def section(page: Page) -> Section:
@@ -21,7 +28,6 @@ def section(page: Page) -> Section:
             blank = words("not_measured")
             rows.append((*page.task_cells(task, cell), blank, words("none"), blank, "0", "0", ""))
             continue
-        own = [f"{span:g}" if span == span else words("none") for span in memory.repeat_spans]
         rows.append(
             (
                 *page.task_cells(task, cell),
@@ -30,7 +36,7 @@ def section(page: Page) -> Section:
                 page.span(memory.reliable, memory.ladder),
                 str(memory.span.n_repeats),
                 str(memory.span.n_runs),
-                ", ".join(own),
+                _own(page, memory),
             )
         )
     columns = (
@@ -48,6 +54,19 @@ def section(page: Page) -> Section:
     if summary.comparisons:
         blocks += [Paragraph(words("pairs.intro")), _pairs(page)]
     return Section("spans", title, tuple(blocks))
+
+
+def _own(page: Page, memory: Memory) -> str:
+    """The span of each search on its own, shortest first: "2 × 7, 3 × 15"."""
+    texts = []
+    for span, n in sorted(Counter(memory.repeat_spans).items()):
+        if math.isnan(span):
+            continue
+        value = page.number("lag", span)
+        if span == memory.ladder.lags[-1]:
+            value = page.words("at_least", value=value)
+        texts.append(page.words("so_many", n=n, value=value) if n > 1 else value)
+    return ", ".join(texts)
 
 
 def _note(page: Page) -> str:
@@ -78,10 +97,13 @@ def _pairs(page: Page) -> Table:
     columns = (
         *((page.task_columns()[0],) if page.many_tasks else ()),
         Column(words("column.pair")),
-        *(page.column(name) for name in ("probability_longer", "interval", "p_value", "n_searches")),
+        *(
+            page.column(name)
+            for name in ("probability_longer", "interval", "p_value", "n_searches")
+        ),
         Column(words("column.verdict")),
     )
-    return Table(columns, tuple(rows), words("pairs.note"))
+    return Table(columns, tuple(rows), words("pairs.note"), folded=len(rows) > MOST_ROWS)
 
 
 def _percents(page: Page, interval: stats.Interval | None) -> str:
@@ -92,50 +114,56 @@ def _percents(page: Page, interval: stats.Interval | None) -> str:
 
 
 def claims(page: Page) -> Section | None:
-    """What is in circulation beside what this study found; None if the study names no claim."""
+    """What is in circulation beside what this study found, claim by claim; None if the study names no claim."""
     summary, words = page.summary, page.words
     if not summary.claims:
         return None
-    columns = (
-        Column(words("column.claim")),
-        *page.task_columns(),
-        *(page.column(name) for name in ("memory_span", "interval", "runs_at_lag")),
-        Column(words("column.verdict")),
-    )
-    rows, said = [], []
-    for check in summary.claims:
-        memory = check.memory
-        span = page.span(memory.span, memory.ladder) if memory else words("not_measured")
-        between = page.span_interval(memory.span, memory.ladder) if memory else words("none")
-        verdict = words.of("claim_verdict", check.verdict)
-        said.append(
-            words(
-                "claims.here",
-                claim=check.claim.text,
-                source=f" ({check.claim.source})" if check.claim.source else "",
-                task=check.task,
-                cell=check.cell,
-                span=span,
-                verdict=verdict,
-            )
+    blocks: list[Block] = []
+    for claim in summary.records.spec.claims:
+        checks = [check for check in summary.claims if check.claim == claim]
+        found = [
+            words("claims.found", cell=check.cell, task=check.task, span=_span(page, check))
+            for check in checks
+        ]
+        key = "claims.claimed_source" if claim.source else "claims.claimed"
+        said = words(key, claim=claim.text, source=claim.source)
+        blocks.append(Paragraph(f"{said} {words('claims.here', found=words.listed(found))}"))
+        blocks.append(_checks(page, claim.lag, checks))
+    blocks.append(
+        Paragraph(
+            words("claims.note", about=f"{ABOUT:g}", minimum=stats.MINIMUM_REPEATS), quiet=True
         )
+    )
+    return Section("claims", words("claims.title"), tuple(blocks))
+
+
+def _span(page: Page, check: ClaimCheck) -> str:
+    if check.memory is None:
+        return page.words("not_measured")
+    return page.span(check.memory.span, check.memory.ladder)
+
+
+def _checks(page: Page, lag: float, checks: Sequence[ClaimCheck]) -> Table:
+    words = page.words
+    rows = []
+    for check in checks:
+        memory, runs = check.memory, check.runs
         rows.append(
             (
-                check.claim.text,
                 *page.task_cells(check.task, check.cell),
-                span,
-                between,
-                _runs(page, check),
-                verdict,
+                _span(page, check),
+                page.span_interval(memory.span, memory.ladder) if memory else words("none"),
+                words("claims.not_on_ladder")
+                if runs is None
+                else words("k_of_n", k=runs.n_solved, n=runs.n_runs),
+                words.of("claim_verdict", check.verdict),
             )
         )
-    note = words("claims.note", about=f"{ABOUT:g}", minimum=stats.MINIMUM_REPEATS)
-    blocks = (Points(tuple(said)), Table(columns, tuple(rows), note))
-    return Section("claims", words("claims.title"), blocks)
-
-
-def _runs(page: Page, check: ClaimCheck) -> str:
-    lag = page.number("lag", check.claim.lag)
-    if check.runs is None:
-        return page.words("claims.not_on_ladder", lag=lag)
-    return page.words("claims.runs", lag=lag, k=check.runs.n_solved, n=check.runs.n_runs)
+    columns = (
+        *page.task_columns(),
+        page.column("memory_span"),
+        page.column("interval"),
+        Column(words("claims.runs_at", lag=page.number("lag", lag)), "number"),
+        Column(words("column.verdict")),
+    )
+    return Table(columns, tuple(rows))

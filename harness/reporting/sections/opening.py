@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from harness.reporting import theme
+from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Table
 from harness.reporting.page import Page
 from harness.reporting.summary import Memory
@@ -17,58 +17,72 @@ from harness.stats import MINIMUM_REPEATS, Comparison
 
 
 def sentences(page: Page) -> tuple[str, ...]:
-    """The answer: what each cell remembers, which differences are shown, and how fast each trains."""
+    """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
-    said: list[str] = []
+    said = []
     if summary.confirmed:
-        for task in summary.tasks:
-            said += _remembered(page, task)
-    elif summary.records.spec.confirm.seeds:
-        said.append(words("answer.not_confirmed"))
-        said += [_found(page, task) for task in summary.tasks]
+        said += [_remembered(page, task) for task in summary.tasks]
+        intervals = [m.span.interval for m in summary.memory.values() if m.span.interval]
+        if intervals:
+            level = page.level(intervals[0])
+            said[-1] += " " + words("answer.brackets", level=level, n=summary.repeats)
     else:
+        if summary.records.spec.confirm.seeds:
+            said.append(words("answer.not_confirmed"))
         said += [_found(page, task) for task in summary.tasks]
     said += _speeds(page)
     if summary.missing:
         said.append(words("answer.missing", pairs=page.listed_pairs(summary.missing)))
-    return tuple(text for text in said if text)
+    return tuple(said)
 
 
-def _remembered(page: Page, task: str) -> list[str]:
+def _remembered(page: Page, task: str) -> str:
+    """Each cell's span on one task, and which differences between them are shown."""
     words = page.words
-    known = [page.summary.memory.get((task, cell)) for cell in page.summary.cells]
-    measured = [memory for memory in known if memory and memory.span.value is not None]
-    if not measured:
-        return [words("answer.nothing", task=task)]
     items = []
-    for memory in measured:
-        span, interval = page.span(memory.span, memory.ladder), memory.span.interval
-        key = "answer.span" if interval is None else "answer.span_interval"
+    for cell in page.summary.cells:
+        memory = page.summary.memory.get((task, cell))
+        if memory is None or memory.span.value is None:
+            continue
+        span = page.span(memory.span, memory.ladder)
         between = page.span_interval(memory.span, memory.ladder)
-        items.append(words(key, cell=memory.cell, span=span, interval=between))
-    level = next((page.level(m.span.interval) for m in measured if m.span.interval), None)
-    key = "answer.spans" if level is None else "answer.spans_interval"
-    said = [words(key, task=task, spans=words.listed(items), level=level)]
-    return said + _differences(page, page.summary.comparisons.get(task, ()))
+        known = memory.span.interval is not None and between != span
+        key = ("answer.span" if items else "answer.first_span") + ("_interval" if known else "")
+        items.append(words(key, cell=cell, span=span, interval=between))
+    if not items:
+        return words("answer.nothing", task=task)
+    spans = words("answer.spans", task=task, spans=words.listed(items))
+    return " ".join([spans, *_differences(page, page.summary.comparisons.get(task, ()))])
 
 
 def _differences(page: Page, comparisons: Sequence[Comparison]) -> list[str]:
     """Which cell remembers longer, only where that is shown."""
     words = page.words
-    said = []
+    said, shorter = [], {}
     for cell in page.summary.cells:
-        shorter = [
+        others = [
             c.second if c.longer == c.first else c.first for c in comparisons if c.longer == cell
         ]
-        if shorter:
-            said.append(words("answer.longer", cell=cell, others=words.listed(shorter)))
+        if others:
+            shorter[cell] = others
+    if shorter:
+        parts = [
+            words("answer.longer", cell=cell, others=words.listed(others))
+            for cell, others in sorted(shorter.items(), key=lambda item: -len(item[1]))
+        ]
+        said.append(words("answer.shown", differences=words("answer.and_then").join(parts)))
     same = [c for c in comparisons if c.verdict == "no_difference_shown"]
-    if same:
+    if len(same) > 1 and len(same) == len(comparisons):
+        said.append(words("answer.no_difference_at_all"))
+    elif len(same) > 3:
+        said.append(words("answer.no_difference_else", n=len(same)))
+    elif same:
         pairs = [words("answer.pair", first=c.first, second=c.second) for c in same]
-        said.append(words("answer.no_difference", pairs=words.listed(pairs)))
+        said.append(words("answer.no_difference", pairs=words("answer.or").join(pairs)))
     if unclear := [c for c in comparisons if c.verdict == "inconclusive"]:
         fewest = min(min(c.n_first, c.n_second) for c in unclear)
         key = "answer.too_few" if fewest < MINIMUM_REPEATS else "answer.too_few_for_pairs"
+        key = "answer.too_few_one" if fewest == 1 else key
         said.append(words(key, n=fewest, minimum=MINIMUM_REPEATS, pairs=len(comparisons)))
     return said
 
@@ -113,7 +127,8 @@ def _speeds(page: Page) -> list[str]:
         speed = rows.loc[rows["cell"] == cell, "tokens_per_second"]
         if len(speed) and not math.isnan(speed.iloc[0]):
             text = page.number("tokens_per_second", float(speed.iloc[0]))
-            items.append(page.words("answer.speed_cell", cell=cell, speed=text))
+            key = "answer.speed_cell" if items else "answer.first_speed_cell"
+            items.append(page.words(key, cell=cell, speed=text))
     if not items:
         return []
     return [
@@ -121,7 +136,7 @@ def _speeds(page: Page) -> list[str]:
             "answer.speed",
             hidden=page.number("hidden_size", hidden),
             length=page.number("sequence_length", length),
-            device=str(rows["device"].iloc[0]),
+            device=page.words.of("device", str(rows["device"].iloc[0])),
             cells=page.words.listed(items),
         )
     ]
@@ -143,28 +158,36 @@ def picture(page: Page) -> Picture | None:
         axes.set_xlabel(words("memory.x"))
     panels[0].set_ylabel(words("memory.y"))
     for axes, task in zip(panels, tasks, strict=True):
-        ends = []
-        for cell in summary.cells:
-            memory = summary.memory.get((task, cell))
-            shares = [s for s in memory.shares if s.value is not None] if memory else []
-            if shares and shares[-1].value is not None:
-                ends.append(
-                    theme.End(shares[-1].lag, shares[-1].value, cell, page.marks[cell].colour)
-                )
-        theme.label_ends(axes, ends)
+        memories = [
+            summary.memory[pair]
+            for pair in summary.pairs
+            if pair[0] == task and pair in summary.memory
+        ]
+        labels.label_ends(axes, _ends(page, memories))
     table = shares_table(page)
     return Picture("memory", drawing, words("memory.description"), _caption(page), table)
+
+
+def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
+    """Where each cell's line ends."""
+    ends = []
+    for i, memory in enumerate(memories):
+        shares = [(share.lag, share.value) for share in memory.shares if share.value is not None]
+        if shares:
+            lag, value = shares[-1]
+            lag *= _dodge(i, len(memories))
+            ends.append(labels.End(lag, value, memory.cell, page.marks[memory.cell].colour))
+    return ends
 
 
 def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     lags = sorted({share.lag for memory in memories for share in memory.shares})
     axes.set_xscale("log")
-    axes.axhline(0.5, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+    axes.axhline(0.5, color=theme.FAINT.light, linewidth=1.2, zorder=1)
     for i, memory in enumerate(memories):
         mark = page.marks[memory.cell]
         shares = [share for share in memory.shares if share.value is not None]
-        dodge = 1.022 ** (2 * i - len(memories) + 1)  # so that no interval hides another
-        at = np.array([share.lag * dodge for share in shares])
+        at = np.array([share.lag * _dodge(i, len(memories)) for share in shares])
         values = np.array([share.value for share in shares], dtype=float)
         for place, share in zip(at, shares, strict=True):
             if share.interval is not None:
@@ -192,6 +215,11 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
     axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+
+
+def _dodge(place: int, of: int) -> float:
+    """Factor by which a cell's points are moved sideways, so that no interval hides another."""
+    return 1.022 ** (2 * place - of + 1)
 
 
 def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness.parameters import Choice, Fixed, Parameter, Range, Value
@@ -127,9 +128,7 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
         for name, share in one.found.shares.items():
             totals[name] = totals.get(name, 0.0) + share
     names = sorted(totals, key=lambda name: totals[name])
-    drawing, panels = theme.grid(
-        len(tasks), columns=2, height=0.9 + 0.42 * len(names), sharey=True
-    )
+    drawing, panels = theme.grid(len(tasks), columns=2, height=0.9 + 0.42 * len(names), sharey=True)
     for axes, task in zip(panels, tasks, strict=True):
         own = [one for one in measured if one.task == task]
         for i, one in enumerate(own):
@@ -161,13 +160,17 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
         axes.set_xlabel(words("sensitivity.x"))
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside upper left", ncols=len(labels), handletextpad=0.2)
+    handles, names_shown = panels[0].get_legend_handles_labels()
+    drawing.legend(
+        handles, names_shown, loc="outside upper left", ncols=len(names_shown), handletextpad=0.2
+    )
     rows = []
     for one in measured:
         for name, share in one.found.shares.items():
             spread = one.spread.get(name)
-            low, high = (max(share - spread, 0), min(share + spread, 1)) if spread is not None else (0, 0)
+            low, high = (
+                (max(share - spread, 0), min(share + spread, 1)) if spread is not None else (0, 0)
+            )
             between = (
                 words("none")
                 if spread is None
@@ -198,14 +201,12 @@ def _slices(page: Page) -> Picture | None:
     if len(trials) == 0 or not names:
         return None
     step = -(-len(trials) // MOST_POINTS)
-    drawing, panels = theme.grid(len(names), columns=3, height=2.3)
-    for axes, (name, parameter) in zip(panels, names.items(), strict=True):
-        axes.set_title(words.of("column", name))
-        _scatter(page, axes, trials.iloc[::step], name, parameter)
-    for axes in panels[::3]:
-        axes.set_ylabel(words.of("column", summary.objective.name))
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside upper left", ncols=len(labels), handletextpad=0.2)
+    drawing = _panels(page, trials.iloc[::step], names)
+    panels = drawing.get_axes()
+    handles, names_shown = panels[0].get_legend_handles_labels()
+    drawing.legend(
+        handles, names_shown, loc="outside upper left", ncols=len(names_shown), handletextpad=0.2
+    )
     best = summary.best.assign(objective=summary.objectives)
     rows = []
     for task, cell in summary.pairs:
@@ -225,9 +226,29 @@ def _slices(page: Page) -> Picture | None:
     return Picture("slices", drawing, words("sensitivity.slices_description"), caption, table)
 
 
-def _scatter(
-    page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
-) -> None:
+def _panels(page: Page, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
+    """A panel for each hyperparameter; with several tasks a row of them for each, if they fit side by side."""
+    objective = page.words.of("column", page.summary.objective.name)
+    a_row_each = page.many_tasks and len(names) <= 5
+    tasks = page.summary.tasks if a_row_each else (None,)
+    columns = len(names) if a_row_each else 3
+    n_panels = len(names) * len(tasks)
+    height = 1.75 if a_row_each else 2.3
+    drawing, panels = theme.grid(n_panels, columns=columns, height=height, sharey="row")
+    places = [(task, name) for task in tasks for name in names]
+    for i, (axes, (task, name)) in enumerate(zip(panels, places, strict=True)):
+        if i < len(names):
+            axes.set_title(page.words.of("column", name))
+        own = trials if task is None else trials[trials["task"] == task]
+        _scatter(page, axes, own, name, names[name])
+        if i % columns == 0:
+            axes.set_ylabel(objective if task is None else f"{task}\n{objective}")
+        if columns > 3:
+            axes.tick_params(axis="x", labelsize=theme.SIZE - 2)
+    return drawing
+
+
+def _scatter(page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter) -> None:
     options = [str(option) for option in parameter.values()]
     words_only = isinstance(parameter, Choice)
     for i, cell in enumerate(page.summary.cells):
@@ -257,7 +278,7 @@ def _scatter(
         axes.set_xlim(-0.6, len(options) - 0.4)
     elif isinstance(parameter, Range) and parameter.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=5))
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=4))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from harness.reporting import theme
+from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.sections.opening import spaced
@@ -26,7 +26,9 @@ def tradeoff(page: Page) -> Section:
         for device in winners["device"].unique()
         if ((winners["task"] == task) & (winners["device"] == device)).any()
     ]
-    drawing, panels = theme.grid(len(panels_of), columns=2, height=3.0, sharey=False)
+    drawing, panels = theme.grid(
+        len(panels_of), columns=2, height=3.1 if len(panels_of) == 1 else 2.5, sharey=False
+    )
     rows = []
     for axes, (task, device) in zip(panels, panels_of, strict=True):
         if len(panels_of) > 1:
@@ -52,7 +54,7 @@ def tradeoff(page: Page) -> Section:
 
 def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
     """One point a cell, with its intervals in both directions, and its row of the table."""
-    texts = []
+    texts, spots = [], []
     for cell in page.summary.cells:
         own = rows[rows["cell"] == cell]
         memory = page.summary.memory.get((task, cell))
@@ -60,6 +62,7 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
             continue
         row, mark = own.iloc[0], page.marks[cell]
         speed, low, high = _speed(row)
+        ends = [memory.span.value, memory.span.value]
         axes.plot([low, high], [memory.span.value] * 2, color=mark.colour, alpha=0.35, linewidth=3)
         if memory.span.interval is not None:
             ends = [memory.span.interval.low, memory.span.interval.high]
@@ -68,18 +71,13 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
                 axes.annotate(
                     "",
                     (speed, ends[1]),
-                    (speed, ends[1]),
-                    arrowprops={"arrowstyle": "->", "color": mark.colour},
+                    xytext=(0, 22),
+                    textcoords="offset points",
+                    arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
                 )
         axes.plot(speed, memory.span.value, marker=mark.marker, color=mark.colour, markersize=9)
-        axes.annotate(
-            page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder)),
-            (speed, memory.span.value),
-            xytext=(9, 7),
-            textcoords="offset points",
-            color=mark.colour,
-            fontweight="bold",
-        )
+        text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
+        spots.append(labels.Spot(speed, memory.span.value, ends[0], ends[1], text, mark.colour))
         texts.append(
             (
                 *page.task_cells(task, cell),
@@ -97,6 +95,8 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
     axes.margins(x=0.22, y=0.14)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    labels.label_spots(axes, spots)
     return texts
 
 
@@ -139,7 +139,7 @@ def throughput(page: Page) -> Section:
     if len(grid) == 0:
         return Section("throughput", title, (blocks,))
     devices = list(grid["device"].unique())
-    drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey=False)
+    drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey="row")
     for i, device in enumerate(devices):
         own = grid[grid["device"] == device]
         name = str(own["device_name"].iloc[0]) or device
@@ -194,14 +194,14 @@ def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> None:
             marker=mark.marker,
             markeredgecolor="none",
         )
-        ends.append(theme.End(float(own[x].iloc[-1]), speeds[-1][0], cell, mark.colour))
+        ends.append(labels.End(float(own[x].iloc[-1]), speeds[-1][0], cell, mark.colour))
     axes.xaxis.set_major_locator(FixedLocator(spaced(values, 0.09)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number(x, value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
-    axes.yaxis.set_minor_formatter("")
-    axes.grid(visible=True, axis="y", which="both", linewidth=0.5)
-    theme.label_ends(axes, ends)
+    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    labels.label_ends(axes, ends)
 
 
 def _timed(page: Page, table: pd.DataFrame) -> Table:
@@ -228,10 +228,16 @@ def _timed(page: Page, table: pd.DataFrame) -> Table:
             )
         )
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size", "step_time_s")
-    more = ("tokens_per_second", "interval_speed", "gflops_per_second", "fraction_of_peak", "n_blocks")
+    more = (
+        "tokens_per_second",
+        "interval_speed",
+        "gflops_per_second",
+        "fraction_of_peak",
+        "n_blocks",
+    )
     columns = (
         Column(words("column.cell"), "cell"),
-        Column(words("column.device"), "code"),
+        Column(words("column.device")),
         Column(words("column.origin")),
         *(page.column(name) for name in (*names, *more)),
     )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
+import pandas as pd
+
 from harness.parameters import Fixed
 from harness.reporting.document import Column, Paragraph, Section, Table
 from harness.reporting.page import Page
+
+
+MOST_ROWS = 20  # a longer table opens on demand
 
 
 def section(page: Page) -> Section:
@@ -41,12 +48,21 @@ def section(page: Page) -> Section:
     columns = (
         *page.task_columns(),
         page.column("repeat"),
-        *(Column(words.of("column", key), "number") for key in (*keys, *shown)),
+        *(Column(words.of("column", key), _kind(best[key])) for key in (*keys, *shown)),
     )
     note = words("winners.note", objective=words.of("column", objective))
     return Section(
-        "winners", title, (Paragraph(words("winners.intro")), Table(columns, tuple(rows), note))
+        "winners",
+        title,
+        (
+            Paragraph(words("winners.intro")),
+            Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS),
+        ),
     )
+
+
+def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
+    return "number" if pd.api.types.is_numeric_dtype(column) else "text"
 
 
 def value(page: Page, name: str, shown: object) -> str:

@@ -1,0 +1,137 @@
+"""Names written beside what they name, so that none covers another. Knows no data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+from harness.reporting import theme
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """A name to be written beside the last point (x, y) of a line, in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Write each name to the right of its line's end, moved up or down so that none covers another."""
+    if not ends or axes.figure is None:
+        return
+    root = axes.get_figure(root=True)
+    assert root is not None
+    root.draw_without_rendering()
+    transform = axes.transData
+    gap = theme.SIZE * 1.35 * root.dpi / 72
+    ranked = sorted(ends, key=lambda end: end.y)
+    wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
+    right = max(end.x for end in ends)
+    inside = (axes.bbox.ymin + gap / 3, axes.bbox.ymax)
+    for end, place, own in zip(ranked, _spread(wanted, gap, inside), wanted, strict=True):
+        axes.annotate(
+            end.text,
+            xy=(right, end.y),
+            xytext=(10, (place - own) * 72 / root.dpi),
+            textcoords="offset points",
+            va="center",
+            color=end.colour,
+            fontsize=theme.SIZE,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _spread(
+    wanted: Sequence[float], gap: float, inside: tuple[float, float] = (-1e9, 1e9)
+) -> list[float]:
+    """Places at least `gap` apart, in order, as near to the wanted (ascending) ones as least squares has it.
+
+    A group of them that would reach out of `inside` is moved back in, as far as it fits.
+    """
+    groups: list[tuple[list[int], float]] = []
+    for i, place in enumerate(wanted):
+        members, middle = [i], min(max(place, inside[0]), inside[1])
+        while groups and middle - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
+            before, centre = groups.pop()
+            middle = (centre * len(before) + middle * len(members)) / (len(before) + len(members))
+            members = before + members
+        groups.append((members, middle))
+    places = [0.0] * len(wanted)
+    for members, middle in groups:
+        half = (len(members) - 1) / 2 * gap
+        centre = min(max(middle, inside[0] + half), inside[1] - half)
+        for j, i in enumerate(members):
+            places[i] = centre + j * gap - half
+    return places
+
+
+@dataclasses.dataclass(frozen=True)
+class Spot:
+    """A name to be written near the point (x, y), in data coordinates; `low` and `high` are the ends of its upright bar."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    text: str
+    colour: str
+
+
+_AROUND = (  # (right, up) in points from the point, and how the text is aligned there
+    (11, 4, "left"),
+    (-11, 4, "right"),
+    (11, -13, "left"),
+    (-11, -13, "right"),
+    (11, 17, "left"),
+    (-11, 17, "right"),
+)
+
+
+def label_spots(axes: Axes, spots: Sequence[Spot]) -> None:
+    """Write each name on that side of its point where it covers the least of the points, bars and names already there."""
+    root = axes.get_figure(root=True)
+    if root is None or not spots:
+        return
+    root.draw_without_rendering()
+    points = root.dpi / 72
+    taken = []
+    for spot in spots:
+        x, y = axes.transData.transform((spot.x, spot.y))
+        low, high = (axes.transData.transform((spot.x, end))[1] for end in (spot.low, spot.high))
+        taken.append(Bbox([[x - 6 * points, y - 6 * points], [x + 6 * points, y + 6 * points]]))
+        taken.append(Bbox([[x - 2 * points, low], [x + 2 * points, high]]))
+    for spot in spots:
+        written = []
+        for right, up, side in _AROUND:
+            text = axes.annotate(
+                spot.text,
+                (spot.x, spot.y),
+                xytext=(right, up),
+                textcoords="offset points",
+                ha=side,
+                color=spot.colour,
+                fontweight="bold",
+                annotation_clip=False,
+            )
+            box = text.get_window_extent()
+            outside = max(0.0, box.xmax - axes.bbox.xmax) + max(0.0, axes.bbox.xmin - box.xmin)
+            outside += max(0.0, axes.bbox.ymin - box.ymin)
+            cost = outside * box.height + sum(_overlap(box, other) for other in taken)
+            written.append((cost, len(written), text, box))
+        best = min(written, key=lambda one: one[:2])
+        for one in written:
+            if one is not best:
+                one[2].remove()
+        taken.append(best[3])
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else shared.width * shared.height
