@@ -1,0 +1,52 @@
+"""The result files of a study, written and read: what each column is, and that what is read is what was written.
+
+    columns.py      which columns there are
+    writing.py      trials.csv, confirmation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
+    throughput.py   throughput.csv and throughput.json
+    reading.py      all of them, as one frozen StudyRecords
+    files.py        temporary file, flush, rename; floats that read back exactly
+
+It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.
+"""
+
+from harness.records.columns import (
+    ENDS,
+    EVALUATION_COLUMNS,
+    THROUGHPUT_COLUMNS,
+    confirmation_columns,
+    trial_columns,
+)
+from harness.records.files import write_bytes, write_text
+from harness.records.reading import StudyRecords, read
+from harness.records.throughput import write_throughput
+from harness.records.writing import (
+    winner_path,
+    write_confirmation,
+    write_diagnostics,
+    write_evaluations,
+    write_machine,
+    write_spec,
+    write_trials,
+    write_winner,
+)
+
+__all__ = [
+    "ENDS",
+    "EVALUATION_COLUMNS",
+    "THROUGHPUT_COLUMNS",
+    "StudyRecords",
+    "confirmation_columns",
+    "read",
+    "trial_columns",
+    "winner_path",
+    "write_bytes",
+    "write_confirmation",
+    "write_diagnostics",
+    "write_evaluations",
+    "write_machine",
+    "write_spec",
+    "write_text",
+    "write_throughput",
+    "write_trials",
+    "write_winner",
+]

@@ -1,0 +1,104 @@
+"""The columns of the result files, in order, and what each holds. Knows nothing but names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SCHEMA = 1  # of the whole set of files; kept in machine.json, a later program refuses what it cannot read
+
+ENDS = (
+    "complete",
+    "pruned",
+    "diverged",
+    "timeout",
+    "out_of_memory",
+    "error",
+    "crashed",
+    "interrupted",
+)
+RESULT = (
+    "seed",
+    "num_parameters",
+    "lag",
+    "loss",
+    "skill",
+    "accuracy",
+    "solved",
+    "remembered_steps",
+    "sequences_to_solve",
+    "sequences_seen",
+    "train_time_s",
+    "sequences_per_second",
+    "reason",
+)
+PARAMETERS = ("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization")
+SLOT = ("task", "cell", "repeat", "number")
+EVALUATION_COLUMNS = (
+    "phase",
+    "task",
+    "cell",
+    "repeat",
+    "number",
+    "sequence_length",
+    "seed",
+    "sequences_seen",
+    "loss",
+    "skill",
+    "accuracy",
+)
+THROUGHPUT_COLUMNS = (
+    "benchmark",
+    "task",
+    "cell",
+    "device",
+    "device_name",
+    "origin",
+    "hidden_size",
+    "num_layers",
+    "sequence_length",
+    "batch_size",
+    "num_parameters",
+    "n_blocks",
+    "step_time_s",
+    "step_time_low_s",
+    "step_time_high_s",
+    "sequences_per_second",
+    "tokens_per_second",
+    "gflops_per_second",
+    "fraction_of_peak",
+    "peak_gflops_per_second",
+    "peak_memory_bytes",
+    "reason",
+)
+TEXT = frozenset(
+    (
+        "task",
+        "cell",
+        "end",
+        "initialization",
+        "reason",
+        "configuration",
+        "phase",
+        "benchmark",
+        "device",
+        "device_name",
+        "origin",
+    )
+)
+COUNTS = frozenset(("repeat", "number"))  # always known
+
+
+def trial_columns(searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
+    """Columns of trials.csv, in order; keys that are searched beyond the usual five stand after `initialization`."""
+    return (*SLOT, "end", *PARAMETERS, *_others(searched_keys), *RESULT)
+
+
+def confirmation_columns(searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
+    """Columns of confirmation.csv: those of trials.csv, with the hash of the configuration before `end`."""
+    columns = trial_columns(searched_keys)
+    return (*SLOT, "configuration", *columns[len(SLOT) :])
+
+
+def _others(searched_keys: Iterable[str]) -> tuple[str, ...]:
+    usual = {*SLOT, "end", *PARAMETERS, *RESULT}
+    return tuple(dict.fromkeys(key for key in searched_keys if key not in usual))

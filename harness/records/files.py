@@ -1,0 +1,80 @@
+"""Writing a file so that a reader sees the old one or the new one, never half of one. Knows nothing of what is in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import numbers
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file by temporary file, fsync and rename, making its folder if there is none."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file by temporary file, fsync and rename, making its folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    known = set(columns)
+    for row in rows:
+        if unknown := [key for key in row if key not in known]:
+            raise ValueError(
+                f"'{unknown[0]}' must be a column of {path.name} ({', '.join(columns)})"
+            )
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return write_text(path, text.getvalue())
+
+
+def _cell(value: object) -> str:
+    """One value as CSV text that reads back exactly: floats by repr, nothing for what is not known."""
+    if value is None or value is pd.NA:
+        return ""
+    if isinstance(value, bool) or type(value).__name__ == "bool":  # also numpy's
+        return "true" if value else "false"
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return "" if math.isnan(number) else repr(number)
+    return str(value)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """JSON that every parser reads: what is not finite becomes null."""
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
