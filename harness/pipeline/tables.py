@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import records
 from harness.metrics import remembered_steps
-from harness.models import count_parameters
+from harness.models import ModelConfig, count_parameters
 from harness.parameters import Value
 from harness.pipeline.winners import Winner
 from harness.search.configuration import suggested, training_config
@@ -87,7 +87,7 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
         **searched,
         "hidden_size": config.model.hidden_size,
         "seed": result.seed,
-        "num_parameters": count_parameters(config.model),
+        "num_parameters": _num_parameters(config.model),
         "lag": lag,
         "loss": result.loss,
         "skill": result.skill,
@@ -100,6 +100,14 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
         "sequences_per_second": rate,
         "reason": result.reason,
     }
+
+
+def _num_parameters(model: ModelConfig) -> int | None:
+    """None for a model that cannot be built: its trial has said so."""
+    try:
+        return count_parameters(model)
+    except Exception:  # noqa: BLE001  # a plug-in may raise anything
+        return None
 
 
 def _evaluation_rows(phase: str, series: Series, record: SlotRecord) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
     if missing:
         course.watcher.phase("keep", (), len(missing))
     requests = []
-    for number, winner in enumerate(missing, start=1):
+    for winner in missing:
         weights = weights_path(course.directory, winner)
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.unlink(missing_ok=True)
@@ -79,7 +79,10 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
         config = dataclasses.replace(config, device=course.options.device)
         requests.append(
             TrialRequest(
-                number, config.to_dict(), course.options.plugins, weights=str(weights.resolve())
+                executor.new_id(),
+                config.to_dict(),
+                course.options.plugins,
+                weights=str(weights.resolve()),
             )
         )
     _run(executor, requests)

@@ -68,7 +68,6 @@ class Coordinator:
         self.plugins = plugins
         self.running: dict[int, _Running] = {}
         self.attempts: dict[tuple[int, int], int] = {}
-        self.next_id = 0
 
     def run(self, series: Sequence[Series]) -> bool:
         """Run them all; False when the time was up before the end. Ctrl-C gives running trials up and goes on upward."""
@@ -91,13 +90,13 @@ class Coordinator:
             if chosen is None:
                 return
             job = chosen.next_job()
-            self.next_id += 1
+            request_id = self.executor.new_id()
             limit = self.limits.trial_timeout_s
             deadline = None if limit is None else time.monotonic() + limit
-            self.running[self.next_id] = _Running(chosen, job, deadline)
+            self.running[request_id] = _Running(chosen, job, deadline)
             self.executor.submit(
                 TrialRequest(
-                    self.next_id,
+                    request_id,
                     job.config.to_dict(),
                     self.plugins,
                     self.limits.trial_memory_bytes,
@@ -138,7 +137,8 @@ class Coordinator:
     def _evaluation(self, request_id: int, running: _Running, data: dict[str, Any]) -> None:
         running.evaluations.append(data)
         self.observer(Progress("evaluation", running.series, running.job, evaluation=data))
-        if running.series.report(running.job, data):
+        prune = running.series.report(running.job, data)
+        if prune and data["finite"]:  # one that has diverged ends by itself, and says so
             self.executor.cancel(request_id)
             reason = f"pruned after {data['sequences_seen']} training sequences"
             self._finish(request_id, running, End.PRUNED, {"reason": reason})

@@ -6,11 +6,13 @@ ends it. Whatever lies between when the process is killed is RUNNING afterwards,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -115,17 +117,19 @@ class Ledger:
                 )
                 again[key] = trial
                 continue
-            result = TrialResult.from_json(trial.user_attrs[RESULT])
-            if result.end is End.INTERRUPTED or not _is_last(result):
+            stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
+            result = TrialResult.from_json(stored) if stored else None
+            if result is None or result.end is End.INTERRUPTED or not _is_last(result):
                 again[key] = trial
             else:
                 finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
         return finished, {key: trial for key, trial in again.items() if key not in finished}
 
     def interrupt(self, trial_id: int) -> None:
-        """Tell a trial that was given up FAIL; its slot runs again."""
+        """Tell a trial that was given up FAIL; its slot runs again. One whose end is written already keeps it."""
         result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
-        self.finish(trial_id, None, result)
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.finish(trial_id, None, result)
 
 
 RETRY = "killed, tried again: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -21,6 +22,9 @@ from harness.errors import WorkerError
 from harness.search.messages import End, Event, TrialRequest
 
 START_TIMEOUT_S = 120.0  # loading torch from a cold disk
+LAST_WORDS_S = (
+    5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
+)
 HAS_FORK_SERVER = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 Events = queue.SimpleQueue[Event]
@@ -42,11 +46,16 @@ class LocalExecutor:
     ) -> None:
         self.num_workers = num_workers
         self.events: Events = queue.SimpleQueue()
+        self.ids = itertools.count(1)
         self.cancelled: set[int] = set()
         self.out_of_memory_kills = _out_of_memory_kills()
         self.launcher: Launcher = (
             SpawnLauncher(self.events, num_workers) if spawn else ForkLauncher(self.events, plugins)
         )
+
+    def new_id(self) -> int:
+        """A number that no request had: late events of one phase must not be taken for another's."""
+        return next(self.ids)
 
     def submit(self, request: TrialRequest) -> None:
         """Start a trial; its events are heard of through `next_event`."""
@@ -178,7 +187,7 @@ class ForkLauncher:
             _, request_id, status = self.answers.unpack(data)
             reader = self.readers.pop(request_id, None)
             if reader is not None:
-                reader.join()
+                reader.join(LAST_WORDS_S)
             code = os.waitstatus_to_exitcode(status)
             self.events.put(Event(request_id, "ended", {"code": code}))
 

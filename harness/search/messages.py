@@ -59,6 +59,10 @@ class Executor(Protocol):
         """Trials that may run at the same time."""
         ...
 
+    def new_id(self) -> int:
+        """A number for a request that no other request to this executor has had."""
+        ...
+
     def submit(self, request: TrialRequest) -> None:
         """Start a trial."""
         ...

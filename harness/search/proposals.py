@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.machine import derive_seed
 from harness.metrics import Direction
@@ -53,10 +54,26 @@ class Proposals:
         self.sequence = _sequence(plan, self.distributions)
 
     def restore(self, slot: int, trial: FrozenTrial) -> None:
-        """Put a stored trial back in its slot; slots must come in order. A RUNNING one is run again."""
-        trial_id = self.storage.create_new_trial(self.study_id, template_trial=trial)
+        """Put a stored trial back in its slot; slots must come in order. A RUNNING one is run again.
+
+        Halving and hyperband hear its reports once more, because they keep their rungs with the trials.
+        """
+        running = create_trial(
+            state=TrialState.RUNNING,
+            params=trial.params,
+            distributions=trial.distributions,
+            system_attrs=trial.system_attrs,
+        )
+        trial_id = self.storage.create_new_trial(self.study_id, template_trial=running)
         if self.storage.get_trial_number_from_id(trial_id) != slot:
             raise ValueError(f"'slot' must come in order (got {slot})")
+        for step, value in sorted(trial.intermediate_values.items()):
+            if self.plan.pruner in ("halving", "hyperband"):
+                self.report(slot, step, value)
+            else:
+                self.storage.set_trial_intermediate_value(trial_id, step, value)
+        if trial.state.is_finished():
+            self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
     def propose(self, slot: int) -> dict[str, Value]:
         """The parameters of the next slot."""
@@ -128,14 +145,16 @@ def _sequence(
         random.Random(seed).shuffle(points)
         return points[: plan.trials]
     if plan.sampler == "qmc":
-        sampler = optuna.samplers.QMCSampler(
-            qmc_type="sobol",
-            scramble=True,
-            seed=seed,
-            independent_sampler=optuna.samplers.RandomSampler(seed=seed),
-            warn_asynchronous_seeding=False,
-            warn_independent_sampling=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.QMCSampler(
+                qmc_type="sobol",
+                scramble=True,
+                seed=seed,
+                independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            )
         study = optuna.create_study(sampler=sampler, direction=plan.direction)
         points = []
         for _ in range(plan.trials):

@@ -1,0 +1,77 @@
+"""A plug-in with a cell that fails in whatever way its hyperparameter `fault` says, in place of training.
+
+`hang_once` and `crash_once` fail on the first try of a slot and then train; they leave a mark for it in $FAULTY_MARKS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from harness.cells import Cell, TorchCell, keep_pytorch, register_cell
+
+
+def is_first_time(fault: str) -> bool:
+    """Whether this is the first process that asks; whoever asks leaves a mark."""
+    try:
+        (Path(os.environ["FAULTY_MARKS"]) / fault).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def leave_a_child() -> None:
+    """Fork a process that holds every descriptor of this one for a minute."""
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+
+
+def fail(fault: str) -> None:
+    """Fail as `fault` says, or return."""
+    once = fault.endswith("_once")
+    if fault == "none" or (once and not is_first_time(fault)):
+        return
+    if fault == "raise":
+        raise RuntimeError("no such luck\nsecond line")
+    if fault == "exit":
+        os._exit(7)
+    if fault == "segfault":
+        ctypes.string_at(0)
+    if fault in ("kill", "crash_once"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault in ("hang", "hang_once"):
+        time.sleep(600)
+    if fault == "memory":
+        torch.empty(2**28)  # 1 GiB in float32
+    if fault == "fork_and_crash":
+        leave_a_child()
+        os._exit(7)
+
+
+class FaultyCell(TorchCell):
+    """nn.RNN, but for its fault."""
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, *, fault: str) -> None:
+        if fault == "raise_in_factory":
+            raise RuntimeError("cannot be built")
+        super().__init__(nn.RNN, input_size, hidden_size, num_layers)
+        self.fault = fault
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The states of nn.RNN; NaN where that is the fault."""
+        print("a plug-in may print")
+        print("also here", file=sys.stderr)
+        fail(self.fault)
+        states = super().forward(inputs)
+        return states * float("nan") if self.fault == "nan" else states
+
+
+register_cell(Cell("faulty", FaultyCell, 1, {"pytorch": keep_pytorch}, {"fault": "none"}))

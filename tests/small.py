@@ -1,0 +1,195 @@
+"""Studies that take a second, run as the pipeline runs them; and their tables without what may differ."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import pipeline
+from harness import spec as specs
+from harness.cells import CELLS
+from harness.plugins import load_plugins
+from harness.search.coordinator import Progress
+from harness.search.series import Series
+from harness.tasks import TASKS
+
+FAULTY = str(Path(__file__).parent / "search" / "faulty.py")
+
+SMALL = """
+[study]
+name = "small"
+[compare]
+tasks = ["temporal_order"]
+cells = ["rnn"]
+[space]
+hidden_size = { low = 2, high = 4 }
+num_layers = 1
+learning_rate = { low = 1e-3, high = 3e-2, log = true }
+sequence_length = { low = 10, high = 14 }
+initialization = "pytorch"
+[training]
+batch_size = 16
+sequences = 64
+evaluate_every = 32
+evaluation_sequences = 32
+[search]
+trials = 3
+repeats = 1
+[confirm]
+seeds = 0
+sequence_lengths = [10, 14]
+evaluation_sequences = 64
+[throughput]
+enabled = false
+"""
+
+FAULTS = (
+    'compare.cells=["faulty"]',
+    'search.sampler="grid"',
+    "space.hidden_size=2",
+    "space.learning_rate=0.01",
+    "space.sequence_length=10",
+)
+"""Settings of a study whose trials fail: beside them it takes `space.faulty.fault`."""
+
+
+def write_small(folder: Path) -> Path:
+    """The small study's file."""
+    path = folder / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def small_spec(folder: Path, *settings: str) -> specs.StudySpec:
+    """The small study with `KEY=VALUE` settings, as the study command would read it."""
+    load_plugins([FAULTY])
+    spec = specs.load(write_small(folder), settings)
+    return specs.check(spec, "small.toml", TASKS, CELLS, 8 << 30)
+
+
+class Watching:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.notes: list[str] = []
+        self.progresses: list[Progress] = []
+
+    def phase(self, name: str, series: Sequence[Series], total: int) -> None:
+        """Keep its name."""
+        self.phases.append(name)
+
+    def progress(self, progress: Progress) -> None:
+        """Keep it."""
+        self.progresses.append(progress)
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+    def ends(self, phase_size: int | None = None) -> list[str]:
+        """How each trial ended, in order."""
+        results = [each.result for each in self.progresses if each.result is not None]
+        return [result.end.value for result in results][:phase_size]
+
+
+def run_small(
+    folder: Path,
+    *settings: str,
+    workers: int = 1,
+    watcher: Watching | None = None,
+    **options: Any,
+) -> pipeline.Outcome:
+    """Run the small study's phases but for the report, with results in `folder`/results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pipeline, "report", lambda directory: SimpleNamespace(text="", directory=directory)
+        )
+        return pipeline.run_study(
+            small_spec(folder, *settings),
+            pipeline.RunOptions(
+                folder / "results", "cpu", workers, **{"plugins": (FAULTY,), **options}
+            ),
+            watcher or Watching(),
+        )
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a result file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def timeless(path: Path) -> list[dict[str, str]]:
+    """The rows of a result file without the columns that may differ from run to run."""
+    return [
+        {key: value for key, value in row.items() if not key.endswith(("_s", "_per_second"))}
+        for row in table(path)
+    ]
+
+
+def tables(results: Path) -> dict[str, list[dict[str, str]]]:
+    """What must be equal in two runs of a study."""
+    names = ("trials.csv", "confirmation.csv", "evaluations.csv")
+    return {name: timeless(results / name) for name in names if (results / name).exists()}
+
+
+@contextmanager
+def study_command(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """`python -m harness.study` in a session of its own; killed at the end where it is still there."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "harness.study", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(process: subprocess.Popen[str], word: str) -> str:
+    """Read the process' output up to the line that holds `word`."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if word in line:
+            return seen
+    raise AssertionError(f"{word!r} never came:\n{seen}")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The processes below this one."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def survivors(processes: Sequence[psutil.Process], within_s: float = 10.0) -> list[psutil.Process]:
+    """Those that are still there after that time, zombies apart."""
+    deadline = time.monotonic() + within_s
+    alive = list(processes)
+    while alive and time.monotonic() < deadline:
+        alive = [
+            each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE
+        ]
+        time.sleep(0.02)
+    return alive
