@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import pydantic
 import tomli_w
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import (
@@ -30,8 +31,12 @@ from harness.parameters import (
 )
 
 NAME_LENGTH = 80
+RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
+    {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+)
+LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are found by counting upward
 Positive = Annotated[StrictInt, Field(ge=1, le=10**9)]
-Number = Annotated[float, Field(gt=0)]
+Seconds = Annotated[StrictFloat, Field(gt=0, le=1e9)]
 
 
 class Table(pydantic.BaseModel):
@@ -87,8 +92,8 @@ class Search(Table):
     )
     sampler: Literal["tpe", "random", "gp", "qmc", "grid"] = "tpe"
     pruner: Literal["none", "median", "halving", "hyperband"] = "none"
-    trial_timeout_s: Number = 300.0
-    trial_memory_bytes: Annotated[StrictInt, Field(ge=0)] = 0
+    trial_timeout_s: Seconds = 300.0
+    trial_memory_bytes: Annotated[StrictInt, Field(ge=0, lt=2**60)] = 0
 
 
 class Confirm(Table):
@@ -166,11 +171,12 @@ class StudySpec(Table):
         for label, parameters in self.cell_space.items():
             space[label] = {name: each.to_plain() for name, each in parameters.items()}
         training = self.training.model_dump(exclude_none=True)
+        spaced = {*self.space, *(name for table in self.cell_space.values() for name in table)}
         plain: dict[str, Any] = {
             "study": self.study.model_dump(),
             "compare": {**self.compare.model_dump(), "variants": dict(self.compare.variants)},
             "space": space,
-            "training": {name: value for name, value in training.items() if name not in self.space},
+            "training": {name: value for name, value in training.items() if name not in spaced},
             "search": self.search.model_dump(),
             "confirm": self.confirm.model_dump(),
             "throughput": self.throughput.model_dump(),
@@ -210,8 +216,12 @@ def list_studies() -> dict[str, str]:
     """The names of the studies at hand, each with its question."""
     found = {}
     for path in sorted(study_directory().glob("*.toml")):
-        study = tomllib.loads(path.read_text(encoding="utf-8")).get("study", {})
-        if "name" in study:
+        try:
+            study = tomllib.loads(path.read_text(encoding="utf-8")).get("study")
+        except (OSError, ValueError, RecursionError) as error:
+            found[path.stem] = f"cannot be read: {error}"
+            continue
+        if isinstance(study, dict) and "name" in study:
             found[path.stem] = str(study.get("question", ""))
     return found
 
@@ -244,7 +254,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
         raise InputError(
             str(path), expected="a readable text file", got=Shown(type(error).__name__)
         ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
         raise InputError(where, expected="TOML", got=Shown(str(error))) from error
     for override in overrides:
         _override(raw, override)
@@ -343,6 +353,10 @@ def check(
         key = f"compare.variants.{label}" if label in spec.compare.variants else "compare.cells"
         key = key if label in spec.compare.variants else f"{key}.{index}"
         _known(where, key, "cell", spec.base_cell(label), cells)
+        if label in cells and spec.base_cell(label) != label:
+            raise InputError(
+                where, key, expected="a name of its own, not that of another cell", got=label
+            )
     cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
     for label in spec.compare.cells:
         cell = cells[spec.base_cell(label)]
@@ -356,12 +370,16 @@ def check(
                     got=name,
                     remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
                 )
-        applying = _applying(where, label, parameters[INITIALIZATION], cell)
+        known = {name for each in cells.values() for name in each.initializations}
+        applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
         if applying != parameters[INITIALIZATION]:
             cell_space.setdefault(label, {})[INITIALIZATION] = applying
         for name in spec.compare.tasks:
-            _check_lengths(where, spec, name, tasks[name], parameters["sequence_length"])
-            needed = _largest_trial(parameters, tasks[name].input_size, cell.gates or 4)
+            lengths = _numbers(parameters["sequence_length"])
+            _check_lengths(where, spec, name, tasks[name], lengths)
+            lengths += ladder(spec, tasks[name]) if spec.confirm.seeds else ()
+            longest = parameters | {"sequence_length": Fixed(max(lengths))}
+            needed = _largest_trial(longest, tasks[name].input_size, cell.gates or 4)
             _check_memory(where, label, needed, memory_bytes)
     return spec.model_copy(update={"cell_space": cell_space})
 
@@ -373,7 +391,7 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     lengths = []
     for lag in spec.confirm.lags:
         length = task.least_length
-        while task.lag(length) < lag and length < 1_000_000:
+        while task.lag(length) < lag and length < 10 * LONGEST_LAG:
             length += 1
         lengths.append(length)
     return tuple(dict.fromkeys(lengths))
@@ -383,15 +401,16 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     """What is allowed and yet worth a word before the study starts."""
     found = []
     if spec.confirm.seeds:
-        for label in spec.compare.cells:
-            longest = max(_numbers(spec.parameters(label)["sequence_length"]))
-            for name in spec.compare.tasks:
-                top = max(ladder(spec, tasks[name]))
-                if top < longest:
-                    found.append(
-                        f"the confirmation ladder of {name} ends at length {top}, below the {longest:g} that "
-                        f"{label} searches: a span beyond it cannot be seen"
-                    )
+        longest = max(
+            max(_numbers(spec.parameters(label)["sequence_length"])) for label in spec.compare.cells
+        )
+        for name in spec.compare.tasks:
+            top = max(ladder(spec, tasks[name]))
+            if top < longest:
+                found.append(
+                    f"the confirmation ladder of {name} ends at length {top}, below the "
+                    f"{longest:g} that is searched: a span beyond it cannot be seen"
+                )
     training = spec.training
     if isinstance(training.sequences, int) and isinstance(training.evaluate_every, int):
         rest = training.sequences % training.evaluate_every
@@ -474,18 +493,23 @@ def _check_names(where: str, name: str, compare: Compare, claims: tuple[Claim, .
     named += [(f"compare.tasks.{index}", each) for index, each in enumerate(compare.tasks)]
     named += [(f"compare.cells.{index}", each) for index, each in enumerate(compare.cells)]
     for key, text in named:
-        plain = text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip()
-        if not plain or not text or text.startswith(".") or len(text.encode()) > NAME_LENGTH:
+        plain = (
+            text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
+        )
+        reserved = text.partition(".")[0].upper() in RESERVED_NAMES
+        if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
             raise InputError(
                 where,
                 key,
-                expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts with no dot and has none of / \\ : * ? " < > |',
+                expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts and ends with no dot and has none of / \\ : * ? " < > |',
                 got=Shown(repr(text[: NAME_LENGTH + 1])),
+                remedy="Windows keeps it for a device" if reserved else "",
             )
     for key, values in (("compare.tasks", compare.tasks), ("compare.cells", compare.cells)):
-        for each in values:
-            if values.count(each) > 1:
-                raise InputError(where, key, expected="each name once", got=each)
+        folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
+        for each, same in zip(values, folded, strict=True):
+            if folded.count(same) > 1:  # some file systems keep one file for both
+                raise InputError(where, key, expected="each name once, whatever its case", got=each)
     for label in compare.variants:
         if label not in compare.cells:
             raise InputError(
@@ -555,9 +579,17 @@ def _check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
     for label in spec.compare.cells:
         parameters = spec.parameters(label)
         derived = parameters["num_parameters"] != Fixed(0)
-        hidden = {**spec.space, **spec.cell_space.get(label, {})}.get("hidden_size")
-        hidden = hidden or (Fixed(0) if spec.training.hidden_size is not None else None)
-        if derived and hidden is not None:
+        tables = (spec.space, *(spec.cell_space.get(n, {}) for n in (spec.base_cell(label), label)))
+        sized = spec.training.hidden_size is not None
+        sized = sized or any("hidden_size" in table for table in tables)
+        if derived and min(_numbers(parameters["num_parameters"])) < 1:
+            raise InputError(
+                where,
+                "space.num_parameters",
+                expected="numbers >= 1 where it is searched (0, alone, is off)",
+                got=parameters["num_parameters"].to_plain(),
+            )
+        if derived and sized:
             raise InputError(
                 where,
                 "training.num_parameters",
@@ -593,9 +625,10 @@ def _known(where: str, key: str, what: str, name: str, known: Mapping[str, objec
         )
 
 
-def _applying(where: str, label: str, wanted: Parameter, cell: KnownCell) -> Parameter:
+def _applying(
+    where: str, label: str, wanted: Parameter, cell: KnownCell, known: set[str]
+) -> Parameter:
     names = [str(value) for value in wanted.values()]
-    known = {"pytorch", "orthogonal", "chrono", *cell.initializations}
     for name in names:
         if name not in known:
             _known(where, f"space.{INITIALIZATION}", INITIALIZATION, name, dict.fromkeys(known))
@@ -615,30 +648,37 @@ def _numbers(parameter: Parameter) -> list[float]:
 
 
 def _check_lengths(
-    where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Parameter
+    where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Sequence[float]
 ) -> None:
-    places = [("space.sequence_length", min(_numbers(lengths)))]
+    """Refuse lengths, searched or on the ladder, that the task does not have, and lags that it never reaches."""
+    places = [("space.sequence_length", lengths)]
     if spec.confirm.seeds and not spec.confirm.lags:
-        places.append(("confirm.sequence_lengths", min(spec.confirm.sequence_lengths)))
-    for key, least in places:
-        if least < task.least_length:
+        places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
+    for key, each in places:
+        if min(each) < task.least_length:
             raise InputError(
                 where,
                 key,
                 expected=f"at least {task.least_length} for the task {name}",
-                got=int(least),
+                got=int(min(each)),
                 remedy=f"raise it to {task.least_length}",
             )
-    if task.finite and max(_numbers(lengths)) > task.least_length:
-        raise InputError(
-            where,
-            "space.sequence_length",
-            expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
-            got=lengths.to_plain(),
-        )
+        if task.finite and max(each) > task.least_length:
+            raise InputError(
+                where,
+                key,
+                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
+                got=int(max(each)),
+                remedy="" if key.startswith("space") else "set confirm.seeds = 0 to skip it",
+            )
     for lag in spec.confirm.lags if spec.confirm.seeds else ():
-        if lag > 100_000:
-            raise InputError(where, "confirm.lags", expected="lags up to 100,000", got=lag)
+        if lag > LONGEST_LAG or task.lag(max(ladder(spec, task))) < lag:
+            raise InputError(
+                where,
+                "confirm.lags",
+                expected=f"lags that the task {name} has, up to {LONGEST_LAG:,}",
+                got=lag,
+            )
 
 
 def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes: int) -> None:
@@ -663,7 +703,11 @@ def _largest_trial(
         name: int(max(_numbers(parameters[name]))) if name in parameters else 1 for name in names
     }
     hidden, layers = largest["hidden_size"], largest["num_layers"]
+    wanted = int(max(_numbers(parameters["num_parameters"])))
+    if wanted:  # hidden_size is derived from it: about the root of its share of a recurrent block
+        hidden = largest["hidden_size"] = max(1, math.isqrt(wanted // (gates * (2 * layers - 1))))
     weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
+    weights = max(weights, wanted)
     steps = largest["batch_size"] * largest["sequence_length"]
     needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
     return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())
@@ -677,7 +721,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise InputError("--set", expected="KEY=VALUE", got=override)
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise InputError(
             "--set",
             key,
