@@ -37,6 +37,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write rows as CSV; what a row lacks is an empty cell. Raises ValueError for a key that is no column."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

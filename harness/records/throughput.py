@@ -5,7 +5,7 @@ It measures nothing. The raw time of every block is kept in the JSON file.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,8 @@ def write_throughput(directory: Path, answers: Mapping[str, Mapping[str, Any]]) 
     row with its reason and no numbers, and no entry in the JSON file. Returns the path of the table.
     """
     directory = Path(directory)
-    rows, benchmarks, machine = [], [], {}
+    rows, benchmarks = [], []
+    machine: dict[str, Any] = {}
     for origin, answer in answers.items():
         machine |= answer.get("machine", {})
         for result in answer["results"]:
@@ -38,7 +39,7 @@ def write_throughput(directory: Path, answers: Mapping[str, Mapping[str, Any]]) 
             "machine_info": machine,
             "commit_info": {"id": None, "dirty": None, "branch": None},
             "benchmarks": benchmarks,
-            "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
+            "datetime": dt.datetime.now(dt.UTC).isoformat(),
             "version": _VERSION,
             "schema": SCHEMA,
             "matrix_products": {

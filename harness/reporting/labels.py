@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from harness.reporting import theme
@@ -108,7 +109,7 @@ def label_spots(axes: Axes, spots: Sequence[Spot]) -> None:
         taken.append(Bbox([[x - 6 * points, y - 6 * points], [x + 6 * points, y + 6 * points]]))
         taken.append(Bbox([[x - 2 * points, low], [x + 2 * points, high]]))
     for spot in spots:
-        written = []
+        written: list[tuple[float, int, Annotation, Bbox]] = []
         for right, up, side in _AROUND:
             text = axes.annotate(
                 spot.text,
@@ -122,7 +123,8 @@ def label_spots(axes: Axes, spots: Sequence[Spot]) -> None:
             )
             box = text.get_window_extent()
             outside = max(0.0, box.xmax - axes.bbox.xmax) + max(0.0, axes.bbox.xmin - box.xmin)
-            outside += max(0.0, axes.bbox.ymin - box.ymin)
+            outside += max(0.0, axes.bbox.ymin + 2 * points - box.ymin)
+            outside += max(0.0, box.ymax - axes.bbox.ymax)
             cost = outside * box.height + sum(_overlap(box, other) for other in taken)
             written.append((cost, len(written), text, box))
         best = min(written, key=lambda one: one[:2])

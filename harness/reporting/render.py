@@ -165,7 +165,7 @@ def _drawn(figure: Figure, kind: str) -> bytes:
 def _environment(*, page: bool) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("harness.reporting"),
-        autoescape=page,
+        autoescape=page,  # noqa: S701  # Markdown has an escape filter of its own
         finalize=markup.unbroken if page else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -182,10 +182,11 @@ def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
         words=page.words,
         colours=theme.COLOURS,
         slots={cell: mark.slot for cell, mark in page.marks.items()},
-        style=Markup(style),  # ours, from the package
+        style=Markup(style),  # noqa: S704  # ours, from the package
         drawings={
-            name: Markup(svg) for name, svg in drawings.items()
-        },  # matplotlib escapes its texts
+            name: Markup(svg)  # noqa: S704  # matplotlib escapes the texts that it writes
+            for name, svg in drawings.items()
+        },
     )
 
 

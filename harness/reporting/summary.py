@@ -83,7 +83,10 @@ class Summary:
 
     @functools.cached_property
     def common_trials(self) -> int:
-        """Trials that every search has finished: fewer than asked for where the study ran out of time."""
+        """Trials that every search has finished, as the study recorded it: fewer than asked for where time ran out."""
+        recorded = self.records.machine.get("common_trials")
+        if isinstance(recorded, int):
+            return recorded
         trials = self.records.trials
         finished = trials[trials["end"] != "interrupted"]
         counts = finished.groupby(["task", "cell", "repeat"]).size().to_dict()
@@ -235,16 +238,18 @@ class Summary:
             for task in self.tasks:
                 for cell in labels:
                     memory = self.memory.get((task, cell))
-                    runs = (
-                        next((s for s in memory.shares if s.lag == claim.lag), None)
-                        if memory
-                        else None
-                    )
+                    runs = _near(memory.shares, claim.lag) if memory else None
                     verdict = (
                         judge(claim, memory.span, memory.ladder.lags) if memory else "not_measured"
                     )
                     checks.append(ClaimCheck(claim, task, cell, memory, runs, verdict))
         return tuple(checks)
+
+
+def _near(shares: Sequence[stats.Share], lag: float) -> stats.Share | None:
+    """The runs at that lag; a task that has no length with just that lag has one within a twentieth of it."""
+    nearest = min(shares, key=lambda share: abs(share.lag - lag), default=None)
+    return nearest if nearest and abs(nearest.lag - lag) <= lag / 20 else None
 
 
 ABOUT = 2.0  # "about 30" is taken as 15 to 60: the ladders in use have steps of about that size
@@ -270,7 +275,7 @@ def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict
     if low >= at_least and high <= at_most:
         return "agrees"
     limit = next((lag for lag in lags if lag > high), high)
-    if limit <= at_least and high < at_least or low > at_most:
+    if (limit <= at_least and high < at_least) or low > at_most:
         return "disagrees"
     return "undecided"
 

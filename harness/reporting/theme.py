@@ -17,6 +17,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WIDTH = 7.4  # inches; the column of text is as wide
 SIZE = 9.5  # points
@@ -169,7 +170,8 @@ def style(families: Sequence[str]) -> Iterator[None]:
 
 def figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of the report's width; height in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08, wspace=0.03, hspace=0.05)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def grid(
@@ -179,7 +181,6 @@ def grid(
     n_columns = min(columns, n_panels)
     n_rows = -(-n_panels // n_columns)
     picture = figure(height * n_rows)
-    picture.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
     axes = picture.subplots(n_rows, n_columns, squeeze=False, sharey=sharey, sharex=sharex).ravel()
     for unused in axes[n_panels:]:
         unused.remove()

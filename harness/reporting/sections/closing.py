@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.metrics import seconds, size_in_bytes
 from harness.reporting.document import Block, Code, Column, Paragraph, Points, Section, Table
 from harness.reporting.page import Page
 from harness.stats import MINIMUM_REPEATS
 
-_NOT_SHOWN = ("schema", "command", "warnings", "notes")
+_NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
 
 def caveats(page: Page) -> Section:
@@ -90,6 +91,8 @@ def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(item, list):
             yield key, ", ".join(map(str, item))
         elif key.endswith("_bytes") and isinstance(item, int | float):
-            yield key, f"{item / 2**30:.1f} GiB"
+            yield key, size_in_bytes(float(item))
+        elif key.endswith("_s") and isinstance(item, int | float):
+            yield key, seconds(float(item))
         elif item is not None:
             yield key, str(item)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.metrics import whole
@@ -13,7 +15,8 @@ from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.reporting.page import Page
 
-MOST_REASONS = 40
+MOST_REASONS = 200  # the rest is in the files
+FEW_REASONS = 12  # a longer table opens on demand
 
 
 def section(page: Page) -> Section:
@@ -50,7 +53,7 @@ def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
 
 
-def _bars(page: Page, found: list[dict[str, Any]]) -> theme.Figure:
+def _bars(page: Page, found: list[dict[str, Any]]) -> Figure:
     """A bar for each (task, cell), a phase's bars together, its parts the ends."""
     phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
     names = [row for row in _rows(found) if row[0] == phases[0]]
@@ -77,10 +80,10 @@ def _bars(page: Page, found: list[dict[str, Any]]) -> theme.Figure:
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel(page.words.of("ends.x", phase))
-    shown = {}
+    shown: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            shown.setdefault(label, handle)
+            shown.setdefault(str(label), handle)
     order = [page.words.of("end", end) for end in ENDS if page.words.of("end", end) in shown]
     drawing.legend(
         [shown[label] for label in order],
@@ -104,7 +107,7 @@ def _table(page: Page, found: list[dict[str, Any]], *, folded: bool = False) -> 
         lead = (words.of("phase", phase), *page.task_cells(task, cell))
         rows.append((*lead, str(sum(counts)), *map(str, counts)))
     columns = (
-        Column(words("column.phase")),
+        Column(words("column.phase"), "group"),
         *page.task_columns(),
         page.column("n_runs"),
         *(Column(words.of("end", end), "number") for end in ends),
@@ -122,13 +125,13 @@ def _reasons(page: Page, found: list[dict[str, Any]]) -> Table:
     left_out = len(rows) - MOST_REASONS
     note = words("ends.left_out", n=left_out) if left_out > 0 else ""
     columns = (
-        Column(words("column.phase")),
+        Column(words("column.phase"), "group"),
         *page.task_columns(),
         Column(words("column.end")),
         page.column("count"),
         Column(words("column.reason")),
     )
-    return Table(columns, tuple(rows[:MOST_REASONS]), note)
+    return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
 
 
 def shorten(text: str, most: int = 160) -> str:

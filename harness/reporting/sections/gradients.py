@@ -86,8 +86,8 @@ def _floor(series: Sequence[Mapping[str, Any]]) -> float:
     lowest = {state: [0.0] for state in STATES}
     for one in series:
         lowest.setdefault(one["state"], [0.0]).extend(_finite(one)[1])
-    deepest = min(min(gains) for gains in lowest.values())
-    return max(deepest, min(-12.0, min(lowest["trained"]))) - 0.6
+    deepest = min(gain for gains in lowest.values() for gain in gains)
+    return max(deepest, min(-12.0, *lowest["trained"])) - 0.6
 
 
 def _power(value: float, _: object) -> str:
@@ -119,18 +119,31 @@ def fitted_decay(lag: Sequence[float], gain: Sequence[float]) -> float:
     return float(10.0**slope)
 
 
+def lag_under(
+    lag: Sequence[float], gain: Sequence[float], threshold: float = THRESHOLD
+) -> float | None:
+    """The first lag from which on log10 of the gain stays under the threshold; None if it is not under it at the last."""
+    found = None
+    for k, one in zip(reversed(lag), reversed(gain), strict=True):
+        if one >= threshold:
+            break
+        found = k
+    return found
+
+
 def _table(page: Page, series: Sequence[Mapping[str, Any]]) -> Table:
     words = page.words
     rows = []
     for one in series:
         lag, gain = _finite(one)
-        under = next((k for k, g in zip(lag, gain, strict=True) if g < THRESHOLD), None)
+        under = lag_under(lag, gain)
         decay = fitted_decay(lag, gain)
         at_end = f"10^{gain[-1]:.1f}" if gain else words("not_measured")
         rows.append(
             (
                 *page.task_cells(one["task"], one["cell"]),
                 words.of("gradients", str(one["state"])),
+                words.of("gradients.of", str(one.get("of", "state"))),
                 words("not_measured") if math.isnan(decay) else f"{decay:.3f}",
                 words("never") if under is None else page.number("lag", under),
                 at_end,
@@ -140,6 +153,7 @@ def _table(page: Page, series: Sequence[Mapping[str, Any]]) -> Table:
     columns = (
         *page.task_columns(),
         Column(words("column.state")),
+        Column(words("column.gain_of")),
         *(page.column(name) for name in ("decay", "lag_under", "gain_at_end", "lag_end")),
     )
     return Table(columns, tuple(rows), words("gradients.note"))

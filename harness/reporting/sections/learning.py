@@ -157,8 +157,9 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
         ends = [
-            labels.End(row.sequences_seen, row.loss, row.cell, page.marks[str(row.cell)].colour)
-            for row in last.drop_duplicates("cell").itertuples()
+            labels.End(row["sequences_seen"], row["loss"], cell, page.marks[cell].colour)
+            for row in last.drop_duplicates("cell").to_dict("records")
+            for cell in [str(row["cell"])]
         ]
         labels.label_ends(axes, ends)
     description = words("learning.description_loss")
@@ -169,16 +170,16 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
 def _evaluations_table(page: Page, rows: pd.DataFrame) -> Table:
     """Loss and accuracy at (at most twelve of) the evaluations, a column pair a cell."""
     words = page.words
-    table = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
+    medians = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
+    table = {key: row.to_dict() for key, row in medians.iterrows()}
     texts = []
     for task in page.summary.tasks:
         seen = sorted(rows.loc[rows["task"] == task, "sequences_seen"].unique())
         for at in sorted({*seen[:: -(-len(seen) // 12) or 1], *seen[-1:]}):
             row = [page.number("sequences_seen", at)]
             for cell in page.summary.cells:
-                known = (task, at, cell) in table.index
-                loss, accuracy = table.loc[(task, at, cell)] if known else (float("nan"),) * 2
-                row += [page.number("loss", loss), page.number("accuracy", accuracy)]
+                known = table.get((task, at, cell), {})
+                row += [page.number(name, known.get(name)) for name in ("loss", "accuracy")]
             texts.append(((task,) if page.many_tasks else ()) + tuple(row))
     columns = [
         *((page.task_columns()[0],) if page.many_tasks else ()),
@@ -200,7 +201,9 @@ def _solved(page: Page) -> Table:
     rows = []
     for task, cell in page.summary.pairs:
         own = source[(source["task"] == task) & (source["cell"] == cell)]
-        for length, runs in own.groupby("sequence_length") if confirmed else [(None, own)]:
+        lengths = sorted(own["sequence_length"].unique()) if confirmed else [None]
+        for length in lengths:
+            runs = own if length is None else own[own["sequence_length"] == length]
             if len(runs) == 0:
                 continue
             estimate = stats.median_interval(runs["sequences_to_solve"].fillna(float("inf")))

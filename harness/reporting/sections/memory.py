@@ -11,7 +11,6 @@ from harness.reporting.document import Block, Column, Paragraph, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.summary import ABOUT, ClaimCheck, Memory
 
-
 MOST_ROWS = 12  # a longer table opens on demand
 
 
@@ -47,7 +46,7 @@ def section(page: Page) -> Section:
         ),
         Column(words("column.repeat_spans"), "number"),
     )
-    blocks = [
+    blocks: list[Block] = [
         Paragraph(words("spans.intro")),
         Table(columns, tuple(rows), _note(page)),
     ]

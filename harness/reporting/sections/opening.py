@@ -39,7 +39,7 @@ def sentences(page: Page) -> tuple[str, ...]:
 def _remembered(page: Page, task: str) -> str:
     """Each cell's span on one task, and which differences between them are shown."""
     words = page.words
-    items = []
+    items: list[str] = []
     for cell in page.summary.cells:
         memory = page.summary.memory.get((task, cell))
         if memory is None or memory.span.value is None:
@@ -116,16 +116,17 @@ def _speeds(page: Page) -> list[str]:
     if table is None or len(table) == 0:
         return []
     rows = table[(table["origin"] == "grid") & (table["device"] == table["device"].iloc[0])]
+    rows = rows[(rows["task"] == page.summary.tasks[0]) & rows["tokens_per_second"].notna()]
     shapes = rows.groupby(["hidden_size", "sequence_length"])["cell"].nunique()
     if len(shapes) == 0:
         return []
     shared = shapes[shapes == shapes.max()].index
     hidden, length = shared[len(shared) // 2]
     rows = rows[(rows["hidden_size"] == hidden) & (rows["sequence_length"] == length)]
-    items = []
+    items: list[str] = []
     for cell in page.summary.cells:
         speed = rows.loc[rows["cell"] == cell, "tokens_per_second"]
-        if len(speed) and not math.isnan(speed.iloc[0]):
+        if len(speed):
             text = page.number("tokens_per_second", float(speed.iloc[0]))
             key = "answer.speed_cell" if items else "answer.first_speed_cell"
             items.append(page.words(key, cell=cell, speed=text))

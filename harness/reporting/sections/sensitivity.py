@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from harness.parameters import Choice, Fixed, Parameter, Range, Value
 from harness.reporting import theme
@@ -243,12 +243,12 @@ def _panels(page: Page, trials: pd.DataFrame, names: Mapping[str, Parameter]) ->
         _scatter(page, axes, own, name, names[name])
         if i % columns == 0:
             axes.set_ylabel(objective if task is None else f"{task}\n{objective}")
-        if columns > 3:
-            axes.tick_params(axis="x", labelsize=theme.SIZE - 2)
     return drawing
 
 
 def _scatter(page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter) -> None:
+    place = axes.get_subplotspec()
+    narrow = place is not None and place.get_gridspec().ncols > 3
     options = [str(option) for option in parameter.values()]
     words_only = isinstance(parameter, Choice)
     for i, cell in enumerate(page.summary.cells):
@@ -276,16 +276,33 @@ def _scatter(page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter:
     if words_only:
         axes.set_xticks(range(len(options)), options)
         axes.set_xlim(-0.6, len(options) - 0.4)
+        if narrow:
+            axes.tick_params(axis="x", rotation=35)
     elif isinstance(parameter, Range) and parameter.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=4))
+        ticks = log_ticks(float(parameter.low), float(parameter.high), 2 if narrow else 3)
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(2 if narrow else 4, integer=True))
     axes.set_xlabel("")
     axes.set_ylabel("")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most so many round numbers (1, 2 or 5 times a power of ten) in a range, as evenly spread as they come."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
+        if 0 < len(found) <= most:
+            return found
+    found = [s * 10.0**p for p in powers for s in (1, 2, 5) if low <= s * 10.0**p <= high]
+    if not found:
+        return [low, high]
+    places = {round(i * (len(found) - 1) / max(most - 1, 1)) for i in range(most)}
+    return [found[place] for place in sorted(places)]
 
 
 def _option(parameter: Parameter, stored: object) -> str:

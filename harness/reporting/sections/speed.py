@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness.reporting import labels, theme
-from harness.reporting.document import Column, Picture, Section, Table
+from harness.reporting.document import Block, Column, Picture, Points, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.sections.opening import spaced
 
@@ -17,7 +21,8 @@ def tradeoff(page: Page) -> Section:
     words, summary = page.words, page.summary
     title = words("tradeoff.title")
     table = summary.records.throughput
-    winners = None if table is None else table[table["origin"] == "winner"]
+    timed = None if table is None else table[table["tokens_per_second"].notna()]
+    winners = None if timed is None else timed[timed["origin"] == "winner"]
     if winners is None or len(winners) == 0 or not summary.memory:
         return page.not_measured("tradeoff", title, words("tradeoff.absent"))
     panels_of = [
@@ -100,7 +105,7 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
     return texts
 
 
-def _speed(row: pd.Series[float]) -> tuple[float, float, float]:
+def _speed(row: Mapping[Any, Any] | pd.Series[Any]) -> tuple[float, float, float]:
     """Tokens per second with its interval: that of the step's time, turned round."""
     speed, step = float(row["tokens_per_second"]), float(row["step_time_s"])
     return (
@@ -111,7 +116,7 @@ def _speed(row: pd.Series[float]) -> tuple[float, float, float]:
 
 
 def _range(page: Page, low: float, high: float) -> str:
-    if low != low or high != high:
+    if math.isnan(low) or math.isnan(high):
         return page.words("none")
     low_text, high_text = (page.number("tokens_per_second", end) for end in (low, high))
     return page.words("range", low=low_text, high=high_text)
@@ -134,10 +139,19 @@ def throughput(page: Page) -> Section:
         enabled = summary.records.spec.throughput.enabled
         reason = words("throughput.absent" if enabled else "throughput.disabled")
         return page.not_measured("throughput", title, reason)
-    grid = table[table["origin"] == "grid"]
-    blocks = _timed(page, table)
-    if len(grid) == 0:
-        return Section("throughput", title, (blocks,))
+    timed = table[table["tokens_per_second"].notna()]
+    failed = table[table["tokens_per_second"].isna()]
+    lines = tuple(
+        words("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
+        for row in failed.to_dict("records")
+    )
+    tail: tuple[Block, ...] = (Points(lines),) if lines else ()
+    numbers = _timed(page, timed)
+    grid = timed[timed["origin"] == "grid"]
+    task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
+    if task is None:
+        return Section("throughput", title, (numbers, *tail) if len(timed) else tail)
+    grid = grid[grid["task"] == task]
     devices = list(grid["device"].unique())
     drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey="row")
     for i, device in enumerate(devices):
@@ -159,10 +173,10 @@ def throughput(page: Page) -> Section:
         "throughput",
         drawing,
         words("throughput.description"),
-        words("throughput.caption", machine=str(grid["device_name"].iloc[0])),
-        blocks,
+        words("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
+        numbers,
     )
-    return Section("throughput", title, (picture,))
+    return Section("throughput", title, (picture, *tail))
 
 
 def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
@@ -212,7 +226,7 @@ def _timed(page: Page, table: pd.DataFrame) -> Table:
         _, low, high = _speed(row)
         rows.append(
             (
-                str(row["cell"]),
+                *page.task_cells(str(row["task"]), str(row["cell"])),
                 str(row["device"]),
                 words.of("origin", str(row["origin"])),
                 *(
@@ -236,7 +250,7 @@ def _timed(page: Page, table: pd.DataFrame) -> Table:
         "n_blocks",
     )
     columns = (
-        Column(words("column.cell"), "cell"),
+        *page.task_columns(),
         Column(words("column.device")),
         Column(words("column.origin")),
         *(page.column(name) for name in (*names, *more)),

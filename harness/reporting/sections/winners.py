@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,7 +10,6 @@ import pandas as pd
 from harness.parameters import Fixed
 from harness.reporting.document import Column, Paragraph, Section, Table
 from harness.reporting.page import Page
-
 
 MOST_ROWS = 20  # a longer table opens on demand
 
@@ -22,29 +22,18 @@ def section(page: Page) -> Section:
     if len(best) == 0:
         return page.not_measured("winners", title, words("winners.absent"))
     spec = summary.records.spec
-    keys = [
-        key
-        for key in spec.searched_keys()
-        if key in best.columns
-        and any(
-            not isinstance(spec.parameters(cell).get(key, Fixed(0)), Fixed)
-            or best.loc[best["cell"] == cell, key].nunique() > 1
-            for cell in summary.cells
-        )
-    ]
+    keys = [key for key in spec.searched_keys() if key in best.columns and _varies(page, key)]
     objective = summary.objective.name
     shown = [name for name in ("num_parameters", "lag", objective) if name not in keys]
-    rows = []
-    for task, cell in summary.pairs:
-        for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records"):
-            rows.append(
-                (
-                    *page.task_cells(task, cell),
-                    str(row["repeat"]),
-                    *(value(page, key, row[key]) for key in keys),
-                    *(value(page, name, row[name]) for name in shown),
-                )
-            )
+    rows = [
+        (
+            *page.task_cells(task, cell),
+            str(row["repeat"]),
+            *(value(page, key, row[key]) for key in (*keys, *shown)),
+        )
+        for task, cell in summary.pairs
+        for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records")
+    ]
     columns = (
         *page.task_columns(),
         page.column("repeat"),
@@ -61,6 +50,13 @@ def section(page: Page) -> Section:
     )
 
 
+def _varies(page: Page, key: str) -> bool:
+    """Whether a hyperparameter is searched for any cell, or derived for each."""
+    spec = page.summary.records.spec
+    parameters = [spec.parameters(cell).get(key) for cell in page.summary.cells]
+    return any(not isinstance(each, Fixed) for each in parameters)
+
+
 def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
     return "number" if pd.api.types.is_numeric_dtype(column) else "text"
 
@@ -69,9 +65,8 @@ def value(page: Page, name: str, shown: object) -> str:
     """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
     if isinstance(shown, str):
         return shown or page.words("none")
-    if shown is None or shown != shown:
+    if not isinstance(shown, int | float) or math.isnan(shown):
         return page.words("none")
-    assert isinstance(shown, int | float)
     try:
         return page.number(name, float(shown))
     except KeyError:
