@@ -67,11 +67,12 @@ Block = Paragraph | Points | Code | Table | Picture
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One heading and what stands under it; `key` is its anchor."""
+    """One heading and what stands under it; `key` is its anchor. `absent`: why there is nothing, and then no blocks."""
 
     key: str
     title: str
     blocks: tuple[Block, ...]
+    absent: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

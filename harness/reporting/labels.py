@@ -23,7 +23,10 @@ class End:
 
 
 def label_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write each name to the right of its line's end, moved up or down so that none covers another."""
+    """Write each name to the right of its line's end, moved up or down so that none covers another.
+
+    A line that ends well before the others has its name at its own end.
+    """
     if not ends or axes.figure is None:
         return
     root = axes.get_figure(root=True)
@@ -31,22 +34,30 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     root.draw_without_rendering()
     transform = axes.transData
     gap = theme.SIZE * 1.35 * root.dpi / 72
-    ranked = sorted(ends, key=lambda end: end.y)
-    wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
     right = max(end.x for end in ends)
+    edge = float(transform.transform((right, ends[0].y))[0]) - 0.05 * axes.bbox.width
+    early = [end for end in ends if transform.transform((end.x, end.y))[0] < edge]
+    for end in early:
+        _write(axes, end, end.x, 0.0)
+    ranked = sorted((end for end in ends if end not in early), key=lambda end: end.y)
+    wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
     inside = (axes.bbox.ymin + gap / 3, axes.bbox.ymax)
     for end, place, own in zip(ranked, _spread(wanted, gap, inside), wanted, strict=True):
-        axes.annotate(
-            end.text,
-            xy=(right, end.y),
-            xytext=(10, (place - own) * 72 / root.dpi),
-            textcoords="offset points",
-            va="center",
-            color=end.colour,
-            fontsize=theme.SIZE,
-            fontweight="bold",
-            annotation_clip=False,
-        )
+        _write(axes, end, right, (place - own) * 72 / root.dpi)
+
+
+def _write(axes: Axes, end: End, x: float, up: float) -> None:
+    axes.annotate(
+        end.text,
+        xy=(x, end.y),
+        xytext=(10, up),
+        textcoords="offset points",
+        va="center",
+        color=end.colour,
+        fontsize=theme.SIZE,
+        fontweight="bold",
+        annotation_clip=False,
+    )
 
 
 def _spread(

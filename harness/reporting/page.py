@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from harness import stats
 from harness.metrics import METRICS
 from harness.reporting.catalogue import Words
-from harness.reporting.document import Column, Paragraph, Section
+from harness.reporting.document import Column, Section
 from harness.reporting.fonts import Fonts
 from harness.reporting.summary import Summary
 from harness.reporting.theme import Mark
@@ -88,8 +88,8 @@ class Page:
         return self.words("range", low=low, high=high)
 
     def not_measured(self, key: str, title: str, reason: str) -> Section:
-        """A section that says only why there is nothing in it."""
-        return Section(key, title, (Paragraph(reason, quiet=True),))
+        """A section that there is not, and why."""
+        return Section(key, title, (), reason)
 
     def listed_pairs(self, pairs: Sequence[tuple[str, str]]) -> str:
         """(task, cell) pairs as a sentence has them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import harness
 from harness.records import StudyRecords, write_bytes, write_text
 from harness.reporting import catalogue, fonts, markup, theme
-from harness.reporting.document import Picture, Report, Section
+from harness.reporting.document import Picture, Points, Report, Section
 from harness.reporting.page import Page
 from harness.reporting.sections import (
     budget,
@@ -116,35 +116,43 @@ def _shown(directory: Path) -> str:
 
 def _report(page: Page) -> Report:
     summary, words = page.summary, page.words
-    spec = summary.records.spec
-    picture = opening.picture(page)
-    sections: Iterator[Section | None] = iter(
-        (
-            memory.section(page),
-            memory.claims(page),
-            learning.section(page),
-            speed.tradeoff(page),
-            speed.throughput(page),
-            winners.section(page),
-            sensitivity.section(page),
-            budget.section(page),
-            gradients.section(page),
-            ends.section(page),
-            closing.caveats(page),
-            closing.machine(page),
-            closing.command(page),
-        )
-    )
+    first, curves = opening.picture(page), learning.picture(page)
+    body = [
+        memory.section(page),
+        memory.claims(page),
+        learning.section(page, curves if first is not None else None),
+        speed.tradeoff(page),
+        speed.throughput(page),
+        winners.section(page),
+        sensitivity.section(page),
+        budget.section(page),
+        gradients.section(page),
+        ends.section(page),
+    ]
+    found = [section for section in body if section is not None and not section.absent]
+    absent = [section for section in body if section is not None and section.absent]
+    if first is None:  # nothing was confirmed: the one picture is how the losses fell
+        first = curves
+        absent = [section for section in absent if curves is None or section.key != "learning"]
+    closed = [closing.caveats(page), closing.machine(page), closing.command(page)]
     return Report(
         language=words.language,
-        title=words("page.title", name=spec.study.name),
-        question=spec.study.question,
+        title=words("page.title", name=summary.records.spec.study.name),
+        question=summary.records.spec.study.question,
         answer=opening.sentences(page),
-        opening=() if picture is None else (picture,),
-        sections=tuple(section for section in sections if section is not None),
+        opening=() if first is None else (first,),
+        sections=(*found, *_not_measured(page, absent), *closed),
         command=page.command,
         footer=words("page.made_by", version=harness.__version__),
     )
+
+
+def _not_measured(page: Page, absent: Sequence[Section]) -> tuple[Section, ...]:
+    """What this study did not measure, in one place."""
+    if not absent:
+        return ()
+    items = (page.words("absent.item", title=one.title, reason=one.absent) for one in absent)
+    return (Section("absent", page.words("absent.title"), (Points(tuple(items)),)),)
 
 
 def _saved(picture: Picture, directory: Path) -> str:

@@ -47,7 +47,9 @@ def section(page: Page) -> Section:
         labels.label_ends(axes, ends)
     panels[0].set_ylabel(words.of("column", summary.objective.name))
     table = _table(page, curves)
-    caption = words("budget.caption", n=summary.repeats)
+    few = summary.repeats < stats.MINIMUM_REPEATS
+    key = "budget.caption_few" if few else "budget.caption"
+    caption = words(key, n=summary.repeats, minimum=stats.MINIMUM_REPEATS)
     picture = Picture("expected_best", drawing, words("budget.description"), caption, table)
     return Section("budget", title, (picture,))
 

@@ -24,21 +24,25 @@ FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
 
-def section(page: Page) -> Section:
-    """One line a run; the confirmation's runs where there are any, else those of the searches."""
-    words, records = page.words, page.summary.records
-    title = words("learning.title")
-    table = records.evaluations
+def section(page: Page, curves: Picture | None) -> Section:
+    """The learning curves under a heading of their own."""
+    title = page.words("learning.title")
+    if curves is None:
+        return page.not_measured("learning", title, page.words("learning.absent"))
+    return Section("learning", title, (curves,))
+
+
+def picture(page: Page) -> Picture | None:
+    """One line a run: the confirmation's runs where there are any, else those of the searches; None without any."""
+    table = page.summary.records.evaluations
     if table is None or len(table) == 0:
-        return page.not_measured("learning", title, words("learning.absent"))
+        return None
     confirmed = table[table["phase"] == "confirm"]
     if len(confirmed):
-        picture = _by_length(page, confirmed)
-    else:
-        searched = table[table["phase"] == "search"]
-        n_runs = searched.groupby(RUN, dropna=False).ngroups
-        picture = _by_cell(page, searched) if n_runs <= FEW_RUNS else _by_length(page, searched)
-    return Section("learning", title, (picture,))
+        return _by_length(page, confirmed)
+    searched = table[table["phase"] == "search"]
+    n_runs = searched.groupby(RUN, dropna=False).ngroups
+    return _by_cell(page, searched) if n_runs <= FEW_RUNS else _by_length(page, searched)
 
 
 def _by_length(page: Page, rows: pd.DataFrame) -> Picture:
@@ -149,7 +153,7 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
             )
         if len(own) and own["loss"].max() > 10 * own["loss"].min():
             axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("loss", value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         _sequences_axis(page, axes, float(own["sequences_seen"].max()))
         axes.set_xlabel(words("learning.x"))
         axes.set_ylabel(words("learning.y_loss") if axes is panels[0] else "")

@@ -50,7 +50,9 @@ def section(page: Page) -> Section:
         Paragraph(words("spans.intro")),
         Table(columns, tuple(rows), _note(page)),
     ]
-    if summary.comparisons:
+    if summary.comparisons and summary.repeats < stats.MINIMUM_REPEATS:
+        blocks.append(Paragraph(words("pairs.few", minimum=stats.MINIMUM_REPEATS), quiet=True))
+    elif summary.comparisons:
         blocks += [Paragraph(words("pairs.intro")), _pairs(page)]
     return Section("spans", title, tuple(blocks))
 
@@ -62,6 +64,8 @@ def _own(page: Page, memory: Memory) -> str:
         if math.isnan(span):
             continue
         value = page.number("lag", span)
+        if span == 0.0:
+            value = page.words("less_than", value=page.number("lag", memory.ladder.lags[0]))
         if span == memory.ladder.lags[-1]:
             value = page.words("at_least", value=value)
         texts.append(page.words("so_many", n=n, value=value) if n > 1 else value)

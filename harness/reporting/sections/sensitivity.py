@@ -21,6 +21,7 @@ from harness.reporting.sections.speed import short
 from harness.search.importances import LEAST_TRIALS, Importances, importances
 from harness.stats import MINIMUM_REPEATS
 
+FEWEST_POINTS = 10  # fewer show nothing
 MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
 # Two-sided 95 % points of Student's t with R - 1 degrees of freedom, R repeats; any table of it.
 _T95 = {5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
@@ -44,23 +45,36 @@ def section(page: Page) -> Section:
     shown = [one for one in measured if one is not None and one.found.missing is None]
     if shown:
         blocks.append(_importances(page, shown))
-    for one in measured:
-        if one is not None and one.found.missing is not None:
-            text = words.of(
-                "sensitivity.missing",
-                one.found.missing,
-                cell=one.cell,
-                task=one.task,
-                n=one.found.n_trials,
-                least=LEAST_TRIALS,
-                best=one.found.n_best,
-            )
-            blocks.append(Paragraph(text, quiet=True))
+    said = _missing(page, [one for one in measured if one is not None])
     if (slices := _slices(page)) is not None:
-        blocks.append(slices)
+        blocks += [*(Paragraph(text, quiet=True) for text in said), slices]
+    elif blocks:
+        blocks += [Paragraph(text, quiet=True) for text in said]
+    title = words("sensitivity.title")
     if not blocks:
-        blocks.append(Paragraph(words("sensitivity.absent"), quiet=True))
-    return Section("sensitivity", words("sensitivity.title"), tuple(blocks))
+        reason = " ".join(said) or words("sensitivity.absent")
+        return page.not_measured("sensitivity", title, reason)
+    return Section("sensitivity", title, tuple(blocks))
+
+
+def _missing(page: Page, measured: list[Measured]) -> list[str]:
+    """Why there are no importances, cells with the same reason in one sentence."""
+    pairs: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
+    for one in measured:
+        if one.found.missing is not None:
+            reason = (one.found.missing, one.found.n_trials, one.found.n_best)
+            pairs.setdefault(reason, []).append((one.task, one.cell))
+    return [
+        page.words.of(
+            "sensitivity.missing",
+            missing,
+            cells=page.listed_pairs(named),
+            n=n_trials,
+            least=LEAST_TRIALS,
+            best=n_best,
+        )
+        for (missing, n_trials, n_best), named in pairs.items()
+    ]
 
 
 def _searched(page: Page, cell: str) -> dict[str, Range | Choice]:
@@ -198,7 +212,7 @@ def _slices(page: Page) -> Picture | None:
     for cell in summary.cells:
         for name, parameter in _searched(page, cell).items():
             names.setdefault(name, parameter)
-    if len(trials) == 0 or not names:
+    if len(trials) < FEWEST_POINTS or not names:
         return None
     step = -(-len(trials) // MOST_POINTS)
     drawing = _panels(page, trials.iloc[::step], names)
@@ -219,9 +233,10 @@ def _slices(page: Page) -> Picture | None:
         *page.task_columns(),
         *(page.column(name) for name in ("n_trials", "median_trial", "median_best")),
     )
-    note = words("sensitivity.slices_note", objective=words.of("column", summary.objective.name))
+    note = words("sensitivity.slices_note")
     key = "sensitivity.slices_caption" if step == 1 else "sensitivity.slices_caption_thinned"
-    caption = words(key, n=len(trials), step=step)
+    objective = words.of("column", summary.objective.name)
+    caption = words(key, n=len(trials), step=step, objective=objective)
     table = Table(columns, tuple(rows), note)
     return Picture("slices", drawing, words("sensitivity.slices_description"), caption, table)
 
@@ -242,7 +257,7 @@ def _panels(page: Page, trials: pd.DataFrame, names: Mapping[str, Parameter]) ->
         own = trials if task is None else trials[trials["task"] == task]
         _scatter(page, axes, own, name, names[name])
         if i % columns == 0:
-            axes.set_ylabel(objective if task is None else f"{task}\n{objective}")
+            axes.set_ylabel(objective if task is None else task)
     return drawing
 
 
@@ -281,6 +296,7 @@ def _scatter(page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter:
     elif isinstance(parameter, Range) and parameter.log:
         axes.set_xscale("log")
         ticks = log_ticks(float(parameter.low), float(parameter.high), 2 if narrow else 3)
+        axes.set_xlim(parameter.low / 1.12, parameter.high * 1.12)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

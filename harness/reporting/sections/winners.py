@@ -39,7 +39,8 @@ def section(page: Page) -> Section:
         page.column("repeat"),
         *(Column(words.of("column", key), _kind(best[key])) for key in (*keys, *shown)),
     )
-    note = words("winners.note", objective=words.of("column", objective))
+    key = "winners.note" if summary.confirmed else "winners.note_unconfirmed"
+    note = words(key, objective=words.of("column", objective))
     return Section(
         "winners",
         title,
