@@ -12,6 +12,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_SHOWN = 200  # characters of a value that an error message shows
+
 
 class HarnessError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback."""
@@ -38,7 +40,7 @@ class InputError(HarnessError):
             remedy,
         )
         place = f"{where}: {key}" if key else where
-        shown = got if isinstance(got, Shown) else Shown(repr(got))
+        shown = got if isinstance(got, Shown) else _shorten(got)
         line = f"{place}: expected {expected}, got {shown}"
         if remedy:
             line += f"; {remedy}"
@@ -61,6 +63,15 @@ class WorkerError(HarnessError):
 
 class Shown(str):
     """Text that an error message shows as it is, without quotes: a description instead of a value."""
+
+
+def _shorten(value: object) -> str:
+    """The value as Python writes it, cut where it is long; a hostile one (deep nesting, endless digits) has no text."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # ValueError: more digits than Python turns into text
+        return f"a value of type {type(value).__name__}, too large to show"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

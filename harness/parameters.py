@@ -93,7 +93,7 @@ class Kind:
             return False
         if self.type is int and not isinstance(value, int):
             return False
-        if not math.isfinite(value):
+        if not _is_representable(value):
             return False
         low_enough = value > self.least if self.above else value >= self.least
         return low_enough and value <= self.greatest
@@ -138,7 +138,7 @@ def parse_parameter(where: str, key: str, name: str, raw: object, kind: Kind | N
         if not raw:
             raise InputError(where, key, expected="at least one value", got=raw)
         options = tuple(_value(where, key, each, kind) for each in raw)
-        if len(set(map(repr, options))) < len(options):
+        if len(set(options)) < len(options):  # 1, 1.0 and true are one value to Optuna
             raise InputError(where, key, expected="different values", got=raw)
         return Choice(options)
     return Fixed(_value(where, key, raw, kind))
@@ -188,9 +188,18 @@ def _parse_range(where: str, key: str, raw: Mapping[str, object], kind: Kind | N
     return Range(low, high, log)
 
 
+def _is_representable(value: object) -> bool:
+    """Whether it is a text, true or false, a finite float, or an int of 64 bits, which is what TOML promises."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return isinstance(value, str)
+
+
 def _value(where: str, key: str, value: object, kind: Kind | None) -> Value:
-    fits = kind.accepts(value) if kind else isinstance(value, int | float | str | bool)
-    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+    fits = kind.accepts(value) if kind else _is_representable(value)
+    if not fits:
         expected = kind.describe() if kind else "a finite number, a text, true or false"
         remedy = (
             nearest(value, kind.words) if kind and kind.words and isinstance(value, str) else ""

@@ -1,0 +1,101 @@
+"""harness.errors: one line that names the place, what was expected, what was got, and the remedy."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from harness import errors
+from harness.errors import HarnessError, InputError, Shown, nearest
+
+
+def test_an_input_error_is_one_sentence() -> None:
+    """Place, key, what was expected, what was got and the remedy stand in one line, in that order."""
+    error = InputError("a.toml", "space.x", expected="a number", got="7", remedy="write 7")
+    assert str(error) == "a.toml: space.x: expected a number, got '7'; write 7"
+
+
+def test_key_and_remedy_may_be_empty() -> None:
+    """An error about a whole file leaves no loose punctuation."""
+    assert str(InputError("a.toml", expected="TOML", got=None)) == "a.toml: expected TOML, got None"
+
+
+def test_shown_text_has_no_quotes() -> None:
+    """A description instead of a value is shown as it is."""
+    assert str(InputError("--set", expected="one", got=Shown("both"))).endswith("got both")
+
+
+def test_an_error_is_one_line_whatever_it_shows() -> None:
+    """Line breaks in a value or a description become blanks."""
+    assert "\n" not in str(InputError("f", expected="a\nb", got=Shown("c\r\nd"), remedy="e\tf"))
+
+
+def deeply_nested(levels: int) -> object:
+    """A list in a list in a list."""
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [deeply_nested(100_000), 16**20_000], ids=["nested", "digits"])
+def test_a_value_without_a_text_is_described(value: object) -> None:
+    """What Python cannot write out is named by its type, and never fails while the error is made."""
+    said = str(InputError("f", "k", expected="a number", got=value))
+    kind = type(value).__name__
+    assert said == f"f: k: expected a number, got a value of type {kind}, too large to show"
+
+
+def test_a_long_value_is_cut() -> None:
+    """A value of a million characters leaves a readable line."""
+    said = str(InputError("f", expected="a name", got="x" * 1_000_000))
+    assert len(said) < 300
+    assert said.endswith("xxx...")
+
+
+def test_the_nearest_name_is_proposed() -> None:
+    """A typing error gets one proposal."""
+    assert nearest("lstn", ["rnn", "gru", "lstm"]) == "did you mean 'lstm'?"
+
+
+def test_all_names_are_listed_where_none_is_near() -> None:
+    """A name that resembles nothing gets the whole list, sorted."""
+    assert nearest("transformer", ["rnn", "gru"]) == "known: gru, rnn"
+
+
+def subclasses(of: type) -> set[type]:
+    """Every class below `of`."""
+    return {of}.union(*(subclasses(each) for each in of.__subclasses__()))
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    """The drawing shows every error with the exit code it ends in, indented below its base."""
+    drawn = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if "Error " not in line:
+            continue
+        depth = len(line) - len(line.lstrip("│├└─ "))
+        name, *_, code = line.lstrip("│├└─ ").partition(":")[0].split()
+        path[depth // 4 :] = [name]
+        drawn[name] = (path[depth // 4 - 1] if depth else "Exception", int(code))
+    assert drawn == {
+        each.__name__: (each.__bases__[0].__name__, each.exit_code)
+        for each in subclasses(HarnessError)
+        if each.__module__ == errors.__name__
+    }
+
+
+def test_no_input_error_is_raised_with_a_bare_message() -> None:
+    """Every InputError of the package says what was expected and what was got."""
+    package = Path(errors.__file__).parent
+    bare = [
+        f"{path.name}:{node.lineno}"
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("InputError", "IdentityError")
+        and not {"expected", "got"} <= {keyword.arg for keyword in node.keywords}
+    ]
+    assert bare == []
