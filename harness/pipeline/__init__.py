@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import machine, records
+from harness.errors import InputError, Shown
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.gradients import measure_gradients
 from harness.pipeline.tables import write_tables
@@ -23,7 +24,14 @@ from harness.search.coordinator import Coordinator, Limits
 from harness.search.local import LocalExecutor
 from harness.search.messages import Executor
 from harness.search.series import Place, Series, StudyContext, open_confirmation, open_search
-from harness.search.storage import default_url, mask, move_aside, open_storage, remember_versions
+from harness.search.storage import (
+    default_url,
+    hold_file,
+    mask,
+    move_aside,
+    open_storage,
+    remember_versions,
+)
 from harness.spec import StudySpec, ladder
 from harness.tasks import get_task
 
@@ -49,7 +57,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     machine.settle_process()
     if options.fresh:
         _set_aside(course)
-    course.directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(course)
     url = options.storage or default_url(course.directory)
     with open_storage(url, spec.study.name) as storage:
         identity = _identity(course)
@@ -110,6 +118,18 @@ def _identity(course: Course) -> dict[str, Any]:
     return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins}
 
 
+def _make_directory(course: Course) -> None:
+    """The folder of the results. Raises InputError where none can be made."""
+    try:
+        course.directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "--results",
+            expected="a folder that can be written",
+            got=Shown(f"{course.directory} ({error.strerror})"),
+        ) from error
+
+
 def _set_aside(course: Course) -> None:
     """Move an older study of that name out of the way: its folder, and its Optuna studies on another storage."""
     directory, name, storage_url = course.directory, course.spec.study.name, course.options.storage
@@ -120,7 +140,7 @@ def _set_aside(course: Course) -> None:
         with open_storage(storage_url, name) as storage:
             move_aside(storage, name)
     elif directory.exists():
-        with open_storage(default_url(directory), name):
+        with hold_file(directory / "study.db"):
             pass  # refuses where another coordinator is at work in it
     if directory.exists():
         directory.rename(directory.with_name(f"{directory.name}.old-{number}"))

@@ -1,12 +1,12 @@
 """How much each searched parameter decides which trials are the best: PED-ANOVA, as Optuna computes it.
 
-It never reads or writes the storage of a study: it takes plain values and builds a study in memory.
+It never reads or writes the storage of a study: it takes plain values.
 """
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Literal
 
 import optuna
@@ -23,6 +23,7 @@ class Importances:
     """Shares that sum to 1, the most important first, or why there are none.
 
     `n_trials` counts the trials with a finite value, `n_best` those that count as the best.
+    `without` holds the shares that remain when one group of trials is left out, for each group.
     `missing` is None, "too_few" (fewer than `LEAST_TRIALS`), "tied" (so many trials share the best
     value that best and rest can't be told apart), or "nothing_searched".
     """
@@ -30,6 +31,7 @@ class Importances:
     shares: Mapping[str, float]
     n_trials: int
     n_best: int
+    without: tuple[Mapping[str, float], ...] = ()
     missing: Literal["too_few", "tied", "nothing_searched"] | None = None
 
 
@@ -38,80 +40,116 @@ def importances(
     parameters: Mapping[str, Parameter],
     *,
     maximize: bool,
+    groups: Sequence[int] = (),
     least_trials: int = LEAST_TRIALS,
 ) -> Importances:
     """Importance of each parameter for being among the best tenth of the trials.
 
-    Each trial is (values by parameter, objective); an objective that is not finite is left out.
+    Each trial is (values by parameter, objective); one whose objective is not finite is left out.
     Parameters with one value only are not looked at. With tied objectives PED-ANOVA would return
-    equal shares as if it had measured them: then `missing` says so. Source: Watanabe et al. 2023,
-    arXiv 2304.10255.
+    equal shares as if it had measured them: then `missing` says so. `groups`, one number a trial,
+    also gives the shares without each group, for a jackknife. Source: Watanabe et al. 2023, arXiv
+    2304.10255.
     """
-    valid = [(values, objective) for values, objective in trials if math.isfinite(objective)]
-    distributions = {name: _distribution(each) for name, each in parameters.items()}
-    varied = {name: each for name, each in distributions.items() if not each.single()}
+    varied = {name: each for name, each in map_distributions(parameters) if not each.single()}
+    labels = groups or [0] * len(trials)
+    valid = [
+        (_frozen(number, values, objective, varied), group)
+        for number, ((values, objective), group) in enumerate(zip(trials, labels, strict=True))
+        if math.isfinite(objective)
+    ]
+    every = [trial for trial, _ in valid]
     if not varied:
-        return Importances({}, len(valid), 0, "nothing_searched")
+        return Importances({}, len(valid), 0, missing="nothing_searched")
     if len(valid) < least_trials:
-        return Importances({}, len(valid), 0, "too_few")
-    quantile = max(_TARGET_QUANTILE, _LEAST_TOP / len(valid))
-    n_best = _n_best([objective for _, objective in valid], quantile, maximize=maximize)
+        return Importances({}, len(valid), 0, missing="too_few")
+    n_best = _n_best(every, maximize=maximize)
     if n_best > len(valid) / 2:
-        return Importances({}, len(valid), n_best, "tied")
-    study = _study(valid, varied, maximize=maximize)
+        return Importances({}, len(valid), n_best, missing="tied")
+    without = tuple(
+        _shares([trial for trial, label in valid if label != group], maximize=maximize)
+        for group in (sorted(set(groups)) if groups else ())
+    )
+    return Importances(_shares(every, maximize=maximize), len(valid), n_best, without)
+
+
+def map_distributions(
+    parameters: Mapping[str, Parameter],
+) -> Iterator[tuple[str, optuna.distributions.BaseDistribution]]:
+    """Each parameter's name and Optuna distribution."""
+    for name, parameter in parameters.items():
+        match parameter:
+            case Choice(options):
+                yield name, optuna.distributions.CategoricalDistribution(options)
+            case Range(int(low), int(high), log):
+                yield name, optuna.distributions.IntDistribution(low, high, log=log)
+            case Range(low, high, log):
+                yield name, optuna.distributions.FloatDistribution(low, high, log=log)
+            case Fixed(value):
+                yield name, optuna.distributions.CategoricalDistribution((value,))
+
+
+class _HeldTrials(optuna.Study):
+    """A study in memory that holds just these trials: adding them one by one would copy each deeply."""
+
+    def __init__(self, trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        directions = optuna.study.StudyDirection
+        storage.create_new_study([directions.MAXIMIZE if maximize else directions.MINIMIZE], "held")
+        super().__init__("held", storage)
+        self._held = list(trials)
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002  # Optuna's signature
+        states: Container[optuna.trial.TrialState] | None = None,
+    ) -> list[optuna.trial.FrozenTrial]:
+        del deepcopy
+        return [trial for trial in self._held if states is None or trial.state in states]
+
+
+def _frozen(
+    number: int,
+    values: Mapping[str, Value],
+    objective: float,
+    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+) -> optuna.trial.FrozenTrial:
+    known = {name: values[name] for name in distributions if name in values}
+    return optuna.trial.FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=optuna.trial.TrialState.COMPLETE,
+        value=objective,
+        params=known,
+        distributions={name: distributions[name] for name in known},
+        datetime_start=None,
+        datetime_complete=None,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _shares(trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> dict[str, float]:
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(
-        target_quantile=quantile, region_quantile=1.0, evaluate_on_local=True
+        target_quantile=_quantile(len(trials)), region_quantile=1.0, evaluate_on_local=True
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of regimes of a parameter that few trials have
-        shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=True)
-    ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    return Importances({name: float(share) for name, share in ranked}, len(valid), n_best)
-
-
-def _n_best(objectives: Sequence[float], quantile: float, *, maximize: bool) -> int:
-    """Number of trials at the quantile's value or better, ties included, as PED-ANOVA takes them."""
-    losses = sorted(-value if maximize else value for value in objectives)
-    cutoff = losses[math.ceil(quantile * len(losses)) - 1]
-    return sum(loss <= cutoff for loss in losses)
-
-
-def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
-    match parameter:
-        case Choice(options):
-            return optuna.distributions.CategoricalDistribution(options)
-        case Range(int(low), int(high), log):
-            return optuna.distributions.IntDistribution(low, high, log=log)
-        case Range(low, high, log):
-            return optuna.distributions.FloatDistribution(low, high, log=log)
-        case Fixed(value):
-            return optuna.distributions.CategoricalDistribution((value,))
-
-
-def _study(
-    trials: Sequence[tuple[Mapping[str, Value], float]],
-    distributions: Mapping[str, optuna.distributions.BaseDistribution],
-    *,
-    maximize: bool,
-) -> optuna.Study:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(
-            storage=optuna.storages.InMemoryStorage(),
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=optuna.pruners.NopPruner(),
-            direction="maximize" if maximize else "minimize",
+        shares = optuna.importance.get_param_importances(
+            _HeldTrials(trials, maximize=maximize), evaluator=evaluator, normalize=True
         )
-        for values, objective in trials:
-            known = {name: values[name] for name in distributions if name in values}
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=known,
-                    distributions={name: distributions[name] for name in known},
-                    value=objective,
-                )
-            )
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    return study
+    ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return {name: float(share) for name, share in ranked}
+
+
+def _quantile(n_trials: int) -> float:
+    return min(max(_TARGET_QUANTILE, _LEAST_TOP / n_trials), 0.5)
+
+
+def _n_best(trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> int:
+    """Number of trials at the quantile's value or better, ties included, as PED-ANOVA takes them."""
+    sign = -1.0 if maximize else 1.0
+    losses = sorted(sign * float(trial.value or 0.0) for trial in trials)
+    cutoff = losses[math.ceil(_quantile(len(losses)) * len(losses)) - 1]
+    return sum(loss <= cutoff for loss in losses)

@@ -28,19 +28,24 @@ SCHEMA = 1
 IDENTITY = "harness:identity"
 VERSIONS = "harness:versions"
 OWNER = "harness:owner"
+UNREADABLE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
 
 
 def default_url(directory: Path) -> str:
     """SQLite in the study's results directory."""
-    return f"sqlite:///{directory / 'study.db'}"
+    url = sqlalchemy.URL.create("sqlite", database=str(directory / "study.db"))
+    return url.render_as_string()  # whatever characters the folder's name has
 
 
 def mask(url: str) -> str:
     """The URL without its password, for logs, reports and error texts."""
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return "(unreadable storage URL)"
+    secrets = {name: "***" for name in parsed.query if "pass" in name or "pwd" in name}
+    shown = parsed.update_query_dict(secrets).render_as_string(hide_password=True)
+    return shown.replace("%2A%2A%2A", "***")
 
 
 @contextlib.contextmanager
@@ -53,27 +58,31 @@ def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         raise InputError(
             "--storage",
             expected="an Optuna storage URL such as sqlite:///study.db",
             got=Shown("an unreadable URL"),
         ) from None
-    sqlite_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    lock = _file_lock(Path(str(parsed.database))) if sqlite_file else contextlib.nullcontext()
+    in_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:")
+    database = str(parsed.database) if in_file else None
+    lock = hold_file(Path(database)) if database else contextlib.nullcontext()
     with lock:
-        storage = _connect(url, str(parsed.database) if sqlite_file else None)
-        with _server_lock(storage, name, mask(url)):
-            try:
+        storage = _connect(url, database)
+        try:
+            with _server_lock(storage, name, mask(url)):
                 yield storage
-            finally:
-                storage.remove_session()
-                storage.engine.dispose()
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 @contextlib.contextmanager
-def _file_lock(database: Path) -> Iterator[None]:
-    """An exclusive lock beside the database, with the owner's host and process in a file of its own."""
+def hold_file(database: Path) -> Iterator[None]:
+    """An exclusive lock beside the database, with the owner's host and process in a file of its own.
+
+    Raises StorageError, naming the owner, where another process holds it.
+    """
     lock, owner = (
         database.with_name(database.name + ".lock"),
         database.with_name(database.name + ".owner"),
@@ -103,8 +112,7 @@ def _file_lock(database: Path) -> Iterator[None]:
 def _connect(url: str, database: str | None) -> RDBStorage:
     try:
         if database is not None:
-            with contextlib.closing(sqlite3.connect(database)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+            _prepare_file(database)
         storage = RDBStorage(url)
         if database is not None:
             sqlalchemy.event.listen(storage.engine, "connect", _be_quick)
@@ -116,7 +124,7 @@ def _connect(url: str, database: str | None) -> RDBStorage:
             got=Shown(str(error)),
             remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
         ) from error
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+    except (*UNREADABLE, KeyError, IndexError, ValueError) as error:  # the last of braces in a URL
         raise StorageError(
             f"{database or mask(url)}: not a storage that can be read ({_reason(error)}); "
             "name another with --storage, or move it aside"
@@ -124,6 +132,18 @@ def _connect(url: str, database: str | None) -> RDBStorage:
     except RuntimeError as error:  # Optuna's word for a schema of another version
         raise StorageError(f"{database or mask(url)}: {_reason(error)}") from error
     return storage
+
+
+def _prepare_file(database: str) -> None:
+    """Switch the file to WAL mode. Raises StorageError for the database of another program, which stays as it is."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if names and not {"studies", "version_info"} & {name for (name,) in names}:
+            raise StorageError(
+                f"{database}: a database of another program (it has the table {names[0][0]}); "
+                "name another with --storage"
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _be_quick(connection: Any, record: object) -> None:
@@ -143,6 +163,8 @@ def _server_lock(storage: RDBStorage, name: str, shown: str) -> Iterator[None]:
         yield
         return
     with storage.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction open for hours
+        connection.detach()  # so that closing it gives the lock back
         if not connection.execute(sqlalchemy.text(statement)).scalar():
             who = owner_of(storage, name) or "another process"
             raise StorageError(f"{shown}: study {name} is in use by {who}; wait until it is done")
