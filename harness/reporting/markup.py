@@ -10,7 +10,10 @@ from harness.reporting.fonts import STACK
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$#])|(?<![^\W_])_|_(?![^\W_])")
 
 
-_BREAKS = re.compile(r"(?<=[≥<]) (?=\d)|(?<=\d) (?=%|–)|(?<=\d –) |(?<= –) (?=[≥<\d])")
+_BREAKS = re.compile(r"(?<=[≥<]) (?=\d)|(?<=\d) (?=%)")
+_RANGE = re.compile(
+    r"(?<=[\d%]) – (?=[≥<\d])"
+)  # a line may break after a dash, unless a word joiner says no
 
 
 def escape_markdown(text: object) -> str:
@@ -25,7 +28,7 @@ def unbroken(value: object) -> object:
     """Text whose numbers keep their sign, unit and range on one line; anything else, and markup, as it is."""
     if type(value) is not str:
         return value
-    return _BREAKS.sub("\u00a0", value)
+    return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", value))
 
 
 def standalone_svg(svg: str) -> str:

@@ -101,7 +101,7 @@ class _HeldTrials(optuna.Study):
 
     def get_trials(
         self,
-        deepcopy: bool = True,  # noqa: FBT001, FBT002  # Optuna's signature
+        deepcopy: bool = True,  # Optuna's signature
         states: Container[optuna.trial.TrialState] | None = None,
     ) -> list[optuna.trial.FrozenTrial]:
         del deepcopy

@@ -87,7 +87,7 @@ def _floor(series: Sequence[Mapping[str, Any]]) -> float:
     for one in series:
         lowest.setdefault(one["state"], [0.0]).extend(_finite(one)[1])
     deepest = min(gain for gains in lowest.values() for gain in gains)
-    return max(deepest, min(-12.0, *lowest["trained"])) - 0.6
+    return min(THRESHOLD, max(deepest, min(-12.0, *lowest["trained"]))) - 0.6
 
 
 def _power(value: float, _: object) -> str:

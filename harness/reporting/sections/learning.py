@@ -9,9 +9,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness import stats
+from harness.metrics import METRICS
 from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Section, Table
 from harness.reporting.page import Page
@@ -81,7 +82,9 @@ def _by_length(page: Page, rows: pd.DataFrame) -> Picture:
         columnspacing=1.4,
         borderaxespad=0.2,
     )
-    caption = words("learning.caption_thinned" if thinned else "learning.caption", most=MOST_LINES)
+    n = METRICS["n_runs"].text(rows.groupby(RUN, dropna=False).ngroups)
+    key = "learning.caption_thinned" if thinned else "learning.caption"
+    caption = words(key, most=MOST_LINES, n=n)
     return Picture("learning", drawing, words("learning.description"), caption, _solved(page))
 
 
@@ -153,6 +156,8 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
             )
         if len(own) and own["loss"].max() > 10 * own["loss"].min():
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         _sequences_axis(page, axes, float(own["sequences_seen"].max()))
         axes.set_xlabel(words("learning.x"))
@@ -168,7 +173,13 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
         labels.label_ends(axes, ends)
     description = words("learning.description_loss")
     table = _evaluations_table(page, rows)
-    return Picture("learning", drawing, description, words("learning.caption_loss"), table)
+    return Picture(
+        "learning",
+        drawing,
+        description,
+        words("learning.caption_loss", n=rows.groupby(RUN, dropna=False).ngroups),
+        table,
+    )
 
 
 def _evaluations_table(page: Page, rows: pd.DataFrame) -> Table:
@@ -218,13 +229,7 @@ def _solved(page: Page) -> Table:
                     words("all") if length is None else page.number("sequence_length", length),
                     words("k_of_n", k=solved, n=len(runs)),
                     _to_solve(page, estimate.value),
-                    words("none")
-                    if estimate.interval is None
-                    else words(
-                        "range",
-                        low=_to_solve(page, estimate.interval.low),
-                        high=_to_solve(page, estimate.interval.high),
-                    ),
+                    _between(page, estimate.interval),
                 )
             )
     columns = (
@@ -232,6 +237,13 @@ def _solved(page: Page) -> Table:
         *(page.column(n) for n in ("sequence_length", "solved", "sequences_to_solve", "interval")),
     )
     return Table(columns, tuple(rows), words("learning.solved_note"))
+
+
+def _between(page: Page, interval: stats.Interval | None) -> str:
+    if interval is None:
+        return page.words("none")
+    low, high = _to_solve(page, interval.low), _to_solve(page, interval.high)
+    return low if low == high else page.words("range", low=low, high=high)
 
 
 def _to_solve(page: Page, value: float | None) -> str:

@@ -97,40 +97,48 @@ def _measure(page: Page, task: str, cell: str) -> Measured | None:
         return None
     parameters = _searched(page, cell)
     maximize = summary.objective.direction == "maximize"
+    trials_of_cell = [
+        (
+            {
+                name: value
+                for name, each in parameters.items()
+                if (value := value_of(each, row[name])) is not None
+            },
+            row["objective"],
+        )
+        for row in rows.to_dict("records")
+    ]
+    repeats = rows["repeat"].tolist()
+    enough = len(set(repeats)) >= MINIMUM_REPEATS
+    found = importances(
+        trials_of_cell, parameters, maximize=maximize, groups=repeats if enough else ()
+    )
+    return Measured(task, cell, found, _spread(found))
 
-    def over(part: pd.DataFrame, least: int) -> Importances:
-        values = [
-            ({name: _value(each, row[name]) for name, each in parameters.items()}, row["objective"])
-            for row in part.to_dict("records")
-        ]
-        return importances(values, parameters, maximize=maximize, least_trials=least)
 
-    found = over(rows, LEAST_TRIALS)
-    repeats = rows["repeat"].unique()
-    if found.missing is not None or len(repeats) < MINIMUM_REPEATS:
-        return Measured(task, cell, found, {})
-    without = [over(rows[rows["repeat"] != repeat], 2).shares for repeat in repeats]
+def _spread(found: Importances) -> dict[str, float]:
+    """Half the width of each share's 95 % interval: the jackknife over searches (Efron & Stein 1981)."""
     spread = {}
-    for name in found.shares:  # the jackknife over searches: Efron & Stein 1981
-        values = np.array([shares.get(name, math.nan) for shares in without])
-        n = len(values)
-        error = math.sqrt((n - 1) / n * float(np.sum((values - values.mean()) ** 2)))
+    for name in found.shares if found.without else ():
+        left_out = np.array([shares.get(name, 0.0) for shares in found.without])
+        n = len(left_out)
+        error = math.sqrt((n - 1) / n * float(np.sum((left_out - left_out.mean()) ** 2)))
         spread[name] = _T95.get(n, 2.0 if n > 30 else 2.262) * error
-    return Measured(task, cell, found, spread)
+    return spread
 
 
-def _value(parameter: Parameter, stored: object) -> Value:
-    """A value as the study file has it, from a value as the table has it."""
+def value_of(parameter: Parameter, stored: object) -> Value | None:
+    """A value as the study file has it, from a value as the table has it; None where the table has none."""
     if isinstance(parameter, Choice):
         for option in parameter.options:
             same = str(option).lower() == str(stored).lower()
             if same or (isinstance(option, int | float) and option == stored):
                 return option
-    if isinstance(parameter, Range) and isinstance(stored, float):
-        whole = isinstance(parameter.low, int) and isinstance(parameter.high, int)
-        return int(stored) if whole and not math.isnan(stored) else stored
-    assert isinstance(stored, int | float | str)
-    return stored
+        return None
+    if isinstance(stored, float):
+        whole = isinstance(parameter, Range) and all(isinstance(v, int) for v in parameter.values())
+        return None if math.isnan(stored) else int(stored) if whole else stored
+    return stored if isinstance(stored, int | str) else None
 
 
 def _importances(page: Page, measured: list[Measured]) -> Picture:
@@ -211,7 +219,7 @@ def _slices(page: Page) -> Picture | None:
     names: dict[str, Parameter] = {}
     for cell in summary.cells:
         for name, parameter in _searched(page, cell).items():
-            names.setdefault(name, parameter)
+            names[name] = _together(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
     step = -(-len(trials) // MOST_POINTS)
@@ -241,6 +249,13 @@ def _slices(page: Page) -> Picture | None:
     return Picture("slices", drawing, words("sensitivity.slices_description"), caption, table)
 
 
+def _together(one: Parameter | None, other: Parameter) -> Parameter:
+    """A parameter that holds the options of both: cells need not have the same ones."""
+    if isinstance(one, Choice) and isinstance(other, Choice):
+        return Choice(tuple(dict.fromkeys([*one.options, *other.options])))
+    return other if one is None else one
+
+
 def _panels(page: Page, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
     """A panel for each hyperparameter; with several tasks a row of them for each, if they fit side by side."""
     objective = page.words.of("column", page.summary.objective.name)
@@ -249,7 +264,9 @@ def _panels(page: Page, trials: pd.DataFrame, names: Mapping[str, Parameter]) ->
     columns = len(names) if a_row_each else 3
     n_panels = len(names) * len(tasks)
     height = 1.75 if a_row_each else 2.3
-    drawing, panels = theme.grid(n_panels, columns=columns, height=height, sharey="row")
+    drawing, panels = theme.grid(
+        n_panels, columns=columns, height=height, sharey="row" if a_row_each else "all"
+    )
     places = [(task, name) for task in tasks for name in names]
     for i, (axes, (task, name)) in enumerate(zip(panels, places, strict=True)):
         if i < len(names):
@@ -272,7 +289,7 @@ def _scatter(page: Page, axes: Axes, trials: pd.DataFrame, name: str, parameter:
         if words_only:
             order = {option: place for place, option in enumerate(options)}
             dodge = (i - (len(page.summary.cells) - 1) / 2) * 0.24
-            places = [order.get(_option(parameter, v), math.nan) for v in own[name]]
+            places = [order.get(str(value_of(parameter, v)), math.nan) for v in own[name]]
             x = np.array(places, dtype=float) + dodge
         else:
             x = own[name].to_numpy(dtype=float)
@@ -319,7 +336,3 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         return [low, high]
     places = {round(i * (len(found) - 1) / max(most - 1, 1)) for i in range(most)}
     return [found[place] for place in sorted(places)]
-
-
-def _option(parameter: Parameter, stored: object) -> str:
-    return str(_value(parameter, stored))

@@ -80,7 +80,14 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
                     textcoords="offset points",
                     arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
                 )
-        axes.plot(speed, memory.span.value, marker=mark.marker, color=mark.colour, markersize=9)
+        axes.plot(
+            speed,
+            memory.span.value,
+            marker=mark.marker,
+            color=mark.colour,
+            markersize=9,
+            clip_on=False,
+        )
         text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
         spots.append(labels.Spot(speed, memory.span.value, ends[0], ends[1], text, mark.colour))
         texts.append(
