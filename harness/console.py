@@ -169,7 +169,7 @@ class StudyConsole:
             self._print(f"  final predictions {shown}")
 
     def _print(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
 
 
 @contextlib.contextmanager

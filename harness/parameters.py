@@ -127,6 +127,11 @@ TRAINING: Mapping[str, Kind] = {
 KINDS: Mapping[str, Kind] = {**SPACE, **TRAINING}
 
 
+def numbers_of(parameter: Parameter) -> list[float]:
+    """The numbers among a parameter's values: the ends of a range, the options, or the value; texts are left out."""
+    return [float(value) for value in parameter.values() if not isinstance(value, str)]
+
+
 def parse_parameter(where: str, key: str, name: str, raw: object, kind: Kind | None) -> Parameter:
     """Read a range {low, high, log}, a list or a plain value of the hyperparameter `name`.
 

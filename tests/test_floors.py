@@ -59,6 +59,7 @@ OWNERS = {
     "seaborn": {"reporting"},
     "matplotlib": {"reporting"},
     "jinja2": {"reporting"},
+    "markupsafe": {"reporting"},
     "typer": COMMANDS,
     "rich": COMMANDS | {"console"},
 }

@@ -1,0 +1,40 @@
+"""The study file as frozen, validated data. Never runs code.
+
+`load` reads the file and checks what it says by itself; `check` holds it against the tasks, the cells and the memory that
+are at hand. Both raise InputError: the file, the key, what was expected, what was got, the nearest valid name.
+"""
+
+from harness.spec.checks import KnownCell, KnownTask, check, count_trials, ladder, notes
+from harness.spec.reading import RESERVED_NAMES, find_study, list_studies, load, parse
+from harness.spec.tables import (
+    Claim,
+    Compare,
+    Confirm,
+    Search,
+    Study,
+    StudySpec,
+    Throughput,
+    Training,
+)
+
+__all__ = [
+    "RESERVED_NAMES",
+    "Claim",
+    "Compare",
+    "Confirm",
+    "KnownCell",
+    "KnownTask",
+    "Search",
+    "Study",
+    "StudySpec",
+    "Throughput",
+    "Training",
+    "check",
+    "count_trials",
+    "find_study",
+    "ladder",
+    "list_studies",
+    "load",
+    "notes",
+    "parse",
+]

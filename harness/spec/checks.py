@@ -1,0 +1,235 @@
+"""A study held against what is at hand: tasks, cells, memory; and what follows from it. Never reads a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from harness.errors import InputError, Shown, nearest
+from harness.parameters import (
+    INITIALIZATION,
+    KINDS,
+    Choice,
+    Fixed,
+    Parameter,
+    numbers_of,
+)
+from harness.spec.tables import StudySpec
+
+LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are found by counting upward
+
+
+class KnownTask(Protocol):
+    """What `check` asks of a task."""
+
+    @property
+    def least_length(self) -> int: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def finite(self) -> int: ...
+    def lag(self, sequence_length: int) -> int: ...
+
+
+class KnownCell(Protocol):
+    """What `check` asks of a cell."""
+
+    @property
+    def gates(self) -> int | None: ...
+    @property
+    def initializations(self) -> Mapping[str, Any]: ...
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]: ...
+
+
+def check(
+    spec: StudySpec,
+    where: str,
+    tasks: Mapping[str, KnownTask],
+    cells: Mapping[str, KnownCell],
+    memory_bytes: int,
+) -> StudySpec:
+    """Hold a spec against what is at hand; returns it with the initialisations that do not apply to a cell removed.
+
+    Raises InputError for an unknown task or cell, a length too short for its task, and a size whose memory cannot fit.
+    """
+    for index, name in enumerate(spec.compare.tasks):
+        _known(where, f"compare.tasks.{index}", "task", name, tasks)
+    for index, label in enumerate(spec.compare.cells):
+        key = f"compare.variants.{label}" if label in spec.compare.variants else "compare.cells"
+        key = key if label in spec.compare.variants else f"{key}.{index}"
+        _known(where, key, "cell", spec.base_cell(label), cells)
+        if label in cells and spec.base_cell(label) != label:
+            raise InputError(
+                where, key, expected="a name of its own, not that of another cell", got=label
+            )
+    cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
+    for label in spec.compare.cells:
+        cell = cells[spec.base_cell(label)]
+        parameters = spec.parameters(label)
+        for name in parameters:
+            if name not in KINDS and name not in cell.hyperparameters:
+                raise InputError(
+                    where,
+                    f"space.{label}.{name}",
+                    expected=f"a hyperparameter of {spec.base_cell(label)}",
+                    got=name,
+                    remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
+                )
+        known = {name for each in cells.values() for name in each.initializations}
+        applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
+        if applying != parameters[INITIALIZATION]:
+            cell_space.setdefault(label, {})[INITIALIZATION] = applying
+        for name in spec.compare.tasks:
+            lengths = numbers_of(parameters["sequence_length"])
+            _check_lengths(where, spec, name, tasks[name], lengths)
+            lengths += ladder(spec, tasks[name]) if spec.confirm.seeds else ()
+            longest = parameters | {"sequence_length": Fixed(max(lengths))}
+            needed = _largest_trial(longest, tasks[name].input_size, cell.gates or 4)
+            _check_memory(where, label, needed, memory_bytes)
+    return spec.model_copy(update={"cell_space": cell_space})
+
+
+def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
+    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it."""
+    if not spec.confirm.lags:
+        return spec.confirm.sequence_lengths
+    lengths = []
+    for lag in spec.confirm.lags:
+        length = task.least_length
+        while task.lag(length) < lag and length < 10 * LONGEST_LAG:
+            length += 1
+        lengths.append(length)
+    return tuple(dict.fromkeys(lengths))
+
+
+def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
+    """What is allowed and yet worth a word before the study starts."""
+    found = []
+    if spec.confirm.seeds:
+        longest = max(
+            max(numbers_of(spec.parameters(label)["sequence_length"]))
+            for label in spec.compare.cells
+        )
+        for name in spec.compare.tasks:
+            top = max(ladder(spec, tasks[name]))
+            if top < longest:
+                found.append(
+                    f"the confirmation ladder of {name} ends at length {top}, below the "
+                    f"{longest:g} that is searched: a span beyond it cannot be seen"
+                )
+    training = spec.training
+    if isinstance(training.sequences, int) and isinstance(training.evaluate_every, int):
+        rest = training.sequences % training.evaluate_every
+        if rest and not any(tasks[name].finite for name in spec.compare.tasks):
+            found.append(
+                f"training.sequences is no multiple of training.evaluate_every: the last {rest} sequences are "
+                "trained on and not scored"
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def count_trials(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[int, int]:
+    """Trials of the search, and runs of the confirmation."""
+    searched = confirmed = 0
+    for label in spec.compare.cells:
+        trials = spec.search.trials
+        if spec.search.sampler == "grid":
+            points = (len(parameter.values()) for parameter in spec.parameters(label).values())
+            trials = min(trials, math.prod(points))
+        for name in spec.compare.tasks:
+            searched += trials * spec.search.repeats
+            confirmed += len(ladder(spec, tasks[name])) * spec.confirm.seeds * spec.search.repeats
+    return searched, confirmed
+
+
+def _known(where: str, key: str, what: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise InputError(
+            where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known)
+        )
+
+
+def _applying(
+    where: str, label: str, wanted: Parameter, cell: KnownCell, known: set[str]
+) -> Parameter:
+    names = [str(value) for value in wanted.values()]
+    for name in names:
+        if name not in known:
+            _known(where, f"space.{INITIALIZATION}", INITIALIZATION, name, dict.fromkeys(known))
+    applying = tuple(name for name in names if name in cell.initializations)
+    if not applying:
+        raise InputError(
+            where,
+            f"space.{INITIALIZATION}",
+            expected=f"an initialisation that {label} has ({', '.join(cell.initializations)})",
+            got=wanted.to_plain(),
+        )
+    return Choice(applying) if isinstance(wanted, Choice) else Fixed(applying[0])
+
+
+def _check_lengths(
+    where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Sequence[float]
+) -> None:
+    """Refuse lengths, searched or on the ladder, that the task does not have, and lags that it never reaches."""
+    places = [("space.sequence_length", lengths)]
+    if spec.confirm.seeds and not spec.confirm.lags:
+        places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
+    for key, each in places:
+        if min(each) < task.least_length:
+            raise InputError(
+                where,
+                key,
+                expected=f"at least {task.least_length} for the task {name}",
+                got=int(min(each)),
+                remedy=f"raise it to {task.least_length}",
+            )
+        if task.finite and max(each) > task.least_length:
+            raise InputError(
+                where,
+                key,
+                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
+                got=int(max(each)),
+                remedy="" if key.startswith("space") else "set confirm.seeds = 0 to skip it",
+            )
+    for lag in spec.confirm.lags if spec.confirm.seeds else ():
+        if lag > LONGEST_LAG or task.lag(max(ladder(spec, task))) < lag:
+            raise InputError(
+                where,
+                "confirm.lags",
+                expected=f"lags that the task {name} has, up to {LONGEST_LAG:,}",
+                got=lag,
+            )
+
+
+def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes: int) -> None:
+    """Refuse the largest trial of a cell where it cannot fit."""
+    needed_bytes, largest = needed
+    if needed_bytes > memory_bytes:
+        raise InputError(
+            where,
+            "space.hidden_size",
+            expected=f"a largest trial of {label} that fits into {memory_bytes:,} bytes of memory",
+            got=Shown(f"about {needed_bytes:,} bytes ({largest})"),
+            remedy="lower one of them",
+        )
+
+
+def _largest_trial(
+    parameters: Mapping[str, Parameter], input_size: int, gates: int
+) -> tuple[int, str]:
+    """About how many bytes the largest trial needs: weights, gradients, two moments, and the activations of its steps."""
+    names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
+    largest = {
+        name: int(max(numbers_of(parameters[name]))) if name in parameters else 1 for name in names
+    }
+    hidden, layers = largest["hidden_size"], largest["num_layers"]
+    wanted = int(max(numbers_of(parameters["num_parameters"])))
+    if wanted:  # hidden_size is derived from it: about the root of its share of a recurrent block
+        hidden = largest["hidden_size"] = max(1, math.isqrt(wanted // (gates * (2 * layers - 1))))
+    weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
+    weights = max(weights, wanted)
+    steps = largest["batch_size"] * largest["sequence_length"]
+    needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
+    return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())
