@@ -95,9 +95,9 @@ def chrono(cell: nn.Module, sequence_length: int, generator: torch.Generator) ->
 
 
 def _torch_module(cell: nn.Module) -> nn.RNNBase:
-    module = cell.module
+    module = getattr(cell, "module", None)
     if not isinstance(module, nn.RNNBase):
-        raise TypeError(f"expected a TorchCell, got {type(cell).__name__}")
+        raise TypeError(f"expected a cell around one of torch's, got {type(cell).__name__}")
     return module
 
 
