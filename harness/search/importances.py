@@ -134,11 +134,16 @@ def _shares(trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> di
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(
         target_quantile=_quantile(len(trials)), region_quantile=1.0, evaluate_on_local=True
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of regimes of a parameter that few trials have
-        shares = optuna.importance.get_param_importances(
-            _HeldTrials(trials, maximize=maximize), evaluator=evaluator, normalize=True
-        )
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a study that is made to be read is no news
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of regimes of a parameter that few trials have
+            shares = optuna.importance.get_param_importances(
+                _HeldTrials(trials, maximize=maximize), evaluator=evaluator, normalize=True
+            )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
     ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return {name: float(share) for name, share in ranked}
 

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -96,29 +97,25 @@ enabled = {str(wish.throughput).lower()}
 def write(directory: Path, wish: Wish = Wish()) -> Path:
     """Write all result files of such a study; returns the directory."""
     rng = random.Random(wish.seed)
-    trials, confirmation, evaluations = [], [], []
-    for task in wish.tasks:
-        for cell in wish.cells:
-            for repeat in range(wish.repeats):
-                searched = [_trial(rng, wish, task, cell, repeat, n) for n in range(wish.trials)]
-                trials += searched
-                for row in searched if wish.evaluations else []:
-                    evaluations += _curve(rng, "search", row)
-                winner = _winner(searched, wish.objective)
-                if winner is None:
-                    continue
-                for length in wish.ladder:
-                    for seed in range(wish.confirm_seeds):
-                        row = _confirmed(rng, wish, winner, length, 1000 + seed)
-                        confirmation.append(row)
-                        if wish.evaluations:
-                            evaluations += _curve(rng, "confirm", row)
+    trials: list[dict[str, Any]] = []
+    confirmation: list[dict[str, Any]] = []
+    for task, cell, repeat in product(wish.tasks, wish.cells, range(wish.repeats)):
+        searched = [_trial(rng, wish, task, cell, repeat, n) for n in range(wish.trials)]
+        trials += searched
+        if (winner := _winner(searched, wish.objective)) is not None:
+            confirmation += [
+                _confirmed(rng, wish, winner, length, 1000 + seed)
+                for length in wish.ladder
+                for seed in range(wish.confirm_seeds)
+            ]
     records.write_spec(directory, spec_text(wish))
     records.write_trials(directory, trials)
     if wish.confirm_seeds:
         records.write_confirmation(directory, confirmation)
     if wish.evaluations:
-        records.write_evaluations(directory, evaluations)
+        phases = (("search", trials), ("confirm", confirmation))
+        curves = [line for name, rows in phases for row in rows for line in _curve(rng, name, row)]
+        records.write_evaluations(directory, curves)
     if wish.throughput:
         records.write_throughput(directory, throughput_answers(rng, wish))
     if wish.diagnostics:
@@ -195,7 +192,7 @@ def _outcome(rng: random.Random, wish: Wish, row: dict[str, Any], luck: float) -
         skill=skill,
         accuracy=rng.uniform(0.991, 1.0) if solved else 0.25 + 0.7 * skill,
         solved=solved,
-        remembered_steps=lag * (1 if solved else skill / 2),
+        remembered_steps=float(lag) * (1 if solved else skill / 2),
         sequences_to_solve=to_solve,
         sequences_seen=seen,
         train_time_s=seen * length * 2e-6,
