@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from harness.search.ledger import RETRY, Ledger, TrialResult, state_of
+from harness.search.messages import End
+from harness.search.storage import default_url, open_storage
+
+SPACE = {"x": FloatDistribution(0.0, 1.0)}
+FULL = TrialResult(
+    End.COMPLETE,
+    seed=7,
+    loss=math.nan,
+    skill=0.5,
+    accuracy=1.0,
+    solved=True,
+    sequences_to_solve=32,
+    sequences_seen=64,
+    train_time_s=0.25,
+    evaluations=((0, math.inf, -1.0, 0.25), (32, math.nan, -1.0, 0.5)),
+    predictions=(0.5, 0.25),
+    traceback="Traceback\n  line",
+)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A ledger on a storage in memory."""
+    storage = optuna.storages.InMemoryStorage()
+    return Ledger(storage, storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s"))
+
+
+def start(ledger: Ledger, slot: int = 0, x: float = 0.5) -> int:
+    """Start a trial."""
+    return ledger.start(slot, str(slot), {"x": x}, SPACE)
+
+
+def test_result_survives(tmp_path: Path) -> None:
+    """What a trial found is read from the database as it was written, NaN and infinity too."""
+    with open_storage(default_url(tmp_path), "s") as storage:
+        study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
+        ledger = Ledger(storage, study_id)
+        ledger.finish(start(ledger), 0.5, FULL)
+    with open_storage(default_url(tmp_path), "s") as storage:
+        finished, again = Ledger(storage, study_id).read()
+    assert repr(finished["0"].result) == repr(FULL)  # as text NaN equals NaN
+    assert (finished["0"].slot, finished["0"].params, finished["0"].value) == (0, {"x": 0.5}, 0.5)
+    assert again == {}
+
+
+def test_started_whole(ledger: Ledger) -> None:
+    """A trial appears in the storage RUNNING with its slot and its parameters: nothing is added to it later."""
+    trial = ledger.storage.get_trial(start(ledger, slot=3))
+    assert trial.state is TrialState.RUNNING
+    assert trial.params == {"x": 0.5}
+    assert trial.user_attrs == {"slot": 3, "key": "3"}
+    assert trial.distributions == SPACE
+
+
+def test_running_is_told_fail(ledger: Ledger) -> None:
+    """A trial that a killed process left RUNNING is told FAIL, interrupted, and is to run again with its parameters."""
+    trial_id = start(ledger)
+    finished, again = ledger.read()
+    assert (finished, {key: trial.params for key, trial in again.items()}) == (
+        {},
+        {"0": {"x": 0.5}},
+    )
+    trial = ledger.storage.get_trial(trial_id)
+    assert trial.state is TrialState.FAIL
+    assert TrialResult.from_json(trial.user_attrs["result"]).end is End.INTERRUPTED
+
+
+def test_read_twice(ledger: Ledger) -> None:
+    """Reading again finds the same: no interrupted trial is lost or counted twice."""
+    start(ledger)
+    assert list(ledger.read()[1]) == list(ledger.read()[1]) == ["0"]
+    assert len(ledger.storage.get_all_trials(ledger.study_id)) == 1
+
+
+def test_finished_after_an_interruption(ledger: Ledger) -> None:
+    """A slot that was interrupted and then finished is finished."""
+    ledger.interrupt(start(ledger))
+    ledger.finish(start(ledger), 0.5, FULL)
+    finished, again = ledger.read()
+    assert (list(finished), again) == (["0"], {})
+
+
+def test_crash_with_a_retry_left(ledger: Ledger) -> None:
+    """A crash that was to be tried again is; the last one ends its slot."""
+    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, RETRY + "killed by SIGKILL"))
+    assert list(ledger.read()[1]) == ["0"]
+    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, "killed by SIGKILL"))
+    finished, again = ledger.read()
+    assert (finished["0"].result.end, again) == (End.CRASHED, {})
+
+
+def test_end_is_written_once(ledger: Ledger) -> None:
+    """A trial whose end is written keeps it when it is interrupted afterwards."""
+    trial_id = start(ledger)
+    ledger.finish(trial_id, 0.5, FULL)
+    ledger.interrupt(trial_id)
+    assert ledger.storage.get_trial(trial_id).state is TrialState.COMPLETE
+
+
+def test_trials_of_others(ledger: Ledger) -> None:
+    """A trial that another program added is left alone; one of ours that it ended runs again."""
+    foreign = ledger.storage.create_new_trial(ledger.study_id)
+    ours = start(ledger)
+    ledger.storage.set_trial_state_values(ours, TrialState.FAIL)
+    finished, again = ledger.read()
+    assert (finished, list(again)) == ({}, ["0"])
+    assert ledger.storage.get_trial(foreign).state is TrialState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("end", "value", "state"),
+    [
+        (End.COMPLETE, 1.0, TrialState.COMPLETE),
+        (End.PRUNED, 1.0, TrialState.PRUNED),
+        (End.DIVERGED, 0.0, TrialState.COMPLETE),
+        (End.TIMEOUT, 0.0, TrialState.COMPLETE),
+        (End.OUT_OF_MEMORY, 0.0, TrialState.COMPLETE),
+        (End.ERROR, None, TrialState.FAIL),
+        (End.CRASHED, None, TrialState.FAIL),
+        (End.INTERRUPTED, None, TrialState.FAIL),
+    ],
+)
+def test_state(end: End, value: float | None, state: TrialState) -> None:
+    """Each end has its Optuna state: what has a value is complete or pruned, the rest failed."""
+    assert state_of(end, value) is state
