@@ -51,7 +51,7 @@ def resolve_device(name: str) -> str:
             got=Shown(f"{name} ({available} CUDA devices found)"),
             remedy="use --device cpu or install a CUDA build of torch",
         )
-    return f"cuda:{index or 0}"
+    return f"cuda:{int(index or 0)}"
 
 
 def num_cores() -> int:

@@ -25,7 +25,7 @@ def load_plugin(name: str) -> ModuleType:
         return _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself is no module either
         raise InputError(
             "--plugin",
             expected="a module that can be imported",
