@@ -94,11 +94,11 @@ class Training:
         last_due = config.sequences // config.evaluate_every * config.evaluate_every
         while True:
             if seen >= due:
-                evaluation = self._evaluate(seen, last=due >= last_due)
+                evaluation = self._evaluate(seen, last=seen >= last_due)
                 yield evaluation
                 if not evaluation.finite or (config.stop_when_solved and evaluation.solved):
                     return
-                due += config.evaluate_every
+                due = (seen // config.evaluate_every + 1) * config.evaluate_every
             if seen >= config.sequences:
                 return
             until = min(due, config.sequences)
@@ -112,7 +112,9 @@ class Training:
         if not self.task.finite:
             return ()
         with torch.inference_mode():
+            self.model.eval()
             outputs = self.model(next(self._held_out(self.task.finite)).inputs)
+            self.model.train()
         return tuple(torch.sigmoid(outputs).flatten().tolist())
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
@@ -142,11 +144,13 @@ class Training:
     def _look(self, seen: int, count: int) -> Evaluation:
         """Loss and accuracy on `count` held-out sequences."""
         losses, right, total = 0.0, 0, 0
+        self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
         for part in self._held_out(count):
             outputs = self.model(part.inputs)
             losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
             correct = self.task.correct(outputs, part.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
+        self.model.train()
         return self._evaluation(seen, losses / count, right / total)
 
     def _diverged(self, seen: int) -> Evaluation:

@@ -42,8 +42,14 @@ class Lesson:
         return Batch(inputs[which], torch.tensor(TARGETS).unsqueeze(-1)[which])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy of sigmoid(outputs) (batch_size, 1), in nats."""
-        return functional.binary_cross_entropy_with_logits(outputs, targets)
+        """Binary cross-entropy of sigmoid(outputs) (batch_size, 1), in nats; NaN where an output is NaN.
+
+        In two steps, as the first program has it: the LSTM's training amplifies the last digit, in which torch's function
+        of logits differs, to 8e-3 of the loss within 200 steps (measured).
+        """
+        if outputs.isnan().any():  # here torch would raise
+            return outputs.sum()
+        return functional.binary_cross_entropy(torch.sigmoid(outputs), targets)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether sigmoid(output) is on the target's side of one half."""

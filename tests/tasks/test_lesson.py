@@ -32,3 +32,10 @@ def test_loss_and_accuracy_by_hand() -> None:
     assert TASK.loss(outputs, zeros).item() == pytest.approx(of_zeros, rel=1e-6)
     assert TASK.correct(outputs, ones).tolist() == [True, False]
     assert TASK.correct(outputs, zeros).tolist() == [False, True]
+
+
+def test_a_diverged_output_is_a_diverged_loss() -> None:
+    """An output that is NaN gives a loss that is NaN, no exception; one that is infinite a large loss."""
+    nan = torch.tensor([[math.nan], [0.0]], requires_grad=True)
+    assert TASK.loss(nan, torch.zeros(2, 1)).isnan()
+    assert TASK.loss(torch.tensor([[math.inf]]), torch.zeros(1, 1)).item() > 10
