@@ -130,7 +130,11 @@ class ForkLauncher:
             ready = b""
         if not ready:
             self.server.kill()
-            raise WorkerError(f"no worker can be started: {self._last_words()}")
+            self.server.wait()
+            words = self._last_words()
+            self.control.close()
+            self.log.close()
+            raise WorkerError(f"no worker can be started: {words}")
         self.control.settimeout(None)
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -210,6 +214,7 @@ class SpawnLauncher:
     def __init__(self, events: Events, num_workers: int) -> None:
         self.events = events
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.readers: dict[int, threading.Thread] = {}
         self.spare: collections.deque[subprocess.Popen[bytes]] = collections.deque()
         self.num_workers = num_workers
         self._prepare()
@@ -221,8 +226,11 @@ class SpawnLauncher:
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.write((json.dumps(request.to_dict()) + "\n").encode())
-            process.stdin.close()
-        threading.Thread(target=self._read, args=(request.request_id, process), daemon=True).start()
+            process.stdin.flush()  # and left open: when it closes, the worker knows that we are gone
+        arguments = (request.request_id, process)
+        reader = threading.Thread(target=self._read, args=arguments, daemon=True)
+        self.readers[request.request_id] = reader
+        reader.start()
         self._prepare()
 
     def kill(self, request_id: int) -> None:
@@ -236,10 +244,10 @@ class SpawnLauncher:
         for process in [*self.processes.values(), *self.spare]:
             process.kill()
             process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with contextlib.suppress(OSError):
-                        stream.close()
+        for reader in [*self.readers.values()]:
+            reader.join(LAST_WORDS_S)
+        for process in self.spare:
+            _close_streams(process)
 
     def _prepare(self) -> None:
         while len(self.spare) < self.num_workers:
@@ -263,7 +271,16 @@ class SpawnLauncher:
         with contextlib.suppress(OSError, ValueError):
             _forward(process.stdout, request_id, self.events)
         self.events.put(Event(request_id, "ended", {"code": process.wait()}))
+        _close_streams(process)
         self.processes.pop(request_id, None)
+        self.readers.pop(request_id, None)
+
+
+def _close_streams(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def _forward(lines: IO[Any], request_id: int, events: Events) -> None:

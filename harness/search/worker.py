@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,13 @@ def preload() -> None:
     get_task("temporal_order")
 
 
+def _die_with_the_coordinator() -> None:
+    """Wait until standard input closes, which the coordinator's end does, however that came about; then exit at once."""
+    while os.read(0, 4096):  # not sys.stdin: its lock must be free when the interpreter ends
+        pass
+    os._exit(1)
+
+
 def main() -> None:
     """Serve one request from standard input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -117,6 +125,7 @@ def main() -> None:
 
     line = sys.stdin.readline()
     if line:
+        threading.Thread(target=_die_with_the_coordinator, daemon=True).start()
         request = json.loads(line)
         load_plugins(request["plugins"])
         run_request(request, send)

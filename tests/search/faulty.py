@@ -28,9 +28,9 @@ def is_first_time(fault: str) -> bool:
 
 
 def leave_a_child() -> None:
-    """Fork a process that holds every descriptor of this one for a minute."""
+    """Fork a process that holds every descriptor of this one for some seconds."""
     if os.fork() == 0:
-        time.sleep(60)
+        time.sleep(4)
         os._exit(0)
 
 
@@ -51,6 +51,9 @@ def fail(fault: str) -> None:
         time.sleep(600)
     if fault == "memory":
         torch.empty(2**28)  # 1 GiB in float32
+    if fault == "settings":
+        product = torch.tensor(1e-310, dtype=torch.float64) * 1
+        raise ValueError(f"{torch.get_num_threads()} threads, 1e-310 * 1 = {product.item()}")
     if fault == "fork_and_crash":
         leave_a_child()
         os._exit(7)
