@@ -1,0 +1,152 @@
+"""What the fork server adds: trials side by side, each in a child of its own, whatever becomes of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import cast
+
+import psutil
+import pytest
+
+from harness.errors import WorkerError
+from harness.search import local
+from harness.search.local import ForkLauncher, LocalExecutor
+from harness.search.messages import End, TrialRequest
+from tests.search.requests import config_of, events_of, run_one, submit
+from tests.small import FAULTY, survivors
+
+pytestmark = pytest.mark.skipif(not local.HAS_FORK_SERVER, reason="no fork server on this system")
+
+
+def server_of(executor: LocalExecutor) -> psutil.Process:
+    """The fork server's process."""
+    return psutil.Process(cast("ForkLauncher", executor.launcher).server.pid)
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[LocalExecutor]:
+    """An executor with a fork server and two workers, again for several tests."""
+    made = LocalExecutor(2, (FAULTY,), spawn=False)
+    yield made
+    made.close()
+
+
+def test_many_at_once(forking: LocalExecutor) -> None:
+    """Trials run side by side, each heard in full, and numbers are never used twice."""
+    numbers = [submit(forking) for _ in range(8)]
+    assert len(set(numbers)) == 8
+    events = events_of(forking, *numbers)
+    for number in numbers:
+        kinds = [event.kind for event in events if event.request_id == number]
+        assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "how"),
+    [("segfault", "killed by SIGSEGV"), ("exit", "exit code 7 without a result")],
+)
+def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
+    """A crash is named by its signal or exit code and costs that trial alone: one beside it trains on."""
+    other = submit(forking)
+    crashed = submit(forking, fault)
+    events = events_of(forking, other, crashed)
+    (ended,) = [event for event in events if event.request_id == crashed]
+    assert ended.data == {"end": End.CRASHED, "how": how}
+    assert [event.kind for event in events if event.request_id == other].count("evaluation") == 3
+
+
+def test_memory_limit(forking: LocalExecutor) -> None:
+    """A trial that allocates more than its limit is out of memory; one that allocates as much without a limit is not."""
+    outcome, _ = run_one(forking, "memory", memory_bytes=2**28)
+    assert outcome.data["end"] == End.OUT_OF_MEMORY
+    assert [event.kind for event in run_one(forking, "memory")][-2:] == ["outcome", "ended"]
+
+
+def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
+    """The limit counts what a trial allocates by itself: torch, which is loaded already, is not held against it."""
+    *_, outcome, _ = run_one(forking, memory_bytes=2**26)
+    assert outcome.data["end"] == End.COMPLETE
+
+
+def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIGKILL while the kernel counts a further kill for lack of memory is out of memory, and no crash."""
+    monkeypatch.setattr(local, "_out_of_memory_kills", lambda: forking.out_of_memory_kills + 1)
+    (ended,) = run_one(forking, "kill")
+    assert ended.data["end"] == End.OUT_OF_MEMORY
+
+
+def test_process_of_a_trial_holds_the_line(
+    forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that crashes and leaves a process of its own behind is named all the same, and others run on."""
+    monkeypatch.setattr(local, "LAST_WORDS_S", 0.2)
+    (ended,) = run_one(forking, "fork_and_crash")
+    assert ended.data["how"] == "exit code 7 without a result"
+    assert len(run_one(forking)) == 5
+
+
+def test_server_dies() -> None:
+    """When the fork server is killed, its children die with it and the coordinator hears of it."""
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    server = server_of(forking)
+    submit(forking, "hang")
+    deadline = time.monotonic() + 10
+    while not server.children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    children = server.children()
+    assert len(children) == 1
+    server.kill()
+    with pytest.raises(WorkerError, match="fork server is gone"):
+        forking.next_event(10.0)
+    forking.close()
+    if sys.platform == "linux":
+        assert survivors(children) == []
+
+
+def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
+    """SIGINT to the fork server stops nothing: Ctrl-C is the coordinator's to hear."""
+    server_of(forking).send_signal(signal.SIGINT)
+    assert len(run_one(forking)) == 5
+
+
+def test_server_that_cannot_start() -> None:
+    """Where the fork server cannot start, the error ends with its last words."""
+    with pytest.raises(WorkerError, match=r"no worker can be started: .*no_such_plugin"):
+        LocalExecutor(1, ("no_such_plugin",), spawn=False)
+
+
+def test_children_are_reaped(forking: LocalExecutor) -> None:
+    """No zombie stays behind a finished trial."""
+    for _ in range(3):
+        run_one(forking)
+    server = server_of(forking)
+    assert server.children() == []
+
+
+def test_descriptors_are_given_back(forking: LocalExecutor) -> None:
+    """Trial after trial, neither the coordinator nor the fork server holds more open files."""
+    server = server_of(forking)
+    run_one(forking)
+    before = psutil.Process().num_fds(), server.num_fds()
+    for _ in range(5):
+        run_one(forking)
+    time.sleep(0.1)
+    assert (psutil.Process().num_fds(), server.num_fds()) == before
+
+
+def test_same_settings_for_each(forking: LocalExecutor) -> None:
+    """A child computes with one thread and flushes denormals, as the fork server was told to."""
+    number = forking.new_id()
+    config = config_of("faulty", fault="settings").to_dict()
+    forking.submit(TrialRequest(number, config, (FAULTY,)))
+    outcome, _ = events_of(forking, number)
+    assert outcome.data["reason"] == "ValueError: 1 threads, 1e-310 * 1 = 0.0"
+
+
+def test_server_has_one_thread(forking: LocalExecutor) -> None:
+    """The fork server has a single thread, even after trials: what it forks cannot wait for a lock that nobody holds."""
+    run_one(forking)
+    assert server_of(forking).num_threads() == 1
