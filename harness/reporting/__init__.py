@@ -11,6 +11,6 @@ markup.py      escaping, and SVG that fits the page
 templates/     the two pages and their style
 """
 
-from harness.reporting.render import Answer, answer, render
+from harness.reporting.rendering import Answer, answer, render
 
 __all__ = ["Answer", "answer", "render"]

@@ -67,20 +67,22 @@ def _spread(
 
     A group of them that would reach out of `inside` is moved back in, as far as it fits.
     """
+
+    def held(centre: float, n: int) -> float:
+        half = (n - 1) / 2 * gap
+        return min(max(centre, inside[0] + half), inside[1] - half)
+
     groups: list[tuple[list[int], float]] = []
     for i, place in enumerate(wanted):
-        members, middle = [i], min(max(place, inside[0]), inside[1])
-        while groups and middle - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
-            before, centre = groups.pop()
-            middle = (centre * len(before) + middle * len(members)) / (len(before) + len(members))
-            members = before + members
-        groups.append((members, middle))
+        members, centre = [i], held(place, 1)
+        while groups and centre - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
+            members = groups.pop()[0] + members
+            centre = held(sum(wanted[k] for k in members) / len(members), len(members))
+        groups.append((members, centre))
     places = [0.0] * len(wanted)
-    for members, middle in groups:
-        half = (len(members) - 1) / 2 * gap
-        centre = min(max(middle, inside[0] + half), inside[1] - half)
+    for members, centre in groups:
         for j, i in enumerate(members):
-            places[i] = centre + j * gap - half
+            places[i] = centre + (j - (len(members) - 1) / 2) * gap
     return places
 
 

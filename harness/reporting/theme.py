@@ -39,8 +39,8 @@ RULE = Colour("rule", "#e3e6ea", "#32383f")
 # After Okabe & Ito 2008, darkened to stand on white and lightened to stand on black.
 CELLS = (
     Colour("cell-0", "#c84e00", "#ff9a52"),
-    Colour("cell-1", "#008a66", "#3fcfa3"),
-    Colour("cell-2", "#0067a8", "#62b5f5"),
+    Colour("cell-1", "#00946c", "#55e0b0"),
+    Colour("cell-2", "#005a9c", "#4f9ee6"),
     Colour("cell-3", "#a8447f", "#ea94c4"),
     Colour("cell-4", "#a37500", "#e8bd4a"),
     Colour("cell-5", "#3f95c9", "#8fd3f7"),

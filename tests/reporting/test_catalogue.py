@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import records, reporting
+from harness.errors import InputError
+from harness.reporting import catalogue, rendering
+from harness.spec import Claim
+from tests.reporting.pages import visible_text
+from tests.reporting.synthetic import Wish, write
+
+PACKAGE = Path(reporting.__file__).parent
+TEXTS = catalogue.load("en").texts
+# Keys that are put together from a fixed stem and a fixed set of endings.
+BUILT = {
+    "answer.first_span_interval",
+    "answer.span_interval",
+    "throughput.at_hidden_size",
+    "throughput.at_sequence_length",
+    "throughput.x_hidden_size",
+    "throughput.x_sequence_length",
+}
+
+
+def calls() -> Iterator[tuple[str, set[str], bool]]:
+    """Each text that the code asks for: its key (a family ends in a dot), the fields given, whether all are known."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            name = ast.unparse(node.func)
+            given = {keyword.arg for keyword in node.keywords if keyword.arg}
+            for key in _constants(node.args[0]):
+                if name.endswith("words"):
+                    yield key, given, True
+                elif name.endswith("words.of"):
+                    yield f"{key}.", given, False
+                elif name.endswith(".column"):
+                    yield f"column.{key}", given, False
+    for path in (PACKAGE / "templates").glob("*.jinja"):
+        for key in re.findall(r'words\("([^"]+)"', path.read_text("utf-8")):
+            yield key, set(), False
+
+
+def _constants(node: ast.expr) -> Iterator[str]:
+    """The texts that an argument may be: a literal, or either side of a condition."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from _constants(node.body)
+        yield from _constants(node.orelse)
+
+
+def literals() -> set[str]:
+    """Every text constant of the code: keys that reach a call through a variable are among them."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+def test_every_key_that_is_asked_for_exists() -> None:
+    """No section and no template asks for a text that the catalogue lacks."""
+    families = {key.rpartition(".")[0] + "." for key in TEXTS}
+    asked = {key for key, _, _ in calls()}
+    assert {key for key in asked if key not in TEXTS and key not in families} == set()
+
+
+def test_every_key_is_asked_for() -> None:
+    """No text is left over: each is asked for by its key, by its family, or as the name of a column."""
+    asked = {key for key, _, _ in calls()}
+    held = literals()
+    unused = {
+        key
+        for key in TEXTS
+        if key not in asked | held | BUILT
+        and f"{key.rpartition('.')[0]}." not in asked
+        and not (key.startswith("column.") and key.removeprefix("column.") in held)
+    }
+    assert unused == set()
+
+
+def test_every_field_is_given() -> None:
+    """A call with a literal key gives every field that its text has."""
+    for key, given, literal in calls():
+        if literal and key in TEXTS:
+            assert catalogue.fields(TEXTS[key]) <= given, key
+
+
+@pytest.mark.parametrize("language", catalogue.languages())
+def test_languages_say_the_same(language: str) -> None:
+    """Each language has the keys and the fields of English."""
+    other = catalogue.load(language).texts
+    assert set(other) == set(TEXTS)
+    assert {
+        key for key in TEXTS if catalogue.fields(other[key]) != catalogue.fields(TEXTS[key])
+    } == set()
+
+
+@pytest.mark.parametrize("language", catalogue.languages())
+def test_texts_are_plain(language: str) -> None:
+    """No text holds markup: what looks like it would be shown as it is."""
+    for key, text in catalogue.load(language).texts.items():
+        assert not re.search(r"</?[a-z]|\*\*|`|\]\(|&[a-z]+;", text), key
+
+
+def test_what_data_names_has_a_text() -> None:
+    """Ends, verdicts and relations have words of their own."""
+    wanted = [f"end.{end}" for end in records.ENDS]
+    wanted += [f"verdict.{v}" for v in ("difference_shown", "no_difference_shown", "inconclusive")]
+    wanted += [f"claim_verdict.{v}" for v in ("agrees", "disagrees", "undecided", "not_measured")]
+    assert set(wanted) <= set(TEXTS)
+
+
+def test_an_unknown_language_proposes_the_nearest() -> None:
+    """A language without a file of texts is bad input."""
+    with pytest.raises(InputError, match="did you mean 'en'"):
+        catalogue.load("eng")
+
+
+def test_lists_read_as_a_sentence() -> None:
+    """One, two and three items."""
+    words = catalogue.load("en")
+    assert [words.listed(items) for items in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+
+
+CLAIM = '[[claims]]\ncell = "rnn"\ntext = "C1"\nlag = 31\nsource = "S1"'
+DATA = {
+    *("temporal_order", "adding", "rnn", "gru", "lstm", "pytorch", "orthogonal", "chrono", "cpu"),
+    *("Example", "CPU"),  # the device's name
+    *("How", "many", "steps", "back", "can", "each", "cell", "remember"),  # the question
+}
+
+
+def test_every_word_of_a_report_comes_from_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a catalogue of fields alone, nothing but data is left in figures and pages."""
+    ends = {"rnn": {"diverged": 0.3}, "gru": {"error": 0.2}}
+    wish = Wish(tasks=("temporal_order", "adding"), trials=8, ends=ends, claims=CLAIM, name="N1")
+    directory = write(tmp_path, wish)
+    blank = {
+        key: " ".join(f"{{{field}}}" for field in sorted(catalogue.fields(text))) or "·"
+        for key, text in TEXTS.items()
+    }
+    monkeypatch.setattr(rendering.catalogue, "load", lambda _: catalogue.Words("xx", blank))
+    found = records.read(directory)
+    machine = {"command": "·"}
+    found = type(found)(**{**vars(found), "machine": machine})
+    assert isinstance(found.spec.claims[0], Claim)
+    page = reporting.render(found, tmp_path / "out")
+    text = visible_text(page.html.read_text("utf-8"))
+    text = text.replace(f"python -m harness.report {tmp_path / 'out'}", "")
+    for reason in found.trials["reason"].unique():
+        text = text.replace(str(reason), "")
+    if found.confirmation is not None:
+        for reason in found.confirmation["reason"].unique():
+            text = text.replace(str(reason), "")
+    assert set(re.findall(r"[A-Za-z_]{3,}", text)) <= DATA
