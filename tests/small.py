@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from harness import spec as specs
 from harness.cells import CELLS
 from harness.plugins import load_plugins
 from harness.search.coordinator import Progress
+from harness.search.local import LocalExecutor
 from harness.search.series import Series
 from harness.tasks import TASKS
 
@@ -110,10 +111,17 @@ def run_small(
     *settings: str,
     workers: int = 1,
     watcher: Watching | None = None,
+    executor: LocalExecutor | None = None,
     **options: Any,
 ) -> pipeline.Outcome:
-    """Run the small study's phases but for the report, with results in `folder`/results."""
+    """Run the small study's phases but for the report, with results in `folder`/results.
+
+    `executor` is used and left open, where one is given; else the study starts its own.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if executor is not None:
+            patch.setattr(executor, "num_workers", workers)
+            patch.setattr(pipeline, "_executor", lambda options: nullcontext(executor))
         patch.setattr(
             pipeline, "report", lambda directory: SimpleNamespace(text="", directory=directory)
         )

@@ -25,11 +25,15 @@ N_SEQUENCES = 4  # over which a gain is averaged
 
 
 def measure_gradients(course: Course, kept: Sequence[Winner]) -> None:
-    """Write diagnostics.json: log10 of the gradient gain against lag, for each kept model."""
+    """Write diagnostics.json: log10 of the gradient gain against lag, for each kept model that can be looked into."""
     rows = []
     for winner in kept:
-        rows.append(_gains(course, winner, "initial"))
-        rows.append(_gains(course, winner, "trained"))
+        try:
+            rows += [_gains(course, winner, state) for state in ("initial", "trained")]
+        except Exception as error:  # noqa: BLE001  # a plug-in's cell may raise anything, in float64 above all
+            name = f"{winner.place.cell} on {winner.place.task}"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            course.watcher.note(f"no gradient gain of {name}: {reason}")
     records.write_diagnostics(course.directory, {"gradient_gain": rows})
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from harness.cells import Cell, TorchCell, keep_pytorch, register_cell
+from harness.cells import Cell, keep_pytorch, register_cell
 
 
 def is_first_time(fault: str) -> bool:
@@ -59,13 +59,14 @@ def fail(fault: str) -> None:
         os._exit(7)
 
 
-class FaultyCell(TorchCell):
+class FaultyCell(nn.Module):
     """nn.RNN, but for its fault."""
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int, *, fault: str) -> None:
         if fault == "raise_in_factory":
             raise RuntimeError("cannot be built")
-        super().__init__(nn.RNN, input_size, hidden_size, num_layers)
+        super().__init__()
+        self.module = nn.RNN(input_size, hidden_size, num_layers, batch_first=True)
         self.fault = fault
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -73,7 +74,9 @@ class FaultyCell(TorchCell):
         print("a plug-in may print")
         print("also here", file=sys.stderr)
         fail(self.fault)
-        states = super().forward(inputs)
+        if self.fault == "float32_only" and inputs.dtype is not torch.float32:
+            raise RuntimeError("my kernel takes float32 alone")
+        states: Tensor = self.module(inputs)[0]
         return states * float("nan") if self.fault == "nan" else states
 
 
