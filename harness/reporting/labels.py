@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -22,18 +23,20 @@ class End:
     colour: str
 
 
-def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+def label_ends(drawing: Figure, ends: Mapping[Axes, Sequence[End]]) -> None:
     """Write each name to the right of its line's end, moved up or down so that none covers another.
 
-    A line that ends well before the others has its name at its own end.
+    A line that ends well before the others of its panel has its name at its own end.
     """
-    if not ends or axes.figure is None:
-        return
-    root = axes.get_figure(root=True)
-    assert root is not None
-    root.draw_without_rendering()
+    drawing.draw_without_rendering()  # once: it is the slow part
+    for axes, those in ends.items():
+        if those:
+            _label_panel(axes, those, drawing.dpi)
+
+
+def _label_panel(axes: Axes, ends: Sequence[End], dpi: float) -> None:
     transform = axes.transData
-    gap = theme.SIZE * 1.35 * root.dpi / 72
+    gap = theme.SIZE * 1.35 * dpi / 72
     right = max(end.x for end in ends)
     edge = float(transform.transform((right, ends[0].y))[0]) - 0.05 * axes.bbox.width
     early = [end for end in ends if transform.transform((end.x, end.y))[0] < edge]
@@ -43,7 +46,7 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     wanted = [float(transform.transform((end.x, end.y))[1]) for end in ranked]
     inside = (axes.bbox.ymin + gap / 3, axes.bbox.ymax)
     for end, place, own in zip(ranked, _spread(wanted, gap, inside), wanted, strict=True):
-        _write(axes, end, right, (place - own) * 72 / root.dpi)
+        _write(axes, end, right, (place - own) * 72 / dpi)
 
 
 def _write(axes: Axes, end: End, x: float, up: float) -> None:
@@ -108,13 +111,14 @@ _AROUND = (  # (right, up) in points from the point, and how the text is aligned
 )
 
 
-def label_spots(axes: Axes, spots: Sequence[Spot]) -> None:
+def label_spots(drawing: Figure, spots: Mapping[Axes, Sequence[Spot]]) -> None:
     """Write each name on that side of its point where it covers the least of the points, bars and names already there."""
-    root = axes.get_figure(root=True)
-    if root is None or not spots:
-        return
-    root.draw_without_rendering()
-    points = root.dpi / 72
+    drawing.draw_without_rendering()
+    for axes, those in spots.items():
+        _label_points(axes, those, drawing.dpi / 72)
+
+
+def _label_points(axes: Axes, spots: Sequence[Spot], points: float) -> None:
     taken = []
     for spot in spots:
         x, y = axes.transData.transform((spot.x, spot.y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from harness.reporting import theme
 from harness.reporting.fonts import STACK
@@ -16,9 +17,15 @@ _RANGE = re.compile(
 )  # a line may break after a dash, unless a word joiner says no
 
 
+def printable(text: str) -> str:
+    """Text without control characters, such as the colours in a message for a terminal; a page has no place for them."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
 def escape_markdown(text: object) -> str:
     """Text that Markdown shows as it is, on one line: nothing in it starts a tag, a link, a table cell or a heading."""
-    line = " ".join(str(text).split()).replace("&", "&amp;")
+    line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
     return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", escaped)
@@ -28,7 +35,7 @@ def unbroken(value: object) -> object:
     """Text whose numbers keep their sign, unit and range on one line; anything else, and markup, as it is."""
     if type(value) is not str:
         return value
-    return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", value))
+    return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", printable(value)))
 
 
 def standalone_svg(svg: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ PLACES = st.lists(st.floats(0, 100), min_size=1, max_size=8).map(sorted)
 def test_spread_places_keep_their_distance(wanted: list[float], gap: float) -> None:
     """Places are in order, at least a gap apart, and inside where there is room."""
     places = labels._spread(wanted, gap, (0, 100))
-    assert all(b - a >= gap - 1e-6 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a >= gap - 1e-6 for a, b in pairwise(places))
     assert places[0] >= -1e-6
     assert places[-1] <= 100 + 1e-6
 
@@ -34,7 +36,7 @@ def test_names_of_close_points_do_not_cover_each_other() -> None:
         axes.set_xlim(0, 10)
         axes.set_ylim(0, 10)
         spots = [labels.Spot(x, 5, 4, 6, f"cell {x}", "#000000") for x in (4.5, 5, 5.5)]
-        labels.label_spots(axes, spots)
+        labels.label_spots(drawing, {axes: spots})
         boxes = [text.get_window_extent() for text in axes.texts]
     assert len(boxes) == 3
     for i, one in enumerate(boxes):
@@ -48,5 +50,5 @@ def test_a_line_that_ends_early_has_its_name_there() -> None:
         drawing, (axes,) = theme.grid(1, columns=1, height=3)
         axes.set_xlim(0, 10)
         ends = [labels.End(3, 0.5, "short", "#000000"), labels.End(10, 0.5, "long", "#000000")]
-        labels.label_ends(axes, ends)
+        labels.label_ends(drawing, {axes: ends})
     assert {text.get_text(): text.xy[0] for text in axes.texts} == {"short": 3, "long": 10}

@@ -13,7 +13,7 @@ from harness.reporting import markup, theme
 SPECIAL = st.text(alphabet="\\`*_[]()<>#|~$&-+=.1!:\"' aB한\n", max_size=30)
 
 
-@given(st.one_of(SPECIAL, st.text(max_size=40)))
+@given(st.one_of(SPECIAL, st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40)))
 def test_escaped_text_is_shown_as_it_was(text: str) -> None:
     """A Markdown reader shows escaped text letter by letter, as one plain paragraph."""
     plain = " ".join(text.split())
@@ -32,6 +32,14 @@ def test_escaped_text_starts_nothing(text: str) -> None:
     """At the start of a line escaped text is no list, no heading and no quotation either."""
     shown = MarkdownIt("commonmark").render(markup.escape_markdown(text))
     assert set(re.findall(r"</?([a-z0-9]+)", shown)) <= {"p"}
+
+
+def test_control_characters_are_left_out() -> None:
+    """The colours of a terminal and other controls do not reach a page."""
+    text = "\x1b[31mRuntimeError\x1b[0m:\x00 bad\x07\ud800"
+    assert markup.printable(text) == "RuntimeError: bad"
+    assert markup.escape_markdown(text) == "RuntimeError: bad"
+    assert markup.unbroken(text) == "RuntimeError: bad"
 
 
 def test_a_table_cell_stays_a_cell() -> None:

@@ -23,6 +23,7 @@ def section(page: Page) -> Section:
         return page.not_measured("budget", title, words("budget.absent"))
     tasks = [task for task in summary.tasks if any(pair[0] == task for pair in curves)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.1)
+    placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         ends = []
         for cell in summary.cells:
@@ -44,8 +45,9 @@ def section(page: Page) -> Section:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
         axes.set_xlim(left=1)
-        labels.label_ends(axes, ends)
+        placed[axes] = ends
     panels[0].set_ylabel(words.of("column", summary.objective.name))
+    labels.label_ends(drawing, placed)
     table = _table(page, curves)
     few = summary.repeats < stats.MINIMUM_REPEATS
     key = "budget.caption_few" if few else "budget.caption"

@@ -31,6 +31,7 @@ def section(page: Page) -> Section:
         return page.not_measured("gradients", title, words("gradients.absent"))
     tasks = [task for task in summary.tasks if any(one["task"] == task for one in series)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.4)
+    placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         axes.axhline(THRESHOLD, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
         ends: dict[str, labels.End] = {}
@@ -58,8 +59,9 @@ def section(page: Page) -> Section:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(_power))
-        labels.label_ends(axes, list(ends.values()))
+        placed[axes] = list(ends.values())
     panels[0].set_ylabel(words("gradients.y"))
+    labels.label_ends(drawing, placed)
     handles = [
         Line2D([], [], color=theme.MUTED.light, linestyle="-", label=words("gradients.trained")),
         Line2D(

@@ -162,6 +162,7 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
         _sequences_axis(page, axes, float(own["sequences_seen"].max()))
         axes.set_xlabel(words("learning.x"))
         axes.set_ylabel(words("learning.y_loss") if axes is panels[0] else "")
+    placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
@@ -170,7 +171,8 @@ def _by_cell(page: Page, rows: pd.DataFrame) -> Picture:
             for row in last.drop_duplicates("cell").to_dict("records")
             for cell in [str(row["cell"])]
         ]
-        labels.label_ends(axes, ends)
+        placed[axes] = ends
+    labels.label_ends(drawing, placed)
     description = words("learning.description_loss")
     table = _evaluations_table(page, rows)
     return Picture(

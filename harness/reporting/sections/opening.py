@@ -80,10 +80,10 @@ def _differences(page: Page, comparisons: Sequence[Comparison]) -> list[str]:
         pairs = [words("answer.pair", first=c.first, second=c.second) for c in same]
         said.append(words("answer.no_difference", pairs=words("answer.or").join(pairs)))
     if unclear := [c for c in comparisons if c.verdict == "inconclusive"]:
-        fewest = min(min(c.n_first, c.n_second) for c in unclear)
-        key = "answer.too_few" if fewest < MINIMUM_REPEATS else "answer.too_few_for_pairs"
-        key = "answer.too_few_one" if fewest == 1 else key
-        said.append(words(key, n=fewest, minimum=MINIMUM_REPEATS, pairs=len(comparisons)))
+        n = page.summary.repeats
+        key = "answer.too_few" if n < MINIMUM_REPEATS else "answer.too_few_measured"
+        key = "answer.too_few_one" if n == 1 else key
+        said.append(words(key, n=n, minimum=MINIMUM_REPEATS, pairs=len(unclear)))
     return said
 
 
@@ -158,13 +158,15 @@ def picture(page: Page) -> Picture | None:
     for axes in panels:
         axes.set_xlabel(words("memory.x"))
     panels[0].set_ylabel(words("memory.y"))
+    placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         memories = [
             summary.memory[pair]
             for pair in summary.pairs
             if pair[0] == task and pair in summary.memory
         ]
-        labels.label_ends(axes, _ends(page, memories))
+        placed[axes] = _ends(page, memories)
+    labels.label_ends(drawing, placed)
     table = shares_table(page)
     return Picture("memory", drawing, words("memory.description"), _caption(page), table)
 

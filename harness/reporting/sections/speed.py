@@ -34,14 +34,16 @@ def tradeoff(page: Page) -> Section:
     drawing, panels = theme.grid(
         len(panels_of), columns=2, height=3.1 if len(panels_of) == 1 else 2.5, sharey=False
     )
-    rows = []
+    rows, spots = [], {}
     for axes, (task, device) in zip(panels, panels_of, strict=True):
         if len(panels_of) > 1:
             axes.set_title(words("panel", task=task, cell=device) if page.many_tasks else device)
         own = winners[(winners["task"] == task) & (winners["device"] == device)]
-        rows += _points(page, axes, task, own)
+        texts, spots[axes] = _points(page, axes, task, own)
+        rows += texts
         axes.set_xlabel(words("tradeoff.x"))
     panels[0].set_ylabel(words("tradeoff.y"))
+    labels.label_spots(drawing, spots)
     columns = (
         *page.task_columns(),
         Column(words("column.device")),
@@ -57,8 +59,10 @@ def tradeoff(page: Page) -> Section:
     )
 
 
-def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    """One point a cell, with its intervals in both directions, and its row of the table."""
+def _points(
+    page: Page, axes: Axes, task: str, rows: pd.DataFrame
+) -> tuple[list[tuple[str, ...]], list[labels.Spot]]:
+    """One point a cell, with its intervals in both directions: the rows of the table, and where the names belong."""
     texts, spots = [], []
     for cell in page.summary.cells:
         own = rows[rows["cell"] == cell]
@@ -108,8 +112,7 @@ def _points(page: Page, axes: Axes, task: str, rows: pd.DataFrame) -> list[tuple
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    labels.label_spots(axes, spots)
-    return texts
+    return texts, spots
 
 
 def _speed(row: Mapping[Any, Any] | pd.Series[Any]) -> tuple[float, float, float]:
@@ -161,6 +164,7 @@ def throughput(page: Page) -> Section:
     grid = grid[grid["task"] == task]
     devices = list(grid["device"].unique())
     drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey="row")
+    placed = {}
     for i, device in enumerate(devices):
         own = grid[grid["device"] == device]
         name = str(own["device_name"].iloc[0]) or device
@@ -173,9 +177,10 @@ def throughput(page: Page) -> Section:
             held = words(f"throughput.at_{other}", value=page.number(other, fixed))
             prefix = words("throughput.device", name=name, device=device)
             axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
-            _lines(page, axes, rows, x)
+            placed[axes] = _lines(page, axes, rows, x)
             axes.set_xlabel(words(f"throughput.x_{x}"))
         panels[2 * i].set_ylabel(words("throughput.y"))
+    labels.label_ends(drawing, placed)
     picture = Picture(
         "throughput",
         drawing,
@@ -194,7 +199,8 @@ def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]
     return fixed, rows[(rows[other] == fixed) & (rows["num_layers"] == layers)]
 
 
-def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> None:
+def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> list[labels.End]:
+    """A line a cell; returns where they end."""
     values = sorted(rows[x].unique())
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -222,7 +228,7 @@ def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
-    labels.label_ends(axes, ends)
+    return ends
 
 
 def _timed(page: Page, table: pd.DataFrame) -> Table:
