@@ -229,7 +229,6 @@ def _largest_trial(
     if wanted:  # hidden_size is derived from it: about the root of its share of a recurrent block
         hidden = largest["hidden_size"] = max(1, math.isqrt(wanted // (gates * (2 * layers - 1))))
     weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
-    weights = max(weights, wanted)
     steps = largest["batch_size"] * largest["sequence_length"]
     needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
     return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())
