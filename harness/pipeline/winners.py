@@ -33,12 +33,16 @@ class Winner:
 
 
 def common_trials(searches: Sequence[Series]) -> int:
-    """How many first slots every search has finished: after a timeout all are compared at that number."""
-    counts = []
-    for series in searches:
-        slots = range(series.total)
-        counts.append(next((slot for slot in slots if slot not in series.finished), series.total))
-    return min(counts, default=0)
+    """How many first slots every search has finished: after a timeout all are compared at that number.
+
+    A search that is through does not hold the others back: one cell's grid may have fewer points than another's.
+    """
+    stopped = [
+        next(slot for slot in range(series.total) if slot not in series.finished)
+        for series in searches
+        if len(series.finished) < series.total
+    ]
+    return min(stopped, default=max((series.total for series in searches), default=0))
 
 
 def best_of(series: Series, common: int) -> Winner | None:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.metrics import OBJECTIVES
+from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials
+from harness.search.ledger import SlotRecord, TrialResult
+from harness.search.messages import End
+from harness.search.series import Place, Series
+from tests.small import small_spec
+
+
+def record(slot: int, value: float | None, end: End = End.COMPLETE) -> SlotRecord:
+    """A finished slot."""
+    return SlotRecord(slot, str(slot), {"hidden_size": slot}, value, TrialResult(end, seed=slot))
+
+
+def search(total: int, *records: SlotRecord, objective: str = "remembered_steps") -> Series:
+    """A search with these slots finished."""
+    plain: Any = SimpleNamespace(
+        total=total,
+        finished={each.slot: each for each in records},
+        objective=OBJECTIVES[objective],
+        place=Place("temporal_order", "rnn", 0),
+    )
+    return cast("Series", plain)
+
+
+def finished(total: int, count: int) -> Series:
+    """A search with its first slots finished."""
+    return search(total, *(record(slot, 1.0) for slot in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("searches", "common"),
+    [
+        ([finished(12, 12), finished(12, 12)], 12),
+        ([finished(12, 5), finished(12, 4)], 4),
+        ([finished(12, 12), finished(12, 11)], 11),
+        ([finished(8, 8), finished(12, 12)], 12),
+        ([finished(8, 8), finished(12, 9)], 9),
+        ([finished(12, 0), finished(12, 3)], 0),
+        ([search(12, record(0, 1.0), record(2, 1.0))], 1),
+        ([], 0),
+    ],
+)
+def test_common_trials(searches: list[Series], common: int) -> None:
+    """The first slots that all have; a search that is through, such as a smaller grid, holds nobody back."""
+    assert common_trials(searches) == common
+
+
+def test_best() -> None:
+    """The highest value wins where more is better, the lowest where less is; of equal ones the earliest."""
+    values = [record(0, 1.0), record(1, 3.0), record(2, 3.0), record(3, 0.5)]
+    assert cast("Winner", best_of(search(4, *values), 4)).record.slot == 1
+    assert cast("Winner", best_of(search(4, *values, objective="loss"), 4)).record.slot == 3
+
+
+def test_only_complete_ones_win() -> None:
+    """What was pruned, diverged or failed never wins, though its value is the best."""
+    others = [end for end in End if end is not End.COMPLETE]
+    failed = [record(slot, 9.0, end) for slot, end in enumerate(others)]
+    last = len(others)
+    winner = best_of(search(last + 1, *failed, record(last, 0.0)), last + 1)
+    assert cast("Winner", winner).record.slot == last
+    assert best_of(search(last, *failed), last) is None
+
+
+def test_only_common_slots_win() -> None:
+    """A slot that the other searches did not come to never wins."""
+    both = search(3, record(0, 1.0), record(1, 2.0), record(2, 9.0))
+    assert cast("Winner", best_of(both, 2)).record.slot == 1
+    assert best_of(both, 0) is None
+
+
+def test_best_over_repeats(tmp_path: Path) -> None:
+    """Of each (task, cell) the best repeat is kept, the earliest of equal ones, in the order of the searches."""
+    places = [
+        Place("a", "rnn", 0),
+        Place("a", "gru", 0),
+        Place("a", "rnn", 1),
+        Place("a", "gru", 1),
+    ]
+    winners = [
+        Winner(place, record(0, value))
+        for place, value in zip(places, (1.0, 5.0, 2.0, 5.0), strict=True)
+    ]
+    kept = best_of_pairs(small_spec(tmp_path), winners)
+    assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 1), ("gru", 0)]
+    kept = best_of_pairs(small_spec(tmp_path, 'search.objective="loss"'), winners)
+    assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
