@@ -41,7 +41,9 @@ def run_request(request: dict[str, Any], send: Send) -> None:
 
 
 def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
-    training = Training(TrainingConfig.from_dict(request["training"]))
+    config = TrainingConfig.from_dict(request["training"])
+    torch.manual_seed(config.seed)  # for a plugged-in cell that draws by itself, as dropout does
+    training = Training(config)
     initial = None
     if request["weights"]:
         initial = {name: value.clone() for name, value in training.model.state_dict().items()}
