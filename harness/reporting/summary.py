@@ -217,7 +217,7 @@ class Summary:
         """The best trial of each search among the common ones: rows of trials with the column `objective`."""
         trials = self.records.trials.assign(objective=self.objectives)
         usable = trials[(trials["end"] == "complete") & trials["objective"].notna()]
-        usable = usable[usable["number"] < max(self.common_trials, 1)]
+        usable = usable[usable["number"] < self.common_trials]
         ranked = usable.sort_values(
             ["objective", "number"],
             ascending=[self.objective.direction == "minimize", True],
