@@ -15,7 +15,6 @@ from harness.pipeline.course import Course
 from harness.pipeline.winners import Winner, configuration_of
 from harness.spec import StudySpec
 
-GRID_POINTS = 3  # hidden sizes, and lengths, at which every cell is timed
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
 TIME_BUDGET_S = 25.0  # for the rounds of one request
 
@@ -66,10 +65,9 @@ def _shapes(spec: StudySpec, winner: Winner) -> list[tuple[int, int]]:
 def _points(parameter: Range | Choice | Fixed) -> list[int]:
     """A few whole numbers from the least to the greatest value of a parameter."""
     values = sorted(int(value) for value in parameter.values())
-    if not isinstance(parameter, Range):
-        return values[:GRID_POINTS]
-    low, high = values
-    middle = round(math.sqrt(low * high)) if parameter.log else (low + high) // 2
+    low, middle, high = values[0], values[len(values) // 2], values[-1]
+    if isinstance(parameter, Range):
+        middle = round(math.sqrt(low * high)) if parameter.log else (low + high) // 2
     return sorted({low, middle, high})
 
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import WorkerError
+from harness.parameters import Choice, Fixed, Range
+from harness.pipeline import RunOptions, throughput
+from harness.pipeline.course import Course
+from harness.pipeline.winners import Winner
+from harness.search.ledger import SlotRecord, TrialResult
+from harness.search.local import LocalExecutor
+from harness.search.messages import End
+from harness.search.series import Place
+from tests.small import Watching, run_small, small_spec, table
+
+PARAMS = {
+    "hidden_size": 3,
+    "num_layers": 1,
+    "learning_rate": 0.01,
+    "sequence_length": 12,
+    "initialization": "pytorch",
+}
+
+
+def winner(cell: str = "rnn") -> Winner:
+    """A winner of the small study."""
+    return Winner(
+        Place("temporal_order", cell, 0),
+        SlotRecord(0, "0", PARAMS, 1.0, TrialResult(End.COMPLETE, 7)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "points"),
+    [
+        (Range(8, 32, log=True), [8, 16, 32]),
+        (Range(8, 32), [8, 20, 32]),
+        (Range(4, 4), [4]),
+        (Range(4, 5), [4, 5]),
+        (Choice((64, 8, 16, 32)), [8, 32, 64]),
+        (Choice((16, 8)), [8, 16]),
+        (Fixed(5), [5]),
+    ],
+)
+def test_points(parameter: Range | Choice | Fixed, points: list[int]) -> None:
+    """The least, the greatest and one between, each once."""
+    assert throughput._points(parameter) == points
+
+
+def test_cross(tmp_path: Path) -> None:
+    """Every size at the middle length and every length at the middle size, no shape twice."""
+    shapes = throughput._shapes(small_spec(tmp_path), winner())
+    assert shapes == [(2, 12), (3, 12), (4, 12), (3, 10), (3, 14)]
+
+
+def test_devices(tmp_path: Path) -> None:
+    """On CUDA both the card and the CPU are timed."""
+    spec = small_spec(tmp_path)
+    for device, devices in (("cpu", ["cpu"]), ("cuda:1", ["cpu", "cuda:1"])):
+        course = Course(spec, RunOptions(tmp_path, device, 1), Watching())
+        assert throughput._devices(course) == devices
+
+
+def test_failure_of_the_timing(tmp_path: Path) -> None:
+    """A timing that cannot start ends with its last words."""
+    options = RunOptions(tmp_path, "cpu", 1, plugins=("no_such_plugin",))
+    with pytest.raises(WorkerError, match=r"timing failed: .*no_such_plugin"):
+        throughput.time_winners(Course(small_spec(tmp_path), options, Watching()), [winner()])
+
+
+def test_timed(
+    tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that times has a row for each winner and each shape of the cross, and the benchmarks as JSON."""
+    monkeypatch.setattr(throughput, "N_BLOCKS", 2)
+    monkeypatch.setattr(throughput, "TIME_BUDGET_S", 0.2)
+    watcher = Watching()
+    settings = ("search.trials=1", "throughput.enabled=true")
+    outcome = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
+    assert watcher.phases == ["search", "keep", "time", "report"]
+    rows = table(outcome.directory / "throughput.csv")
+    shapes = {
+        (row["hidden_size"], row["sequence_length"]) for row in rows if row["origin"] == "grid"
+    }
+    assert shapes == {("2", "12"), ("3", "12"), ("4", "12"), ("3", "10"), ("3", "14")}
+    (timed,) = [row for row in rows if row["origin"] == "winner"]
+    assert float(timed["step_time_s"]) > 0
+    assert float(timed["peak_memory_bytes"]) > 0
+    benchmarks = json.loads((outcome.directory / "throughput.json").read_text())["benchmarks"]
+    assert len(benchmarks) == len(rows) == 6
