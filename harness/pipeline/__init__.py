@@ -91,7 +91,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     answer = report(course.directory)
     found = {(winner.place.task, winner.place.cell) for winner in winners}
     wanted = [(task, cell) for task in spec.compare.tasks for cell in spec.compare.cells]
-    missing = tuple(pair for pair in wanted if pair not in found)
+    missing = tuple(pair for pair in wanted if pair not in found or pair in answer.missing)
     return Outcome(course.directory, answer, missing)
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, on machines that have Chromium: elsewhere this file holds no test, so none is skipped."""
+"""The page in a real browser, on machines that have Chromium."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 from harness import records, reporting
 from tests.reporting.synthetic import Wish, write
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed here")
 QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -31,51 +34,52 @@ def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProc
     )
 
 
-if CHROMIUM:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart's page."""
+    directory = write(tmp_path_factory.mktemp("page"), Wish(trials=4))
+    return reporting.render(records.read(directory), directory).html
 
-    @pytest.fixture(scope="module")
-    def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The quickstart's page."""
-        directory = write(tmp_path_factory.mktemp("page"), Wish(trials=4))
-        return reporting.render(records.read(directory), directory).html
 
-    def test_the_browser_has_nothing_to_say(page: Path, tmp_path: Path) -> None:
-        """The page's own policy refuses nothing in it, and the console stays empty."""
-        done = browse(page, tmp_path, "--dump-dom")
-        assert "CONSOLE" not in done.stderr
-        assert done.stdout.count("<svg") == page.read_text("utf-8").count("<svg") >= 7
+def test_the_browser_has_nothing_to_say(page: Path, tmp_path: Path) -> None:
+    """The page's own policy refuses nothing in it, and the console stays empty."""
+    done = browse(page, tmp_path, "--dump-dom")
+    assert "CONSOLE" not in done.stderr
+    assert done.stdout.count("<svg") == page.read_text("utf-8").count("<svg") >= 7
 
-    @pytest.mark.parametrize("scheme", ["dark", "light"])
-    def test_the_page_follows_the_scheme(page: Path, tmp_path: Path, scheme: str) -> None:
-        """A reader who likes it dark gets a dark page with light ink, figures included; and the other way round."""
-        from matplotlib.image import imread
 
-        shot = tmp_path / "shot.png"
-        number = {"dark": 0, "light": 1}[scheme]
-        browse(
-            page,
-            tmp_path / "profile",
-            f"--blink-settings=preferredColorScheme={number}",
-            "--window-size=900,1400",
-            f"--screenshot={shot}",
-        )
-        pixels = imread(shot)[..., :3].mean(axis=2)
-        paper = pixels[5, 5]
-        assert (paper < 0.2) if scheme == "dark" else (paper > 0.95)
-        far = abs(pixels - paper) > 0.5
-        assert far[:500].mean() > 0.01  # words
-        assert far[600:1100].mean() > 0.002  # the first figure's
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_page_follows_the_scheme(page: Path, tmp_path: Path, scheme: str) -> None:
+    """A reader who likes it dark gets a dark page with light ink, figures included; and the other way round."""
+    from matplotlib.image import imread
 
-    @pytest.mark.parametrize("width", [500, 800, 1400])
-    def test_the_page_fits_its_window(page: Path, tmp_path: Path, width: int) -> None:
-        """Nothing sticks out, on a phone or on a desk: what is wide scrolls by itself."""
-        html = page.read_text("utf-8")
-        probe = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html).replace(
-            "</body>",
-            "<script>document.title = document.documentElement.scrollWidth</script></body>",
-        )
-        wide = records.write_text(tmp_path / "probe.html", probe)
-        done = browse(wide, tmp_path / "profile", "--dump-dom", f"--window-size={width},900")
-        title = re.search(r"<title>(\d+)</title>", done.stdout)
-        assert title is not None
-        assert int(title.group(1)) <= width
+    shot = tmp_path / "shot.png"
+    number = {"dark": 0, "light": 1}[scheme]
+    browse(
+        page,
+        tmp_path / "profile",
+        f"--blink-settings=preferredColorScheme={number}",
+        "--window-size=900,1400",
+        f"--screenshot={shot}",
+    )
+    pixels = imread(shot)[..., :3].mean(axis=2)
+    paper = pixels[5, 5]
+    assert (paper < 0.2) if scheme == "dark" else (paper > 0.95)
+    far = abs(pixels - paper) > 0.5
+    assert far[:500].mean() > 0.01  # words
+    assert far[600:1100].mean() > 0.002  # the first figure's
+
+
+@pytest.mark.parametrize("width", [500, 800, 1400])
+def test_the_page_fits_its_window(page: Path, tmp_path: Path, width: int) -> None:
+    """Nothing sticks out, on a phone or on a desk: what is wide scrolls by itself."""
+    html = page.read_text("utf-8")
+    probe = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html).replace(
+        "</body>",
+        "<script>document.title = document.documentElement.scrollWidth</script></body>",
+    )
+    wide = records.write_text(tmp_path / "probe.html", probe)
+    done = browse(wide, tmp_path / "profile", "--dump-dom", f"--window-size={width},900")
+    title = re.search(r"<title>(\d+)</title>", done.stdout)
+    assert title is not None
+    assert int(title.group(1)) <= width
