@@ -180,22 +180,22 @@ def _run(spec: StudySpec, options: RunOptions) -> int:
         try:
             outcome = run_study(spec, options, console)
         except KeyboardInterrupt:
-            console.interrupted(_command(options.storage, masked=False))
+            console.interrupted(_command(options.storage, whole_paths=True))
             return INTERRUPTED
         console.done(outcome)
     return WITHOUT_RESULT if outcome.without_result else 0
 
 
-def _command(storage: str, *, masked: bool = True) -> str:
-    """The command line as it was typed, for the report and to resume; a storage URL shows no password in the report."""
+def _command(storage: str, *, whole_paths: bool = False) -> str:
+    """The command line as it was typed, for the report and to resume; a storage URL shows no password, logs are kept."""
     words = [word for word in sys.argv[1:] if word != "--fresh"]
-    if masked and storage:
+    if storage:
         from harness.search.storage import mask
 
         words = [word.replace(storage, mask(storage)) for word in words]
     home = str(Path.home())
     line = shlex.join(words)
-    if masked and len(home) > 1:
+    if not whole_paths and len(home) > 1:
         line = line.replace(home, "~")
     return f"python -m harness.study {line}".strip()
 
