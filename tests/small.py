@@ -122,9 +122,7 @@ def run_small(
         if executor is not None:
             patch.setattr(executor, "num_workers", workers)
             patch.setattr(pipeline, "_executor", lambda options: nullcontext(executor))
-        patch.setattr(
-            pipeline, "report", lambda directory: SimpleNamespace(text="", directory=directory)
-        )
+        patch.setattr(pipeline, "report", lambda directory: SimpleNamespace(text="", missing=()))
         return pipeline.run_study(
             small_spec(folder, *settings),
             pipeline.RunOptions(
