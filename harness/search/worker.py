@@ -19,8 +19,10 @@ from typing import Any
 import torch
 
 from harness.machine import settle_process
+from harness.models import ModelConfig, build_model
 from harness.plugins import load_plugins
 from harness.search.messages import End
+from harness.steps import OPTIMIZERS, make_optimizer
 from harness.tasks import get_task
 from harness.training import Training, TrainingConfig
 
@@ -97,14 +99,22 @@ def limit_memory(limit_bytes: int) -> None:
 
 
 def preload() -> None:
-    """Do once what every trial would do first: lazy imports of torch and the optimisers, without the autograd engine."""
-    layer = torch.nn.LSTM(1, 1)
-    optimizer = torch.optim.Adam(layer.parameters(), fused=True)
-    optimizer.zero_grad()
-    optimizer.step()
-    with torch.inference_mode():
-        layer(torch.zeros(1, 1, 1))
-    get_task("temporal_order")
+    """Do once what every trial would do first: lazy imports, source lines, oneDNN's kernels. Never runs autograd's engine.
+
+    An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to a small trial.
+    """
+    task = get_task("temporal_order")
+    batch = task.sample(2, task.least_length, torch.Generator())
+    for cell in ("rnn", "gru", "lstm"):
+        model = build_model(ModelConfig(task.name, cell, 1, 1, task.least_length, "pytorch"), 0)
+        task.loss(model(batch.inputs), batch.targets)
+        with torch.inference_mode():
+            model(batch.inputs)
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for name in OPTIMIZERS:
+            make_optimizer(name, model, 0.1).step()
 
 
 def _die_with_the_coordinator() -> None:
