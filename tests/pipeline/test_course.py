@@ -7,6 +7,8 @@ import json
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -14,9 +16,11 @@ import torch
 
 from harness.errors import IdentityError, InputError, StorageError
 from harness.models import build_model
+from harness.pipeline import _identity
+from harness.search.configuration import training_config
 from harness.search.coordinator import Progress
 from harness.search.local import LocalExecutor
-from harness.search.storage import default_url, open_storage
+from harness.search.storage import default_url, hold_file, open_storage
 from harness.training import Training, TrainingConfig
 from tests.small import FAULTY, Watching, run_small, small_spec, table, tables
 
@@ -75,8 +79,6 @@ def test_kept_weights_are_the_winner(tmp_path: Path, executor: LocalExecutor | N
         for row in table(outcome.directory / "trials.csv")
         if int(row["number"]) == facts["number"]
     ]
-    from harness.search.configuration import training_config
-
     spec = small_spec(tmp_path, "search.trials=3")
     config = training_config(spec, "temporal_order", "rnn", facts["parameters"])
     config = TrainingConfig(**{**vars(config), "seed": facts["seed"]})
@@ -190,8 +192,6 @@ def test_another_device_or_plugin(
             plugin.write_text("x = 2\n")
         else:
             stored = "harness.pipeline._identity"
-            from harness.pipeline import _identity
-
             patch.setattr(stored, lambda course: {**_identity(course), "device": "cuda"})
         with pytest.raises(
             IdentityError, match="device" if changed == "device" else r"plugin\.mine"
@@ -243,6 +243,39 @@ def load(results: Path) -> optuna.Study:
         study_name="small/temporal_order/rnn/r0",
         storage=optuna.storages.RDBStorage(default_url(results)),
     )
+
+
+def test_dashboard_reads_it(tmp_path: Path, executor: LocalExecutor | None) -> None:
+    """optuna-dashboard lists the study and shows each trial's parameters and value, though the harness holds the lock."""
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    outcome = run_small(tmp_path, executor=executor)
+    url = default_url(outcome.directory)
+    with hold_file(outcome.directory / "study.db"):
+        storage = optuna.storages.RDBStorage(url)
+        application = dashboard.wsgi(storage)
+        (listed,) = get(application, "/api/studies")["study_summaries"]
+        assert listed["study_name"] == "small/temporal_order/rnn/r0"
+        trials = get(application, f"/api/studies/{listed['study_id']}")["trials"]
+        storage.remove_session()
+        storage.engine.dispose()
+    rows = table(outcome.directory / "trials.csv")
+    for trial, row in zip(trials, rows, strict=True):
+        shown = {each["name"]: each["param_external_value"] for each in trial["params"]}
+        assert float(shown["learning_rate"]) == float(row["learning_rate"])
+        assert int(shown["hidden_size"]) == int(row["hidden_size"])
+        assert trial["values"] == [float(row["remembered_steps"])]
+
+
+def get(application: Any, path: str) -> Any:
+    """The answer of a WSGI application to a request, from JSON."""
+    environment: dict[str, Any] = {"PATH_INFO": path}
+    setup_testing_defaults(environment)
+    told: list[str] = []
+    body = b"".join(
+        application(environment, lambda status, headers, error=None: told.append(status))
+    )
+    assert told[0].startswith("200"), told
+    return json.loads(body)
 
 
 def test_repeats(tmp_path: Path, executor: LocalExecutor | None) -> None:
