@@ -72,12 +72,13 @@ def restore(proposals: Proposals, slot: int, params: dict[str, Any], space: dict
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_same_seed(sampler: str) -> None:
-    """The same seed, slot and history give the same proposals; another seed gives others."""
+    """The same seed, slot and history give the same proposals; another seed gives others, and so does another slot."""
     space = space_of(sampler)
     first, second, other = (
         propose(Proposals(plan(sampler, seed=seed), space), range(6)) for seed in (0, 0, 1)
     )
     assert first == second != other
+    assert len({repr(params) for params in first}) == len(first)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -18,9 +18,10 @@ import sqlalchemy
 
 from harness.errors import IdentityError, InputError, StorageError
 from harness.search import storage as storages
+from harness.search.local import LocalExecutor
 from harness.search.storage import default_url, hold_file, mask, open_storage, open_study
 from tests.search.postgres import SECRET, postgres_server
-from tests.small import run_small, tables
+from tests.small import FAULTY, run_small, tables
 
 ME = f"{socket.gethostname()}, process {os.getpid()}"
 
@@ -261,12 +262,18 @@ def test_study_on_a_server(postgres: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     settings = ("search.trials=2", "confirm.seeds=1")
-    here = run_small(tmp_path / "a", *settings)
-    there = run_small(tmp_path / "b", *settings, storage=postgres)
-    again = run_small(tmp_path / "b", "search.trials=3", "confirm.seeds=1", storage=postgres)
-    assert tables(again.directory)["trials.csv"][:2] == tables(here.directory)["trials.csv"]
-    assert len(tables(again.directory)["trials.csv"]) == 3
-    run_small(tmp_path / "b", *settings, storage=postgres, fresh=True)
+    executor = LocalExecutor(1, (FAULTY,))
+    try:
+        here = run_small(tmp_path / "a", *settings, executor=executor)
+        there = run_small(tmp_path / "b", *settings, storage=postgres, executor=executor)
+        more = ("search.trials=3", "confirm.seeds=1")
+        again = run_small(tmp_path / "b", *more, storage=postgres, executor=executor)
+        old = tables(again.directory)
+        run_small(tmp_path / "b", *settings, storage=postgres, fresh=True, executor=executor)
+    finally:
+        executor.close()
+    assert old["trials.csv"][:2] == tables(here.directory)["trials.csv"]
+    assert len(old["trials.csv"]) == 3
     assert tables(there.directory) == tables(here.directory)
     for path in there.directory.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
