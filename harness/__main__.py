@@ -1,5 +1,7 @@
 """`python -m harness`: lists the commands."""
 
+import sys
+
 COMMANDS = """\
 python -m harness.study [STUDY]   search -> confirm -> time -> report (--help for its options)
 python -m harness.report DIR      render the report of DIR again from what is stored
@@ -7,3 +9,5 @@ python -m harness.report DIR      render the report of DIR again from what is st
 
 if __name__ == "__main__":
     print(COMMANDS, end="")
+    if sys.argv[1:] not in ([], ["--help"]):
+        sys.exit(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,5 +33,15 @@ def report(
     typer.echo(f"report: {answer.html}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # an answer has letters that not every terminal has
     app()
+
+
+if __name__ == "__main__":
+    main()

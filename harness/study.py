@@ -5,8 +5,10 @@ Heavy imports stand inside the functions, so that --help answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -197,12 +199,29 @@ def _command(storage: str, *, whole_paths: bool = False) -> str:
     line = shlex.join(words)
     if not whole_paths and len(home) > 1:
         line = line.replace(home, "~")
-    return f"python -m harness.study {line}".strip()
+    python = _this_python() if whole_paths else "python"
+    return f"{python} -m harness.study {line}".strip()
+
+
+def _this_python() -> str:
+    """How this Python is called from here: `python` where that is it, else its path, short where it lies below."""
+    found = shutil.which("python")
+    if found and Path(found).absolute() == Path(sys.executable).absolute():
+        return "python"
+    try:
+        return shlex.quote(str(Path(sys.executable).absolute().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(sys.executable)
 
 
 def main() -> None:
     """Run the command; the fork server and its children never import this module."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # an answer has letters that not every terminal has
     app()
 
 

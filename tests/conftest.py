@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -41,6 +42,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             for name in workers if alone else [worker]:
                 held.enter_context(FileLock(folder / name))
         return (yield)
+
+
+# ----------------------------------------------------------------------------------------- denormals
+
+
+@pytest.fixture(autouse=True)
+def denormals_as_found() -> Iterator[None]:
+    """Give the next test its denormal numbers back, which a study in this process flushes; hypothesis needs them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 # --------------------------------------------------------------------------------------------- skips

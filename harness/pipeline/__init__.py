@@ -63,6 +63,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
         identity = _identity(course)
         context = StudyContext(spec, storage, options.device, identity, options.where)
         searches = [open_search(context, place) for place in _places(spec)]
+        done_before = sum(len(series.finished) for series in searches)
         warnings = remember_versions(storage, [each.ledger.study_id for each in searches])
         for warning in warnings:
             watcher.note(warning)
@@ -82,6 +83,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
         "deterministic": options.deterministic,
         "common_trials": common,
         "warnings": list(warnings),
+        "notes": _notes(done_before),
         "search_and_confirmation_time_s": time.monotonic() - started,
     }
     records.write_machine(course.directory, facts)
@@ -116,6 +118,15 @@ def _identity(course: Course) -> dict[str, Any]:
     options = course.options
     plugins = {f"plugin.{Path(name).stem}": plugin_hash(name) for name in options.plugins}
     return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins}
+
+
+def _notes(done_before: int) -> list[str]:
+    """What a reader of the times must know."""
+    if not done_before:
+        return []
+    return [
+        f"The study was resumed: {done_before} trials had been done in earlier sessions, whose time is in no sum here."
+    ]
 
 
 def _make_directory(course: Course) -> None:

@@ -189,6 +189,8 @@ def _translate(
             remedy=f"add {path[0]} to [{table}]",
         )
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    if first["type"] == "too_short":
+        expected = "at least one"
     remedy = ""
     annotation = model.model_fields[path[0]].annotation
     if first["type"] == "literal_error" and isinstance(got, str):

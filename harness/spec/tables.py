@@ -82,8 +82,15 @@ class Confirm(Table):
     """[confirm]: each search's winner, trained anew along a ladder of lengths, or of lags where those are given."""
 
     seeds: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
-    sequence_lengths: tuple[Positive, ...] = (10, 20, 40, 80, 120, 200)
-    lags: tuple[Positive, ...] = ()
+    sequence_lengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
+        10,
+        20,
+        40,
+        80,
+        120,
+        200,
+    )
+    lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = ()
     evaluation_sequences: Positive = 10_000
 
 
