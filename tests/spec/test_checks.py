@@ -90,7 +90,7 @@ def test_a_ladder_that_is_not_climbed_is_not_checked() -> None:
     spec = parse(
         compare={"tasks": ["lesson"]},
         space={"sequence_length": 4},
-        confirm={"seeds": 0, "lags": []},
+        confirm={"seeds": 0},
     )
     assert check(spec) == spec
 
