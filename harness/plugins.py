@@ -35,9 +35,13 @@ def load_plugin(name: str) -> ModuleType:
 
 
 def plugin_hash(name: str) -> str:
-    """The content hash of a plug-in's source file: part of a study's identity."""
+    """The content hash of a plug-in's source, all files of a package: part of a study's identity."""
     file = load_plugin(name).__file__
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+    if not file:
+        return ""
+    path = Path(file)
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import machine, records
-from harness.errors import InputError, Shown
+from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.gradients import measure_gradients
 from harness.pipeline.tables import write_tables
@@ -25,6 +25,7 @@ from harness.search.local import LocalExecutor
 from harness.search.messages import Executor
 from harness.search.series import Place, Series, StudyContext, open_confirmation, open_search
 from harness.search.storage import (
+    database_file,
     default_url,
     hold_file,
     mask,
@@ -59,26 +60,34 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
         _set_aside(course)
     _make_directory(course)
     url = options.storage or default_url(course.directory)
-    with open_storage(url, spec.study.name) as storage:
-        identity = _identity(course)
-        context = StudyContext(spec, storage, options.device, identity, options.where)
-        searches = [open_search(context, place) for place in _places(spec)]
-        done_before = sum(len(series.finished) for series in searches)
-        warnings = remember_versions(storage, [each.ledger.study_id for each in searches])
-        for warning in warnings:
-            watcher.note(warning)
-        with _executor(options) as executor:
-            _search(course, executor, searches, started)
-            common = common_trials(searches)
-            winners = [winner for each in searches if (winner := best_of(each, common))]
-            confirmations = _confirm(course, executor, context, winners)
-            kept = keep(course, executor, best_of_pairs(spec, winners))
-        write_tables(course.directory, spec, searches, confirmations)
+    with contextlib.ExitStack() as held:
+        if database_file(url) != (course.directory / "study.db").absolute():
+            held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
+        storage = held.enter_context(open_storage(url, spec.study.name))
+        context = StudyContext(spec, storage, options.device, _identity(course), options.where)
+        return _run_phases(course, context, started)
+
+
+def _run_phases(course: Course, context: StudyContext, started: float) -> Outcome:
+    """The phases in order; the storage stays ours until the report is written."""
+    spec, options, watcher = course.spec, course.options, course.watcher
+    searches = [open_search(context, place) for place in _places(spec)]
+    done_before = sum(len(series.finished) for series in searches)
+    warnings = remember_versions(context.storage, [each.ledger.study_id for each in searches])
+    for warning in warnings:
+        watcher.note(warning)
+    with _executor(options) as executor:
+        _search(course, executor, searches, started)
+        common = common_trials(searches)
+        winners = [winner for each in searches if (winner := best_of(each, common))]
+        confirmations = _confirm(course, executor, context, winners)
+        kept = keep(course, executor, best_of_pairs(spec, winners))
+    write_tables(course.directory, spec, searches, confirmations)
     records.write_spec(course.directory, spec.dump())
     facts = {
         **machine.fingerprint(options.device),
         "command": options.command,
-        "storage": mask(url) if options.storage else "study.db",
+        "storage": mask(options.storage) if options.storage else "study.db",
         "workers": options.workers,
         "deterministic": options.deterministic,
         "common_trials": common,
@@ -116,7 +125,10 @@ def _places(spec: StudySpec) -> list[Place]:
 
 def _identity(course: Course) -> dict[str, Any]:
     options = course.options
-    plugins = {f"plugin.{Path(name).stem}": plugin_hash(name) for name in options.plugins}
+    plugins: dict[str, list[str]] = {}
+    for name in options.plugins:
+        shown = Path(name).name if name.endswith(".py") else name
+        plugins.setdefault(f"plugin.{shown}", []).append(plugin_hash(name))
     return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins}
 
 
@@ -212,7 +224,13 @@ def _confirm(
 def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
     measure_gradients(course, kept)
-    if course.spec.throughput.enabled and kept:
-        course.watcher.phase("time", (), len(kept))
+    records.remove_throughput(course.directory)  # an earlier session's is of other winners
+    if not course.spec.throughput.enabled or not kept:
+        return
+    course.watcher.phase("time", (), len(kept))
+    try:
         winners, grid = time_winners(course, kept), time_grid(course, kept)
-        records.write_throughput(course.directory, {"winner": winners, "grid": grid})
+    except WorkerError as error:
+        course.watcher.note(f"{error}; the report goes without timings")
+        return
+    records.write_throughput(course.directory, {"winner": winners, "grid": grid})

@@ -55,6 +55,8 @@ def write_tables(
             )
     if confirmations:
         records.write_confirmation(directory, confirmed, spec.searched_keys())
+    else:
+        (directory / "confirmation.csv").unlink(missing_ok=True)  # of an earlier session
     records.write_evaluations(directory, evaluations)
 
 

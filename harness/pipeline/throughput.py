@@ -16,6 +16,7 @@ from harness.pipeline.winners import Winner, configuration_of
 from harness.spec import StudySpec
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
+TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
 TIME_BUDGET_S = 25.0  # for the rounds of one request
 
 
@@ -97,13 +98,17 @@ def _time(
         "time_budget_s": TIME_BUDGET_S,
         "plugins": list(course.options.plugins),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.timing"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.timing"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WorkerError(f"timing took longer than {TIMEOUT_S:g} s") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise WorkerError(f"timing failed: {lines[-1]}")

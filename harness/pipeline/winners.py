@@ -71,7 +71,7 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
 
 def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
     """Train each winner once more, just as its search did, and keep its weights; returns those whose weights are there."""
-    missing = [winner for winner in best if not _is_kept(course.directory, winner)]
+    missing = [winner for winner in best if not _is_kept(course.spec, course.directory, winner)]
     if missing:
         course.watcher.phase("keep", (), len(missing))
     requests = []
@@ -91,6 +91,12 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
         )
     _run(executor, requests)
     kept = [winner for winner in best if weights_path(course.directory, winner).exists()]
+    for winner in best:
+        if winner not in kept:
+            course.watcher.note(
+                f"the winner of {winner.place.cell} on {winner.place.task} could not be trained once "
+                "more: it is neither timed nor looked into"
+            )
     for winner in kept:
         facts = _facts(course.spec, winner)
         records.write_winner(course.directory, winner.place.task, winner.place.cell, facts)
@@ -128,15 +134,19 @@ def _run(executor: Executor, requests: list[TrialRequest]) -> None:
             running.discard(event.request_id)
 
 
-def _is_kept(directory: Path, winner: Winner) -> bool:
+def _training_hash(spec: StudySpec, winner: Winner) -> str:
+    """The content hash of all that decides a winner's weights, but for the source of a plug-in."""
+    return configuration_hash(configuration_of(spec, winner).to_dict())
+
+
+def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     """Whether the weights on the disk are this winner's."""
     path = records.winner_path(directory, winner.place.task, winner.place.cell, ".toml")
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    wanted = (winner.configuration, winner.record.result.seed)
-    same = (facts.get("configuration"), facts.get("seed")) == wanted
+    same = facts.get("training") == _training_hash(spec, winner)
     paths = (weights_path(directory, winner), initial_weights_path(directory, winner))
     return same and all(each.exists() for each in paths)
 
@@ -145,6 +155,7 @@ def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:
     result = winner.record.result
     return {
         "configuration": winner.configuration,
+        "training": _training_hash(spec, winner),
         "base_cell": spec.base_cell(winner.place.cell),
         "repeat": winner.place.repeat,
         "number": winner.record.slot,

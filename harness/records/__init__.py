@@ -18,7 +18,7 @@ from harness.records.columns import (
 )
 from harness.records.files import write_bytes, write_text
 from harness.records.reading import StudyRecords, read
-from harness.records.throughput import write_throughput
+from harness.records.throughput import remove_throughput, write_throughput
 from harness.records.writing import (
     winner_path,
     write_confirmation,
@@ -37,6 +37,7 @@ __all__ = [
     "StudyRecords",
     "confirmation_columns",
     "read",
+    "remove_throughput",
     "trial_columns",
     "winner_path",
     "write_bytes",

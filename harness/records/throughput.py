@@ -17,6 +17,12 @@ from harness.records.files import write_csv, write_json
 _VERSION = "5.1.0"  # of the pytest-benchmark whose schema this is
 
 
+def remove_throughput(directory: Path) -> None:
+    """Remove throughput.csv and throughput.json, if they are there: what they hold is of another session's winners."""
+    for name in ("throughput.csv", "throughput.json"):
+        (directory / name).unlink(missing_ok=True)
+
+
 def write_throughput(directory: Path, answers: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write throughput.csv and throughput.json from answers of harness.timing, by origin ("winner", "grid").
 

@@ -138,7 +138,10 @@ class Coordinator:
         running.evaluations.append(data)
         self.observer(Progress("evaluation", running.series, running.job, evaluation=data))
         prune = running.series.report(running.job, data)
-        if prune and data["finite"]:  # one that has diverged ends by itself, and says so
+        config = running.job.config
+        spent = data["sequences_seen"] + config.evaluate_every > config.sequences
+        ends = spent or not data["finite"] or (data["solved"] and config.stop_when_solved)
+        if prune and not ends:  # one that ends by itself says how
             self.executor.cancel(request_id)
             reason = f"pruned after {data['sequences_seen']} training sequences"
             self._finish(request_id, running, End.PRUNED, {"reason": reason})

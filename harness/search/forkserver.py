@@ -26,6 +26,7 @@ from harness.search.worker import preload, run_request
 MESSAGE = struct.Struct("!cq")  # to the server: s(tart) or k(ill) and the request's id
 ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
 PR_SET_PDEATHSIG = 1
+COULD_NOT_FORK = 1 << 8  # as os.waitpid says exit code 1
 
 
 class ForkServer:
@@ -85,7 +86,12 @@ class ForkServer:
 
     def _start(self, number: int, descriptor: int) -> None:
         server = os.getpid()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:  # no memory or no process left: this trial's end, not the server's
+            os.close(descriptor)
+            self.control.sendall(ANSWER.pack(b"e", number, COULD_NOT_FORK))
+            return
         if child:
             os.close(descriptor)
             self.children[child] = number

@@ -21,11 +21,13 @@ from typing import IO, Any, Protocol
 from harness.errors import WorkerError
 from harness.search.messages import End, Event, TrialRequest
 
+POLL_S = 1.0
 START_TIMEOUT_S = 120.0  # loading torch from a cold disk
 LAST_WORDS_S = (
     5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
 )
-HAS_FORK_SERVER = hasattr(os, "fork") and hasattr(socket, "send_fds")
+# Elsewhere than on Linux a process that has used the system's math libraries can't safely be forked, or not at all.
+HAS_FORK_SERVER = sys.platform == "linux"
 
 Events = queue.SimpleQueue[Event]
 
@@ -62,7 +64,11 @@ class LocalExecutor:
         self.launcher.start(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
-        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one."""
+        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one.
+
+        It never waits longer than POLL_S: on Windows nothing else lets Ctrl-C through.
+        """
+        timeout_s = POLL_S if timeout_s is None else min(timeout_s, POLL_S)
         while True:
             try:
                 event = self.events.get(timeout=timeout_s)
@@ -143,6 +149,7 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         reader = threading.Thread(target=self._read, args=(request.request_id, ours), daemon=True)
         self.readers[request.request_id] = reader
+        reader.start()  # before the child, which may die at once: its end is told after the reader's
         with theirs:
             message = self.messages.pack(b"s", request.request_id)
             try:
@@ -150,7 +157,6 @@ class ForkLauncher:
                 socket.send_fds(self.control, [message], [theirs.fileno()])
             except OSError:
                 self._broken()
-        reader.start()
 
     def kill(self, request_id: int) -> None:
         """Have the server kill the child."""

@@ -48,6 +48,16 @@ def mask(url: str) -> str:
     return shown.replace("%2A%2A%2A", "***")
 
 
+def database_file(url: str) -> Path | None:
+    """The file that a SQLite URL names, absolute; None for a server, for memory and for what is no URL."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    in_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:")
+    return Path(str(parsed.database)).absolute() if in_file else None
+
+
 @contextlib.contextmanager
 def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
     """Open the storage and hold its lock until the end of the block.
@@ -57,18 +67,17 @@ def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        parsed = sqlalchemy.make_url(url)
+        sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise InputError(
             "--storage",
             expected="an Optuna storage URL such as sqlite:///study.db",
             got=Shown("an unreadable URL"),
         ) from None
-    in_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:")
-    database = str(parsed.database) if in_file else None
-    lock = hold_file(Path(database)) if database else contextlib.nullcontext()
+    database = database_file(url)
+    lock = hold_file(database) if database else contextlib.nullcontext()
     with lock:
-        storage = _connect(url, database)
+        storage = _connect(url, str(database) if database else None)
         try:
             with _server_lock(storage, name, mask(url)):
                 yield storage

@@ -26,7 +26,11 @@ from harness.steps import OPTIMIZERS, make_optimizer
 from harness.tasks import get_task
 from harness.training import Training, TrainingConfig
 
-OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory")
+OUT_OF_MEMORY_WORDS = (
+    *("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory"),
+    # oneDNN's words when it gets no memory for an LSTM's weights and scratchpad
+    *("could not create a primitive", "could not create a memory", "could not execute a primitive"),
+)
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -82,7 +86,7 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises (Linux and macOS)."""
+    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises. Linux only."""
     try:
         import resource
     except ImportError:

@@ -143,6 +143,7 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
     tables["training"] = tables["training"].model_copy(update=dict.fromkeys(space))
     spec = StudySpec(space=space, cell_space=cell_space, **tables)
     _check_sense(where, spec, raw)
+    _check_budget(where, spec)
     return spec
 
 
@@ -270,6 +271,20 @@ def _parse_space(
                 remedy=nearest(name, {*KINDS, *labels}),
             )
     return space, cell_space
+
+
+def _check_budget(where: str, spec: StudySpec) -> None:
+    for label in spec.compare.cells:
+        fixed = spec.parameters(label)
+        every, budget = numbers_of(fixed["evaluate_every"]), numbers_of(fixed["sequences"])
+        if max(every) > min(budget):
+            raise InputError(
+                where,
+                "training.evaluate_every",
+                expected=f"at most training.sequences ({min(budget):,.0f})",
+                got=int(max(every)),
+                remedy="else nothing that a trial learns is evaluated",
+            )
 
 
 def _check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
