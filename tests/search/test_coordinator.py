@@ -16,6 +16,7 @@ import pytest
 
 from harness.search.coordinator import Coordinator, Limits, Progress
 from harness.search.messages import End
+from harness.search.proposals import Proposals
 from harness.search.series import Place, Series, StudyContext, open_search
 from harness.search.storage import open_storage
 from tests.search.scripted import ScriptedExecutor, ended, evaluation, learns, outcome
@@ -385,6 +386,38 @@ def test_interrupted_while_an_end_is_written(
     assert sorted(again.finished) == [0]
 
 
+@pytest.mark.parametrize("pruner", ["none", "median", "halving", "hyperband"])
+def test_restored_history(open_all: Callable[..., list[Series]], pruner: str) -> None:
+    """After a resume the sampler and the pruner see the very history that they would have seen without it."""
+    settings = ("search.trials=12", f'search.pruner="{pruner}"', "training.sequences=256")
+    (series,) = open_all(*settings)
+    run([series], ScriptedExecutor(learns_or_fails))
+    live = history_of(series)
+    assert live == history_of(open_all(*settings)[0])
+    assert {attributes["constraints:ended"] for *_, attributes in live} == {0.0, 1.0}
+
+
+def history_of(series: Series) -> list[Any]:
+    """What a sampler and a pruner can know of each finished trial; TPE's own notes are for running ones."""
+    proposals = series.proposer
+    assert isinstance(proposals, Proposals)
+    found = []
+    for trial in proposals.study.trials:
+        notes = {k: v for k, v in trial.system_attrs.items() if not k.startswith("tpe:")}
+        steps = trial.intermediate_values
+        notes = {"constraints:ended": 0.0, **notes}
+        found.append((trial.state, trial.values, trial.params, trial.distributions, steps, notes))
+    return found
+
+
+def learns_or_fails(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every fifth diverges, every fifth raises, the others learn."""
+    choice = training["seed"] % 5
+    if choice == 0:
+        return [evaluation(0, 1.0), evaluation(32, math.nan), outcome("diverged")]
+    return [evaluation(0, 1.0), outcome("error")] if choice == 1 else learns(training)
+
+
 RESUMED = [
     *[("tpe", pruner) for pruner in ("none", "median", "halving", "hyperband")],
     *[("random", "halving"), ("gp", "none"), ("qmc", "none"), ("grid", "none")],
@@ -407,15 +440,8 @@ def test_resume_finds_the_same(
         settings += ["space.hidden_size=[2,3]", "space.learning_rate=[0.1,0.2,0.3]"]
         settings += ["space.sequence_length=[10,12]"]
 
-    def sometimes(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Every tenth diverges, every tenth raises."""
-        choice = training["seed"] % 10
-        if choice == 0:
-            return [evaluation(0, 1.0), evaluation(32, math.nan), outcome("diverged")]
-        return [evaluation(0, 1.0), outcome("error")] if choice == 1 else learns(training)
-
     whole = open_all(*settings)
-    run(whole, ScriptedExecutor(sometimes))
+    run(whole, ScriptedExecutor(learns_or_fails))
     undisturbed = found(whole)
     lots, kills = random.Random(1), 0
     while True:
@@ -429,7 +455,7 @@ def test_resume_finds_the_same(
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Coordinator, "_give_up", lambda self: None)
-                run(series, ScriptedExecutor(sometimes, on_event=kill))
+                run(series, ScriptedExecutor(learns_or_fails, on_event=kill))
         except SystemExit:
             kills += 1
             continue

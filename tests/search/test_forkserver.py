@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -86,6 +86,19 @@ def test_process_of_a_trial_holds_the_line(
     (ended,) = run_one(forking, "fork_and_crash")
     assert ended.data["how"] == "exit code 7 without a result"
     assert len(run_one(forking)) == 5
+
+
+def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process' end is told after all that it said, however slowly that is read: no result is taken for a crash."""
+    forward = local._forward
+
+    def read_slowly(*arguments: Any) -> None:
+        time.sleep(0.5)
+        forward(*arguments)
+
+    monkeypatch.setattr(local, "_forward", read_slowly)
+    kinds = [event.kind for event in run_one(forking)]
+    assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
 
 
 def test_server_dies() -> None:
