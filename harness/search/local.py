@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -21,7 +22,7 @@ from typing import IO, Any, Protocol
 from harness.errors import WorkerError
 from harness.search.messages import End, Event, TrialRequest
 
-POLL_S = 1.0
+POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
 START_TIMEOUT_S = 120.0  # loading torch from a cold disk
 LAST_WORDS_S = (
     5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
@@ -64,16 +65,16 @@ class LocalExecutor:
         self.launcher.start(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
-        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one.
-
-        It never waits longer than POLL_S: on Windows nothing else lets Ctrl-C through.
-        """
-        timeout_s = POLL_S if timeout_s is None else min(timeout_s, POLL_S)
+        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            left = POLL_S if until is None else until - time.monotonic()
             try:
-                event = self.events.get(timeout=timeout_s)
+                event = self.events.get(timeout=min(max(left, 0.0), POLL_S))
             except queue.Empty:
-                return None
+                if left <= POLL_S and until is not None:
+                    return None
+                continue
             if event.kind == "broken":
                 raise WorkerError(event.data["reason"])
             if event.request_id in self.cancelled:

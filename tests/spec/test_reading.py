@@ -96,6 +96,10 @@ SENSELESS = [
         {"search": {"sampler": "grid"}, "space": {"hidden_size": {"low": 8, "high": 9}}},
         "space.hidden_size: expected a list, for the sampler grid",
     ),
+    (
+        {"training": {"sequences": 800}},
+        "training.evaluate_every: expected at most training.sequences \\(800\\), got 1600",
+    ),
     ({"confirm": {"sequence_lengths": []}}, "confirm.sequence_lengths: expected at least one"),
     ({"confirm": {"lags": []}}, "confirm.lags: expected at least one"),
     ({"confirm": {"sequence_lengths": [20, 10]}}, "confirm.sequence_lengths: .*that rise"),

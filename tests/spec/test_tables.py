@@ -146,7 +146,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
         st.fixed_dictionaries(
             {},
             optional={
-                "sequences": st.integers(1, 10**9),
+                "sequences": st.integers(1_600, 10**9),
                 "stop_when_solved": st.booleans(),
                 "optimizer": st.sampled_from(["adam", "sgd"]),
             },
