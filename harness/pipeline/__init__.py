@@ -20,6 +20,7 @@ from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
 from harness.plugins import plugin_hash
+from harness.search.configuration import check_sizes
 from harness.search.coordinator import Coordinator, Limits
 from harness.search.local import LocalExecutor
 from harness.search.messages import Executor
@@ -56,6 +57,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     course = Course(spec, options, watcher)
     started = time.monotonic()
     machine.settle_process()
+    check_sizes(spec, options.where)
     if options.fresh:
         _set_aside(course)
     _make_directory(course)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from harness.errors import InputError, Shown
 from harness.models import ModelConfig, derive_hidden_size
-from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range, Value
+from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range, Value, numbers_of
 from harness.spec import StudySpec
 from harness.training import TrainingConfig
 
+MOST_SIZES_CHECKED = 16
 MODEL_KEYS = ("hidden_size", "num_layers", "sequence_length", "initialization")
 TRAINING_KEYS = (
     "batch_size",
@@ -81,6 +84,49 @@ def training_config(
         seed=0,
         **{name: chosen[name] for name in TRAINING_KEYS},
     )
+
+
+def check_sizes(spec: StudySpec, where: str) -> None:
+    """Refuse a num_parameters that a cell cannot come near to with some number of layers, before any trial runs.
+
+    Raises InputError naming the cell, the number of layers and the nearest number of parameters.
+    """
+    for label in spec.compare.cells:
+        parameters = spec.parameters(label)
+        if parameters["num_parameters"] == Fixed(0):
+            continue
+        first = {name: each.values()[0] for name, each in suggested(spec, label).items()}
+        for task in spec.compare.tasks:
+            for num_layers, wanted in itertools.product(
+                _whole_numbers(parameters["num_layers"]),
+                _whole_numbers(parameters["num_parameters"]),
+            ):
+                values = {**first, "num_layers": num_layers, "num_parameters": wanted}
+                try:
+                    training_config(spec, task, label, values)
+                except InputError as error:
+                    raise InputError(
+                        where,
+                        "training.num_parameters",
+                        expected=error.expected,
+                        got=error.got,
+                        remedy=error.remedy,
+                    ) from error
+                except Exception as error:  # a plug-in may raise anything
+                    raise InputError(
+                        where,
+                        f"compare.cells: {label}",
+                        expected="a cell that can be built",
+                        got=Shown(f"{type(error).__name__}: {error}"),
+                    ) from error
+
+
+def _whole_numbers(parameter: Parameter) -> list[int]:
+    """Every whole number of a short range, the ends of a long one, or the options."""
+    numbers = [int(number) for number in numbers_of(parameter)]
+    if isinstance(parameter, Range) and numbers[1] - numbers[0] < MOST_SIZES_CHECKED:
+        return list(range(numbers[0], numbers[1] + 1))
+    return numbers
 
 
 def configuration_hash(values: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from harness import spec as specs
+from harness.errors import InputError
 from harness.models import count_parameters
 from harness.parameters import Choice, Fixed, Range
 from harness.search.configuration import (
+    check_sizes,
     configuration_hash,
     distribution,
     suggested,
@@ -124,3 +127,17 @@ def test_hash_knows_no_order(values: dict[str, object]) -> None:
 def test_hash_stays() -> None:
     """The hash of a configuration is the same in every version and on every machine: it is stored."""
     assert configuration_hash({"a": 1, "b": 0.5}) == "5e3fb6d0f85ec7cd"
+
+
+def test_sizes_are_checked_before_the_study(tmp_path: Path) -> None:
+    """A num_parameters that some layer count misses by more than 5 % is refused by name; one within reach is not."""
+    text = write_small(tmp_path).read_text()
+    assert "hidden_size" in text
+    raw = tomllib.loads(text)
+    del raw["space"]["hidden_size"]
+    raw["space"]["num_layers"] = {"low": 1, "high": 3}
+    raw["training"]["num_parameters"] = 60
+    with pytest.raises(InputError, match=r"f.toml: training.num_parameters: .*within 5 %, got 60"):
+        check_sizes(specs.parse(raw, "f.toml"), "f.toml")
+    raw["training"]["num_parameters"] = 200_000
+    check_sizes(specs.parse(raw, "f.toml"), "f.toml")
