@@ -174,11 +174,11 @@ def picture(page: Page) -> Picture | None:
 def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
     """Where each cell's line ends."""
     ends = []
-    for i, memory in enumerate(memories):
+    for memory in memories:
         shares = [(share.lag, share.value) for share in memory.shares if share.value is not None]
         if shares:
             lag, value = shares[-1]
-            lag *= _dodge(i, len(memories))
+            lag *= _dodge(len(memories) - 1, len(memories))  # all names in one column
             ends.append(labels.End(lag, value, memory.cell, page.marks[memory.cell].colour))
     return ends
 
@@ -212,7 +212,8 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
             zorder=3 + 0.1 * i,
         )
     axes.set_ylim(-0.04, 1.04)
-    axes.set_xlim(lags[0] / 1.18, lags[-1] * 1.12)
+    first, last = _dodge(0, len(memories)), _dodge(len(memories) - 1, len(memories))
+    axes.set_xlim(lags[0] * min(1 / 1.18, first / 1.06), lags[-1] * max(1.12, last * 1.06))
     axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
