@@ -152,6 +152,10 @@ def tables(results: Path) -> dict[str, list[dict[str, str]]]:
     return {name: timeless(results / name) for name in names if (results / name).exists()}
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def study_command(
     *arguments: str, environment: Mapping[str, str] | None = None
@@ -163,6 +167,8 @@ def study_command(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # what runs in a shell's background inherits an ignored SIGINT, and a test run may be that
+        preexec_fn=_hear_interrupts if os.name == "posix" else None,  # noqa: PLW1509  # sets a handler only
         env={**os.environ, **(environment or {})},
     )
     with process:
