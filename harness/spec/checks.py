@@ -13,6 +13,7 @@ from harness.parameters import (
     Choice,
     Fixed,
     Parameter,
+    Range,
     numbers_of,
 )
 from harness.spec.tables import StudySpec
@@ -50,9 +51,11 @@ def check(
     cells: Mapping[str, KnownCell],
     memory_bytes: int,
 ) -> StudySpec:
-    """Hold a spec against what is at hand; returns it with the initialisations that do not apply to a cell removed.
+    """Hold a spec against what is at hand; returns it with what hangs on the cells filled in.
 
-    Raises InputError for an unknown task or cell, a length too short for its task, and a size whose memory cannot fit.
+    The initialisations that a cell does not have are removed from its space, and its own hyperparameters of which the study
+    says nothing are added as the cell declares them. Raises InputError for an unknown task or cell, a length too short for
+    its task, and a size whose memory cannot fit.
     """
     for index, name in enumerate(spec.compare.tasks):
         _known(where, f"compare.tasks.{index}", "task", name, tasks)
@@ -77,6 +80,12 @@ def check(
                     got=name,
                     remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
                 )
+        declared = {
+            name: each for name, each in cell.hyperparameters.items() if name not in parameters
+        }
+        _check_grid(where, spec, label, declared)
+        if declared:
+            cell_space[label] = {**cell_space.get(label, {}), **declared}
         known = {name for each in cells.values() for name in each.initializations}
         applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
         if applying != parameters[INITIALIZATION]:
@@ -149,6 +158,19 @@ def _known(where: str, key: str, what: str, name: str, known: Mapping[str, objec
         raise InputError(
             where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known)
         )
+
+
+def _check_grid(where: str, spec: StudySpec, label: str, declared: Mapping[str, Parameter]) -> None:
+    """Refuse a range that a cell declares where a grid needs a list; those of the study were looked at when it was read."""
+    for name, parameter in declared.items():
+        if spec.search.sampler == "grid" and isinstance(parameter, Range):
+            raise InputError(
+                where,
+                f"space.{label}.{name}",
+                expected="a list, for the sampler grid",
+                got=parameter.to_plain(),
+                remedy="write the values as a list, or choose another sampler",
+            )
 
 
 def _applying(
