@@ -18,9 +18,10 @@ from harness.machine import derive_seed
 from harness.metrics import is_solved, skill
 from harness.models import ModelConfig, SequenceModel, build_model
 from harness.steps import make_optimizer, training_step
-from harness.tasks import Batch, Task, get_task
+from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
+MOST_PREDICTIONS = 16  # fixed sequences whose predictions are kept: a handful that a person reads
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
 
@@ -108,14 +109,14 @@ class Training:
                 return
 
     def predictions(self) -> tuple[float, ...]:
-        """The model's present outputs for the fixed sequences of a finite task, as probabilities where they are logits."""
-        if not self.task.finite:
+        """The model's present predictions for a handful of fixed sequences, where the task says what its outputs predict."""
+        if not isinstance(self.task, Predicts) or not 0 < self.task.finite <= MOST_PREDICTIONS:
             return ()
         with torch.inference_mode():
             self.model.eval()
             outputs = self.model(next(self._held_out(self.task.finite)).inputs)
             self.model.train()
-        return tuple(torch.sigmoid(outputs).flatten().tolist())
+        return tuple(self.task.predict(outputs).flatten().tolist())
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
         """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
@@ -142,16 +143,17 @@ class Training:
 
     @torch.inference_mode()
     def _look(self, seen: int, count: int) -> Evaluation:
-        """Loss and accuracy on `count` held-out sequences."""
-        losses, right, total = 0.0, 0, 0
+        """Loss and accuracy on `count` held-out sequences, or on all that there are."""
+        losses, right, total, looked_at = 0.0, 0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
         for part in self._held_out(count):
             outputs = self.model(part.inputs)
             losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
             correct = self.task.correct(outputs, part.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
+            looked_at += len(part.inputs)
         self.model.train()
-        return self._evaluation(seen, losses / count, right / total)
+        return self._evaluation(seen, losses / looked_at, right / total)
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)
@@ -170,7 +172,12 @@ class Training:
         )
 
     def _held_out(self, count: int) -> Iterator[Batch]:
-        """`count` sequences held out for evaluation, from a seed of their own, batch by batch; few are kept for next time."""
+        """Up to `count` sequences held out for evaluation, batch by batch; few are kept for next time.
+
+        They are drawn from a seed of their own, or are those that the task itself holds out.
+        """
+        given = self.task if isinstance(self.task, HoldsOut) else None
+        count = min(count, given.n_held_out) if given else count
         if count in self.held_out:
             yield from self.held_out[count]
             return
@@ -179,7 +186,10 @@ class Training:
         length = self.config.model.sequence_length
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
-            batch = self.task.sample(size, length, generator).to(self.device)
+            if given:
+                batch = given.held_out(start, start + size).to(self.device)
+            else:
+                batch = self.task.sample(size, length, generator).to(self.device)
             if count * length * self.task.input_size <= KEPT_NUMBERS:
                 kept.append(batch)
             yield batch

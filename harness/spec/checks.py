@@ -107,7 +107,7 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     lengths = []
     for lag in spec.confirm.lags:
         length = task.least_length
-        while task.lag(length) < lag and length < 10 * LONGEST_LAG:
+        while not task.finite and task.lag(length) < lag and length < 10 * LONGEST_LAG:
             length += 1
         lengths.append(length)
     return tuple(dict.fromkeys(lengths))
@@ -199,6 +199,17 @@ def _check_lengths(
     if spec.confirm.seeds and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
     for key, each in places:
+        if task.finite and {*each} != {task.least_length}:
+            remedy = f"set {key} = {task.least_length}"
+            if key.startswith("confirm"):
+                remedy = f"set {key} = [{task.least_length}], or confirm.seeds = 0 to skip it"
+            raise InputError(
+                where,
+                key,
+                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
+                got=Shown(", ".join(f"{length:g}" for length in each)),
+                remedy=remedy,
+            )
         if min(each) < task.least_length:
             raise InputError(
                 where,
@@ -206,14 +217,6 @@ def _check_lengths(
                 expected=f"at least {task.least_length} for the task {name}",
                 got=int(min(each)),
                 remedy=f"raise it to {task.least_length}",
-            )
-        if task.finite and max(each) > task.least_length:
-            raise InputError(
-                where,
-                key,
-                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
-                got=int(max(each)),
-                remedy="" if key.startswith("space") else "set confirm.seeds = 0 to skip it",
             )
     for lag in spec.confirm.lags if spec.confirm.seeds else ():
         if lag > LONGEST_LAG or task.lag(max(ladder(spec, task))) < lag:

@@ -54,3 +54,7 @@ class Lesson:
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether sigmoid(output) is on the target's side of one half."""
         return ((outputs > 0) == (targets > 0.5)).squeeze(-1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The probability of 1 for each sequence."""
+        return torch.sigmoid(outputs).flatten()

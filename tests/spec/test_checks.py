@@ -57,11 +57,11 @@ def test_a_name_that_is_not_at_hand_is_refused(tables: dict[str, Any], match: st
         ),
         (
             {"compare": {"tasks": ["lesson"]}, "confirm": {"seeds": 0}},
-            "space.sequence_length: expected 4, the length of the fixed sequences",
+            "space.sequence_length: expected 4, the length of the fixed sequences of the task lesson, got 20; set space.sequence_length = 4",
         ),
         (
             {"compare": {"tasks": ["lesson"]}, "space": {"sequence_length": 4}},
-            "confirm.sequence_lengths: expected 4, .* got 200; set confirm.seeds = 0",
+            r"confirm.sequence_lengths: expected 4, .* got 10, .*, 200; set .* = \[4\], or confirm.seeds = 0",
         ),
         (
             {
@@ -93,6 +93,13 @@ def test_a_ladder_that_is_not_climbed_is_not_checked() -> None:
         confirm={"seeds": 0},
     )
     assert check(spec) == spec
+
+
+def test_fixed_sequences_are_confirmed_at_their_own_length() -> None:
+    """A ladder of that length alone is climbed, as is one of lags that they have: 3 steps, at 4."""
+    for confirm, expected in (({"sequence_lengths": [4]}, (4,)), ({"lags": [1, 2, 3]}, (4,))):
+        spec = parse(compare={"tasks": ["lesson"]}, space={"sequence_length": 4}, confirm=confirm)
+        assert specs.ladder(check(spec), TASKS["lesson"]) == expected
 
 
 # ---------------------------------------------------------------------------------------- memory
