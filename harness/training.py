@@ -29,8 +29,9 @@ STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a div
 class TrainingConfig:
     """One trial: a model, how it is trained, and on how many sequences. Plain values, so that it travels as JSON.
 
-    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many sequences, and only the
-    repetition counts; so is the last one.
+    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many other sequences, and only the
+    repetition counts; so is the last one. `extrapolation`: a model that has solved its task is then looked at on sequences so
+    many times as long.
     """
 
     model: ModelConfig
@@ -41,6 +42,7 @@ class TrainingConfig:
     evaluate_every: int = 1_600
     evaluation_sequences: int = 1_000
     verification_sequences: int = 0
+    extrapolation: tuple[int, ...] = ()
     stop_when_solved: bool = True
     optimizer: str = "adam"
     max_grad_norm: float = 1.0
@@ -55,7 +57,8 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> TrainingConfig:
         """The configuration that `to_dict` wrote."""
-        return cls(**{**plain, "model": ModelConfig(**plain["model"])})
+        model, factors = ModelConfig(**plain["model"]), tuple(plain["extrapolation"])
+        return cls(**{**plain, "model": model, "extrapolation": factors})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,17 @@ class Evaluation:
     predictions: tuple[float, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Extrapolation:
+    """What a trained model does on sequences `factor` times as long as those that it was trained on."""
+
+    factor: int
+    sequence_length: int
+    loss: float
+    skill: float
+    accuracy: float
+
+
 class Training:
     """A model in training; iterate over `evaluations()` to run it, then read `model` and `predictions()`."""
 
@@ -85,7 +99,7 @@ class Training:
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
         self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
-        self.held_out: dict[int, list[Batch]] = {}
+        self.held_out: dict[str, list[Batch]] = {}
         self.train_time_s = 0.0
 
     def evaluations(self) -> Iterator[Evaluation]:
@@ -113,9 +127,21 @@ class Training:
             return ()
         with torch.inference_mode():
             self.model.eval()
-            outputs = self.model(next(self._held_out(self.task.finite)).inputs)
+            held_out = self._held_out("fixed", self.task.finite, self._length)
+            outputs = self.model(next(held_out).inputs)
             self.model.train()
         return tuple(torch.sigmoid(outputs).flatten().tolist())
+
+    def extrapolate(self) -> tuple[Extrapolation, ...]:
+        """The present model on sequences 2, 4, ... times as long (`config.extrapolation`), drawn from seeds of their own."""
+        found = []
+        for factor in self.config.extrapolation:
+            length = factor * self.config.model.sequence_length
+            part = f"{factor} times"
+            loss, accuracy = self._score(part, self.config.evaluation_sequences, length)
+            known = skill(loss, self.task.chance_loss(length))
+            found.append(Extrapolation(factor, length, loss, known, accuracy))
+        return tuple(found)
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
         """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
@@ -134,24 +160,28 @@ class Training:
         return seen, finite
 
     def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
-        evaluation = self._look(seen, self.config.evaluation_sequences)
-        verify = self.config.verification_sequences
-        if verify and (evaluation.solved or last):
-            evaluation = self._look(seen, verify)
+        count, verify = self.config.evaluation_sequences, self.config.verification_sequences
+        evaluation = self._evaluation(seen, *self._score("evaluation", count, self._length))
+        if verify and (evaluation.solved or last):  # on others: those above have chosen the moment
+            evaluation = self._evaluation(seen, *self._score("verification", verify, self._length))
         return evaluation
 
+    @property
+    def _length(self) -> int:
+        return self.config.model.sequence_length
+
     @torch.inference_mode()
-    def _look(self, seen: int, count: int) -> Evaluation:
-        """Loss and accuracy on `count` held-out sequences."""
+    def _score(self, part: str, count: int, sequence_length: int) -> tuple[float, float]:
+        """Loss and accuracy on `count` sequences of that held-out part of the data."""
         losses, right, total = 0.0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
-        for part in self._held_out(count):
-            outputs = self.model(part.inputs)
-            losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
-            correct = self.task.correct(outputs, part.targets)
+        for batch in self._held_out(part, count, sequence_length):
+            outputs = self.model(batch.inputs)
+            losses += self.task.loss(outputs, batch.targets).item() * len(batch.inputs)
+            correct = self.task.correct(outputs, batch.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
         self.model.train()
-        return self._evaluation(seen, losses / count, right / total)
+        return losses / count, right / total
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)
@@ -161,7 +191,7 @@ class Training:
         return Evaluation(
             sequences_seen=seen,
             loss=loss,
-            skill=skill(loss, self.task.chance_loss(self.config.model.sequence_length)),
+            skill=skill(loss, self.task.chance_loss(self._length)),
             accuracy=accuracy,
             solved=finite and is_solved(accuracy),
             finite=finite,
@@ -169,19 +199,21 @@ class Training:
             predictions=self.predictions() if finite else (),
         )
 
-    def _held_out(self, count: int) -> Iterator[Batch]:
-        """`count` sequences held out for evaluation, from a seed of their own, batch by batch; few are kept for next time."""
-        if count in self.held_out:
-            yield from self.held_out[count]
+    def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
+        """`count` sequences that are never trained on, batch by batch; few are kept for next time.
+
+        Each part ("evaluation", "verification", ...) has a seed of its own.
+        """
+        if part in self.held_out:
+            yield from self.held_out[part]
             return
         kept: list[Batch] = []
-        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
-        length = self.config.model.sequence_length
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, part))
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
-            batch = self.task.sample(size, length, generator).to(self.device)
-            if count * length * self.task.input_size <= KEPT_NUMBERS:
+            batch = self.task.sample(size, sequence_length, generator).to(self.device)
+            if count * sequence_length * self.task.input_size <= KEPT_NUMBERS:
                 kept.append(batch)
             yield batch
         if kept:
-            self.held_out[count] = kept
+            self.held_out[part] = kept

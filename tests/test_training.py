@@ -453,6 +453,42 @@ def test_predictions_of_the_fixed_sequences() -> None:
     assert all(each.predictions == () for each in run(config()))
 
 
+# ----------------------------------------------------------------------------------- held-out data
+
+
+def test_each_part_of_the_held_out_data_has_its_own_seed(watch: Callable[..., Watched]) -> None:
+    """What an evaluation has seen, its verification has not, and neither is trained on."""
+    task = watch(right=lambda _: True)
+    run(config(task="watched", verification_sequences=20))
+    evaluated, verified = task.held_out
+    for part, batch in (("evaluation", evaluated), ("verification", verified)):
+        generator = torch.Generator().manual_seed(derive_seed(0, part))
+        assert torch.equal(batch.inputs, DelayedRecall().sample(20, 6, generator).inputs)
+    assert not torch.equal(evaluated.inputs, verified.inputs)
+
+
+def test_extrapolation_is_on_longer_sequences() -> None:
+    """The trained model, unchanged, on sequences 2 and 4 times as long, scored against their own chance loss."""
+    trial = Training(config(extrapolation=(2, 4)))
+    list(trial.evaluations())
+    found = trial.extrapolate()
+    assert [(one.factor, one.sequence_length) for one in found] == [(2, 12), (4, 24)]
+    for one in found:
+        generator = torch.Generator().manual_seed(derive_seed(0, f"{one.factor} times"))
+        batch = trial.task.sample(20, one.sequence_length, generator)
+        with torch.no_grad():
+            outputs = trial.model(batch.inputs)
+        expected = trial.task.loss(outputs, batch.targets).item()
+        assert one.loss == pytest.approx(expected, rel=1e-6)
+        assert one.skill == pytest.approx(1 - expected / math.log(8), rel=1e-6)
+        assert one.accuracy == (outputs.argmax(dim=1) == batch.targets).double().mean().item()
+
+
+def test_no_extrapolation_unless_asked() -> None:
+    """A trial of a search looks at no other length."""
+    assert Training(config()).extrapolate() == ()
+
+
 # ------------------------------------------------------------------------------------ plain values
 
 
@@ -474,6 +510,7 @@ def test_predictions_of_the_fixed_sequences() -> None:
         stop_when_solved=st.booleans(),
         max_grad_norm=st.floats(0, 10),
         verification_sequences=st.integers(0),
+        extrapolation=st.lists(st.integers(2)).map(tuple),
         device=st.sampled_from(["cpu", "cuda:1"]),
     )
 )

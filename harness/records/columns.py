@@ -46,6 +46,18 @@ EVALUATION_COLUMNS = (
     "skill",
     "accuracy",
 )
+EXTRAPOLATION_COLUMNS = (
+    *SLOT,
+    "sequence_length",
+    "seed",
+    "factor",
+    "evaluated_length",
+    "evaluated_lag",
+    "loss",
+    "skill",
+    "accuracy",
+    "solved",
+)
 THROUGHPUT_COLUMNS = (
     "benchmark",
     "task",

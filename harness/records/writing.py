@@ -12,6 +12,7 @@ import tomli_w
 
 from harness.records.columns import (
     EVALUATION_COLUMNS,
+    EXTRAPOLATION_COLUMNS,
     SCHEMA,
     confirmation_columns,
     trial_columns,
@@ -40,6 +41,13 @@ def write_confirmation(
     columns = confirmation_columns(searched_keys or others)
     order = ("repeat", "sequence_length", "seed")
     return write_csv(Path(directory) / "confirmation.csv", columns, _in_order(rows, order))
+
+
+def write_extrapolation(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write extrapolation.csv, one row a confirmation run that solved its task and a factor of its length."""
+    order = ("repeat", "sequence_length", "seed", "factor")
+    path = Path(directory) / "extrapolation.csv"
+    return write_csv(path, EXTRAPOLATION_COLUMNS, _in_order(rows, order))
 
 
 def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
