@@ -103,8 +103,7 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
     watcher.phase("report", (), 1)
     answer = report(course.directory)
     found = {(winner.place.task, winner.place.cell) for winner in winners}
-    wanted = [(task, cell) for task in spec.compare.tasks for cell in spec.compare.cells]
-    missing = tuple(pair for pair in wanted if pair not in found or pair in answer.missing)
+    missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return Outcome(course.directory, answer, missing)
 
 
@@ -120,8 +119,7 @@ def _places(spec: StudySpec) -> list[Place]:
     return [
         Place(task, cell, repeat)
         for repeat in range(spec.search.repeats)
-        for task in spec.compare.tasks
-        for cell in spec.compare.cells
+        for task, cell in spec.pairs
     ]
 
 
@@ -212,8 +210,9 @@ def _confirm(
         return []
     opened = []
     for winner in winners:
-        lengths = ladder(course.spec, get_task(winner.place.task))
         params = winner.record.params
+        rungs = ladder(course.spec, get_task(course.spec.base(winner.place.task)))
+        lengths = rungs or (int(params["sequence_length"]),)
         opened.append((winner, open_confirmation(context, winner.place, params, lengths)))
     every = [series for _, series in opened]
     course.watcher.phase("confirm", every, sum(series.total for series in every))

@@ -92,8 +92,8 @@ def _page(records: StudyRecords, directory: Path, language: str) -> Page:
         drawn += [str(name) for name in records.throughput["device"].unique()]
     drawn += [
         str(option)
-        for cell in spec.compare.cells
-        for parameter in spec.parameters(cell).values()
+        for pair in spec.pairs
+        for parameter in spec.parameters(*pair).values()
         for option in parameter.values()
     ]
     return Page(

@@ -69,7 +69,7 @@ class Summary:
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every (task, cell) of the study."""
-        return tuple((task, cell) for task in self.tasks for cell in self.cells)
+        return self.records.spec.pairs
 
     @property
     def repeats(self) -> int:
@@ -231,9 +231,7 @@ class Summary:
         checks = []
         for claim in self.records.spec.claims:
             labels = [
-                cell
-                for cell in self.cells
-                if claim.cell in (cell, self.records.spec.base_cell(cell))
+                cell for cell in self.cells if claim.cell in (cell, self.records.spec.base(cell))
             ]
             for task in self.tasks:
                 for cell in labels:

@@ -34,11 +34,11 @@ TRAINING_KEYS = (
 )
 
 
-def suggested(spec: StudySpec, label: str) -> dict[str, Parameter]:
+def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
     """The parameters that Optuna sees: all of [space], fixed ones too, and whatever else is searched."""
     return {
         name: parameter
-        for name, parameter in spec.parameters(label).items()
+        for name, parameter in spec.parameters(task, cell).items()
         if name in SPACE or name not in KINDS or not isinstance(parameter, Fixed)
     }
 
@@ -59,10 +59,10 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def training_config(
-    spec: StudySpec, task: str, label: str, values: Mapping[str, Value]
+    spec: StudySpec, task: str, cell: str, values: Mapping[str, Value]
 ) -> TrainingConfig:
     """The configuration of one trial from the values that were proposed for it; seed and device are the caller's."""
-    parameters = spec.parameters(label)
+    parameters = spec.parameters(task, cell)
     chosen: dict[str, Any] = {
         name: parameter.value
         for name, parameter in parameters.items()
@@ -70,8 +70,8 @@ def training_config(
     } | dict(values)
     own = {name: value for name, value in chosen.items() if name not in KINDS}
     model = ModelConfig(
-        task=task,
-        cell=spec.base_cell(label),
+        task=spec.base(task),
+        cell=spec.base(cell),
         hyperparameters=own,
         **{"hidden_size": 1} | {name: chosen[name] for name in MODEL_KEYS if name in chosen},
     )
@@ -91,34 +91,33 @@ def check_sizes(spec: StudySpec, where: str) -> None:
 
     Raises InputError naming the cell, the number of layers and the nearest number of parameters.
     """
-    for label in spec.compare.cells:
-        parameters = spec.parameters(label)
+    for task, label in spec.pairs:
+        parameters = spec.parameters(task, label)
         if parameters["num_parameters"] == Fixed(0):
             continue
-        first = {name: each.values()[0] for name, each in suggested(spec, label).items()}
-        for task in spec.compare.tasks:
-            for num_layers, wanted in itertools.product(
-                _whole_numbers(parameters["num_layers"]),
-                _whole_numbers(parameters["num_parameters"]),
-            ):
-                values = {**first, "num_layers": num_layers, "num_parameters": wanted}
-                try:
-                    training_config(spec, task, label, values)
-                except InputError as error:
-                    raise InputError(
-                        where,
-                        "training.num_parameters",
-                        expected=error.expected,
-                        got=error.got,
-                        remedy=error.remedy,
-                    ) from error
-                except Exception as error:  # a plug-in may raise anything
-                    raise InputError(
-                        where,
-                        f"compare.cells: {label}",
-                        expected="a cell that can be built",
-                        got=Shown(f"{type(error).__name__}: {error}"),
-                    ) from error
+        first = {name: each.values()[0] for name, each in suggested(spec, task, label).items()}
+        for num_layers, wanted in itertools.product(
+            _whole_numbers(parameters["num_layers"]),
+            _whole_numbers(parameters["num_parameters"]),
+        ):
+            values = {**first, "num_layers": num_layers, "num_parameters": wanted}
+            try:
+                training_config(spec, task, label, values)
+            except InputError as error:
+                raise InputError(
+                    where,
+                    "training.num_parameters",
+                    expected=error.expected,
+                    got=error.got,
+                    remedy=error.remedy,
+                ) from error
+            except Exception as error:  # a plug-in may raise anything
+                raise InputError(
+                    where,
+                    f"compare.cells: {label}",
+                    expected="a cell that can be built",
+                    got=Shown(f"{type(error).__name__}: {error}"),
+                ) from error
 
 
 def _whole_numbers(parameter: Parameter) -> list[int]:

@@ -54,26 +54,17 @@ def check(
 
     Raises InputError for an unknown task or cell, a length too short for its task, and a size whose memory cannot fit.
     """
-    for index, name in enumerate(spec.compare.tasks):
-        _known(where, f"compare.tasks.{index}", "task", name, tasks)
-    for index, label in enumerate(spec.compare.cells):
-        key = f"compare.variants.{label}" if label in spec.compare.variants else "compare.cells"
-        key = key if label in spec.compare.variants else f"{key}.{index}"
-        _known(where, key, "cell", spec.base_cell(label), cells)
-        if label in cells and spec.base_cell(label) != label:
-            raise InputError(
-                where, key, expected="a name of its own, not that of another cell", got=label
-            )
+    _check_labels(where, spec, tasks, cells)
     cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
-    for label in spec.compare.cells:
-        cell = cells[spec.base_cell(label)]
-        parameters = spec.parameters(label)
+    for task, label in spec.pairs:
+        cell, known_task = cells[spec.base(label)], tasks[spec.base(task)]
+        parameters = spec.parameters(task, label)
         for name in parameters:
             if name not in KINDS and name not in cell.hyperparameters:
                 raise InputError(
                     where,
                     f"space.{label}.{name}",
-                    expected=f"a hyperparameter of {spec.base_cell(label)}",
+                    expected=f"a hyperparameter of {spec.base(label)}",
                     got=name,
                     remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
                 )
@@ -81,18 +72,42 @@ def check(
         applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
         if applying != parameters[INITIALIZATION]:
             cell_space.setdefault(label, {})[INITIALIZATION] = applying
-        for name in spec.compare.tasks:
-            lengths = numbers_of(parameters["sequence_length"])
-            _check_lengths(where, spec, name, tasks[name], lengths)
-            lengths += ladder(spec, tasks[name]) if spec.confirm.seeds else ()
-            longest = parameters | {"sequence_length": Fixed(max(lengths))}
-            needed = _largest_trial(longest, tasks[name].input_size, cell.gates or 4)
-            _check_memory(where, label, needed, memory_bytes)
+        lengths = numbers_of(parameters["sequence_length"])
+        _check_lengths(where, spec, task, known_task, lengths)
+        lengths += ladder(spec, known_task) if spec.confirm.seeds else ()
+        longest = parameters | {"sequence_length": Fixed(max(lengths))}
+        needed = _largest_trial(longest, known_task.input_size, cell.gates or 4)
+        _check_memory(where, label, needed, memory_bytes)
     return spec.model_copy(update={"cell_space": cell_space})
 
 
+def _check_labels(
+    where: str,
+    spec: StudySpec,
+    tasks: Mapping[str, KnownTask],
+    cells: Mapping[str, KnownCell],
+) -> None:
+    """Refuse names of tasks and cells that are not there, and variants that take the name of another one."""
+    kinds: tuple[tuple[str, str, tuple[str, ...], Mapping[str, object]], ...] = (
+        ("task", "tasks", spec.compare.tasks, tasks),
+        ("cell", "cells", spec.compare.cells, cells),
+    )
+    for what, plural, labels, known in kinds:
+        for index, label in enumerate(labels):
+            base = spec.base(label)
+            key = f"compare.variants.{label}" if base != label else f"compare.{plural}.{index}"
+            _known(where, key, what, base, known)
+            if label in known and base != label:
+                raise InputError(
+                    where, key, expected=f"a name of its own, not that of another {what}", got=label
+                )
+
+
 def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
-    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it."""
+    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it.
+
+    Empty where each is confirmed at its own length.
+    """
     if not spec.confirm.lags:
         return spec.confirm.sequence_lengths
     lengths = []
@@ -108,12 +123,9 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     """What is allowed and yet worth a word before the study starts."""
     found = []
     if spec.confirm.seeds:
-        longest = max(
-            max(numbers_of(spec.parameters(label)["sequence_length"]))
-            for label in spec.compare.cells
-        )
-        for name in spec.compare.tasks:
-            top = max(ladder(spec, tasks[name]))
+        for name, label in spec.pairs:
+            longest = max(numbers_of(spec.parameters(name, label)["sequence_length"]))
+            top = max(ladder(spec, tasks[spec.base(name)]), default=longest)
             if top < longest:
                 found.append(
                     f"the confirmation ladder of {name} ends at length {top}, below the "
@@ -122,7 +134,7 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     training = spec.training
     if isinstance(training.sequences, int) and isinstance(training.evaluate_every, int):
         rest = training.sequences % training.evaluate_every
-        if rest and not any(tasks[name].finite for name in spec.compare.tasks):
+        if rest and not any(tasks[spec.base(name)].finite for name in spec.compare.tasks):
             found.append(
                 f"training.sequences is no multiple of training.evaluate_every: the last {rest} sequences are "
                 "trained on and not scored"
@@ -133,14 +145,14 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
 def count_trials(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[int, int]:
     """Trials of the search, and runs of the confirmation."""
     searched = confirmed = 0
-    for label in spec.compare.cells:
+    for name, label in spec.pairs:
         trials = spec.search.trials
         if spec.search.sampler == "grid":
-            points = (len(parameter.values()) for parameter in spec.parameters(label).values())
+            points = (len(each.values()) for each in spec.parameters(name, label).values())
             trials = min(trials, math.prod(points))
-        for name in spec.compare.tasks:
-            searched += trials * spec.search.repeats
-            confirmed += len(ladder(spec, tasks[name])) * spec.confirm.seeds * spec.search.repeats
+        searched += trials * spec.search.repeats
+        rungs = len(ladder(spec, tasks[spec.base(name)])) or 1
+        confirmed += rungs * spec.confirm.seeds * spec.search.repeats
     return searched, confirmed
 
 
@@ -174,7 +186,7 @@ def _check_lengths(
 ) -> None:
     """Refuse lengths, searched or on the ladder, that the task does not have, and lags that it never reaches."""
     places = [("space.sequence_length", lengths)]
-    if spec.confirm.seeds and not spec.confirm.lags:
+    if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
     for key, each in places:
         if min(each) < task.least_length:

@@ -199,8 +199,10 @@ def test_an_initialisation_that_does_not_apply_is_removed() -> None:
             space={"initialization": ["pytorch", "orthogonal", "chrono"]},
         )
     )
-    assert spec.parameters("rnn")["initialization"] == Choice(("pytorch", "orthogonal"))
-    assert spec.parameters("lstm")["initialization"] == Choice(("pytorch", "orthogonal", "chrono"))
+    assert spec.parameters("adding", "rnn")["initialization"] == Choice(("pytorch", "orthogonal"))
+    assert spec.parameters("adding", "lstm")["initialization"] == Choice(
+        ("pytorch", "orthogonal", "chrono")
+    )
 
 
 def test_an_initialisation_of_a_cell_that_is_plugged_in() -> None:
@@ -214,15 +216,15 @@ def test_an_initialisation_of_a_cell_that_is_plugged_in() -> None:
         parse(compare={"cells": ["rnn", "own"]}, space={"initialization": ["identity", "pytorch"]}),
         own=own,
     )
-    assert spec.parameters("own")["initialization"] == Choice(("identity", "pytorch"))
-    assert spec.parameters("rnn")["initialization"] == Choice(("pytorch",))
+    assert spec.parameters("adding", "own")["initialization"] == Choice(("identity", "pytorch"))
+    assert spec.parameters("adding", "rnn")["initialization"] == Choice(("pytorch",))
 
 
 def test_a_hyperparameter_of_a_cell_that_is_plugged_in() -> None:
     """A table of [space] with the cell's name takes what the cell declares."""
     own = Cell("own", CELLS["rnn"].factory, 1, CELLS["rnn"].initializations, {"zoneout": 0.0})
     spec = parse(compare={"cells": ["own"]}, space={"own": {"zoneout": {"low": 0, "high": 0.5}}})
-    assert check(spec, own=own).parameters("own")["zoneout"] == Range(0, 0.5)
+    assert check(spec, own=own).parameters("adding", "own")["zoneout"] == Range(0, 0.5)
 
 
 # ---------------------------------------------------------------------------------- notes, counts
@@ -272,6 +274,7 @@ def test_a_ladder_of_lags(lags: list[int], task: str, expected: tuple[int, ...])
 def test_a_ladder_of_lengths_is_as_written() -> None:
     """Without lags the rungs are those of the file."""
     assert specs.ladder(parse(confirm={"sequence_lengths": [5, 50]}), TASKS["adding"]) == (5, 50)
+    assert specs.ladder(parse(confirm={"sequence_lengths": []}), TASKS["adding"]) == ()
 
 
 def test_count_trials() -> None:

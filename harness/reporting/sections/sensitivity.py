@@ -77,8 +77,8 @@ def _missing(page: Page, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _searched(page: Page, cell: str) -> dict[str, Range | Choice]:
-    parameters = page.summary.records.spec.parameters(cell)
+def _searched(page: Page, task: str, cell: str) -> dict[str, Range | Choice]:
+    parameters = page.summary.records.spec.parameters(task, cell)
     columns = page.summary.records.trials.columns
     return {
         name: each
@@ -95,7 +95,7 @@ def _measure(page: Page, task: str, cell: str) -> Measured | None:
     rows = rows[~rows["end"].isin(("pruned", "interrupted"))]
     if len(rows) == 0:
         return None
-    parameters = _searched(page, cell)
+    parameters = _searched(page, task, cell)
     maximize = summary.objective.direction == "maximize"
     trials_of_cell = [
         (
@@ -217,8 +217,8 @@ def _slices(page: Page) -> Picture | None:
     trials = summary.records.trials.assign(objective=summary.objectives)
     trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
     names: dict[str, Parameter] = {}
-    for cell in summary.cells:
-        for name, parameter in _searched(page, cell).items():
+    for pair in summary.pairs:
+        for name, parameter in _searched(page, *pair).items():
             names[name] = _together(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
