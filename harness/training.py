@@ -17,7 +17,7 @@ import torch
 from harness.machine import derive_seed
 from harness.metrics import is_solved, skill
 from harness.models import ModelConfig, SequenceModel, build_model
-from harness.steps import make_optimizer, training_step
+from harness.steps import SCHEDULES, make_optimizer, training_step
 from harness.tasks import Batch, Task, get_task
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
@@ -45,6 +45,7 @@ class TrainingConfig:
     extrapolation: tuple[int, ...] = ()
     stop_when_solved: bool = True
     optimizer: str = "adam"
+    learning_rate_schedule: str = "constant"
     max_grad_norm: float = 1.0
     device: str = "cpu"
 
@@ -152,6 +153,9 @@ class Training:
         while seen < until and finite:
             size = min(config.batch_size, config.sequences - seen)
             batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
+            factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
+            for group in self.optimizer.param_groups:
+                group["lr"] = factor * config.learning_rate
             loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
             seen, step = seen + size, step + 1
             if step % every == 0 or seen >= until:

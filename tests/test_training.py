@@ -453,6 +453,32 @@ def test_predictions_of_the_fixed_sequences() -> None:
     assert all(each.predictions == () for each in run(config()))
 
 
+# ---------------------------------------------------------------------------------- learning rates
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(
+    monkeypatch: pytest.MonkeyPatch, schedule: str, factors: list[float]
+) -> None:
+    """Each step has the rate of the share of the budget that was spent before it."""
+    rates = []
+
+    def note(model: nn.Module, optimizer: torch.optim.Optimizer, *_: object) -> Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return torch.zeros(())
+
+    monkeypatch.setattr(training, "training_step", note)
+    run(config(sequences=64, learning_rate_schedule=schedule))
+    assert rates == pytest.approx([0.01 * factor for factor in factors])
+
+
 # ----------------------------------------------------------------------------------- held-out data
 
 

@@ -30,6 +30,7 @@ TRAINING_KEYS = (
     "evaluation_sequences",
     "stop_when_solved",
     "optimizer",
+    "learning_rate_schedule",
     "max_grad_norm",
 )
 

@@ -56,6 +56,7 @@ class Training(Table):
     evaluate_every: Value = 1_600
     evaluation_sequences: Value = 1_000
     optimizer: Value = "adam"
+    learning_rate_schedule: Value = "constant"
     max_grad_norm: Value = 1.0
     num_parameters: Value = 0
     hidden_size: Value | None = None
@@ -230,7 +231,10 @@ class StudySpec(Table):
         return tomli_w.dumps(self.to_plain())
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials comparable: every key but those that may change when a study is resumed."""
+        """What makes trials comparable: every key but those that may change when a study is resumed.
+
+        A key that older studies did not have is left out at its default, so that they can be resumed.
+        """
         plain = self.to_plain()
         for free in ("confirm", "throughput", "claims", "published"):
             plain.pop(free, None)
@@ -240,7 +244,12 @@ class StudySpec(Table):
             ("search", "trials"),
         ):
             del plain[table][key]
-        return _flatten(plain)
+        flat = _flatten(plain)
+        return {key: value for key, value in flat.items() if LATER_KEYS.get(key) != value}
+
+
+LATER_KEYS: Mapping[str, Any] = {"training.learning_rate_schedule": "constant"}
+"""Keys that came after the first release of the storage's schema, with the defaults that were built in before."""
 
 
 def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
