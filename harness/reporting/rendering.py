@@ -21,10 +21,12 @@ from harness.reporting.sections import (
     budget,
     closing,
     ends,
+    extrapolation,
     gradients,
     learning,
     memory,
     opening,
+    published,
     sensitivity,
     speed,
     winners,
@@ -33,7 +35,9 @@ from harness.reporting.summary import Summary
 
 PNG_DPI = 160
 FIGURES = (
+    "published",
     "memory",
+    "extrapolation",
     "learning",
     "memory_speed",
     "throughput",
@@ -116,11 +120,17 @@ def _shown(directory: Path) -> str:
 
 def _report(page: Page) -> Report:
     summary, words = page.summary, page.words
-    first, curves = opening.picture(page), learning.picture(page)
+    pictures = [opening.picture(page)]
+    if checks := published.checks(summary):
+        pictures.insert(0, published.picture(page, checks))
+    opened = [each for each in pictures if each is not None]
+    curves = learning.picture(page)
     body = [
+        published.section(page, checks),
         memory.section(page),
         memory.claims(page),
-        learning.section(page, curves if first is not None else None),
+        extrapolation.section(page),
+        learning.section(page, curves if opened else None),
         speed.tradeoff(page),
         speed.throughput(page),
         winners.section(page),
@@ -131,16 +141,16 @@ def _report(page: Page) -> Report:
     ]
     found = [section for section in body if section is not None and not section.absent]
     absent = [section for section in body if section is not None and section.absent]
-    if first is None:  # nothing was confirmed: the one picture is how the losses fell
-        first = curves
-        absent = [section for section in absent if curves is None or section.key != "learning"]
+    if not opened and curves is not None:  # nothing was confirmed: the picture is how losses fell
+        opened = [curves]
+        absent = [section for section in absent if section.key != "learning"]
     closed = [closing.caveats(page), closing.machine(page), closing.command(page)]
     return Report(
         language=words.language,
         title=words("page.title", name=summary.records.spec.study.name),
         question=summary.records.spec.study.question,
         answer=opening.sentences(page),
-        opening=() if first is None else (first,),
+        opening=tuple(opened),
         sections=(*found, *_not_measured(page, absent), *closed),
         command=page.command,
         footer=words("page.made_by", version=harness.__version__),

@@ -82,6 +82,11 @@ class Summary:
         return self.records.confirmation is not None and len(self.records.confirmation) > 0
 
     @functools.cached_property
+    def has_ladder(self) -> bool:
+        """Whether winners were confirmed at several lags, so that a span can be read off."""
+        return any(len(memory.ladder.lags) > 1 for memory in self.memory.values())
+
+    @functools.cached_property
     def common_trials(self) -> int:
         """Trials that every search has finished, as the study recorded it: fewer than asked for where time ran out."""
         recorded = self.records.machine.get("common_trials")

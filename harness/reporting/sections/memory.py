@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from harness import stats
 from harness.reporting.document import Block, Column, Paragraph, Section, Table
 from harness.reporting.page import Page
+from harness.reporting.sections import opening
 from harness.reporting.summary import ABOUT, ClaimCheck, Memory
 
 MOST_ROWS = 12  # a longer table opens on demand
@@ -20,6 +21,9 @@ def section(page: Page) -> Section:
     title = words("spans.title")
     if not summary.memory:
         return page.not_measured("spans", title, words("spans.absent"))
+    if not summary.has_ladder:
+        blocks = (Paragraph(words("solved.intro")), opening.shares_table(page))
+        return Section("spans", words("solved.title"), blocks)
     rows = []
     for task, cell in summary.pairs:
         memory = summary.memory.get((task, cell))

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Table
 from harness.reporting.page import Page
+from harness.reporting.sections import published
 from harness.reporting.summary import Memory
 from harness.stats import MINIMUM_REPEATS, Comparison
 
@@ -20,7 +21,11 @@ def sentences(page: Page) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
     said = []
-    if summary.confirmed:
+    if checks := published.checks(summary):
+        said.append(published.sentence(page, checks))
+    if summary.confirmed and not summary.has_ladder:
+        said += [_solved(page, task) for task in summary.tasks]
+    elif summary.confirmed:
         said += [_remembered(page, task) for task in summary.tasks]
         intervals = [m.span.interval for m in summary.memory.values() if m.span.interval]
         if intervals:
@@ -34,6 +39,24 @@ def sentences(page: Page) -> tuple[str, ...]:
     if summary.missing:
         said.append(words("answer.missing", pairs=page.listed_pairs(summary.missing)))
     return tuple(said)
+
+
+def _solved(page: Page, task: str) -> str:
+    """How many runs of each cell solve a task at its one length."""
+    words, items, lag = page.words, [], None
+    for cell in page.summary.cells:
+        memory = page.summary.memory.get((task, cell))
+        share = memory.shares[0] if memory and memory.shares else None
+        if share is None or share.value is None:
+            continue
+        sequences = published.sequences_to_solve(page, task, cell)
+        key = "solved.cell_never" if sequences is None else "solved.cell"
+        k, n, lag = share.n_solved, share.n_runs, share.lag
+        items.append(words(key, cell=cell, k=k, n=n, sequences=sequences))
+    if not items:
+        return words("answer.nothing", task=task)
+    spans = words("solved.spans", task=task, lag=page.number("lag", lag), cells=words.listed(items))
+    return f"{spans}."
 
 
 def _remembered(page: Page, task: str) -> str:
@@ -144,8 +167,10 @@ def _speeds(page: Page) -> list[str]:
 
 
 def picture(page: Page) -> Picture | None:
-    """Share of runs that solve the task against lag, by cell, a panel a task; None without a confirmation."""
+    """Share of runs that solve the task against lag, by cell, a panel a task; None without a ladder of lags."""
     summary, words = page.summary, page.words
+    if not summary.has_ladder:
+        return None
     tasks = [task for task in summary.tasks if any(key[0] == task for key in summary.memory)]
     if not tasks:
         return None

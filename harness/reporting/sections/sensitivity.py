@@ -18,6 +18,7 @@ from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.sections.speed import short
+from harness.reporting.summary import Summary
 from harness.search.importances import LEAST_TRIALS, Importances, importances
 from harness.stats import MINIMUM_REPEATS
 
@@ -40,7 +41,7 @@ class Measured:
 def section(page: Page) -> Section:
     """Importances where there are trials enough, and the trials themselves."""
     words = page.words
-    measured = [_measure(page, task, cell) for task, cell in page.summary.pairs]
+    measured = [measure(page.summary, task, cell) for task, cell in page.summary.pairs]
     blocks: list[Block] = []
     shown = [one for one in measured if one is not None and one.found.missing is None]
     if shown:
@@ -77,9 +78,9 @@ def _missing(page: Page, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _searched(page: Page, task: str, cell: str) -> dict[str, Range | Choice]:
-    parameters = page.summary.records.spec.parameters(task, cell)
-    columns = page.summary.records.trials.columns
+def _searched(summary: Summary, task: str, cell: str) -> dict[str, Range | Choice]:
+    parameters = summary.records.spec.parameters(task, cell)
+    columns = summary.records.trials.columns
     return {
         name: each
         for name, each in parameters.items()
@@ -87,15 +88,14 @@ def _searched(page: Page, task: str, cell: str) -> dict[str, Range | Choice]:
     }
 
 
-def _measure(page: Page, task: str, cell: str) -> Measured | None:
+def measure(summary: Summary, task: str, cell: str) -> Measured | None:
     """The importances of a cell's trials over all repeats; None if there are no trials."""
-    summary = page.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
     rows = rows[~rows["end"].isin(("pruned", "interrupted"))]
     if len(rows) == 0:
         return None
-    parameters = _searched(page, task, cell)
+    parameters = _searched(summary, task, cell)
     maximize = summary.objective.direction == "maximize"
     trials_of_cell = [
         (
@@ -218,7 +218,7 @@ def _slices(page: Page) -> Picture | None:
     trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
     names: dict[str, Parameter] = {}
     for pair in summary.pairs:
-        for name, parameter in _searched(page, *pair).items():
+        for name, parameter in _searched(summary, *pair).items():
             names[name] = _together(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
