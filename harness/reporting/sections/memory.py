@@ -95,7 +95,7 @@ def _pairs(page: Page) -> Table:
                     *((task,) if page.many_tasks else ()),
                     words("pairs.pair", first=one.first, second=one.second),
                     words("not_measured") if value is None else page.percent(value),
-                    _percents(page, one.probability.interval),
+                    page.percents(one.probability.interval),
                     words("none") if one.p_value is None else f"{one.p_value:.3f}",
                     str(min(one.n_first, one.n_second)),
                     words.of("verdict", one.verdict, longer=one.longer or ""),
@@ -111,13 +111,6 @@ def _pairs(page: Page) -> Table:
         Column(words("column.verdict")),
     )
     return Table(columns, tuple(rows), words("pairs.note"), folded=len(rows) > MOST_ROWS)
-
-
-def _percents(page: Page, interval: stats.Interval | None) -> str:
-    if interval is None:
-        return page.words("none")
-    low, high = f"{100 * interval.low:.0f}", page.percent(interval.high)
-    return page.words("range", low=low, high=high)
 
 
 def claims(page: Page) -> Section | None:

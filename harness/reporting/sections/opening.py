@@ -284,8 +284,7 @@ def shares_table(page: Page) -> Table:
                 if share is None or share.value is None or share.interval is None:
                     texts.append(words("not_measured"))
                     continue
-                low, high = f"{100 * share.interval.low:.0f}", page.percent(share.interval.high)
-                between = words("range", low=low, high=high)
+                between = page.percents(share.interval)
                 texts.append(
                     words("memory.share", k=share.n_solved, n=share.n_runs, interval=between)
                 )

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from harness import stats
 from harness.parameters import Choice, Fixed, Parameter, Range, Value
 from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
@@ -24,18 +25,17 @@ from harness.stats import MINIMUM_REPEATS
 
 FEWEST_POINTS = 10  # fewer show nothing
 MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
-# Two-sided 95 % points of Student's t with R - 1 degrees of freedom, R repeats; any table of it.
-_T95 = {5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Importances of one (task, cell); `spread` is half the width of each share's interval over repeats."""
+    """Importances of one (task, cell); `intervals` are those of the shares over so many searches, where there are enough."""
 
     task: str
     cell: str
     found: Importances
-    spread: Mapping[str, float]
+    intervals: Mapping[str, stats.Interval]
+    n_searches: int
 
 
 def section(page: Page) -> Section:
@@ -113,18 +113,19 @@ def measure(summary: Summary, task: str, cell: str) -> Measured | None:
     found = importances(
         trials_of_cell, parameters, maximize=maximize, groups=repeats if enough else ()
     )
-    return Measured(task, cell, found, _spread(found))
+    return Measured(task, cell, found, _intervals(found), len(set(repeats)))
 
 
-def _spread(found: Importances) -> dict[str, float]:
-    """Half the width of each share's 95 % interval: the jackknife over searches (Efron & Stein 1981)."""
-    spread = {}
-    for name in found.shares if found.without else ():
-        left_out = np.array([shares.get(name, 0.0) for shares in found.without])
-        n = len(left_out)
-        error = math.sqrt((n - 1) / n * float(np.sum((left_out - left_out.mean()) ** 2)))
-        spread[name] = _T95.get(n, 2.0 if n > 30 else 2.262) * error
-    return spread
+def _intervals(found: Importances) -> dict[str, stats.Interval]:
+    """The interval of each share over searches: the jackknife, cut to [0, 1]."""
+    intervals = {}
+    for name, share in found.shares.items():
+        left_out = [shares.get(name, 0.0) for shares in found.without]
+        interval = stats.jackknife_interval(share, left_out)
+        if interval is not None:
+            low, high = max(interval.low, 0.0), min(interval.high, 1.0)
+            intervals[name] = stats.Interval(low, high, interval.level)
+    return intervals
 
 
 def value_of(parameter: Parameter, stored: object) -> Value | None:
@@ -158,10 +159,10 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
             for j, name in enumerate(names):
                 if name not in one.found.shares:
                     continue
-                share, spread = one.found.shares[name], one.spread.get(name)
+                share, interval = one.found.shares[name], one.intervals.get(name)
                 at = j + (i - (len(own) - 1) / 2) * -0.19
-                if spread is not None:
-                    ends = [max(share - spread, 0), min(share + spread, 1)]
+                if interval is not None:
+                    ends = [interval.low, interval.high]
                     axes.plot(ends, [at, at], color=mark.colour, alpha=0.32, linewidth=2.6)
                 axes.plot(
                     share,
@@ -189,22 +190,15 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
     rows = []
     for one in measured:
         for name, share in one.found.shares.items():
-            spread = one.spread.get(name)
-            low, high = (
-                (max(share - spread, 0), min(share + spread, 1)) if spread is not None else (0, 0)
-            )
-            between = (
-                words("none")
-                if spread is None
-                else words("range", low=f"{100 * low:.0f}", high=page.percent(high))
-            )
+            between = page.percents(one.intervals.get(name))
             lead = page.task_cells(one.task, one.cell)
             shown = page.percent(share)
-            rows.append((*lead, words.of("column", name), shown, between, str(one.found.n_trials)))
+            n = (str(one.found.n_trials), str(one.n_searches))
+            rows.append((*lead, words.of("column", name), shown, between, *n))
     columns = (
         *page.task_columns(),
         Column(words("column.parameter")),
-        *(page.column(name) for name in ("importance", "interval", "n_trials")),
+        *(page.column(name) for name in ("importance", "interval", "n_trials", "n_searches")),
     )
     table = Table(columns, tuple(rows), words("sensitivity.note"))
     caption, description = words("sensitivity.caption"), words("sensitivity.description")
