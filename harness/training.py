@@ -175,13 +175,14 @@ class Training:
             yield from self.held_out[count]
             return
         kept: list[Batch] = []
+        numbers = 0
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
         length = self.config.model.sequence_length
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
             batch = self.task.sample(size, length, generator).to(self.device)
-            if count * length * self.task.input_size <= KEPT_NUMBERS:
-                kept.append(batch)
+            numbers += batch.inputs.numel()
+            kept = [*kept, batch] if numbers <= KEPT_NUMBERS else []
             yield batch
         if kept:
             self.held_out[count] = kept

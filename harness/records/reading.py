@@ -18,6 +18,7 @@ from harness.records.columns import (
     COUNTS,
     ENDS,
     EVALUATION_COLUMNS,
+    LATER,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -103,6 +104,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     for column in columns:
+        if column in LATER and column not in table.columns:
+            table[column] = ""
         if column not in table.columns:
             raise InputError(
                 str(path),
