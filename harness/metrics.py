@@ -134,7 +134,13 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     Metric("num_parameters", "parameters", None, "Trained numbers, the head's included.", whole),
     Metric("learning_rate", "", None, "Step size of the optimiser."),
     Metric("batch_size", "sequences", None, "Sequences in one training step.", whole),
-    Metric("sequence_length", "steps", None, "Time steps of one sequence.", whole),
+    Metric(
+        "sequence_length",
+        "steps",
+        None,
+        "Length of one sequence, without steps that a task adds.",
+        whole,
+    ),
     Metric(
         "lag",
         "steps",
@@ -144,6 +150,12 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     ),
     # What a trial learned.
     Metric("loss", "", "minimize", "Mean loss on evaluation data."),
+    Metric(
+        "all_steps_loss",
+        "",
+        "minimize",
+        "Mean loss over all steps of a sequence, those that are not scored counted as known.",
+    ),
     Metric("chance_loss", "", None, "Loss of the best constant prediction."),
     Metric("skill", "", "maximize", "1 - loss / chance_loss, clipped to [-1, 1]; diverged: -1."),
     Metric("accuracy", "", "maximize", "Share of predictions that are right.", percent),

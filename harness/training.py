@@ -212,12 +212,13 @@ class Training:
             yield from self.held_out[part]
             return
         kept: list[Batch] = []
+        numbers = 0
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, part))
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
             batch = self.task.sample(size, sequence_length, generator).to(self.device)
-            if count * sequence_length * self.task.input_size <= KEPT_NUMBERS:
-                kept.append(batch)
+            numbers += batch.inputs.numel()
+            kept = [*kept, batch] if numbers <= KEPT_NUMBERS else []
             yield batch
         if kept:
             self.held_out[part] = kept

@@ -19,6 +19,7 @@ from harness.cells import CELLS, Cell
 from harness.machine import derive_seed
 from harness.models import ModelConfig, build_model
 from harness.tasks import TASKS, Batch
+from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.training import Evaluation, Training, TrainingConfig
 
@@ -342,6 +343,62 @@ def test_held_out_data_are_the_same_at_each_look(
     assert [len(batch.inputs) for batch in task.held_out] == [250, 250, 100] * 4
     for first, again in zip(task.held_out[:3], task.held_out[3:6], strict=True):
         assert torch.equal(first.inputs, again.inputs)
+
+
+@pytest.mark.parametrize(("numbers", "times"), [(600 * 26 * 10, 1), (600 * 26 * 10 - 1, 4)])
+def test_what_is_kept_is_counted_in_steps(
+    monkeypatch: pytest.MonkeyPatch, numbers: int, times: int
+) -> None:
+    """Copy memory at T = 6 has 26 steps of 10 numbers: so many are kept between four looks, and not one more."""
+    drawn = []
+
+    class Counted(CopyMemory):
+        def sample(
+            self, batch_size: int, sequence_length: int, generator: torch.Generator
+        ) -> Batch:
+            if generator.initial_seed() == derive_seed(0, "evaluation"):
+                drawn.append(batch_size)
+            return super().sample(batch_size, sequence_length, generator)
+
+    monkeypatch.setitem(tasks.TASKS, "copy_memory", Counted())
+    monkeypatch.setattr(training, "KEPT_NUMBERS", numbers)
+    run(config(task="copy_memory", evaluation_sequences=600))
+    assert drawn == [250, 250, 100] * times
+
+
+def test_a_dense_task_is_scored_by_its_predictions() -> None:
+    """Loss and accuracy of an evaluation are the means over the recall steps of all sequences, here by a plain loop."""
+    trial = Training(config(task="copy_memory", sequence_length=3, sequences=32))
+    *_, last = trial.evaluations()
+    batch = TASKS["copy_memory"].sample(
+        20, 3, torch.Generator().manual_seed(derive_seed(0, "evaluation"))
+    )
+    losses, right = [], []
+    with torch.no_grad():
+        probabilities = torch.softmax(trial.model(batch.inputs).double(), dim=-1)[:, 13:]
+    for sequence, targets in zip(probabilities.tolist(), batch.targets.tolist(), strict=True):
+        for classes, target in zip(sequence, targets, strict=True):
+            losses.append(-math.log(classes[target]))
+            right.append(max(classes) == classes[target])
+    assert len(losses) == 200
+    assert last.loss == pytest.approx(sum(losses) / 200, rel=1e-5)
+    assert last.accuracy == sum(right) / 200
+    assert last.skill == pytest.approx(1 - last.loss / math.log(8))
+
+
+def test_a_dense_task_is_learned() -> None:
+    """A small LSTM repeats the symbol of 2 steps ago after a second of training."""
+    trial = config(
+        cell="lstm",
+        task="repeat_previous",
+        sequence_length=8,
+        hidden_size=24,
+        batch_size=32,
+        sequences=9_600,
+        evaluate_every=800,
+        evaluation_sequences=200,
+    )
+    assert run(trial)[-1].solved
 
 
 def test_another_seed_is_another_trial(watch: Callable[..., Watched]) -> None:

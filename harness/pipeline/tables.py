@@ -16,7 +16,7 @@ from harness.search.ledger import SlotRecord
 from harness.search.messages import End
 from harness.search.series import Series
 from harness.spec import StudySpec
-from harness.tasks import get_task
+from harness.tasks import CountsAllSteps, Task, get_task
 
 
 def write_tables(
@@ -100,8 +100,16 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
         "sequences_seen": result.sequences_seen,
         "train_time_s": result.train_time_s,
         "sequences_per_second": rate,
+        "all_steps_loss": _all_steps_loss(task, result.loss, length),
         "reason": result.reason,
     }
+
+
+def _all_steps_loss(task: Task, loss: float | None, sequence_length: int) -> float | None:
+    """None for a task that does not offer it, and where there is no loss."""
+    if loss is None or not isinstance(task, CountsAllSteps):
+        return None
+    return task.all_steps_loss(loss, sequence_length)
 
 
 def _num_parameters(model: ModelConfig) -> int | None:

@@ -29,8 +29,10 @@ RESULT = (
     "sequences_seen",
     "train_time_s",
     "sequences_per_second",
+    "all_steps_loss",
     "reason",
 )
+LATER = frozenset(("all_steps_loss",))  # what files of earlier versions lack: read as empty cells
 PARAMETERS = ("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization")
 SLOT = ("task", "cell", "repeat", "number")
 EVALUATION_COLUMNS = (

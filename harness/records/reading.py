@@ -19,6 +19,7 @@ from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
+    LATER,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -106,6 +107,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     for column in columns:
+        if column in LATER and column not in table.columns:
+            table[column] = ""
         if column not in table.columns:
             raise InputError(
                 str(path),

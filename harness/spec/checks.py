@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import (
@@ -28,8 +28,19 @@ class KnownTask(Protocol):
     @property
     def input_size(self) -> int: ...
     @property
+    def output_size(self) -> int: ...
+    @property
+    def dense(self) -> bool: ...
+    @property
     def finite(self) -> int: ...
     def lag(self, sequence_length: int) -> int: ...
+
+
+@runtime_checkable
+class LengthenedTask(Protocol):
+    """What a task has as well whose sequences have other steps than their length."""
+
+    def steps(self, sequence_length: int) -> int: ...
 
 
 class KnownCell(Protocol):
@@ -76,7 +87,7 @@ def check(
         _check_lengths(where, spec, task, known_task, lengths)
         lengths += ladder(spec, known_task) if spec.confirm.seeds else ()
         longest = parameters | {"sequence_length": Fixed(max(lengths))}
-        needed = _largest_trial(longest, known_task.input_size, cell.gates or 4)
+        needed = _largest_trial(longest, known_task, cell.gates or 4)
         _check_memory(where, label, needed, memory_bytes)
     return spec.model_copy(update={"cell_space": cell_space})
 
@@ -229,7 +240,7 @@ def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes:
 
 
 def _largest_trial(
-    parameters: Mapping[str, Parameter], input_size: int, gates: int
+    parameters: Mapping[str, Parameter], task: KnownTask, gates: int
 ) -> tuple[int, str]:
     """About how many bytes the largest trial needs: weights, gradients, two moments, and the activations of its steps."""
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
@@ -240,7 +251,10 @@ def _largest_trial(
     wanted = int(max(numbers_of(parameters["num_parameters"])))
     if wanted:  # hidden_size is derived from it: about the root of its share of a recurrent block
         hidden = largest["hidden_size"] = max(1, math.isqrt(wanted // (gates * (2 * layers - 1))))
-    weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
-    steps = largest["batch_size"] * largest["sequence_length"]
-    needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
+    weights = gates * (hidden * task.input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
+    length = largest["sequence_length"]
+    steps = task.steps(length) if isinstance(task, LengthenedTask) else length
+    outputs = 2 * task.output_size if task.dense else 0  # and what the loss makes of them
+    activations = task.input_size + layers * (gates + 2) * hidden + outputs
+    needed = 4 * (4 * weights + largest["batch_size"] * steps * activations)
     return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from harness.errors import InputError, nearest
 from harness.tasks.adding import Adding
-from harness.tasks.base import Batch, Task
+from harness.tasks.associative_recall import AssociativeRecall
+from harness.tasks.base import Batch, CountsAllSteps, Lengthened, Task
+from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.tasks.lesson import Lesson
+from harness.tasks.parity import Parity
+from harness.tasks.repeat_previous import RepeatPrevious
+from harness.tasks.selective_copy import SelectiveCopy
 from harness.tasks.temporal_order import TemporalOrder
 
-__all__ = ["TASKS", "Batch", "Task", "get_task", "register_task"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "CountsAllSteps",
+    "Lengthened",
+    "Task",
+    "get_task",
+    "register_task",
+]
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (TemporalOrder(), DelayedRecall(), Adding(), Lesson())
+    task.name: task
+    for task in (
+        TemporalOrder(),
+        DelayedRecall(),
+        Adding(),
+        CopyMemory(),
+        RepeatPrevious(),
+        Parity(),
+        SelectiveCopy(),
+        AssociativeRecall(),
+        Lesson(),
+    )
 }
 
 

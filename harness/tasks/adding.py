@@ -53,3 +53,7 @@ class Adding:
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether |error| < 0.04."""
         return ((outputs - targets).abs() < REGRESSION_TOLERANCE).squeeze(-1)
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """The two marked places."""
+        return inputs[:, :, 1] == 1

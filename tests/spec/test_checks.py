@@ -152,6 +152,28 @@ def test_the_estimate_is_near_what_a_trial_holds() -> None:
     assert check(spec) == spec
 
 
+def needed_bytes(task: str, **space: Any) -> int:
+    """What the refusal of a study on that task says that its largest trial needs."""
+    spec = parse(
+        compare={"tasks": [task]},
+        space={"hidden_size": 32, "sequence_length": 40, **space},
+        training={"batch_size": 64},
+        confirm={"seeds": 0},
+    )
+    with pytest.raises(InputError) as caught:
+        check(spec, 1)
+    return int(str(caught.value).partition("got about ")[2].split()[0].replace(",", ""))
+
+
+def test_steps_and_outputs_that_a_task_adds_count() -> None:
+    """Copy memory: 20 steps more than its length, and 8 outputs at each, which a task of the same input has not."""
+    steps = needed_bytes("copy_memory", sequence_length=41) - needed_bytes("copy_memory")
+    weights = 4 * 4 * (4 * (32 * 10 + 32 * 32))
+    assert needed_bytes("copy_memory") - weights == steps * 60
+    plain = needed_bytes("adding", sequence_length=41) - needed_bytes("adding")
+    assert steps - plain == 4 * 64 * (8 + 2 * 8)  # 8 more inputs, 8 outputs and their probabilities
+
+
 HOSTILE = [
     {"space": {"hidden_size": 10**18}},
     {"space": {"hidden_size": 10**400}},
@@ -264,6 +286,11 @@ def test_a_sound_study_has_no_notes() -> None:
         ([10, 30], "temporal_order", (13, 38)),
         ([1, 2], "adding", (2, 4)),
         ([1, 2, 7], "temporal_order", (10,)),  # the least length has all of them
+        ([10, 30, 100], "copy_memory", (1, 20, 90)),  # T + 10: the least length reaches 11
+        ([10, 30, 100], "repeat_previous", (40, 120, 400)),
+        ([10, 30, 100], "parity", (11, 31, 101)),
+        ([10, 30, 100], "selective_copy", (10, 30, 100)),
+        ([10, 30, 100], "associative_recall", (18, 38, 108)),
     ],
 )
 def test_a_ladder_of_lags(lags: list[int], task: str, expected: tuple[int, ...]) -> None:

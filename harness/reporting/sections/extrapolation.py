@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -21,10 +23,9 @@ def section(page: Page) -> Section:
     table = summary.records.extrapolation
     if table is None or len(table) == 0:
         return page.not_measured("extrapolation", title, words("extrapolation.absent"))
-    lags = table["sequence_length"].map(float)
-    table = table.assign(
-        lag=[summary.lags.get(key) for key in zip(table["task"], lags, strict=True)]
-    )
+    places = zip(table["task"], table["sequence_length"], strict=True)
+    lags = [summary.lags.get((str(task), float(length)), math.nan) for task, length in places]
+    table = table.assign(lag=lags)
     factors = sorted(int(factor) for factor in table["factor"].unique())
     said = []
     for task, cell in summary.pairs:
@@ -80,7 +81,7 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
                     )
             axes.plot(
                 [lag for lag, _ in known],
-                [each.value for _, each in known],
+                [each.value or 0.0 for _, each in known],
                 color=mark.colour,
                 linestyle=mark.line,
                 marker=mark.marker,

@@ -22,8 +22,8 @@ def section(page: Page) -> Section:
     if not summary.memory:
         return page.not_measured("spans", title, words("spans.absent"))
     if not summary.has_ladder:
-        blocks = (Paragraph(words("solved.intro")), opening.shares_table(page))
-        return Section("spans", words("solved.title"), blocks)
+        at_one_length = (Paragraph(words("solved.intro")), opening.shares_table(page))
+        return Section("spans", words("solved.title"), at_one_length)
     rows = []
     for task, cell in summary.pairs:
         memory = summary.memory.get((task, cell))
