@@ -18,9 +18,10 @@ from harness.machine import derive_seed
 from harness.metrics import is_solved, skill
 from harness.models import ModelConfig, SequenceModel, build_model
 from harness.steps import SCHEDULES, make_optimizer, training_step
-from harness.tasks import Batch, Task, get_task
+from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
+MOST_PREDICTIONS = 16  # fixed sequences whose predictions are kept: a handful that a person reads
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
 
@@ -123,15 +124,15 @@ class Training:
                 return
 
     def predictions(self) -> tuple[float, ...]:
-        """The model's present outputs for the fixed sequences of a finite task, as probabilities where they are logits."""
-        if not self.task.finite:
+        """The model's present predictions for a handful of fixed sequences, where the task says what its outputs predict."""
+        if not isinstance(self.task, Predicts) or not 0 < self.task.finite <= MOST_PREDICTIONS:
             return ()
         with torch.inference_mode():
             self.model.eval()
             held_out = self._held_out("fixed", self.task.finite, self._length)
             outputs = self.model(next(held_out).inputs)
             self.model.train()
-        return tuple(torch.sigmoid(outputs).flatten().tolist())
+        return tuple(self.task.predict(outputs).flatten().tolist())
 
     def extrapolate(self) -> tuple[Extrapolation, ...]:
         """The present model on sequences 2, 4, ... times as long (`config.extrapolation`), drawn from seeds of their own."""
@@ -176,16 +177,17 @@ class Training:
 
     @torch.inference_mode()
     def _score(self, part: str, count: int, sequence_length: int) -> tuple[float, float]:
-        """Loss and accuracy on `count` sequences of that held-out part of the data."""
-        losses, right, total = 0.0, 0, 0
+        """Loss and accuracy on `count` sequences of that held-out part of the data, or on all that there are."""
+        losses, right, total, looked_at = 0.0, 0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
         for batch in self._held_out(part, count, sequence_length):
             outputs = self.model(batch.inputs)
             losses += self.task.loss(outputs, batch.targets).item() * len(batch.inputs)
             correct = self.task.correct(outputs, batch.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
+            looked_at += len(batch.inputs)
         self.model.train()
-        return losses / count, right / total
+        return losses / looked_at, right / total
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)
@@ -204,10 +206,13 @@ class Training:
         )
 
     def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
-        """`count` sequences that are never trained on, batch by batch; few are kept for next time.
+        """Up to `count` sequences that are never trained on, batch by batch; few are kept for next time.
 
-        Each part ("evaluation", "verification", ...) has a seed of its own.
+        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that holds out sequences itself
+        has the same ones for all parts.
         """
+        given = self.task if isinstance(self.task, HoldsOut) else None
+        count = min(count, given.n_held_out) if given else count
         if part in self.held_out:
             yield from self.held_out[part]
             return
@@ -216,7 +221,10 @@ class Training:
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, part))
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
-            batch = self.task.sample(size, sequence_length, generator).to(self.device)
+            if given:
+                batch = given.held_out(start, start + size).to(self.device)
+            else:
+                batch = self.task.sample(size, sequence_length, generator).to(self.device)
             numbers += batch.inputs.numel()
             kept = [*kept, batch] if numbers <= KEPT_NUMBERS else []
             yield batch

@@ -21,6 +21,7 @@ from harness.models import ModelConfig, build_model
 from harness.tasks import TASKS, Batch
 from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
+from harness.tasks.tensors import TensorTask
 from harness.training import Evaluation, Training, TrainingConfig
 
 MODEL = ModelConfig("delayed_recall", "gru", hidden_size=4, num_layers=1, sequence_length=6)
@@ -493,6 +494,41 @@ def test_the_time_of_training_is_that_of_its_steps(monkeypatch: pytest.MonkeyPat
     ticks = iter(range(1_000))
     monkeypatch.setattr(training.time, "monotonic", lambda: float(next(ticks)))
     assert [each.train_time_s for each in run(config())] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_task_that_holds_out_its_own_is_evaluated_on_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each test sequence counts once, however many are asked for and however they are cut; none is trained on."""
+    n, generator = 600, torch.Generator().manual_seed(0)  # more than two of an evaluation's batches
+    drawn = [torch.randn(n, 4, 1, generator=generator) for _ in range(2)]
+    train, test = (Batch(each, (each[:, 0, 0] > 0).long()) for each in drawn)
+    monkeypatch.setitem(TASKS, "given", TensorTask("given", train, test))
+    model = ModelConfig("given", "rnn", 4, 1, 4)
+    for asked, looked_at in ((100, 100), (599, 599), (600, 600), (10_000, 600)):
+        plain = TrainingConfig(
+            model,
+            1e-2,
+            seed=0,
+            batch_size=16,
+            sequences=320,
+            evaluate_every=160,
+            evaluation_sequences=asked,
+            stop_when_solved=False,
+        )
+        trial = Training(plain)
+        for evaluation in trial.evaluations():
+            part = test[:looked_at]
+            with torch.no_grad():
+                outputs = trial.model(part.inputs)
+            expected = nn.functional.cross_entropy(outputs, part.targets).item()
+            assert evaluation.loss == pytest.approx(expected, rel=1e-5)
+            right = (outputs.argmax(dim=1) == part.targets).double().mean().item()
+            assert evaluation.accuracy == pytest.approx(right)
+            share = test.targets.double().mean()  # of all test sequences
+            chance = torch.distributions.Bernoulli(probs=share).entropy().item()
+            assert evaluation.skill == pytest.approx(1 - expected / chance, rel=1e-3, abs=1e-5)
+            assert evaluation.predictions == ()
 
 
 def test_predictions_of_the_fixed_sequences() -> None:

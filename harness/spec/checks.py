@@ -13,6 +13,7 @@ from harness.parameters import (
     Choice,
     Fixed,
     Parameter,
+    Range,
     numbers_of,
 )
 from harness.spec.tables import StudySpec
@@ -61,9 +62,11 @@ def check(
     cells: Mapping[str, KnownCell],
     memory_bytes: int,
 ) -> StudySpec:
-    """Hold a spec against what is at hand; returns it with the initialisations that do not apply to a cell removed.
+    """Hold a spec against what is at hand; returns it with what hangs on the cells filled in.
 
-    Raises InputError for an unknown task or cell, a length too short for its task, and a size whose memory cannot fit.
+    The initialisations that a cell does not have are removed from its space, and its own hyperparameters of which the study
+    says nothing are added as the cell declares them. Raises InputError for an unknown task or cell, a length too short for
+    its task, and a size whose memory cannot fit.
     """
     _check_labels(where, spec, tasks, cells)
     cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
@@ -79,6 +82,12 @@ def check(
                     got=name,
                     remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
                 )
+        declared = {
+            name: each for name, each in cell.hyperparameters.items() if name not in parameters
+        }
+        _check_grid(where, spec, label, declared)
+        if declared:
+            cell_space[label] = {**cell_space.get(label, {}), **declared}
         known = {name for each in cells.values() for name in each.initializations}
         applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
         if applying != parameters[INITIALIZATION]:
@@ -124,7 +133,7 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     lengths = []
     for lag in spec.confirm.lags:
         length = task.least_length
-        while task.lag(length) < lag and length < 10 * LONGEST_LAG:
+        while not task.finite and task.lag(length) < lag and length < 10 * LONGEST_LAG:
             length += 1
         lengths.append(length)
     return tuple(dict.fromkeys(lengths))
@@ -174,6 +183,19 @@ def _known(where: str, key: str, what: str, name: str, known: Mapping[str, objec
         )
 
 
+def _check_grid(where: str, spec: StudySpec, label: str, declared: Mapping[str, Parameter]) -> None:
+    """Refuse a range that a cell declares where a grid needs a list; those of the study were looked at when it was read."""
+    for name, parameter in declared.items():
+        if spec.search.sampler == "grid" and isinstance(parameter, Range):
+            raise InputError(
+                where,
+                f"space.{label}.{name}",
+                expected="a list, for the sampler grid",
+                got=parameter.to_plain(),
+                remedy="write the values as a list, or choose another sampler",
+            )
+
+
 def _applying(
     where: str, label: str, wanted: Parameter, cell: KnownCell, known: set[str]
 ) -> Parameter:
@@ -200,6 +222,17 @@ def _check_lengths(
     if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
     for key, each in places:
+        if task.finite and {*each} != {task.least_length}:
+            remedy = f"set {key} = {task.least_length}"
+            if key.startswith("confirm"):
+                remedy = f"set {key} = [{task.least_length}], or confirm.seeds = 0 to skip it"
+            raise InputError(
+                where,
+                key,
+                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
+                got=Shown(", ".join(f"{length:g}" for length in each)),
+                remedy=remedy,
+            )
         if min(each) < task.least_length:
             raise InputError(
                 where,
@@ -207,14 +240,6 @@ def _check_lengths(
                 expected=f"at least {task.least_length} for the task {name}",
                 got=int(min(each)),
                 remedy=f"raise it to {task.least_length}",
-            )
-        if task.finite and max(each) > task.least_length:
-            raise InputError(
-                where,
-                key,
-                expected=f"{task.least_length}, the length of the fixed sequences of the task {name}",
-                got=int(max(each)),
-                remedy="" if key.startswith("space") else "set confirm.seeds = 0 to skip it",
             )
     for lag in spec.confirm.lags if spec.confirm.seeds else ():
         if lag > LONGEST_LAG or task.lag(max(ladder(spec, task))) < lag:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from harness.errors import InputError, nearest
+from harness.errors import InputError, Shown, nearest
 from harness.tasks.adding import Adding
 from harness.tasks.associative_recall import AssociativeRecall
-from harness.tasks.base import Batch, CountsAllSteps, Lengthened, Task
+from harness.tasks.base import (
+    Batch,
+    CountsAllSteps,
+    Hashed,
+    HoldsOut,
+    Informs,
+    Lengthened,
+    Predicts,
+    Task,
+)
 from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.tasks.lesson import Lesson
@@ -18,11 +27,21 @@ __all__ = [
     "TASKS",
     "Batch",
     "CountsAllSteps",
+    "Hashed",
+    "HoldsOut",
+    "Informs",
     "Lengthened",
+    "Predicts",
     "Task",
     "get_task",
     "register_task",
 ]
+
+REQUIRED = (
+    *("name", "input_size", "output_size", "least_length", "dense", "finite"),
+    *("lag", "chance_loss", "sample", "loss", "correct"),
+)
+"""What makes a task; all else is optional, so that a plug-in need not know of it."""
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -48,7 +67,8 @@ def get_task(name: str) -> Task:
 
 
 def register_task(task: Task) -> Task:
-    """Add a task to the registry, for a plug-in. Raises InputError when the name is taken by another task."""
+    """Add a task to the registry, for a plug-in. Raises InputError for what is no task, or has the name of another one."""
+    _check_task(task)
     known = TASKS.setdefault(task.name, task)
     if known is not task and known != task:
         raise InputError(
@@ -58,3 +78,29 @@ def register_task(task: Task) -> Task:
             remedy="rename the task",
         )
     return task
+
+
+def _check_task(task: object) -> None:
+    """Refuse what cannot be trained on: a plug-in is not checked by mypy."""
+    missing = [part for part in REQUIRED if not hasattr(task, part)]
+    if missing or isinstance(task, type):
+        got = Shown(f"one without {', '.join(missing)}") if missing else task
+        remedy = "inherit from Classification, Regression or TaskDefaults of harness.tasks.base"
+        raise InputError(
+            f"task {getattr(task, 'name', '')}".strip(),
+            expected="an object with all that a task has",
+            got=got,
+            remedy=remedy if missing else "register_task(TheTask()), with brackets",
+        )
+    parts = {part: getattr(task, part) for part in REQUIRED}
+    where = f"task {parts['name']}"
+    if not isinstance(parts["name"], str) or not parts["name"]:
+        raise InputError("tasks", expected="a task with a name", got=parts["name"])
+    for part in ("input_size", "output_size", "least_length", "finite"):
+        least = 0 if part == "finite" else 1
+        if type(parts[part]) is not int or parts[part] < least:
+            expected = f"a whole number >= {least}"
+            raise InputError(where, part, expected=expected, got=parts[part])
+    for part in ("lag", "chance_loss", "sample", "loss", "correct"):
+        if not callable(parts[part]):
+            raise InputError(where, part, expected="a method", got=parts[part])

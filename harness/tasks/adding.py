@@ -7,21 +7,18 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from harness.tasks.base import REGRESSION_TOLERANCE, Batch, integers
+from harness.tasks.base import Batch, Regression, integers
 
 
 @dataclasses.dataclass(frozen=True)
-class Adding:
+class Adding(Regression):
     """Pairs (u drawn from U[0, 1], marker); one marker in each half; the target is the sum of the two marked u."""
 
     name: ClassVar[str] = "adding"
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1
     least_length: ClassVar[int] = 2
-    dense: ClassVar[bool] = False
-    finite: ClassVar[int] = 0
 
     def lag(self, sequence_length: int) -> int:
         """T/2: the first marker stands in the first half, so it is at least that far back."""
@@ -45,14 +42,6 @@ class Adding:
         markers = torch.zeros_like(numbers).scatter_(1, places, 1.0)
         total = numbers.gather(1, places).sum(dim=1, keepdim=True)
         return Batch(torch.stack([numbers, markers], dim=-1), total)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error of `outputs` (batch_size, 1)."""
-        return functional.mse_loss(outputs, targets)
-
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether |error| < 0.04."""
-        return ((outputs - targets).abs() < REGRESSION_TOLERANCE).squeeze(-1)
 
     def informative(self, inputs: Tensor) -> Tensor:
         """The two marked places."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -37,7 +37,9 @@ class Task(Protocol):
     """A synthetic long-dependency task: plain numbers about it, fresh data, a loss, and what counts as right.
 
     `dense` says whether the outputs of all steps are scored (many-to-many) or that of the last one alone. `finite` is the
-    number of different sequences where the data are fixed, 0 where every batch is fresh.
+    number of different sequences where the data are fixed, 0 where every batch is fresh: fixed sequences have one length,
+    `least_length`. These three have their usual values in TaskDefaults. What a task may offer beyond this stands in protocols
+    of their own, and never here: a plug-in that offers none of it is a task.
     """
 
     @property
@@ -73,6 +75,11 @@ class Task(Protocol):
         """Whether each prediction that is scored is right: a boolean tensor."""
         ...
 
+
+@runtime_checkable
+class Informs(Protocol):
+    """What a task may offer, so that the report can mark these steps in what the gates do."""
+
     def informative(self, inputs: Tensor) -> Tensor:
         """Which steps of `inputs` carry what the answer needs: boolean (batch_size, steps)."""
         ...
@@ -96,11 +103,48 @@ class CountsAllSteps(Protocol):
         ...
 
 
-class Classification:
-    """One class out of `output_size`, scored once at the last step by cross-entropy."""
+@runtime_checkable
+class HoldsOut(Protocol):
+    """What a task of given data may offer: sequences that are never drawn for training, in an order of their own."""
 
-    dense = False
-    finite = 0
+    @property
+    def n_held_out(self) -> int:
+        """How many there are; an evaluation looks at no more, and at each of them once."""
+        ...
+
+    def held_out(self, start: int, stop: int) -> Batch:
+        """Those from `start` up to `stop`, which is left out, on the CPU."""
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """What a task of a handful of fixed sequences may offer, so that the predictions for them are kept and printed."""
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """`outputs` (batch_size, output_size) as probabilities or values, one for each sequence."""
+        ...
+
+
+@runtime_checkable
+class Hashed(Protocol):
+    """What a task of given data may offer, so that a study is not resumed with other data under the same name."""
+
+    def content_hash(self) -> str:
+        """The same text for the same data, on every machine."""
+        ...
+
+
+class TaskDefaults:
+    """What a task need not say: one answer, at the last step; fresh data; sequences of any length."""
+
+    dense: ClassVar[bool] = False
+    finite: ClassVar[int] = 0
+    least_length: ClassVar[int] = 1
+
+
+class Classification(TaskDefaults):
+    """One class out of `output_size`, scored once at the last step by cross-entropy."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of `outputs` (batch_size, classes) against `targets` (batch_size,), in nats."""
@@ -127,6 +171,20 @@ class DenseClassification(Classification):
 
 def _scored(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs[:, -targets.shape[1] :]
+
+
+class Regression(TaskDefaults):
+    """`output_size` numbers, scored once at the last step by their squared error; right within `tolerance`."""
+
+    tolerance = REGRESSION_TOLERANCE
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of `outputs` (batch_size, output_size)."""
+        return functional.mse_loss(outputs, targets)
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether |error| < tolerance, for each sequence: in all of its numbers."""
+        return ((outputs - targets).abs() < self.tolerance).all(dim=-1)
 
 
 def one_hot(symbols: Tensor, size: int) -> Tensor:

@@ -55,6 +55,10 @@ class Lesson:
         """Whether sigmoid(output) is on the target's side of one half."""
         return ((outputs > 0) == (targets > 0.5)).squeeze(-1)
 
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The probability of 1 for each sequence."""
+        return torch.sigmoid(outputs).flatten()
+
     def informative(self, inputs: Tensor) -> Tensor:
         """Every step: each number differs between the two sequences."""
         return first_steps(inputs, inputs.shape[1])

@@ -203,9 +203,12 @@ def _benchmark(index: int, plain: object) -> Benchmark:
             where, "optimizer", expected="a known optimiser", got=optimizer, remedy=remedy
         )
     get_cell(values["cell"])
-    least = get_task(values["task"]).least_length
-    if values["sequence_length"] < least:
-        got = values["sequence_length"]
+    task, got = get_task(values["task"]), values["sequence_length"]
+    least = task.least_length
+    if task.finite and got != least:
+        expected = f"{least}, the length of the fixed sequences of {values['task']}"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+    if got < least:
         expected = f"at least {least}, the shortest that {values['task']} allows"
         raise InputError(where, "sequence_length", expected=expected, got=got)
     return Benchmark(**values)

@@ -9,7 +9,7 @@ import pytest
 from harness import spec as specs
 from harness.cells import CELLS, Cell
 from harness.errors import InputError
-from harness.parameters import Choice, Range
+from harness.parameters import Choice, Fixed, Range
 from harness.tasks import TASKS
 from tests.spec.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw
 
@@ -57,11 +57,11 @@ def test_a_name_that_is_not_at_hand_is_refused(tables: dict[str, Any], match: st
         ),
         (
             {"compare": {"tasks": ["lesson"]}, "confirm": {"seeds": 0}},
-            "space.sequence_length: expected 4, the length of the fixed sequences",
+            "space.sequence_length: expected 4, the length of the fixed sequences of the task lesson, got 20; set space.sequence_length = 4",
         ),
         (
             {"compare": {"tasks": ["lesson"]}, "space": {"sequence_length": 4}},
-            "confirm.sequence_lengths: expected 4, .* got 200; set confirm.seeds = 0",
+            r"confirm.sequence_lengths: expected 4, .* got 10, .*, 200; set .* = \[4\], or confirm.seeds = 0",
         ),
         (
             {
@@ -93,6 +93,13 @@ def test_a_ladder_that_is_not_climbed_is_not_checked() -> None:
         confirm={"seeds": 0},
     )
     assert check(spec) == spec
+
+
+def test_fixed_sequences_are_confirmed_at_their_own_length() -> None:
+    """A ladder of that length alone is climbed, as is one of lags that they have: 3 steps, at 4."""
+    for confirm, expected in (({"sequence_lengths": [4]}, (4,)), ({"lags": [1, 2, 3]}, (4,))):
+        spec = parse(compare={"tasks": ["lesson"]}, space={"sequence_length": 4}, confirm=confirm)
+        assert specs.ladder(check(spec), TASKS["lesson"]) == expected
 
 
 # ---------------------------------------------------------------------------------------- memory
@@ -247,6 +254,37 @@ def test_a_hyperparameter_of_a_cell_that_is_plugged_in() -> None:
     own = Cell("own", CELLS["rnn"].factory, 1, CELLS["rnn"].initializations, {"zoneout": 0.0})
     spec = parse(compare={"cells": ["own"]}, space={"own": {"zoneout": {"low": 0, "high": 0.5}}})
     assert check(spec, own=own).parameters("adding", "own")["zoneout"] == Range(0, 0.5)
+
+
+OWN = Cell("own", CELLS["rnn"].factory, hyperparameters={"zoneout": {"low": 0.0, "high": 0.5}})
+
+
+def test_what_a_cell_declares_is_searched() -> None:
+    """A hyperparameter of which the study says nothing has the cell's own space, for that cell alone; it is a column."""
+    spec = check(parse(compare={"cells": ["rnn", "own"]}), own=OWN)
+    assert spec.parameters("own")["zoneout"] == Range(0.0, 0.5)
+    assert "zoneout" not in spec.parameters("rnn")
+    assert spec.searched_keys()[-1] == "zoneout"
+    assert check(specs.parse(spec.to_plain(), "f.toml"), own=OWN) == spec
+
+
+@pytest.mark.parametrize("table", ["own", "narrow"])
+def test_a_study_says_otherwise(table: str) -> None:
+    """[space.<cell>], or that of a variant, takes the place of what the cell declares."""
+    compare = {"cells": ["own", "narrow"], "variants": {"narrow": "own"}}
+    spec = check(parse(compare=compare, space={table: {"zoneout": 0.25}}), own=OWN)
+    expected = {"own": Fixed(0.25), "narrow": Fixed(0.25)}
+    expected |= {"own": Range(0.0, 0.5)} if table == "narrow" else {}
+    assert {name: spec.parameters(name)["zoneout"] for name in expected} == expected
+
+
+def test_a_grid_over_what_a_cell_declares() -> None:
+    """A range that the cell declares is refused under the sampler grid, and a list of the study's helps."""
+    tables = {"search": {"sampler": "grid"}, "compare": {"cells": ["own"]}}
+    with pytest.raises(InputError, match=r"space.own.zoneout: expected a list, for the sampler"):
+        check(parse(**tables), own=OWN)
+    spec = check(parse(**tables, space={"own": {"zoneout": [0.0, 0.5]}}), own=OWN)
+    assert spec.parameters("own")["zoneout"] == Choice((0.0, 0.5))
 
 
 # ---------------------------------------------------------------------------------- notes, counts
