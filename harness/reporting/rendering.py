@@ -17,6 +17,7 @@ from harness.records import StudyRecords, write_bytes, write_text
 from harness.reporting import catalogue, fonts, markup, theme
 from harness.reporting.document import Picture, Points, Report, Section
 from harness.reporting.page import Page
+from harness.reporting.published import checks
 from harness.reporting.sections import (
     budget,
     closing,
@@ -121,12 +122,12 @@ def _shown(directory: Path) -> str:
 def _report(page: Page) -> Report:
     summary, words = page.summary, page.words
     pictures = [opening.picture(page)]
-    if checks := published.checks(summary):
-        pictures.insert(0, published.picture(page, checks))
+    if compared := checks(summary):
+        pictures.insert(0, published.picture(page, compared))
     opened = [each for each in pictures if each is not None]
     curves = learning.picture(page)
     body = [
-        published.section(page, checks),
+        published.section(page, compared),
         memory.section(page),
         memory.claims(page),
         extrapolation.section(page),

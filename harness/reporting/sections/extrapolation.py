@@ -131,7 +131,7 @@ def _table(page: Page, table: pd.DataFrame, factors: list[int]) -> Table:
     columns = (
         *page.task_columns(),
         *(
-            Column(words(f"extrapolation.column.{name}"), "number")
+            Column(words.of("extrapolation.column", name), "number")
             for name in ("factor", "lag", "evaluated_lag", "solved", "interval", "accuracy", "n")
         ),
     )

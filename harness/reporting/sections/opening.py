@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Table
 from harness.reporting.page import Page
+from harness.reporting.published import checks
 from harness.reporting.sections import published
 from harness.reporting.summary import Memory
 from harness.stats import MINIMUM_REPEATS, Comparison
@@ -21,8 +22,8 @@ def sentences(page: Page) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
     said = []
-    if checks := published.checks(summary):
-        said.append(published.sentence(page, checks))
+    if found := checks(summary):
+        said.append(published.sentence(page, found))
     if summary.confirmed and not summary.has_ladder:
         said += [_solved(page, task) for task in summary.tasks]
     elif summary.confirmed:
