@@ -201,6 +201,13 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
         "importance", "", None, "Share of the objective's variation due to a parameter.", percent
     ),
     Metric(
+        "diverged_share",
+        "",
+        None,
+        "Share of trials whose loss became NaN or infinite, of those that say something.",
+        percent,
+    ),
+    Metric(
         "gradient_gain",
         "",
         None,

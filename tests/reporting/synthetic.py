@@ -43,6 +43,8 @@ class Wish:
     repeats: int = 5
     trials: int = 12
     ladder: Sequence[int] = (10, 20, 40, 80, 120, 200)
+    length: int = 0  # above 0: the one length of all trials and runs, and no ladder
+    extrapolation: bool = True
     confirm_seeds: int = 1
     objective: str = "remembered_steps"
     reach: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(REACH))
@@ -65,6 +67,8 @@ def spec_text(wish: Wish) -> str:
         "cells": ", ".join(map(_toml, wish.cells)),
     }
     variants = "\n".join(f"{_toml(label)} = {_toml(base)}" for label, base in wish.variants.items())
+    length = wish.length or "{ low = 10, high = 200, log = true }"
+    ladder = "" if wish.length else ", ".join(map(str, wish.ladder))
     return f"""
 [study]
 name = {quoted["name"]}
@@ -79,7 +83,7 @@ cells = [{quoted["cells"]}]
 hidden_size = {{ low = 8, high = 32, log = true }}
 num_layers = {{ low = 1, high = 2 }}
 learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
-sequence_length = {{ low = 10, high = 200, log = true }}
+sequence_length = {length}
 initialization = ["pytorch", "orthogonal", "chrono"]
 [search]
 trials = {wish.trials}
@@ -87,7 +91,7 @@ repeats = {wish.repeats}
 objective = "{wish.objective}"
 [confirm]
 seeds = {wish.confirm_seeds}
-sequence_lengths = [{", ".join(map(str, wish.ladder))}]
+sequence_lengths = [{ladder}]
 [throughput]
 enabled = {str(wish.throughput).lower()}
 {wish.claims}
@@ -105,13 +109,15 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
         if (winner := _winner(searched, wish.objective)) is not None:
             confirmation += [
                 _confirmed(rng, wish, winner, length, 1000 + seed)
-                for length in wish.ladder
+                for length in ((wish.length,) if wish.length else wish.ladder)
                 for seed in range(wish.confirm_seeds)
             ]
     records.write_spec(directory, spec_text(wish))
     records.write_trials(directory, trials)
     if wish.confirm_seeds:
         records.write_confirmation(directory, confirmation)
+    if wish.confirm_seeds and wish.extrapolation:
+        records.write_extrapolation(directory, _extrapolated(rng, confirmation))
     if wish.evaluations:
         phases = (("search", trials), ("confirm", confirmation))
         curves = [line for name, rows in phases for row in rows for line in _curve(rng, name, row)]
@@ -148,6 +154,7 @@ def _trial(
     length = round(10 ** rng.uniform(1, math.log10(200)))
     if task == "lesson":
         length = 4
+    length = wish.length or length
     row: dict[str, Any] = {
         "task": task,
         "cell": cell,
@@ -170,6 +177,32 @@ def _confirmed(
     row = {**winner, "sequence_length": length, "seed": seed, "configuration": "f00dfeed"}
     row.pop("end")
     return _outcome(rng, wish, row, 1.25)
+
+
+def _extrapolated(
+    rng: random.Random, confirmation: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Runs that solved their task at 2 and 4 times their length: half of them still do at 2, a quarter at 4."""
+    keys = ("task", "cell", "repeat", "number", "sequence_length", "seed")
+    found = []
+    for row in confirmation:
+        for factor in (2, 4) if row["solved"] else ():
+            solved = rng.random() < 1 / factor
+            length, chance = factor * row["sequence_length"], CHANCE[row["task"]]
+            skill = 0.9 if solved else 0.3
+            found.append(
+                {key: row[key] for key in keys}
+                | {
+                    "factor": factor,
+                    "evaluated_length": length,
+                    "evaluated_lag": LAGS[row["task"]](length),
+                    "loss": chance * (1 - skill),
+                    "skill": skill,
+                    "accuracy": 0.995 if solved else 0.6,
+                    "solved": solved,
+                }
+            )
+    return found
 
 
 def _outcome(rng: random.Random, wish: Wish, row: dict[str, Any], luck: float) -> dict[str, Any]:

@@ -153,7 +153,9 @@ def _table(page: Page, found: Sequence[Check]) -> Table:
         "verdict": "text",
         "source": "text",
     }
-    columns = tuple(Column(words.of("published.column", name), kind) for name, kind in kinds.items())
+    columns = tuple(
+        Column(words.of("published.column", name), kind) for name, kind in kinds.items()
+    )
     levels = {round(c.ours.interval.level, 4) for c in found if c.ours.interval}
     level = words.listed(page.percent(float(each)) for each in np.unique(list(levels)))
     note = words("published.note", level=level) if levels else words("published.note_few")
