@@ -295,9 +295,9 @@ def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
     """How many are reproduced, each beside ours, in the first sentence and the first figure; their set-up in a note."""
     report = every["published"]
     assert re.match(
-        r"\d of 4 published numbers are reproduced here\. adding, lstm: ", report.answer.text
+        r"\d of 4 published numbers are reproduced here: adding, lstm: ", report.answer.text
     )
-    assert "(published: 74,000)" in report.answer.text
+    assert "(published 74,000)" in report.answer.text
     figures = [i for i in report.page.ids if i.startswith("figure-")]
     assert figures[0] == "figure-published"
     assert "A paper, table 1: Theirs: another recipe." in visible_text(report.html)

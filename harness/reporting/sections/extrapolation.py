@@ -11,7 +11,7 @@ from harness import stats
 from harness.reporting import labels, theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.reporting.page import Page
-from harness.reporting.sections.opening import spaced
+from harness.reporting.sections.opening import dodge, spaced
 
 MOST_ROWS = 24  # a longer table opens on demand
 
@@ -66,8 +66,9 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
         times = words("extrapolation.times", factor=factor)
         axes.set_title(f"{task}, {times}" if page.many_tasks else times)
         ends, shown = [], set()
-        for cell in summary.cells:
+        for i, cell in enumerate(summary.cells):
             rows, mark = _of(table, task, cell, factor), page.marks[cell]
+            aside = dodge(i, len(summary.cells))
             points = [(lag, _share(own)) for lag, own in rows.groupby("lag")]
             known = [(float(lag), each) for lag, each in points if each.value is not None]  # type: ignore[arg-type]
             if not known:
@@ -76,11 +77,10 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
             for lag, each in known:
                 if each.interval is not None:
                     between = [each.interval.low, each.interval.high]
-                    axes.plot(
-                        [lag, lag], between, color=mark.colour, alpha=0.32, linewidth=2.6, zorder=2
-                    )
+                    at = [lag * aside, lag * aside]
+                    axes.plot(at, between, color=mark.colour, alpha=0.32, linewidth=2.6, zorder=2)
             axes.plot(
-                [lag for lag, _ in known],
+                [lag * aside for lag, _ in known],
                 [each.value or 0.0 for _, each in known],
                 color=mark.colour,
                 linestyle=mark.line,
@@ -88,9 +88,12 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
                 markeredgecolor="none",
                 zorder=3,
             )
-            ends.append(labels.End(known[-1][0], known[-1][1].value or 0.0, cell, mark.colour))
+            ends.append(
+                labels.End(known[-1][0] * aside, known[-1][1].value or 0.0, cell, mark.colour)
+            )
         axes.set_xscale("log")
         axes.set_ylim(-0.04, 1.04)
+        axes.set_xlim(min(shown) / 1.2, max(shown) * 1.2)
         axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(shown))))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))

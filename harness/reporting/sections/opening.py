@@ -204,7 +204,7 @@ def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
         shares = [(share.lag, share.value) for share in memory.shares if share.value is not None]
         if shares:
             lag, value = shares[-1]
-            lag *= _dodge(len(memories) - 1, len(memories))  # all names in one column
+            lag *= dodge(len(memories) - 1, len(memories))  # all names in one column
             ends.append(labels.End(lag, value, memory.cell, page.marks[memory.cell].colour))
     return ends
 
@@ -216,7 +216,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     for i, memory in enumerate(memories):
         mark = page.marks[memory.cell]
         shares = [share for share in memory.shares if share.value is not None]
-        at = np.array([share.lag * _dodge(i, len(memories)) for share in shares])
+        at = np.array([share.lag * dodge(i, len(memories)) for share in shares])
         values = np.array([share.value for share in shares], dtype=float)
         for place, share in zip(at, shares, strict=True):
             if share.interval is not None:
@@ -238,7 +238,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
             zorder=3 + 0.1 * i,
         )
     axes.set_ylim(-0.04, 1.04)
-    first, last = _dodge(0, len(memories)), _dodge(len(memories) - 1, len(memories))
+    first, last = dodge(0, len(memories)), dodge(len(memories) - 1, len(memories))
     axes.set_xlim(lags[0] * min(1 / 1.18, first / 1.06), lags[-1] * max(1.12, last * 1.06))
     axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -247,7 +247,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
 
 
-def _dodge(place: int, of: int) -> float:
+def dodge(place: int, of: int) -> float:
     """Factor by which a cell's points are moved sideways, so that no interval hides another."""
     return 1.022 ** (2 * place - of + 1)
 

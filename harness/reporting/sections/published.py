@@ -36,7 +36,9 @@ def sentence(page: Page, found: Sequence[Check]) -> str:
         )
         for check in found
     ]
-    return words("published.sentence", k=good, n=len(found), items=words.listed(items))
+    return words(
+        "published.sentence", k=good, n=len(found), items=words("published.between").join(items)
+    )
 
 
 def picture(page: Page, found: Sequence[Check]) -> Picture:
