@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from harness.errors import InputError, nearest
 from harness.parameters import KINDS, Choice, Fixed, Parameter, Range, parse_parameter
+from harness.plugins import load_offered, offered
+
+GROUP = "harness.cells"  # of the entry points by which an installed package offers cells
 
 Initializer = Callable[[nn.Module, int, torch.Generator], None]
 """Sets the weights of a freshly built cell in place: (cell, sequence_length of the run, generator)."""
@@ -249,10 +252,17 @@ CELLS: dict[str, Cell] = {
 }
 
 
+BUILT_IN = frozenset(CELLS)
+
+
 def get_cell(name: str) -> Cell:
-    """The cell of that name. Raises InputError with the nearest name where there is none."""
-    if name not in CELLS:
-        raise InputError("cells", expected="a known cell", got=name, remedy=nearest(name, CELLS))
+    """The cell of that name, which may be one that an installed package offers.
+
+    Raises InputError with the nearest name where there is none, and where what is offered is no cell.
+    """
+    if name not in CELLS and not load_offered(GROUP, name, register_cell):
+        remedy = nearest(name, {*CELLS, *offered(GROUP)})
+        raise InputError("cells", expected="a known cell", got=name, remedy=remedy)
     return CELLS[name]
 
 

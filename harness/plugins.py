@@ -1,4 +1,8 @@
-"""Loading what a user plugs in: a module that registers cells or tasks. Runs only what the user named on the command line."""
+"""Loading what a user plugs in: a module named on the command line, or what an installed package offers under a name.
+
+A package offers cells and tasks by entry points of the groups `harness.cells` and `harness.tasks`. One is loaded when its name
+is asked for, and never else, so that a broken package that nobody asked for breaks nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from harness.errors import InputError, Shown
+
+MODULES: dict[tuple[str, str], str] = {}
+"""The module that each entry point came from that was loaded, by group and name."""
 
 
 def load_plugins(names: Sequence[str]) -> None:
@@ -35,13 +44,63 @@ def load_plugin(name: str) -> ModuleType:
 
 
 def plugin_hash(name: str) -> str:
-    """The content hash of a plug-in's source, all files of a package: part of a study's identity."""
+    """The content hash of a plug-in's source, all files of its package: part of a study's identity."""
     file = load_plugin(name).__file__
+    if not name.endswith(".py"):
+        outer = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 2)]
+        files = [sys.modules[each].__file__ for each in outer]  # a namespace package has none
+        file = next((each for each in files if each), None)
     if not file:
         return ""
     path = Path(file)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
+    sources = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()[:16]
+
+
+def offered(group: str) -> dict[str, str]:
+    """The names that installed packages offer, each with its package and version; loads nothing."""
+    found: dict[str, list[str]] = {}
+    for point in entry_points(group=group):
+        found.setdefault(point.name, []).append(_package(point))
+    return {name: " and ".join(packages) for name, packages in sorted(found.items())}
+
+
+def load_offered(group: str, name: str, register: Callable[[Any], object]) -> bool:
+    """Load what installed packages offer under a name, and register it; False where none offers it.
+
+    The entry point leads to the object, or to something that gives it when called without arguments, as a class does. Raises
+    InputError, naming the package, where that fails.
+    """
+    points = list(entry_points(group=group, name=name))
+    if not points:
+        return False
+    where = f"entry point {name} of {' and '.join(_package(point) for point in points)}"
+    if len(points) > 1:
+        remedy = "uninstall one of them"
+        raise InputError(
+            where, expected="one package that offers it", got=len(points), remedy=remedy
+        )
+    try:
+        found = points[0].load()
+        found = found() if callable(found) else found
+    except (Exception, SystemExit) as error:
+        got = Shown(f"{type(error).__name__}: {error}")
+        raise InputError(where, expected=f"{points[0].value} to be loaded", got=got) from error
+    if getattr(found, "name", name) != name:
+        raise InputError(where, expected=f"something named {name!r}", got=found.name)
+    try:
+        register(found)
+    except InputError as error:
+        key = f"{error.where}: {error.key}" if error.key else error.where
+        raise InputError(
+            where, key, expected=error.expected, got=error.got, remedy=error.remedy
+        ) from error
+    MODULES[group, name] = points[0].module
+    return True
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -126,15 +126,20 @@ def _refuse_ray(executor: str, ray_address: str) -> None:
 
 def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[StudySpec, str]:
     """The study of that name or file, held against what is at hand here."""
+    from harness import cells, tasks
     from harness import spec as specs
     from harness.cells import CELLS
     from harness.machine import memory_bytes
-    from harness.plugins import load_plugins
+    from harness.plugins import load_plugins, offered
     from harness.tasks import TASKS
 
     path = specs.find_study(name)
     load_plugins(plugins)
     spec = specs.load(path, overrides)
+    for task in {spec.base(label) for label in spec.compare.tasks} & {*offered(tasks.GROUP)}:
+        tasks.get_task(task)
+    for cell in {spec.base(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
+        cells.get_cell(cell)
     return specs.check(spec, path.name, TASKS, CELLS, memory_bytes()), path.name
 
 
@@ -151,17 +156,26 @@ def _describe(spec: StudySpec) -> None:
 
 
 def _list(plugins: list[str]) -> None:
-    """--list: what can be run here."""
+    """--list: what can be run here. What installed packages offer is named, not loaded."""
+    from harness import cells, tasks
     from harness.cells import CELLS
-    from harness.plugins import load_plugins
+    from harness.plugins import load_plugins, offered
     from harness.spec import list_studies
     from harness.tasks import TASKS
 
     load_plugins(plugins)
+    there = [f"{name}: {', '.join(cell.initializations)}" for name, cell in CELLS.items()]
+    more = [
+        [
+            f"{name}: offered by {package}" + (", not used: the name is taken" * (name in known))
+            for name, package in offered(group).items()
+        ]
+        for group, known in ((tasks.GROUP, TASKS), (cells.GROUP, CELLS))
+    ]
     for title, names in (
         ("studies", [f"{name}: {question}" for name, question in list_studies().items()]),
-        ("tasks", list(TASKS)),
-        ("cells", [f"{name}: {', '.join(cell.initializations)}" for name, cell in CELLS.items()]),
+        ("tasks", [*TASKS, *more[0]]),
+        ("cells", [*there, *more[1]]),
     ):
         typer.echo(title)
         for each in names:

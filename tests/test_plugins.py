@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import cells, tasks
-from harness.cells import get_cell
+from harness import cells, plugins, tasks
+from harness.cells import CELLS, get_cell
 from harness.errors import InputError
-from harness.plugins import load_plugin, load_plugins, plugin_hash
+from harness.plugins import load_plugin, load_plugins, offered, plugin_hash
+from harness.search.local import HAS_FORK_SERVER, LocalExecutor
+from harness.search.messages import TrialRequest
 from harness.tasks import get_task
+from tests.documented import tiny
+from tests.search.requests import config_of, events_of
+from tests.small import table, write_small
 
 PLUGIN = '''
 """A task and a cell of the user's own."""
@@ -33,9 +41,13 @@ register_cell(Cell("twin", CELLS["rnn"].factory, 1, CELLS["rnn"].initializations
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave the registries and the loaded modules as they were."""
-    kept = dict(tasks.TASKS), dict(cells.CELLS), set(sys.modules)
+    kept = dict(tasks.TASKS), dict(cells.CELLS), set(sys.modules), dict(plugins.MODULES)
     yield
-    for registry, before in ((tasks.TASKS, kept[0]), (cells.CELLS, kept[1])):
+    for registry, before in (
+        (tasks.TASKS, kept[0]),
+        (cells.CELLS, kept[1]),
+        (plugins.MODULES, kept[3]),
+    ):
         registry.clear()
         registry.update(before)
     for name in set(sys.modules) - kept[2]:
@@ -135,3 +147,240 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     assert one == same != other
     # printf 'value = 1' | sha256sum
     assert one == "e143e5f6659bcb8a"
+
+
+def test_the_hash_of_a_package_is_that_of_all_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module of a package hangs on the others: a change in any of them is another hash, one in a neighbour is not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for text, neighbour in (("a = 1", ""), ("a = 2", ""), ("a = 2", "b = 1")):
+        write(tmp_path, "", "hashed_plugin/__init__.py")
+        write(tmp_path, "from hashed_plugin import core", "hashed_plugin/cells.py")
+        write(tmp_path, text, "hashed_plugin/core.py")
+        write(tmp_path, neighbour, "another_plugin.py")
+        found.append(plugin_hash("hashed_plugin.cells"))
+    assert found[0] != found[1] == found[2]
+
+
+# ------------------------------------------------------------------------------- installed packages
+
+CELL = """
+from harness.cells import CELLS, Cell
+print("loaded")
+MINE = Cell("mine", CELLS["rnn"].factory, hyperparameters={})
+def make(): return MINE
+def needs(this): return MINE
+def fails(): return 1 / 0
+NOTHING = "mine"
+"""
+TASK = """
+import dataclasses
+from harness.tasks.adding import Adding
+@dataclasses.dataclass(frozen=True)
+class Long(Adding):
+    name = "long"
+LONG = Long()
+"""
+
+
+def install(
+    folder: Path,
+    name: str = "plugin_package",
+    cells: dict[str, str] | None = None,
+    tasks: dict[str, str] | None = None,
+    **modules: str,
+) -> None:
+    """A package of these modules as pip leaves one: its files, and its metadata with entry points."""
+    write(folder, "", f"{name}/__init__.py")
+    for module, text in modules.items():
+        write(folder, text, f"{name}/{module}.py")
+    groups = {"harness.cells": cells or {}, "harness.tasks": tasks or {}}
+    points = "".join(
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in each.items())
+        for group, each in groups.items()
+    )
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n"
+    write(folder, metadata, f"{name}-1.5.dist-info/METADATA")
+    write(folder, points, f"{name}-1.5.dist-info/entry_points.txt")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that Python, and every process started from here, imports from."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    return folder
+
+
+def test_what_is_offered_is_named_without_being_loaded(site: Path) -> None:
+    """Names come with their package and version; a package that cannot be imported is named all the same."""
+    install(site, cells={"mine": "plugin_package.own:MINE"}, own="1 / 0")
+    install(site, "broken_plugin", cells={"broken": "broken_plugin:X"}, tasks={"t": "no.such:X"})
+    assert offered("harness.cells") == {
+        "broken": "broken_plugin 1.5",
+        "mine": "plugin_package 1.5",
+    }
+    assert offered("harness.tasks") == {"t": "broken_plugin 1.5"}
+    assert not [name for name in sys.modules if "plugin" in name and "package" in name]
+
+
+@pytest.mark.parametrize("offer", ["MINE", "make"])
+def test_a_cell_is_loaded_when_it_is_asked_for(
+    site: Path, offer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The object itself, or a function that gives it; once, and not before; others of its package are left alone."""
+    points = {"mine": f"plugin_package.own:{offer}", "other": "plugin_package.broken:X"}
+    install(site, cells=points, own=CELL, broken="1 / 0")
+    assert get_cell("rnn").name == "rnn"
+    assert capsys.readouterr().out == ""
+    assert get_cell("mine") is get_cell("mine")
+    assert capsys.readouterr().out == "loaded\n"
+    assert plugins.MODULES == {("harness.cells", "mine"): "plugin_package.own"}
+
+
+@pytest.mark.parametrize("offer", ["LONG", "Long"])
+def test_a_task_is_loaded_when_it_is_asked_for(site: Path, offer: str) -> None:
+    """The object itself, or its class."""
+    install(site, tasks={"long": f"plugin_package.own:{offer}"}, own=TASK)
+    assert get_task("long").lag(10) == 5
+
+
+def test_an_unknown_name_may_be_near_to_one_offered(site: Path) -> None:
+    """What packages offer is proposed too, without being loaded."""
+    install(site, cells={"elephant": "no.such:X"}, tasks={"giraffe": "no.such:X"})
+    with pytest.raises(InputError, match="did you mean 'elephant'"):
+        get_cell("elefant")
+    with pytest.raises(InputError, match="did you mean 'giraffe'"):
+        get_task("girafe")
+
+
+def test_a_name_that_is_taken_stays(site: Path) -> None:
+    """A package cannot take the place of a cell at hand."""
+    install(site, cells={"lstm": "plugin_package.own:MINE"}, own="1 / 0")
+    assert get_cell("lstm") is CELLS["lstm"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "match"),
+    [
+        ("no_such_module:X", "no_such_module:X to be loaded, got ModuleNotFoundError"),
+        ("plugin_package.own:X", "plugin_package.own:X to be loaded, got AttributeError"),
+        ("plugin_package.broken:X", "got ZeroDivisionError: division by zero"),
+        ("plugin_package.ends:X", "got SystemExit: usage"),
+        ("plugin_package.own:fails", "got ZeroDivisionError"),
+        ("plugin_package.own:needs", r"got TypeError: needs\(\) missing 1 required"),
+        ("plugin_package.own:NOTHING", "cells: expected a Cell, got 'mine'"),
+        ("plugin_package.own:CELLS", "cells: expected a Cell, got {"),
+    ],
+)
+def test_an_offer_that_fails(site: Path, offer: str, match: str) -> None:
+    """The message names the entry point and its package, in one line."""
+    modules = {"own": CELL, "broken": "1 / 0", "ends": "raise SystemExit('usage')"}
+    install(site, cells={"mine": offer}, **modules)
+    with pytest.raises(InputError, match=f"entry point mine of plugin_package 1.5: .*{match}") as e:
+        get_cell("mine")
+    assert "\n" not in str(e.value)
+    assert "mine" not in CELLS
+
+
+def test_an_offer_under_another_name(site: Path) -> None:
+    """An entry point is called as the cell is, so that results name what the study named."""
+    install(site, cells={"yours": "plugin_package.own:MINE"}, own=CELL)
+    with pytest.raises(InputError, match=r"entry point yours of .*named 'yours', got 'mine'"):
+        get_cell("yours")
+
+
+def test_a_name_that_two_packages_offer(site: Path) -> None:
+    """Neither is taken, and both are named."""
+    for name in ("plugin_package", "second_plugin"):
+        install(site, name, cells={"mine": f"{name}.own:MINE"}, own=CELL)
+    with pytest.raises(InputError, match=r"of .*plugin.* 1.5 and .* 1.5: expected one package"):
+        get_cell("mine")
+
+
+@pytest.mark.parametrize("spawn", [False, True], ids=["fork", "spawn"])
+def test_an_offer_reaches_the_workers(site: Path, spawn: bool) -> None:
+    """A worker of either form finds a cell that a package offers, by its name alone."""
+    if not spawn and not HAS_FORK_SERVER:
+        pytest.skip("no fork server on this system")
+    install(site, cells={"mine": "plugin_package.own:MINE"}, own=CELL)
+    executor = LocalExecutor(1, (), spawn=spawn)
+    try:
+        number = executor.new_id()
+        executor.submit(TrialRequest(number, config_of("mine").to_dict()))
+        events = events_of(executor, number)
+    finally:
+        executor.close()
+    assert [each.data["end"] for each in events if each.kind == "outcome"] == ["complete"]
+
+
+def test_an_offer_is_timed(site: Path) -> None:
+    """harness.timing finds cells and tasks that a package offers; what they print stays out of the answer."""
+    install(
+        site,
+        cells={"mine": "plugin_package.own:MINE"},
+        tasks={"long": "plugin_package.task:Long"},
+        own=CELL,
+        task=TASK,
+    )
+    benchmark = {"name": "one", "task": "long", "cell": "mine", "hidden_size": 4}
+    benchmark |= {"num_layers": 1, "sequence_length": 6, "batch_size": 4}
+    request = {"schema": 1, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.timing"],
+        input=json.dumps({**request, "memory": False}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (timed,) = json.loads(done.stdout)["results"]
+    assert (timed["cell"], timed["flops_per_step"]) == ("mine", None)
+
+
+def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
+    """A cell and a task of an installed package are studied by name, beside a broken package; other source is refused."""
+    install(
+        site,
+        cells={"mine": "plugin_package.own:MINE", "lstm": "plugin_package.own:MINE"},
+        tasks={"long": "plugin_package.task:Long"},
+        own=CELL,
+        task=TASK,
+    )
+    install(site, "broken_plugin", cells={"broken": "broken_plugin.a:X"}, a="1 / 0")
+    study = [sys.executable, "-m", "harness.study"]
+    command = [*study, str(write_small(tmp_path)), "--workers", "2", *tiny()]
+    command += ["--set", 'compare.cells=["mine","rnn"]', "--set", 'compare.tasks=["long"]']
+
+    def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "results" / "small" / "trials.csv")
+    assert {(row["task"], row["cell"], row["end"]) for row in rows} == {
+        ("long", "mine", "complete"),
+        ("long", "rnn", "complete"),
+    }
+    write(site, TASK + "# changed", "plugin_package/task.py")
+    changed = run(command)
+    assert changed.returncode == 2
+    assert "plugin.plugin_package" in changed.stderr
+    broken = run([*command, "--set", 'compare.cells=["broken"]'])
+    assert broken.returncode == 2
+    assert broken.stderr.startswith("error: entry point broken of broken_plugin 1.5: expected")
+    assert len(broken.stderr.splitlines()) == 1
+    listed = run([*study, "--list"])
+    assert listed.returncode == 0
+    for line in (
+        "  mine: offered by plugin_package 1.5",
+        "  lstm: offered by plugin_package 1.5, not used: the name is taken",
+        "  broken: offered by broken_plugin 1.5",
+        "  long: offered by plugin_package 1.5",
+    ):
+        assert line in listed.stdout.splitlines()

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+
+from harness import cells, tasks
 from harness import spec as specs
-from harness.cells import CELLS
+from harness.cells import CELLS, Gated, Stateful, get_cell
+from harness.plugins import load_plugin
 from harness.tasks import TASKS
+from tests.documented import blocks, fenced, study_commands, tiny, write_files
+from tests.small import table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/study_file.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/study_file.md", "docs/plugins.md")
+CODE = ("README.md", "docs/plugins.md")
 
 
 def test_the_study_in_readme_is_complete() -> None:
@@ -45,3 +58,140 @@ def test_every_key_of_a_study_file_is_documented() -> None:
     models = (specs.Study, specs.Compare, specs.Training, specs.Search, specs.Confirm, specs.Claim)
     keys = {key for model in models for key in model.model_fields}
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+# ------------------------------------------------------------------------------------- plug-ins, run
+
+
+def run(words: list[str], folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder that holds what the page shows."""
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, **more)
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_what_is_shown_is_short(name: str) -> None:
+    """Each cell and task is fewer than 25 lines, blank ones included."""
+    shown = blocks(name, "python")
+    assert len(shown) >= 2
+    for file, text in shown:
+        assert len(text.splitlines()) < 25, file
+
+
+def test_readme_plugs_in_a_cell_and_a_task(tmp_path: Path) -> None:
+    """README's files and its command, on small sizes: every trial of the new cell and on the new task completes."""
+    write_files("README.md", tmp_path)
+    (command,) = study_commands("README.md")
+    small = tiny("confirm.sequence_lengths=", "confirm.lags=[5]")
+    done = run([*command, "--workers", "2", *small], tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "results" / "mine" / "trials.csv")
+    assert {row["end"] for row in rows} == {"complete"}
+    assert {(row["task"], row["cell"]) for row in rows} == {
+        (task, cell) for task in ("temporal_order", "first_bit") for cell in ("mgu", "gru", "lstm")
+    }
+    for row in rows:
+        assert (row["bias"] != "") == (row["cell"] == "mgu")
+        assert row["bias"] == "" or -4 <= float(row["bias"]) <= 0
+    confirmed = table(tmp_path / "results" / "mine" / "confirmation.csv")
+    assert {row["end"] for row in confirmed} == {"complete"}
+    assert "mgu" in (tmp_path / "results" / "mine" / "report.html").read_text()
+
+
+def test_readme_plug_ins_are_timed(tmp_path: Path) -> None:
+    """harness.timing times README's cell on README's task, and counts its operations: 2 blocks of (1 + 8) x 8, and the head."""
+    write_files("README.md", tmp_path)
+    benchmark = {"name": "one", "task": "first_bit", "cell": "mgu", "hidden_size": 8}
+    benchmark |= {"num_layers": 1, "sequence_length": 6, "batch_size": 4}
+    request = {"schema": 1, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
+    request |= {"memory": False, "plugins": ["mgu.py", "first_bit.py"]}
+    done = run([sys.executable, "-m", "harness.timing"], tmp_path, input=json.dumps(request))
+    assert done.returncode == 0, done.stderr
+    (timed,) = json.loads(done.stdout)["results"]
+    assert timed["flops_per_step"] == 3 * (2 * 2 * 8 * (1 + 8) * 6 * 4 + 2 * 8 * 2 * 4)
+
+
+def test_the_documented_cell_offers_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/plugins.md's cell: step by step is its forward pass, its gates are shares, and `slow` keeps (T - 1) / T."""
+    monkeypatch.setattr("harness.cells.CELLS", dict(CELLS))
+    write_files("docs/plugins.md", tmp_path)
+    load_plugin(str(tmp_path / "leaky.py"))
+    cell = get_cell("leaky")
+    module = cell.factory(3, 5, 2).double()
+    assert isinstance(module, Stateful)
+    assert isinstance(module, Gated)
+    cell.initializations["slow"](module, 10, torch.Generator())
+    inputs = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    state, outputs = module.initial_state(2, inputs), []
+    for x in inputs.unbind(dim=1):
+        output, state = module.step(x, state)
+        outputs.append(output)
+    assert torch.equal(torch.stack(outputs, dim=1), module(inputs))
+    gate = module.gates(inputs)[module.memory_gate]
+    assert gate.shape == (2, 2, 7, 5)
+    assert torch.allclose(gate, torch.tensor(0.9, dtype=torch.float64))
+
+
+@pytest.fixture
+def documented(tmp_path: Path) -> Path:
+    """A folder with docs/plugins.md's files, and sequences of 12 steps whose class is the sign of the third."""
+    write_files("docs/plugins.md", tmp_path)
+    draw = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 200), ("test", 40)):
+        inputs = draw.normal(size=(n, 12, 1))
+        arrays |= {f"{part}_inputs": inputs, f"{part}_targets": inputs[:, 2, 0] > 0}
+    np.savez(tmp_path / "sequences.npz", **arrays)
+    return tmp_path
+
+
+def test_permuted_sequences_are_studied(documented: Path) -> None:
+    """docs/plugins.md's study of sequences from a file runs in its workers; other data are not mixed with those of before."""
+    command, _ = study_commands("docs/plugins.md")
+    assert "permuted.toml" in command
+    lengths = ("space.sequence_length=12", "confirm.sequence_lengths=[12]")
+    done = run([*command, "--workers", "2", *tiny(*lengths)], documented)
+    assert done.returncode == 0, done.stderr
+    rows = table(documented / "results" / "permuted" / "trials.csv")
+    assert {(row["cell"], row["end"]) for row in rows} == {
+        ("leaky", "complete"),
+        ("lstm", "complete"),
+    }
+    assert {row["initialization"] for row in rows if row["cell"] == "leaky"} <= {"pytorch", "slow"}
+    wrong = run([*command, *tiny()], documented)
+    assert wrong.returncode == 2
+    assert re.fullmatch(
+        r"error: permuted.toml: space.sequence_length: expected 12, .*got 10; .*\n", wrong.stderr
+    )
+    with np.load(documented / "sequences.npz") as data:
+        arrays = {name: data[name] for name in data}
+    arrays["test_inputs"][0, 0, 0] += 1
+    np.savez(documented / "sequences.npz", **arrays)
+    other = run([*command, *tiny(*lengths)], documented)
+    assert other.returncode == 2
+    assert "data.permuted" in other.stderr
+
+
+def test_the_documented_comparison_runs(documented: Path) -> None:
+    """docs/plugins.md's study of a cell beside baselines: each has about as many parameters, whatever its kind."""
+    command = study_commands("docs/plugins.md")[-1]
+    assert "beside.toml" in command
+    small = tiny(
+        "space.hidden_size=",
+        "confirm.sequence_lengths=",
+        "confirm.lags=[5]",
+        "training.num_parameters=2000",
+    )
+    small += ["--set", 'compare.tasks=["delayed_recall"]', "--set", "space.num_layers=1"]
+    done = run([*command, "--workers", "2", *small], documented)
+    assert done.returncode == 0, done.stderr
+    rows = table(documented / "results" / "beside" / "trials.csv")
+    assert {row["cell"] for row in rows} == {"leaky", "rnn", "gru", "lstm"}
+    assert all(abs(int(row["num_parameters"]) - 2000) <= 100 for row in rows)
+
+
+def test_the_documented_entry_points_are_toml() -> None:
+    """The pyproject snippet names both groups as the registries do."""
+    (text,) = [each for each in fenced("docs/plugins.md", "toml") if each.startswith("[project")]
+    assert set(tomllib.loads(text)["project"]["entry-points"]) == {cells.GROUP, tasks.GROUP}

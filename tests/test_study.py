@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness import pipeline, study
+from harness.cells import CELLS
 from harness.search import local
 from harness.search.storage import default_url, open_storage
 from tests.small import (
@@ -207,6 +208,37 @@ def test_study_end_to_end(invoke: Callable[..., Result], tmp_path: Path) -> None
     ).stdout
     for name in ("hidden_size", "num_layers", "learning_rate", "sequence_length"):
         assert optuna_says.count(f'"{name}"') == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "register_cell(Cell('raw', lambda d, h, n: nn.LSTM(d, h, n, batch_first=True)))",
+            r"small\.toml: compare\.cells: raw: expected states .*, got tuple; its inputs",
+        ),
+        ("register_cell(nn.LSTM)", "cells: expected a Cell, got <class .*LSTM'>; register_cell"),
+        ("register_cell(Cell('lstm', nn.LSTM))", "cells: expected a name of its own .*'lstm'"),
+        ("register_cell(Cell('raw', None))", "cell raw: factory: expected a function or class"),
+        ("register_task(Batch)", "task: expected an object with all that a task has, got one wi"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_used(
+    invoke: Callable[..., Result], tmp_path: Path, text: str, message: str
+) -> None:
+    """A plug-in that registers nothing usable ends with 2 and one line, before anything is trained or written."""
+    imports = (
+        "from torch import nn\nfrom harness.cells import Cell, register_cell\n"
+        "from harness.tasks import Batch, register_task\n"
+    )
+    (tmp_path / "mine.py").write_text(imports + text)
+    done = invoke("small.toml", "--plugin", "mine.py", *options('compare.cells=["raw"]'))
+    CELLS.pop("raw", None)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(f"^error: {message}", done.stderr)
+    assert not Path("results").exists()
 
 
 def test_without_result(invoke: Callable[..., Result]) -> None:

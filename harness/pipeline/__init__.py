@@ -12,18 +12,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import machine, records
+from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.gradients import measure_gradients
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
-from harness.plugins import plugin_hash
+from harness.plugins import MODULES, plugin_hash
 from harness.search.configuration import check_sizes
 from harness.search.coordinator import Coordinator, Limits
 from harness.search.local import LocalExecutor
 from harness.search.messages import Executor
+from harness.search.rehearsal import check_plugins
 from harness.search.series import Place, Series, StudyContext, open_confirmation, open_search
 from harness.search.storage import (
     database_file,
@@ -35,7 +36,7 @@ from harness.search.storage import (
     remember_versions,
 )
 from harness.spec import StudySpec, ladder
-from harness.tasks import get_task
+from harness.tasks import Hashed, get_task
 
 if TYPE_CHECKING:
     from harness.reporting import Answer
@@ -54,10 +55,12 @@ class Outcome:
 
 def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
     """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved."""
+    options = dataclasses.replace(options, plugins=_plugins(spec, options))
     course = Course(spec, options, watcher)
     started = time.monotonic()
     machine.settle_process()
     check_sizes(spec, options.where)
+    check_plugins(spec, options.where, options.device)
     if options.fresh:
         _set_aside(course)
     _make_directory(course)
@@ -123,13 +126,28 @@ def _places(spec: StudySpec) -> list[Place]:
     ]
 
 
+def _plugins(spec: StudySpec, options: RunOptions) -> tuple[str, ...]:
+    """The plug-ins that the user named, and the modules of the entry points that the study uses."""
+    used = [(tasks.GROUP, spec.base(label)) for label in spec.compare.tasks]
+    used += [(cells.GROUP, spec.base(label)) for label in spec.compare.cells]
+    modules = [MODULES[each] for each in used if each in MODULES]
+    return tuple(dict.fromkeys([*options.plugins, *modules]))
+
+
 def _identity(course: Course) -> dict[str, Any]:
     options = course.options
     plugins: dict[str, list[str]] = {}
     for name in options.plugins:
         shown = Path(name).name if name.endswith(".py") else name
         plugins.setdefault(f"plugin.{shown}", []).append(plugin_hash(name))
-    return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins}
+    bases = {course.spec.base(label) for label in course.spec.compare.tasks}
+    given = {name: get_task(name) for name in sorted(bases)}
+    data = {
+        f"data.{name}": task.content_hash()
+        for name, task in given.items()
+        if isinstance(task, Hashed)
+    }
+    return {**course.spec.identity(), "device": options.device.partition(":")[0], **plugins, **data}
 
 
 def _notes(done_before: int) -> list[str]:

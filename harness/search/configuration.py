@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.distributions import (
@@ -22,6 +22,7 @@ from harness.spec import StudySpec
 from harness.training import TrainingConfig
 
 MOST_SIZES_CHECKED = 16
+MOST_SETTINGS_TRIED = 64  # combinations of a cell's own hyperparameters
 MODEL_KEYS = ("hidden_size", "num_layers", "sequence_length", "initialization")
 TRAINING_KEYS = (
     "batch_size",
@@ -90,35 +91,52 @@ def training_config(
 def check_sizes(spec: StudySpec, where: str) -> None:
     """Refuse a num_parameters that a cell cannot come near to with some number of layers, before any trial runs.
 
-    Raises InputError naming the cell, the number of layers and the nearest number of parameters.
+    A cell's own hyperparameters may change the count: it is looked at with the extremes of each. Raises InputError naming the
+    cell, the number of layers and the nearest number of parameters.
     """
     for task, label in spec.pairs:
         parameters = spec.parameters(task, label)
         if parameters["num_parameters"] == Fixed(0):
             continue
-        first = {name: each.values()[0] for name, each in suggested(spec, task, label).items()}
-        for num_layers, wanted in itertools.product(
+        for num_layers, wanted, settings in itertools.product(
             _whole_numbers(parameters["num_layers"]),
             _whole_numbers(parameters["num_parameters"]),
+            settings_to_try(spec, task, label),
         ):
-            values = {**first, "num_layers": num_layers, "num_parameters": wanted}
+            values = {**settings, "num_layers": num_layers, "num_parameters": wanted}
             try:
                 training_config(spec, task, label, values)
             except InputError as error:
+                own = {name: values[name] for name in settings if name not in KINDS}
+                beside = "".join(f", {name} = {value!r}" for name, value in own.items())
                 raise InputError(
                     where,
                     "training.num_parameters",
-                    expected=error.expected,
+                    expected=error.expected + beside,
                     got=error.got,
                     remedy=error.remedy,
                 ) from error
             except Exception as error:  # a plug-in may raise anything
-                raise InputError(
-                    where,
-                    f"compare.cells: {label}",
-                    expected="a cell that can be built",
-                    got=Shown(f"{type(error).__name__}: {error}"),
-                ) from error
+                raise broken_cell(where, label, error) from error
+
+
+def settings_to_try(spec: StudySpec, task: str, cell: str) -> Iterator[dict[str, Value]]:
+    """Values of every suggested parameter: the first of each, with the extremes of the cell's own in all combinations."""
+    parameters = suggested(spec, task, cell)
+    first = {name: each.values()[0] for name, each in parameters.items()}
+    own = {name: each.values() for name, each in parameters.items() if name not in KINDS}
+    for values in itertools.islice(itertools.product(*own.values()), MOST_SETTINGS_TRIED):
+        yield {**first, **dict(zip(own, values, strict=True))}
+
+
+def broken_cell(where: str, label: str, error: Exception) -> InputError:
+    """The line that says that a cell raised something."""
+    return InputError(
+        where,
+        f"compare.cells: {label}",
+        expected="a cell that can be built and run",
+        got=Shown(f"{type(error).__name__}: {error}"),
+    )
 
 
 def _whole_numbers(parameter: Parameter) -> list[int]:

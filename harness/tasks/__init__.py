@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.errors import InputError, Shown, nearest
+from harness.plugins import load_offered, offered
 from harness.tasks.adding import Adding
 from harness.tasks.associative_recall import AssociativeRecall
 from harness.tasks.base import (
@@ -37,6 +38,7 @@ __all__ = [
     "register_task",
 ]
 
+GROUP = "harness.tasks"  # of the entry points by which an installed package offers tasks
 REQUIRED = (
     *("name", "input_size", "output_size", "least_length", "dense", "finite"),
     *("lag", "chance_loss", "sample", "loss", "correct"),
@@ -59,10 +61,17 @@ TASKS: dict[str, Task] = {
 }
 
 
+BUILT_IN = frozenset(TASKS)
+
+
 def get_task(name: str) -> Task:
-    """The task of that name. Raises InputError with the nearest name where there is none."""
-    if name not in TASKS:
-        raise InputError("tasks", expected="a known task", got=name, remedy=nearest(name, TASKS))
+    """The task of that name, which may be one that an installed package offers.
+
+    Raises InputError with the nearest name where there is none, and where what is offered is no task.
+    """
+    if name not in TASKS and not load_offered(GROUP, name, register_task):
+        remedy = nearest(name, {*TASKS, *offered(GROUP)})
+        raise InputError("tasks", expected="a known task", got=name, remedy=remedy)
     return TASKS[name]
 
 

@@ -73,7 +73,8 @@ class FaultyCell(nn.Module):
         """The states of nn.RNN; NaN where that is the fault."""
         print("a plug-in may print")
         print("also here", file=sys.stderr)
-        fail(self.fault)
+        if len(inputs) > 2:  # not in the rehearsal before a study
+            fail(self.fault)
         if self.fault == "float32_only" and inputs.dtype is not torch.float32:
             raise RuntimeError("my kernel takes float32 alone")
         states: Tensor = self.module(inputs)[0]

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from torch import nn
 
 from harness import spec as specs
+from harness.cells import CELLS, Cell
 from harness.errors import InputError
 from harness.models import count_parameters
 from harness.parameters import Choice, Fixed, Range
@@ -19,7 +23,8 @@ from harness.search.configuration import (
     suggested,
     training_config,
 )
-from tests.small import small_spec, write_small
+from harness.tasks import TASKS
+from tests.small import SMALL, small_spec, write_small
 
 
 @pytest.mark.parametrize(
@@ -141,3 +146,64 @@ def test_sizes_are_checked_before_the_study(tmp_path: Path) -> None:
         check_sizes(specs.parse(raw, "f.toml"), "f.toml")
     raw["training"]["num_parameters"] = 200_000
     check_sizes(specs.parse(raw, "f.toml"), "f.toml")
+
+
+def derived(**own: Any) -> dict[str, Any]:
+    """The small study, raw, of a cell with these hyperparameters, each with 2,000 parameters."""
+    raw = tomllib.loads(SMALL)
+    del raw["space"]["hidden_size"]
+    raw["compare"]["cells"] = ["wide"]
+    raw["training"]["num_parameters"] = 2_000
+    raw["space"]["wide"] = own
+    return raw
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that holds `extra` parameters beside those of an RNN."""
+
+    def factory(input_size: int, hidden_size: int, num_layers: int, extra: int) -> nn.Module:
+        if extra < 0:
+            raise ValueError("negative\ndimension")
+        cell = CELLS["rnn"].factory(input_size, hidden_size, num_layers)
+        cell.extra = nn.Parameter(torch.zeros(extra))
+        return cell
+
+    cell = Cell("wide", factory, hyperparameters={"extra": {"low": 0, "high": 900}})
+    monkeypatch.setitem(CELLS, "wide", cell)
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_size_is_derived_for_each_setting_of_a_cells_own() -> None:
+    """The count hangs on the cell's own hyperparameter, so each value of it gets its own size, within 5 %."""
+    spec = specs.check(specs.parse(derived(), "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
+    check_sizes(spec, "f.toml")
+    sizes = []
+    for extra in (0, 450, 900):
+        values = {"learning_rate": 0.1, "sequence_length": 10, "extra": extra}
+        model = training_config(spec, "temporal_order", "wide", values).model
+        assert count_parameters(model) == pytest.approx(2_000, rel=0.05)
+        sizes.append(model.hidden_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 3
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize(
+    ("extra", "match"),
+    [
+        ({"low": 0, "high": 2_500}, r"within 5 %, extra = 2500, got 2000; the nearest is 25\d\d"),
+        ([0, 3_000, 1], r"within 5 %, extra = 3000, got 2000; the nearest is 30\d\d"),
+        (
+            -1,
+            r"compare.cells: wide: expected a cell that can be built and run, got ValueError: neg",
+        ),
+    ],
+)
+def test_a_setting_of_a_cells_own_that_no_size_reaches(extra: Any, match: str) -> None:
+    """A value at either end, or in a list, that makes num_parameters unreachable is named before the study, in one line."""
+    raw = derived(extra=extra)
+    spec = specs.check(specs.parse(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
+    with pytest.raises(InputError, match=match) as caught:
+        check_sizes(spec, "f.toml")
+    assert "\n" not in str(caught.value)

@@ -102,7 +102,7 @@ def test_a_request_survives_json():
         (changed(sequence_length=1), "at least 2, the shortest that adding allows"),
         (
             changed(task="lesson", sequence_length=5),
-            r"benchmarks\[0\]: sequence_length: expected 4, the length of the fixed sequences of lesson, got 5",
+            "benchmarks[0]: sequence_length: expected 4, the length of the fixed sequences of lesson, got 5",
         ),
     ],
 )
