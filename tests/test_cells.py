@@ -15,10 +15,20 @@ from scipy import stats
 from torch import Tensor, nn
 
 from harness import cells
-from harness.cells import CELLS, Cell, get_cell, num_parameters_of_stack, register_cell
+from harness.cells import (
+    CELLS,
+    Cell,
+    Gated,
+    Stateful,
+    get_cell,
+    num_parameters_of_stack,
+    register_cell,
+)
 from harness.errors import InputError
+from harness.parameters import Choice, Fixed, Range
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Gates = list[dict[str, Array]]
 INPUT_SIZE, HIDDEN_SIZE = 3, 5
 GATED = {"lstm": 4, "gru": 3}
 
@@ -31,7 +41,7 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def rnn(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array) -> Array:
+def rnn(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array, gates: Gates) -> Array:
     """h' = tanh(W x + b + U h + c), from h = 0 (Elman 1990)."""
     h, states = np.zeros(w_hh.shape[1]), []
     for x in inputs:
@@ -40,26 +50,29 @@ def rnn(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array) -> Ar
     return np.array(states)
 
 
-def gru(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array) -> Array:
+def gru(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array, gates: Gates) -> Array:
     """Reset r, update z, new n; h' = (1 - z) n + z h, where r stands outside of U h + c (as in torch)."""
     h, states = np.zeros(w_hh.shape[1]), []
     for x in inputs:
         ir, iz, i_n = np.split(w_ih @ x + b_ih, 3)
         hr, hz, hn = np.split(w_hh @ h + b_hh, 3)
-        z = sigmoid(iz + hz)
-        h = (1 - z) * np.tanh(i_n + sigmoid(ir + hr) * hn) + z * h
+        r, z = sigmoid(ir + hr), sigmoid(iz + hz)
+        h = (1 - z) * np.tanh(i_n + r * hn) + z * h
         states.append(h)
+        gates.append({"reset": r, "update": z})
     return np.array(states)
 
 
-def lstm(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array) -> Array:
+def lstm(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array, gates: Gates) -> Array:
     """Input i, forget f, cell g, output o; c' = f c + i g, h' = o tanh c' (Gers et al. 2000)."""
     h, c, states = np.zeros(w_hh.shape[1]), np.zeros(w_hh.shape[1]), []
     for x in inputs:
-        i, f, g, o = np.split(w_ih @ x + b_ih + w_hh @ h + b_hh, 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
+        ai, af, ag, ao = np.split(w_ih @ x + b_ih + w_hh @ h + b_hh, 4)
+        i, f, o = sigmoid(ai), sigmoid(af), sigmoid(ao)
+        c = f * c + i * np.tanh(ag)
+        h = o * np.tanh(c)
         states.append(h)
+        gates.append({"input": i, "forget": f, "output": o})
     return np.array(states)
 
 
@@ -68,16 +81,30 @@ LAYERS = {"rnn": rnn, "gru": gru, "lstm": lstm}
 
 def recurrence(name: str, stack: nn.Module, inputs: Tensor) -> Tensor:
     """The last layer's states for each sequence of a batch, one layer after the other."""
+    return recurrence_with_gates(name, stack, inputs)[0]
+
+
+def recurrence_with_gates(
+    name: str, stack: nn.Module, inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The last layer's states, and each gate of every layer (num_layers, batch_size, sequence_length, hidden_size)."""
     weights = {key: value.detach().double().numpy() for key, value in stack.named_parameters()}
     layers = len(weights) // 4
-    rows = []
-    for row in inputs.double().numpy():
+    rows, opened = [], np.empty((layers, *inputs.shape[:2]), dtype=object)
+    for place, row in enumerate(inputs.double().numpy()):
         states = row
         for layer in range(layers):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            states = LAYERS[name](*(weights[f"module.{key}_l{layer}"] for key in names), states)
+            own = [weights[f"module.{key}_l{layer}"] for key in names]
+            gates: Gates = []
+            states = LAYERS[name](*own, states, gates)
+            opened[layer, place] = gates or [{}] * len(row)
         rows.append(states)
-    return torch.from_numpy(np.array(rows))
+    found = {
+        gate: torch.from_numpy(np.array([[[s[gate] for s in b] for b in a] for a in opened]))
+        for gate in opened[0, 0, 0]
+    }
+    return torch.from_numpy(np.array(rows)), found
 
 
 def build(
@@ -262,6 +289,55 @@ def test_the_last_state_is_that_of_the_last_layer(name: str, num_layers: int) ->
     assert torch.equal(stack(inputs)[:, -1], h_n[0]) == (num_layers == 1)
 
 
+@EVERY
+@DEPTHS
+def test_step_by_step_is_forward(name: str, num_layers: int) -> None:
+    """Single steps from the initial state give what the forward pass gives, to the last digits of float64."""
+    stack, inputs = build(name, num_layers), draw(3, 9)
+    assert isinstance(stack, Stateful)
+    state, outputs = stack.initial_state(3, inputs), []
+    for step in range(9):
+        output, state = stack.step(inputs[:, step], state)
+        outputs.append(output)
+    assert torch.allclose(torch.stack(outputs, dim=1), stack(inputs), rtol=0, atol=1e-12)
+    last = stack.module(inputs)[1]
+    parts = zip(*((each if name == "lstm" else (each,)) for each in (state, last)), strict=True)
+    for mine, theirs in parts:
+        assert mine.shape == (num_layers, 3, HIDDEN_SIZE)
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
+
+
+@EVERY
+def test_a_step_goes_on_from_any_state(name: str) -> None:
+    """A state that the forward pass never had is taken as it is: a step is that of torch's module from there."""
+    stack, inputs = build(name, 2), draw(3, 1)
+    generator = torch.Generator().manual_seed(5)
+    parts = [
+        torch.randn(2, 3, HIDDEN_SIZE, generator=generator, dtype=torch.float64) for _ in range(2)
+    ]
+    state = (parts[0], parts[1]) if name == "lstm" else parts[0]
+    output, moved = stack.step(inputs[:, 0], state)
+    expected, after = stack.module(inputs, state)
+    assert torch.allclose(output, expected[:, 0], rtol=0, atol=1e-12)
+    pairs = zip(moved, after, strict=True) if name == "lstm" else [(moved, after)]
+    assert all(torch.allclose(mine, theirs, rtol=0, atol=1e-12) for mine, theirs in pairs)
+
+
+@EVERY
+@DEPTHS
+def test_gates_are_those_of_the_equations(name: str, num_layers: int) -> None:
+    """Every gate of every layer and step equals the plain recurrence's, and the memory gate is one of them."""
+    stack, inputs = build(name, num_layers), draw(3, 9)
+    assert isinstance(stack, Gated)
+    found, (_, expected) = stack.gates(inputs), recurrence_with_gates(name, stack, inputs)
+    assert list(found) == list(expected)
+    for gate, values in found.items():
+        assert values.shape == (num_layers, 3, 9, HIDDEN_SIZE)
+        assert torch.allclose(values, expected[gate], rtol=0, atol=1e-12)
+    assert stack.memory_gate == {"rnn": "", "gru": "update", "lstm": "forget"}[name]
+    assert stack.memory_gate in {*found, ""}
+
+
 def initialized(
     name: str, initialization: str, sequence_length: int = 50, hidden_size: int = 16, seed: int = 0
 ) -> nn.RNNBase:
@@ -437,3 +513,74 @@ def test_a_name_is_used_once(registry: dict[str, Cell]) -> None:
     with pytest.raises(InputError, match=r"a name of its own for each cell, got 'lstm'; rename"):
         register_cell(named("lstm"))
     assert registry["lstm"] is CELLS["lstm"]
+
+
+def test_a_cell_needs_a_name_and_a_factory() -> None:
+    """Whatever else there is to say of a plug-in has a default: its weights as they come, nothing of its own to search."""
+    cell = Cell("mine", nn.Identity)
+    assert (cell.gates, cell.flops, dict(cell.hyperparameters)) == (None, None, {})
+    assert dict(cell.initializations) == {"pytorch": cells.keep_pytorch}
+
+
+def test_hyperparameters_are_written_as_in_a_study_file() -> None:
+    """A range, a list, a value and a Parameter are each what [space] makes of them."""
+    own = {
+        "zoneout": {"low": 0.0, "high": 0.5},
+        "kernel": ["exp", "tanh"],
+        "order": 4,
+        "rate": Range(0.1, 1.0, log=True),
+    }
+    assert dict(Cell("mine", nn.Identity, hyperparameters=own).hyperparameters) == {
+        "zoneout": Range(0.0, 0.5),
+        "kernel": Choice(("exp", "tanh")),
+        "order": Fixed(4),
+        "rate": Range(0.1, 1.0, log=True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "match"),
+    [
+        ({"zoneout": {"low": 1, "high": 0}}, r"cell mine: hyperparameters.zoneout: .*low <= high"),
+        ({"zoneout": {"lo": 1}}, r"hyperparameters.zoneout.lo: .*did you mean 'low'"),
+        ({"zoneout": []}, "hyperparameters.zoneout: expected at least one value"),
+        ({"zoneout": None}, "hyperparameters.zoneout: expected a finite number"),
+        ({"zoneout": math.nan}, "hyperparameters.zoneout: expected a finite number"),
+        ({"hidden_size": 3}, "hyperparameters: .*no other hyperparameter has, got 'hidden_size'"),
+        ({"zone out": 3}, "hyperparameters: expected names that Python takes.*got 'zone out'"),
+        ({3: 3}, "hyperparameters: expected names that Python takes.*got 3"),
+        (["zoneout"], "hyperparameters: expected a mapping"),
+    ],
+)
+def test_hyperparameters_that_cannot_be_searched(own: Any, match: str) -> None:
+    """A cell whose hyperparameters are none is refused where it is made, by name."""
+    with pytest.raises(InputError, match=match):
+        Cell("mine", nn.Identity, hyperparameters=own)
+
+
+@pytest.mark.parametrize(
+    ("cell", "match"),
+    [
+        ("lstm", r"cells: expected a Cell, got 'lstm'; register_cell\(Cell\(name, factory\)\)"),
+        (nn.LSTM, "cells: expected a Cell, got <class"),
+        (Cell("", nn.Identity), "cells: expected a name, .*got ''"),
+        (Cell(3, nn.Identity), "cells: expected a name, .*got 3"),  # type: ignore[arg-type]
+        (Cell("hidden_size", nn.Identity), "cells: expected a name, other than that of a hyperp"),
+        (Cell("mine", nn.Identity()), "cell mine: factory: .*got Identity"),  # a module, built
+        (Cell("mine", None), "cell mine: factory: expected a function or class"),  # type: ignore[arg-type]
+        (Cell("mine", nn.Identity, gates=0), "cell mine: gates: expected a whole number >= 1"),
+        (Cell("mine", nn.Identity, gates=True), "cell mine: gates: .*leave it out"),
+        (Cell("mine", nn.Identity, flops=7), "cell mine: flops: expected a function"),  # type: ignore[arg-type]
+        (Cell("mine", nn.Identity, initializations={}), "cell mine: initializations: .*got {}"),
+        (
+            Cell("mine", nn.Identity, initializations={"own": "zeros"}),  # type: ignore[dict-item]
+            "cell mine: initializations: expected a name and a function .*leave them out",
+        ),
+    ],
+)
+def test_what_is_no_cell_is_refused(registry: dict[str, Cell], cell: Any, match: str) -> None:
+    """A plug-in that cannot be built is refused when it is registered, in one line, with the remedy."""
+    with pytest.raises(InputError, match=match) as caught:
+        register_cell(cell)
+    assert "\n" not in str(caught.value)
+    assert set(registry) == set(CELLS)

@@ -63,6 +63,14 @@ def test_a_cell_that_does_not_say_its_gates_has_no_count(monkeypatch):
     assert training_flops(dataclasses.replace(MODEL, cell="secret"), 5, 10) is None
 
 
+def test_a_cell_that_tells_its_count(monkeypatch):
+    """A plug-in's own count is that of one step of one sequence forward; training takes three times it, and the head."""
+    cell = Cell("own", CELLS["lstm"].factory, 4, flops=lambda D, H, L: 1_000 * D + 10 * H + L)  # noqa: N803
+    monkeypatch.setitem(CELLS, "own", cell)
+    found = training_flops(dataclasses.replace(MODEL, cell="own"), 5, 10)
+    assert found == 3 * (8_000 + 160 + 2) * 50 + 3 * 640
+
+
 def test_the_matrix_product_is_counted_right():
     """Torch counts as many operations in the peak's product as it claims."""
     step, flops = matrix_product("cpu")
