@@ -7,25 +7,17 @@ looking.py        a cell as it is looked at: a copy of its own, in float64
 """
 
 from harness.diagnostics.closed_forms import read_stack
-from harness.diagnostics.gates import (
-    GateTrace,
-    TimeScales,
-    gate_traces,
-    memory_gate,
-    offers_gates,
-    time_scales,
-)
-from harness.diagnostics.gradients import GradientGain, chosen_lags, gradient_gain
+from harness.diagnostics.gates import Gates, GateTrace, TimeScales, read_gates
+from harness.diagnostics.gradients import GradientGain, affordable, chosen_lags, gradient_gain
 
 __all__ = [
     "GateTrace",
+    "Gates",
     "GradientGain",
     "TimeScales",
+    "affordable",
     "chosen_lags",
-    "gate_traces",
     "gradient_gain",
-    "memory_gate",
-    "offers_gates",
+    "read_gates",
     "read_stack",
-    "time_scales",
 ]

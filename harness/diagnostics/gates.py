@@ -39,65 +39,58 @@ class GateTrace:
 class TimeScales:
     """1 / (1 - g) of every unit of one layer, in steps, g the mean of its memory gate over steps and sequences."""
 
-    gate: str
     layer: int
     steps: tuple[float, ...]
-    n_sequences: int
 
 
-def offers_gates(model: SequenceModel) -> bool:
-    """Whether the model's cell has gates that can be read, in its present shape."""
-    return callable(getattr(model.cell, "gates", None))
+@dataclasses.dataclass(frozen=True)
+class Gates:
+    """What the gates of a cell do: traces on the first of `n_sequences` sequences, time scales over all of them.
 
-
-def memory_gate(model: SequenceModel) -> str | None:
-    """The name of the gate that keeps the old value; None where the cell names none."""
-    name = getattr(model.cell, "memory_gate", None)
-    return None if name is None else str(name)
-
-
-def gate_traces(model: SequenceModel, inputs: Tensor) -> tuple[GateTrace, ...]:
-    """Each gate of each layer on the first of `inputs` (n_sequences, sequence_length, input_size).
-
-    A diverged model has NaN traces. None where the cell has no gates (an RNN); a plug-in's cell may raise anything.
+    `memory_gate` names the gate that the time scales are of; "" where the cell names none, and then there are none.
     """
-    return tuple(
-        GateTrace(
-            gate,
-            layer,
-            tuple(values.mean(dim=1).tolist()),
-            *(tuple(torch.nanquantile(values, share, dim=1).tolist()) for share in BAND),
-        )
-        for gate, layers in _read(model, inputs[:1]).items()
-        for layer, values in enumerate(layers[:, 0])
-    )
 
-
-def time_scales(model: SequenceModel, inputs: Tensor) -> tuple[TimeScales, ...]:
-    """The time scales of each layer's units on `inputs`; none where the cell names no memory gate."""
-    gates, name = _read(model, inputs), memory_gate(model)
-    if name is None or name not in gates:
-        return ()
-    return tuple(
-        TimeScales(
-            name, layer, tuple(map(time_scale, values.mean(dim=(0, 1)).tolist())), len(inputs)
-        )
-        for layer, values in enumerate(gates[name])
-    )
+    memory_gate: str
+    n_sequences: int
+    traces: tuple[GateTrace, ...]
+    time_scales: tuple[TimeScales, ...]
 
 
 @torch.no_grad()
-def _read(model: SequenceModel, inputs: Tensor) -> Mapping[str, Tensor]:
-    """The gates by name; empty where the cell has none. Raises ValueError for shapes that are not those of gates."""
-    if not offers_gates(model):
-        return {}
+def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
+    """The gates of a model on `inputs` (n_sequences, sequence_length, input_size); None where its cell has none.
+
+    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of another shape than
+    gates have; a plug-in's cell may raise anything.
+    """
     cell: Any = copy_of_cell(model)
+    if not callable(getattr(cell, "gates", None)):
+        return None
     with float64_by_default():
-        gates: Mapping[str, Tensor] = cell.gates(in_float64(inputs))
-    for name, values in gates.items():
+        found: Mapping[str, Tensor] = cell.gates(in_float64(inputs))
+    for name, values in found.items():
         if values.dim() != 4 or values.shape[1:3] != inputs.shape[:2]:
             expected = f"(num_layers, {inputs.shape[0]}, {inputs.shape[1]}, hidden_size)"
             raise ValueError(
                 f"gate {name!r} must have shape {expected} (got {tuple(values.shape)})"
             )
-    return gates
+    if not found:
+        return None
+    memory = getattr(cell, "memory_gate", "") or ""
+    scales = found[memory].mean(dim=(1, 2)).tolist() if memory in found else []
+    return Gates(
+        memory if scales else "",
+        len(inputs),
+        tuple(
+            _trace(name, layer, values[:, 0][layer])
+            for name, values in found.items()
+            for layer in range(len(values))
+        ),
+        tuple(TimeScales(i, tuple(map(time_scale, units))) for i, units in enumerate(scales)),
+    )
+
+
+def _trace(gate: str, layer: int, values: Tensor) -> GateTrace:
+    """Of values (sequence_length, hidden_size)."""
+    low, high = (torch.quantile(values, share, dim=1).tolist() for share in BAND)
+    return GateTrace(gate, layer, tuple(values.mean(dim=1).tolist()), tuple(low), tuple(high))

@@ -17,14 +17,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness import metrics
-from harness.cells import TorchCell
+from harness.cells import State, Stateful, TorchCell
 from harness.diagnostics.closed_forms import read_stack
 from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_float64
 from harness.models import SequenceModel
@@ -77,24 +77,14 @@ def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
         raise ValueError(f"'inputs' must have at least 2 steps (got {sequence_length})")
     cell, values = copy_of_cell(model), in_float64(inputs)
     with float64_by_default():
-        if offers_steps(cell):
-            state = _parts(cell.initial_state(1, values))
-            size = sum(part.numel() for part in state)
+        if isinstance(cell, Stateful):
+            size = sum(part.numel() for part in _parts(cell.initial_state(1, values)))
             n_sequences, lags = affordable(len(values), sequence_length, size)
             if lags[-1] >= min(FEWEST_LAGS, sequence_length - 1):
-                values = values[:n_sequences]
-                closed = type(cell) is TorchCell  # one that is made of it may step otherwise
-                advance = (_closed_advance if closed else _autograd_advance)(cell, values)
+                advance = _advance(cell, values[:n_sequences])
                 gains = _accumulated(advance, (n_sequences, size), sequence_length, lags)
                 return GradientGain("state", lags, gains, n_sequences)
         return _output_gain(cell, values)
-
-
-def offers_steps(cell: nn.Module) -> bool:
-    """Whether a cell shows its state: torch's own cells do, and a plug-in's with `initial_state` and `step`."""
-    return type(cell) is TorchCell or all(
-        callable(getattr(cell, name, None)) for name in ("initial_state", "step")
-    )
 
 
 def chosen_lags(sequence_length: int) -> tuple[int, ...]:
@@ -142,6 +132,13 @@ def _accumulated(
     return tuple(gains)
 
 
+def _advance(cell: Stateful, inputs: Tensor) -> Advance:
+    """In closed form for torch's own cells as they are; a cell that is made of one may step otherwise."""
+    if type(cell) is TorchCell:
+        return _closed_advance(cell, inputs)
+    return _autograd_advance(cell, inputs)
+
+
 def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
     """By the equations of torch's cells."""
     stack = read_stack(cell)
@@ -157,7 +154,7 @@ def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
     return advance
 
 
-def _autograd_advance(cell: Any, inputs: Tensor) -> Advance:
+def _autograd_advance(cell: Stateful, inputs: Tensor) -> Advance:
     """By autograd, for any cell with `initial_state` and `step`.
 
     Each row of the product has a copy of the sequence in one batch, so that one backward pass through one step takes all
@@ -167,36 +164,39 @@ def _autograd_advance(cell: Any, inputs: Tensor) -> Advance:
     with torch.no_grad():
         state = cell.initial_state(len(inputs), inputs)
         for step in range(inputs.shape[1]):
-            before.append(_parts(state))
+            before.append(state)
             state = cell.step(inputs[:, step], state)[1]
 
     def advance(product: Tensor, step: int) -> Tensor:
-        size = product.shape[1]
-        own = [part.repeat_interleave(size, dim=1).requires_grad_() for part in before[step]]
+        size, state = product.shape[1], before[step]
+        own = [part.repeat_interleave(size, dim=1).requires_grad_() for part in _parts(state)]
         rows = inputs[:, step].repeat_interleave(size, dim=0)
         with torch.enable_grad():
-            after = _parts(cell.step(rows, tuple(own) if len(own) > 1 else own[0])[1])
-            back = torch.autograd.grad(
-                after,
-                own,
-                _unflattened(product.flatten(0, 1), after),
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        flat = torch.cat([part.movedim(1, 0).flatten(1) for part in back], dim=1)
-        return flat.view(product.shape)
+            after = cell.step(rows, own[0] if isinstance(state, Tensor) else tuple(own))[1]
+        weighed = list(zip(_parts(after), _unflattened(product.flatten(0, 1), after), strict=True))
+        heard = [pair for pair in weighed if pair[0].requires_grad]  # others hold nothing of before
+        if not heard:
+            return torch.zeros_like(product)
+        back = torch.autograd.grad(
+            [pair[0] for pair in heard],
+            own,
+            [pair[1] for pair in heard],
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return torch.cat([part.movedim(1, 0).flatten(1) for part in back], dim=1).view_as(product)
 
     return advance
 
 
-def _parts(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _parts(state: State) -> tuple[Tensor, ...]:
     return (state,) if isinstance(state, Tensor) else tuple(state)
 
 
-def _unflattened(rows: Tensor, like: tuple[Tensor, ...]) -> list[Tensor]:
+def _unflattened(rows: Tensor, like: State) -> list[Tensor]:
     """Rows (B, N) as tensors with the batch in dimension 1, of the shapes of a state's parts."""
-    shapes = [part.movedim(1, 0).shape for part in like]
-    pieces = rows.split([math.prod(shape[1:]) for shape in shapes], dim=1)
+    shapes = [part.movedim(1, 0).shape for part in _parts(like)]
+    pieces = torch.split(rows, [math.prod(shape[1:]) for shape in shapes], dim=1)
     return [piece.reshape(shape).movedim(0, 1) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
@@ -221,7 +221,7 @@ def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
     gains = []
     for sequence in inputs:
         rows = []
-        for units in torch.arange(hidden_size).split(at_once):
+        for units in torch.split(torch.arange(hidden_size), at_once):
             copies = sequence.expand(len(units), -1, -1).clone().requires_grad_()
             own = cell(copies)[torch.arange(len(units)), -1, units].sum()
             (gradient,) = torch.autograd.grad(own * HEADROOM, copies)
