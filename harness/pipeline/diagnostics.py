@@ -24,23 +24,30 @@ from harness.pipeline.winners import (
 from harness.tasks import Task, get_task
 
 N_SEQUENCES = 4  # over which a gain and a time scale are averaged; gates are traced on one
+LEAST_LENGTH = (
+    101  # gains are followed as far at least: "an RNN forgets after 30 steps, an LSTM keeps 100"
+)
 DIGITS = 4  # of a gate's opening: more than any picture shows
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One kept model as it is looked into: what it is in the records, and the sequences that it reads."""
+    """One kept model as it is looked into: what it is in the records, and the sequences that it reads.
+
+    `sequence_length` is the one it was trained with; `longest` the longest one among the kept models of its task.
+    """
 
     names: dict[str, Any]
     task: Task
     model: SequenceModel
     sequence_length: int
+    longest: int
     seed: int
 
-    def inputs(self, purpose: str) -> Tensor:
+    def inputs(self, purpose: str, sequence_length: int) -> Tensor:
         """Sequences of the task, drawn with a seed of their own."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, purpose))
-        return self.task.sample(N_SEQUENCES, self.sequence_length, generator).inputs
+        return self.task.sample(N_SEQUENCES, sequence_length, generator).inputs
 
 
 def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
@@ -50,10 +57,20 @@ def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
         ("gradient gain", _gains),
         ("gates", _gates),
     )
+    longest: dict[str, int] = {}
+    for winner in kept:
+        task, length = (
+            winner.place.task,
+            configuration_of(course.spec, winner).model.sequence_length,
+        )
+        longest[task] = max(longest.get(task, LEAST_LENGTH), length)
     for winner in kept:
         for what, measure in parts:
             try:  # both states, or none: one alone would be a picture of half the story
-                looks = [_look(course, winner, state) for state in ("initial", "trained")]
+                looks = [
+                    _look(course, winner, state, longest[winner.place.task])
+                    for state in ("initial", "trained")
+                ]
                 rows = [measure(look) for look in looks]
             except Exception as error:  # noqa: BLE001  # a plug-in's cell may raise anything, in float64 above all
                 name = f"{winner.place.cell} on {winner.place.task}"
@@ -66,22 +83,24 @@ def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
     records.write_diagnostics(course.directory, found)
 
 
-def _look(course: Course, winner: Winner, state: str) -> Look:
+def _look(course: Course, winner: Winner, state: str, longest: int) -> Look:
     config = configuration_of(course.spec, winner)
     path = initial_weights_path if state == "initial" else weights_path
     model = build_model(config.model, config.seed)
     model.load_state_dict(torch.load(path(course.directory, winner), weights_only=True))
     names = {"task": winner.place.task, "cell": winner.place.cell, "state": state}
-    length = config.model.sequence_length
-    return Look(names, get_task(config.model.task), model, length, config.seed)
+    task, length = get_task(config.model.task), config.model.sequence_length
+    return Look(names, task, model, length, length if task.finite else longest, config.seed)
 
 
 def _gains(look: Look) -> dict[str, list[dict[str, Any]]]:
-    gain = gradient_gain(look.model, look.inputs("diagnostics"))
+    """On sequences of one length for all cells of a task, so that their lines can be compared as far as the longest."""
+    gain = gradient_gain(look.model, look.inputs("diagnostics", look.longest))
     row = {
         **look.names,
         "of": gain.of,
-        "sequence_length": look.sequence_length,
+        "sequence_length": look.longest,
+        "trained_length": look.sequence_length,
         "n_sequences": gain.n_sequences,
         "lag": list(gain.lags),
         "log10_gain": [each if math.isfinite(each) else None for each in gain.log10_gain],
@@ -90,7 +109,7 @@ def _gains(look: Look) -> dict[str, list[dict[str, Any]]]:
 
 
 def _gates(look: Look) -> dict[str, list[dict[str, Any]]]:
-    inputs = look.inputs("gates")
+    inputs = look.inputs("gates", look.sequence_length)
     gates = read_gates(look.model, inputs)
     if gates is None:
         return {}

@@ -21,6 +21,7 @@ from harness.reporting.sections import (
     budget,
     closing,
     ends,
+    gates,
     gradients,
     learning,
     memory,
@@ -41,6 +42,8 @@ FIGURES = (
     "slices",
     "expected_best",
     "gradient_gain",
+    "gates",
+    "time_scales",
     "ends",
 )
 
@@ -127,6 +130,8 @@ def _report(page: Page) -> Report:
         sensitivity.section(page),
         budget.section(page),
         gradients.section(page),
+        gates.section(page),
+        gates.time_scales(page),
         ends.section(page),
     ]
     found = [section for section in body if section is not None and not section.absent]
