@@ -152,7 +152,17 @@ def test_sections_come_in_their_order(report: Rendered) -> None:
     """What is measured stands in the order that users know; what is not is named near the end."""
     order = [
         *("spans", "claims", "learning", "tradeoff", "throughput", "winners", "sensitivity"),
-        *("budget", "gradients", "ends", "absent", "caveats", "machine", "command"),
+        *(
+            "budget",
+            "gradients",
+            "gates",
+            "time_scales",
+            "ends",
+            "absent",
+            "caveats",
+            "machine",
+            "command",
+        ),
     ]
     found = [i for i in report.page.ids if i in order]
     assert found == [key for key in order if key in found]
