@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -22,6 +23,7 @@ THRESHOLDS = {"forgotten": metrics.FORGOTTEN, "float32": metrics.FLOAT32_RESOLUT
 SPOKEN_LAG = (
     30  # the lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
 )
+LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08  # about what a threshold's name takes of a panel
 UNCHANGED = math.log10(
     2.0
 )  # training that moves a gain by less than a factor 2 left it about as it was
@@ -153,27 +155,43 @@ def _panel(page: Page, axes: Axes, gains: Sequence[Gain]) -> list[labels.End]:
         )
         if trained or one.cell not in ends:
             ends[one.cell] = labels.End(lags[-1], gain[-1], one.cell, mark.colour)
-    for name, threshold in THRESHOLDS.items():
-        height = math.log10(threshold)
-        axes.axhline(height, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
-        axes.annotate(
-            words.of("gradients.threshold", name),
-            (1.0, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2.5),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            color=theme.MUTED.light,
-            fontsize=theme.SIZE - 1,
-        )
     axes.set_ylim(bottom=_floor(gains))
     axes.set_xlim(left=0)
     axes.set_xlabel(words("gradients.x"))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    for name, threshold in THRESHOLDS.items():
+        height = math.log10(threshold)
+        axes.axhline(height, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
+        side, above = _free_place(axes, gains, height)
+        axes.annotate(
+            words.of("gradients.threshold", name),
+            (side, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(2 if side == 0.0 else 0, 2.5 if above else -2.5),
+            textcoords="offset points",
+            ha="left" if side == 0.0 else "right",
+            va="bottom" if above else "top",
+            color=theme.MUTED.light,
+            fontsize=theme.SIZE - 1,
+        )
     return list(ends.values())
+
+
+def _free_place(axes: Axes, gains: Sequence[Gain], height: float) -> tuple[float, bool]:
+    """Where a threshold's name covers the least of the lines: at the right (1) or left (0) end, above or below it."""
+    (bottom, top), right = axes.get_ylim(), axes.get_xlim()[1]
+    tall = LABEL_HEIGHT * (top - bottom)
+
+    def covered(place: tuple[float, bool]) -> int:
+        side, above = place
+        middle = height + (tall / 2 if above else -tall / 2)
+        at = right * (np.linspace(0, LABEL_WIDTH, 50) + side * (1 - LABEL_WIDTH))
+        lines = (np.interp(at, *one.known, left=np.nan, right=np.nan) for one in gains)
+        return sum(int((np.abs(line - middle) < tall / 2).sum()) for line in lines)
+
+    return min([(1.0, True), (1.0, False), (0.0, False), (0.0, True)], key=covered)
 
 
 def _floor(gains: Sequence[Gain]) -> float:
