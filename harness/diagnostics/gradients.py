@@ -30,7 +30,7 @@ from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_flo
 from harness.models import SequenceModel
 
 LAGS_IN_ALL = 60  # spectral norms are the slow part; on a logarithmic axis no one sees more points
-WORK = 8e10  # floating-point operations: 3 to 8 s of one core, measured with torch 2.13
+WORK = 8e10  # floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
 NORM_IN_PRODUCTS = (
     5  # what a spectral norm costs, in products of two such matrices: measured 3 to 7
 )
