@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
-from harness.pipeline.gradients import measure_gradients
+from harness.pipeline.diagnostics import measure_diagnostics
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -242,7 +242,7 @@ def _confirm(
 
 def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
-    measure_gradients(course, kept)
+    measure_diagnostics(course, kept)
     records.remove_throughput(course.directory)  # an earlier session's is of other winners
     if not course.spec.throughput.enabled or not kept:
         return

@@ -59,7 +59,12 @@ def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Pat
 
 
 def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
-    """Write diagnostics.json: {"gradient_gain": [{task, cell, state, sequence_length, lag, log10_gain}, ...]}."""
+    """Write diagnostics.json: lists of entries, each with task, cell, state (initial, trained) and sequence_length.
+
+    `gradient_gain`: trained_length, of, n_sequences, lag and log10_gain (null: 0 or unknown), one number a lag. `gates`:
+    memory_gate, informative (steps, or null where the task does not say) and traces: {gate, layer, mean, low, high}, one
+    number a step. `time_scales`: gate, layer, task_lag, n_sequences and steps, one number a unit.
+    """
     return write_json(Path(directory) / "diagnostics.json", {"schema": SCHEMA, **diagnostics})
 
 

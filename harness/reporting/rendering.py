@@ -23,6 +23,7 @@ from harness.reporting.sections import (
     closing,
     ends,
     extrapolation,
+    gates,
     gradients,
     learning,
     memory,
@@ -46,6 +47,8 @@ FIGURES = (
     "slices",
     "expected_best",
     "gradient_gain",
+    "gates",
+    "time_scales",
     "ends",
 )
 
@@ -138,6 +141,8 @@ def _report(page: Page) -> Report:
         sensitivity.section(page),
         budget.section(page),
         gradients.section(page),
+        gates.section(page),
+        gates.time_scales(page),
         ends.section(page),
     ]
     found = [section for section in body if section is not None and not section.absent]

@@ -125,7 +125,8 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
     if wish.throughput:
         records.write_throughput(directory, throughput_answers(rng, wish))
     if wish.diagnostics:
-        records.write_diagnostics(directory, {"gradient_gain": _gains(wish)})
+        found = {"gradient_gain": _gains(wish), "gates": _gates(wish), "time_scales": _scales(wish)}
+        records.write_diagnostics(directory, found)
     records.write_machine(directory, {**MACHINE, **wish.machine})
     return directory
 
@@ -365,6 +366,58 @@ def _gains(wish: Wish) -> list[dict[str, Any]]:
                         "log10_gain": [-rate * k + 0.3 * math.sin(k / 9) * (k > 0) for k in lags],
                     }
                 )
+    return found
+
+
+GATES = {"gru": ("reset", "update"), "lstm": ("input", "forget", "output")}
+MEMORY_GATE = {"gru": "update", "lstm": "forget"}
+
+
+def _gated(wish: Wish) -> list[dict[str, Any]]:
+    """Names of every (task, cell, state) whose cell has gates."""
+    return [
+        {"task": task, "cell": cell, "state": state, "sequence_length": 60}
+        for task, cell, state in product(wish.tasks, wish.cells, ("initial", "trained"))
+        if wish.variants.get(cell, cell) in GATES
+    ]
+
+
+def _gates(wish: Wish) -> list[dict[str, Any]]:
+    """Gates that training opens to 0.8, and to 0.3 at two informative steps; two layers in an LSTM."""
+    marked = (9, 31)
+    found = []
+    for names in _gated(wish):
+        base = wish.variants.get(names["cell"], names["cell"])
+        mean = [0.5] * 60
+        if names["state"] == "trained":
+            mean = [0.3 if step in marked else 0.8 for step in range(60)]
+        traces = [
+            {
+                "gate": gate,
+                "layer": layer,
+                "mean": mean,
+                "low": [value - 0.2 for value in mean],
+                "high": [value + 0.1 for value in mean],
+            }
+            for gate in GATES[base]
+            for layer in range(2 if base == "lstm" else 1)
+        ]
+        memory = MEMORY_GATE[base]
+        found.append(names | {"memory_gate": memory, "informative": marked, "traces": traces})
+    return found
+
+
+def _scales(wish: Wish) -> list[dict[str, Any]]:
+    """Time scales of eight units: 2 steps before training, 1 to 300 after it."""
+    found = []
+    for names in _gated(wish):
+        trained = names["state"] == "trained"
+        steps = [1.5, 2.5, 4.0, 10.0, 20.0, 50.0, 100.0, 300.0] if trained else [2.0] * 8
+        gate = MEMORY_GATE[wish.variants.get(names["cell"], names["cell"])]
+        lag = LAGS[names["task"]](60)
+        found.append(
+            names | {"gate": gate, "layer": 0, "task_lag": lag, "n_sequences": 4, "steps": steps}
+        )
     return found
 
 

@@ -196,7 +196,17 @@ def test_sections_come_in_their_order(report: Rendered) -> None:
     order = [
         *("published", "spans", "claims", "extrapolation", "learning", "tradeoff", "throughput"),
         *("winners", "sensitivity"),
-        *("budget", "gradients", "ends", "absent", "caveats", "machine", "command"),
+        *(
+            "budget",
+            "gradients",
+            "gates",
+            "time_scales",
+            "ends",
+            "absent",
+            "caveats",
+            "machine",
+            "command",
+        ),
     ]
     found = [i for i in report.page.ids if i in order]
     assert found == [key for key in order if key in found]

@@ -262,8 +262,8 @@ OWN = Cell("own", CELLS["rnn"].factory, hyperparameters={"zoneout": {"low": 0.0,
 def test_what_a_cell_declares_is_searched() -> None:
     """A hyperparameter of which the study says nothing has the cell's own space, for that cell alone; it is a column."""
     spec = check(parse(compare={"cells": ["rnn", "own"]}), own=OWN)
-    assert spec.parameters("own")["zoneout"] == Range(0.0, 0.5)
-    assert "zoneout" not in spec.parameters("rnn")
+    assert spec.parameters("adding", "own")["zoneout"] == Range(0.0, 0.5)
+    assert "zoneout" not in spec.parameters("adding", "rnn")
     assert spec.searched_keys()[-1] == "zoneout"
     assert check(specs.parse(spec.to_plain(), "f.toml"), own=OWN) == spec
 
@@ -284,7 +284,7 @@ def test_a_grid_over_what_a_cell_declares() -> None:
     with pytest.raises(InputError, match=r"space.own.zoneout: expected a list, for the sampler"):
         check(parse(**tables), own=OWN)
     spec = check(parse(**tables, space={"own": {"zoneout": [0.0, 0.5]}}), own=OWN)
-    assert spec.parameters("own")["zoneout"] == Choice((0.0, 0.5))
+    assert spec.parameters("adding", "own")["zoneout"] == Choice((0.0, 0.5))
 
 
 # ---------------------------------------------------------------------------------- notes, counts

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness import stats
-from harness.reporting import labels, theme
+from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.sections.opening import dodge, spaced
@@ -61,11 +62,11 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
     panels_of = [(task, factor) for task in tasks for factor in factors]
     drawing, panels = theme.grid(len(panels_of), columns=2, height=2.7)
-    placed = {}
+    drawn: dict[str, Line2D] = {}
     for axes, (task, factor) in zip(panels, panels_of, strict=True):
         times = words("extrapolation.times", factor=factor)
         axes.set_title(f"{task}, {times}" if page.many_tasks else times)
-        ends, shown = [], set()
+        shown: set[float] = set()
         for i, cell in enumerate(summary.cells):
             rows, mark = _of(table, task, cell, factor), page.marks[cell]
             aside = dodge(i, len(summary.cells))
@@ -79,7 +80,7 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
                     between = [each.interval.low, each.interval.high]
                     at = [lag * aside, lag * aside]
                     axes.plot(at, between, color=mark.colour, alpha=0.32, linewidth=2.6, zorder=2)
-            axes.plot(
+            (line,) = axes.plot(
                 [lag * aside for lag, _ in known],
                 [each.value or 0.0 for _, each in known],
                 color=mark.colour,
@@ -88,9 +89,7 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
                 markeredgecolor="none",
                 zorder=3,
             )
-            ends.append(
-                labels.End(known[-1][0] * aside, known[-1][1].value or 0.0, cell, mark.colour)
-            )
+            drawn.setdefault(cell, line)
         axes.set_xscale("log")
         axes.set_ylim(-0.04, 1.04)
         axes.set_xlim(min(shown) / 1.2, max(shown) * 1.2)
@@ -99,11 +98,12 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
         axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
-        placed[axes] = ends
     for axes in panels[-2:]:
         axes.set_xlabel(words("extrapolation.x"))
     panels[0].set_ylabel(words("extrapolation.y"))
-    labels.label_ends(drawing, placed)
+    order = [cell for cell in summary.cells if cell in drawn]
+    handles = [drawn[cell] for cell in order]
+    drawing.legend(handles, order, loc="outside upper left", ncols=min(len(order), 6))
     return Picture(
         "extrapolation",
         drawing,
