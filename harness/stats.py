@@ -179,6 +179,27 @@ def median_interval(samples: Iterable[float | None], level: float = 0.95) -> Est
     return Estimate(median, interval, n, n_missing)
 
 
+def median_over_searches(
+    searches: Iterable[Sequence[float | None]], level: float = 0.95
+) -> Estimate:
+    """Median of all runs, with an interval for which each search counts once; `n` counts searches.
+
+    The runs of a search share its luck. So the interval's low end is that of `median_interval` over
+    each search's smallest value, its high end that over each one's largest: whichever run stood for
+    its search, the interval would hold at least as much. With one run a search it is that interval.
+    NaN and None are left out and counted; a search without a known run is no search.
+    """
+    known = [_known(search) for search in searches]
+    runs = [values for values, _ in known if len(values)]
+    n_missing = sum(missing for _, missing in known)
+    if not runs:
+        return Estimate(None, None, 0, n_missing)
+    low = median_interval((float(values.min()) for values in runs), level).interval
+    high = median_interval((float(values.max()) for values in runs), level).interval
+    interval = Interval(low.low, high.high, low.level) if low and high else None
+    return Estimate(float(np.median(np.concatenate(runs))), interval, len(runs), n_missing)
+
+
 def jackknife_interval(
     value: float, left_out: Sequence[float], level: float = 0.95
 ) -> Interval | None:

@@ -124,6 +124,26 @@ def test_median_of_nothing():
     assert stats.median_interval([NAN]) == stats.Estimate(None, None, 0, 1)
 
 
+def test_a_median_over_searches_counts_each_search_once():
+    """The value is that of all runs; the interval is that of searches, from smallest to largest runs."""
+    searches = [[1, 9], [2, NAN], [3, 3], [4, math.inf], [5], [None]]
+    estimate = stats.median_over_searches(searches)
+    assert (estimate.value, estimate.n, estimate.n_missing) == (3.5, 5, 2)
+    assert estimate.interval == Interval(1.0, math.inf, 0.9375)
+
+
+def test_a_median_over_few_searches_has_no_interval():
+    """Four searches of a hundred runs have a value and no interval; nothing has neither."""
+    assert stats.median_over_searches([[1.0] * 100] * 4).interval is None
+    assert stats.median_over_searches([[NAN]]) == stats.Estimate(None, None, 0, 1)
+
+
+def test_with_one_run_a_search_the_median_is_the_plain_one():
+    """One run for each search: the interval between order statistics."""
+    samples = np.random.default_rng(2).exponential(size=9).tolist()
+    assert stats.median_over_searches([x] for x in samples) == stats.median_interval(samples)
+
+
 @pytest.mark.parametrize("n", [5, 8, 31])
 def test_jackknife_of_a_mean_is_the_t_interval(n):
     """For a mean the jackknife is Student's interval, as scipy has it."""

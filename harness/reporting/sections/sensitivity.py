@@ -146,16 +146,20 @@ def _slices(page: Page) -> Picture | None:
         handles, names_shown, loc="outside upper left", ncols=len(names_shown), handletextpad=0.2
     )
     best = summary.best.assign(objective=summary.objectives)
-    rows = []
+    name, rows = summary.objective.name, []
     for task, cell in summary.pairs:
         own = trials[(trials["task"] == task) & (trials["cell"] == cell)]["objective"]
         top = best[(best["task"] == task) & (best["cell"] == cell)]["objective"]
         if len(own):
-            texts = (page.number(summary.objective.name, v) for v in (own.median(), top.median()))
-            rows.append((*page.task_cells(task, cell), str(len(own)), *texts))
+            of_best = stats.median_interval(top)
+            texts = (page.number(name, v) for v in (own.median(), of_best.value))
+            between = page.interval(name, of_best.interval)
+            lead = page.task_cells(task, cell)
+            rows.append((*lead, str(len(own)), *texts, between, str(of_best.n)))
     columns = (
         *page.task_columns(),
-        *(page.column(name) for name in ("n_trials", "median_trial", "median_best")),
+        *(page.column(each) for each in ("n_trials", "median_trial", "median_best")),
+        *(page.column(each) for each in ("interval", "n_searches")),
     )
     note = words("sensitivity.slices_note")
     key = "sensitivity.slices_caption" if step == 1 else "sensitivity.slices_caption_thinned"
