@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from harness import stats
 from harness.parameters import Choice, Parameter, Range
 from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
