@@ -8,7 +8,8 @@ aggregates (see harness.stats), and imports nothing but the standard library.
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
@@ -134,7 +135,13 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     Metric("num_parameters", "parameters", None, "Trained numbers, the head's included.", whole),
     Metric("learning_rate", "", None, "Step size of the optimiser."),
     Metric("batch_size", "sequences", None, "Sequences in one training step.", whole),
-    Metric("sequence_length", "steps", None, "Time steps of one sequence.", whole),
+    Metric(
+        "sequence_length",
+        "steps",
+        None,
+        "Length of one sequence, without steps that a task adds.",
+        whole,
+    ),
     Metric(
         "lag",
         "steps",
@@ -144,6 +151,12 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     ),
     # What a trial learned.
     Metric("loss", "", "minimize", "Mean loss on evaluation data."),
+    Metric(
+        "all_steps_loss",
+        "",
+        "minimize",
+        "Mean loss over all steps of a sequence, those that are not scored counted as known.",
+    ),
     Metric("chance_loss", "", None, "Loss of the best constant prediction."),
     Metric("skill", "", "maximize", "1 - loss / chance_loss, clipped to [-1, 1]; diverged: -1."),
     Metric("accuracy", "", "maximize", "Share of predictions that are right.", percent),
@@ -189,12 +202,27 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
         "importance", "", None, "Share of the objective's variation due to a parameter.", percent
     ),
     Metric(
+        "diverged_share",
+        "",
+        None,
+        "Share of trials whose loss became NaN or infinite, of those that say something.",
+        percent,
+    ),
+    Metric(
         "gradient_gain",
         "",
         None,
         "Spectral norm of d state_T / d state_(T-k): how much of a gradient survives k steps.",
     ),
     # How fast it trained.
+    Metric("gate", "", None, "Opening of a gate: 0 lets nothing through, 1 all."),
+    Metric(
+        "time_scale",
+        "steps",
+        None,
+        "1 / (1 - memory gate): steps for which a unit keeps a value.",
+        lambda value: significant(value, 2),
+    ),
     Metric("train_time_s", "s", "minimize", "Time of a trial's training steps.", seconds),
     Metric("step_time_s", "s", "minimize", "Median time of one training step.", seconds),
     Metric(
@@ -279,6 +307,51 @@ def remembered_steps(lag: float, skill: float, solved: bool) -> float:
     if solved:
         return float(lag)
     return lag * max(skill, 0.0) / 2 if math.isfinite(skill) else 0.0
+
+
+# --- Gradients and gates ----------------------------------------------------------------------
+
+FORGOTTEN: Final = 1e-3
+"""A gradient gain under this is a thousandth: what lies so far back is hardly heard by the weights."""
+
+FLOAT32_RESOLUTION: Final = 2.0**-23
+"""The distance from 1 to the next float32: what is smaller is lost when it is added to 1."""
+
+
+def decay_per_step(lags: Sequence[float], log10_gain: Sequence[float]) -> float | None:
+    """The factor by which a gradient gain changes a step, by least squares on its logarithm against lag.
+
+    Gains that are not finite are left out; None with fewer than two others.
+    """
+    known = [pair for pair in zip(lags, log10_gain, strict=True) if math.isfinite(pair[1])]
+    if len(known) < 2:
+        return None
+    slope = statistics.linear_regression(*zip(*known, strict=True)).slope
+    return float(10.0**slope)
+
+
+def lag_below(
+    lags: Sequence[int], log10_gain: Sequence[float], threshold: float = FORGOTTEN
+) -> int | None:
+    """The first of the lags (ascending) from which on the gain stays under `threshold`.
+
+    None if it is not under it at the last lag, and without lags. A NaN gain is not known to be under anything.
+    """
+    first = None
+    for lag, gain in zip(lags, log10_gain, strict=True):
+        if not gain < math.log10(threshold):
+            first = None
+        elif first is None:
+            first = lag
+    return first
+
+
+def time_scale(memory_gate: float) -> float:
+    """Steps for which a unit keeps a value, 1 / (1 - memory_gate): 2 for a gate at 0.5, 100 for one at 0.99.
+
+    A gate at 1 keeps for ever; its time scale is that of the largest number below 1, 9e15. NaN gives NaN.
+    """
+    return 1.0 / max(1.0 - memory_gate, 2.0**-53) if not math.isnan(memory_gate) else math.nan
 
 
 # --- Objectives of a search -------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.cells import get_cell
 from harness.errors import InputError, nearest
+from harness.machine import derive_seed
 from harness.tasks import get_task
 
 PARAMETER_TOLERANCE = 0.05  # how far a derived hidden_size may miss the wanted number of parameters
@@ -68,7 +69,7 @@ def build_model(config: ModelConfig, seed: int) -> SequenceModel:
             task.input_size, config.hidden_size, config.num_layers, **config.hyperparameters
         )
         model = SequenceModel(stack, config.hidden_size, task.output_size, dense=task.dense)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "initialization"))
         cell.initializations[config.initialization](stack, config.sequence_length, generator)
     return model
 

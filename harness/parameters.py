@@ -101,6 +101,7 @@ class Kind:
 
 MOST = 2**31 - 1
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+SCHEDULES = ("constant", "linear", "cosine")
 INITIALIZATION = "initialization"
 
 SPACE: Mapping[str, Kind] = {
@@ -119,6 +120,7 @@ TRAINING: Mapping[str, Kind] = {
     "evaluate_every": Kind(int, 1, 10**12),
     "evaluation_sequences": Kind(int, 1, MOST),
     "optimizer": Kind(str, words=OPTIMIZERS),
+    "learning_rate_schedule": Kind(str, words=SCHEDULES),
     "max_grad_norm": Kind(float, 0),
     "num_parameters": Kind(int, 0, MOST),
 }

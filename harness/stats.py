@@ -59,11 +59,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Share:
-    """Runs that solve a task at one lag, with the exact binomial interval of their share."""
+    """Runs that solve a task at one lag; the interval of their share is over `n_repeats` searches."""
 
     lag: float
     n_solved: int
     n_runs: int
+    n_repeats: int
     value: float | None
     interval: Interval | None
 
@@ -178,6 +179,60 @@ def median_interval(samples: Iterable[float | None], level: float = 0.95) -> Est
     return Estimate(median, interval, n, n_missing)
 
 
+def median_over_searches(
+    searches: Iterable[Sequence[float | None]], level: float = 0.95
+) -> Estimate:
+    """Median of all runs, with an interval for which each search counts once; `n` counts searches.
+
+    The runs of a search share its luck. So the interval's low end is that of `median_interval` over
+    each search's smallest value, its high end that over each one's largest: whichever run stood for
+    its search, the interval would hold at least as much. With one run a search it is that interval.
+    NaN and None are left out and counted; a search without a known run is no search.
+    """
+    known = [_known(search) for search in searches]
+    runs = [values for values, _ in known if len(values)]
+    n_missing = sum(missing for _, missing in known)
+    if not runs:
+        return Estimate(None, None, 0, n_missing)
+    low = median_interval((float(values.min()) for values in runs), level).interval
+    high = median_interval((float(values.max()) for values in runs), level).interval
+    interval = Interval(low.low, high.high, low.level) if low and high else None
+    return Estimate(float(np.median(np.concatenate(runs))), interval, len(runs), n_missing)
+
+
+def jackknife_interval(
+    value: float, left_out: Sequence[float], level: float = 0.95
+) -> Interval | None:
+    """Interval of a statistic from its values without each of n searches (Efron & Stein 1981).
+
+    `value` of all, give or take Student's t with n - 1 degrees of freedom times the jackknife's
+    standard error. It says how far other searches of this size would move the statistic, not how
+    far the statistic is from its value over endless trials. None below 5, or with a NaN.
+    """
+    n, values = len(left_out), np.array(left_out, dtype=np.float64)
+    if n < MINIMUM_REPEATS or not np.isfinite([value, *values]).all():
+        return None
+    error = math.sqrt((n - 1) / n * float(np.sum((values - values.mean()) ** 2)))
+    half_width = student_quantile((1 + level) / 2, n - 1) * error
+    return Interval(value - half_width, value + half_width, level)
+
+
+def student_quantile(probability: float, degrees: int) -> float:
+    """Quantile of Student's t: within 0.001 at a probability of 0.975 from 4 degrees of freedom on.
+
+    Source: Abramowitz & Stegun 1964, 26.7.5.
+    """
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
+
+
 # --- Memory spans -----------------------------------------------------------------------------
 
 
@@ -197,6 +252,20 @@ class Ladder:
     def n_repeats(self) -> int:
         """Number of repeats with at least one measured run."""
         return sum(any(row) for row in self.n_runs)
+
+    def repeats_at(self, position: int) -> tuple[int, int, int]:
+        """Repeats measured at one lag, and how many of them solve it: at least, and at most.
+
+        A repeat is one sample however many runs it has, because they share its luck: it counts as
+        the share of them that solve, and the sum is rounded down and up.
+        """
+        shares = [
+            solved[position] / measured[position]
+            for solved, measured in zip(self.n_solved, self.n_runs, strict=True)
+            if measured[position]
+        ]
+        successes = math.fsum(shares)
+        return len(shares), math.floor(successes + _TOLERANCE), math.ceil(successes - _TOLERANCE)
 
 
 def ladder(rows: Iterable[tuple[int, float, float | bool | None]]) -> Ladder:
@@ -219,12 +288,19 @@ def ladder(rows: Iterable[tuple[int, float, float | bool | None]]) -> Ladder:
 
 
 def solved_shares(runs: Ladder, level: float = 0.95) -> tuple[Share, ...]:
-    """Share of runs that solve the task at each lag, with exact binomial intervals."""
+    """Share of runs that solve the task at each lag, with exact binomial intervals over repeats.
+
+    Several runs of a repeat count as one sample (the share of them that solve), and the interval's
+    ends are those of the number of repeats rounded down and up: taken as independent, two runs a
+    repeat would cover a share in as little as 81 % (see tests/benchmarks/calibration.py).
+    """
     shares = []
-    for lag, n_solved, n_runs in zip(runs.lags, *_totals(runs), strict=True):
+    for position, (lag, n_solved, n_runs) in enumerate(zip(runs.lags, *_totals(runs), strict=True)):
         value = n_solved / n_runs if n_runs else None
-        interval = binomial_interval(n_solved, n_runs, level)
-        shares.append(Share(lag, n_solved, n_runs, value, interval))
+        n, at_least, at_most = runs.repeats_at(position)
+        low, high = binomial_interval(at_least, n, level), binomial_interval(at_most, n, level)
+        interval = Interval(low.low, high.high, level) if low and high else None
+        shares.append(Share(lag, n_solved, n_runs, n, value, interval))
     return tuple(shares)
 
 
@@ -232,11 +308,14 @@ def memory_span(runs: Ladder, share: float = MEMORY_SHARE, level: float = 0.95) 
     """The largest lag at which at least `share` of the runs solve the task, there and below it.
 
     The interval is over repeats, by exact tests at each lag: its lower end is the last lag up to
-    which a true share under `share` is refuted, its upper end the last lag before the first one at
-    which a share of at least `share` is refuted. Several runs of a repeat count as one (the mean of
-    them, rounded to the side that widens the interval). Its level is the one asked for or, with few
-    repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9 the lower
-    end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
+    which a true share under `share` is refuted, its upper end the last lag at which a share of at
+    least `share` is not refuted. Each end rests on the test at one lag (the first that the true span
+    excludes, and the true span itself), so that it holds however the runs at other lags fall out;
+    an upper end before the *first* refuted lag would be a test at every lag, and covers less where
+    the share stays near `share` over several lags. Several runs of a repeat count as one (the mean
+    of them, rounded to the side that widens the interval). Its level is the one asked for or, with
+    few repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9 the
+    lower end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
     """
     n_solved, n_runs = _totals(runs)
     total = sum(n_runs)
@@ -327,8 +406,9 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
     """Compare each pair of cells on one task, in the order given, by the spans of their repeats.
 
     A difference is shown if the exact permutation p-value, after Holm's correction over the pairs,
-    is at most 1 - level, and the intervals of the two memory spans share no more than an end. So
-    over all pairs of identical cells a false difference is shown in at most 1 - level of studies.
+    is at most 1 - level, and the interval of the longer cell's memory span lies above that of the
+    other, or touches it at one end; an interval that the ladder's top leaves open has no upper end.
+    So over all pairs of identical cells a false difference is shown in at most 1 - level of studies.
     Below 5 repeats on a side, or too few for so many pairs, the verdict is `inconclusive`.
     """
     spans = {cell: _known(repeat_spans(rungs))[0] for cell, rungs in runs.items()}
@@ -339,14 +419,13 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
     for first, second in pairs:
         n_first, n_second = len(spans[first]), len(spans[second])
         probability = probability_longer(spans[first], spans[second], level)
+        longer, shorter = (
+            (first, second) if (probability.value or 0.0) > 0.5 else (second, first)  # half: p = 1
+        )
         verdict, reason = _inconclusive(n_first, n_second, len(pairs), 1 - level)
         if verdict is None:
-            p_value = adjusted[first, second]
-            overlap = _overlap(memory_span(runs[first]), memory_span(runs[second]))
-            verdict, reason = _verdict(p_value, overlap, 1 - level)
-        longer = None
-        if verdict == "difference_shown":
-            longer = first if (probability.value or 0.0) > 0.5 else second
+            apart = _lies_above(memory_span(runs[longer]), memory_span(runs[shorter]))
+            verdict, reason = _verdict(adjusted[first, second], apart, 1 - level)
         comparisons.append(
             Comparison(
                 first=first,
@@ -354,7 +433,7 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
                 probability=probability,
                 p_value=p_values[first, second],
                 verdict=verdict,
-                longer=longer,
+                longer=longer if verdict == "difference_shown" else None,
                 reason=reason,
                 n_first=n_first,
                 n_second=n_second,
@@ -374,11 +453,14 @@ def expected_best(
 ) -> ExpectedBest:
     """Expected best value against the number of trials: the median over searches, with interval.
 
-    For each search the expectation of the best of n trials drawn from its own, in closed form
-    (Dodge et al. 2019, equation 3). It takes the trials as drawn alike, which holds for random
-    search; of a sampler that learns it says what its trials offered, not when. A trial without a
-    value (NaN or None) used its share of the budget: it counts as `worst`. The curve ends at the
-    smallest number of trials that all searches have; an empty search has no curve and is missing.
+    For each search the mean of the best of n of its own trials over all ways to choose them, in
+    closed form (Tang et al. 2020, arXiv 2004.13705). That is unbiased for the best of n, and at its
+    end the best that the search found; the plug-in value of Dodge et al. 2019 (equation 3), which
+    draws with replacement, is too low there. It takes the trials as drawn alike, which holds for
+    random search; of a sampler that learns it says what its trials offered, not when. A trial
+    without a value (NaN or None) used its share of the budget: it counts as `worst`. The curve ends
+    at the smallest number of trials that all searches have; an empty search has no curve and is
+    missing. Value and interval are those of the median search, as in `median_interval`.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     curves = []
@@ -444,26 +526,14 @@ def _reached(n_solved: Sequence[int], n_runs: Sequence[int], share: float) -> tu
 def _span_interval(runs: Ladder, share: float, level: float) -> tuple[Interval, bool]:
     attainable = min(level, 1 - 2.0 ** (1 - runs.n_repeats))
     tail = (1 - attainable) / 2 + _TOLERANCE
-    low, low_ends = 0.0, False
-    high, high_is_open = 0.0, True
+    low, low_ends, high = 0.0, False, 0.0
     for position, lag in enumerate(runs.lags):
-        shares = [
-            solved[position] / measured[position]
-            for solved, measured in zip(runs.n_solved, runs.n_runs, strict=True)
-            if measured[position]
-        ]
-        n, successes = len(shares), math.fsum(shares)
-        at_least = math.floor(successes + _TOLERANCE)
-        at_most = math.ceil(successes - _TOLERANCE)
-        if n and binomial_cdf(at_most, n, share) <= tail:
-            high_is_open = False
-            break
-        high = lag
-        shown = n > 0 and 1 - binomial_cdf(at_least - 1, n, share) <= tail
-        low_ends = low_ends or not shown
-        if not low_ends:
-            low = lag
-    return Interval(low, high, attainable), high_is_open
+        n, at_least, at_most = runs.repeats_at(position)
+        low_ends = low_ends or n == 0 or 1 - binomial_cdf(at_least - 1, n, share) > tail
+        low = low if low_ends else lag
+        if n == 0 or binomial_cdf(at_most, n, share) > tail:
+            high = lag
+    return Interval(low, high, attainable), high == runs.lags[-1]
 
 
 def _newcombe(value: float, n_first: int, n_second: int, level: float) -> Interval:
@@ -511,24 +581,32 @@ def _inconclusive(
     return None, ""
 
 
-def _overlap(first: Span, second: Span) -> bool:
-    """Whether the spans' intervals share more than an end, or one has none."""
-    if first.interval is None or second.interval is None:
-        return True
-    low = max(first.interval.low, second.interval.low)
-    high = min(first.interval.high, second.interval.high)
-    return low < high or first.interval == second.interval
+def _lies_above(longer: Span, shorter: Span) -> bool:
+    """Whether an interval lies above another, sharing one end at most; False where one has none."""
+    if longer.interval is None or shorter.interval is None or shorter.high_is_open:
+        return False
+    high = math.inf if longer.high_is_open else longer.interval.high
+    return shorter.interval.high <= longer.interval.low and shorter.interval.low < high
 
 
-def _verdict(p_value: float, overlap: bool, alpha: float) -> tuple[Verdict, str]:
+def _verdict(p_value: float, apart: bool, alpha: float) -> tuple[Verdict, str]:
     if p_value > alpha + _TOLERANCE:
         return "no_difference_shown", f"p = {p_value:.2g} after Holm's correction"
-    if overlap:
+    if not apart:
         return "no_difference_shown", "the intervals of the two memory spans overlap"
     return "difference_shown", f"p = {p_value:.2g} after Holm's correction"
 
 
 def _best_of(ascending: NDArray[np.float64], length: int) -> list[float]:
-    """Expected maximum of 1 .. length draws, with replacement, from the ascending values."""
-    shares = np.arange(len(ascending) + 1) / len(ascending)
-    return [float(np.diff(shares**n) @ ascending) for n in range(1, length + 1)]
+    """Expected maximum of 1 .. length draws, without replacement, from the ascending values.
+
+    The i-th smallest of N is the best of n in C(i-1, n-1) of the C(N, n) draws.
+    """
+    total, places = len(ascending), np.arange(1, len(ascending) + 1)
+    weights = np.full(total, 1 / total)
+    best = []
+    for n in range(1, length + 1):
+        best.append(float(weights @ ascending))
+        if n < total:
+            weights = weights * np.maximum(places - n, 0) * ((n + 1) / (n * (total - n)))
+    return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,6 +16,12 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda _progress: 1.0,
+    "linear": lambda progress: 1.0 - progress,
+    "cosine": lambda progress: (1.0 + math.cos(math.pi * progress)) / 2.0,
+}
+"""Factor of the learning rate by the share of the training budget that is spent, from 0 to 1."""
 FUSED = frozenset({"adam", "adamw", "sgd"})  # torch has no fused RMSprop
 
 

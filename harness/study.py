@@ -136,9 +136,9 @@ def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[StudySpe
     path = specs.find_study(name)
     load_plugins(plugins)
     spec = specs.load(path, overrides)
-    for task in {*spec.compare.tasks} & {*offered(tasks.GROUP)}:
+    for task in {spec.base(label) for label in spec.compare.tasks} & {*offered(tasks.GROUP)}:
         tasks.get_task(task)
-    for cell in {spec.base_cell(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
+    for cell in {spec.base(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
         cells.get_cell(cell)
     return specs.check(spec, path.name, TASKS, CELLS, memory_bytes()), path.name
 

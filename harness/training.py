@@ -17,7 +17,7 @@ import torch
 from harness.machine import derive_seed
 from harness.metrics import is_solved, skill
 from harness.models import ModelConfig, SequenceModel, build_model
-from harness.steps import make_optimizer, training_step
+from harness.steps import SCHEDULES, make_optimizer, training_step
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
@@ -30,8 +30,9 @@ STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a div
 class TrainingConfig:
     """One trial: a model, how it is trained, and on how many sequences. Plain values, so that it travels as JSON.
 
-    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many sequences, and only the
-    repetition counts; so is the last one.
+    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many other sequences, and only the
+    repetition counts; so is the last one. `extrapolation`: a model that has solved its task is then looked at on sequences so
+    many times as long.
     """
 
     model: ModelConfig
@@ -42,8 +43,10 @@ class TrainingConfig:
     evaluate_every: int = 1_600
     evaluation_sequences: int = 1_000
     verification_sequences: int = 0
+    extrapolation: tuple[int, ...] = ()
     stop_when_solved: bool = True
     optimizer: str = "adam"
+    learning_rate_schedule: str = "constant"
     max_grad_norm: float = 1.0
     device: str = "cpu"
 
@@ -56,7 +59,8 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> TrainingConfig:
         """The configuration that `to_dict` wrote."""
-        return cls(**{**plain, "model": ModelConfig(**plain["model"])})
+        model, factors = ModelConfig(**plain["model"]), tuple(plain["extrapolation"])
+        return cls(**{**plain, "model": model, "extrapolation": factors})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,17 @@ class Evaluation:
     predictions: tuple[float, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Extrapolation:
+    """What a trained model does on sequences `factor` times as long as those that it was trained on."""
+
+    factor: int
+    sequence_length: int
+    loss: float
+    skill: float
+    accuracy: float
+
+
 class Training:
     """A model in training; iterate over `evaluations()` to run it, then read `model` and `predictions()`."""
 
@@ -86,7 +101,7 @@ class Training:
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
         self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
-        self.held_out: dict[int, list[Batch]] = {}
+        self.held_out: dict[str, list[Batch]] = {}
         self.train_time_s = 0.0
 
     def evaluations(self) -> Iterator[Evaluation]:
@@ -114,9 +129,21 @@ class Training:
             return ()
         with torch.inference_mode():
             self.model.eval()
-            outputs = self.model(next(self._held_out(self.task.finite)).inputs)
+            held_out = self._held_out("fixed", self.task.finite, self._length)
+            outputs = self.model(next(held_out).inputs)
             self.model.train()
         return tuple(self.task.predict(outputs).flatten().tolist())
+
+    def extrapolate(self) -> tuple[Extrapolation, ...]:
+        """The present model on sequences 2, 4, ... times as long (`config.extrapolation`), drawn from seeds of their own."""
+        found = []
+        for factor in self.config.extrapolation:
+            length = factor * self.config.model.sequence_length
+            part = f"{factor} times"
+            loss, accuracy = self._score(part, self.config.evaluation_sequences, length)
+            known = skill(loss, self.task.chance_loss(length))
+            found.append(Extrapolation(factor, length, loss, known, accuracy))
+        return tuple(found)
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
         """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
@@ -127,6 +154,9 @@ class Training:
         while seen < until and finite:
             size = min(config.batch_size, config.sequences - seen)
             batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
+            factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
+            for group in self.optimizer.param_groups:
+                group["lr"] = factor * config.learning_rate
             loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
             seen, step = seen + size, step + 1
             if step % every == 0 or seen >= until:
@@ -135,25 +165,29 @@ class Training:
         return seen, finite
 
     def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
-        evaluation = self._look(seen, self.config.evaluation_sequences)
-        verify = self.config.verification_sequences
-        if verify and (evaluation.solved or last):
-            evaluation = self._look(seen, verify)
+        count, verify = self.config.evaluation_sequences, self.config.verification_sequences
+        evaluation = self._evaluation(seen, *self._score("evaluation", count, self._length))
+        if verify and (evaluation.solved or last):  # on others: those above have chosen the moment
+            evaluation = self._evaluation(seen, *self._score("verification", verify, self._length))
         return evaluation
 
+    @property
+    def _length(self) -> int:
+        return self.config.model.sequence_length
+
     @torch.inference_mode()
-    def _look(self, seen: int, count: int) -> Evaluation:
-        """Loss and accuracy on `count` held-out sequences, or on all that there are."""
+    def _score(self, part: str, count: int, sequence_length: int) -> tuple[float, float]:
+        """Loss and accuracy on `count` sequences of that held-out part of the data, or on all that there are."""
         losses, right, total, looked_at = 0.0, 0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
-        for part in self._held_out(count):
-            outputs = self.model(part.inputs)
-            losses += self.task.loss(outputs, part.targets).item() * len(part.inputs)
-            correct = self.task.correct(outputs, part.targets)
+        for batch in self._held_out(part, count, sequence_length):
+            outputs = self.model(batch.inputs)
+            losses += self.task.loss(outputs, batch.targets).item() * len(batch.inputs)
+            correct = self.task.correct(outputs, batch.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
-            looked_at += len(part.inputs)
+            looked_at += len(batch.inputs)
         self.model.train()
-        return self._evaluation(seen, losses / looked_at, right / total)
+        return losses / looked_at, right / total
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)
@@ -163,7 +197,7 @@ class Training:
         return Evaluation(
             sequences_seen=seen,
             loss=loss,
-            skill=skill(loss, self.task.chance_loss(self.config.model.sequence_length)),
+            skill=skill(loss, self.task.chance_loss(self._length)),
             accuracy=accuracy,
             solved=finite and is_solved(accuracy),
             finite=finite,
@@ -171,27 +205,28 @@ class Training:
             predictions=self.predictions() if finite else (),
         )
 
-    def _held_out(self, count: int) -> Iterator[Batch]:
-        """Up to `count` sequences held out for evaluation, batch by batch; few are kept for next time.
+    def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
+        """Up to `count` sequences that are never trained on, batch by batch; few are kept for next time.
 
-        They are drawn from a seed of their own, or are those that the task itself holds out.
+        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that holds out sequences itself
+        has the same ones for all parts.
         """
         given = self.task if isinstance(self.task, HoldsOut) else None
         count = min(count, given.n_held_out) if given else count
-        if count in self.held_out:
-            yield from self.held_out[count]
+        if part in self.held_out:
+            yield from self.held_out[part]
             return
         kept: list[Batch] = []
-        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "evaluation"))
-        length = self.config.model.sequence_length
+        numbers = 0
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, part))
         for start in range(0, count, EVALUATION_BATCH):
             size = min(EVALUATION_BATCH, count - start)
             if given:
                 batch = given.held_out(start, start + size).to(self.device)
             else:
-                batch = self.task.sample(size, length, generator).to(self.device)
-            if count * length * self.task.input_size <= KEPT_NUMBERS:
-                kept.append(batch)
+                batch = self.task.sample(size, sequence_length, generator).to(self.device)
+            numbers += batch.inputs.numel()
+            kept = [*kept, batch] if numbers <= KEPT_NUMBERS else []
             yield batch
         if kept:
-            self.held_out[count] = kept
+            self.held_out[part] = kept

@@ -196,3 +196,47 @@ def test_an_unknown_metric_proposes_the_nearest():
 def test_a_known_metric_is_found():
     """A metric is found by its name."""
     assert metrics.metric("lag") is METRICS["lag"]
+
+
+def test_decay_per_step_is_the_slope_of_the_logarithm():
+    """Gains of 0.5 ** k decay by 0.5 a step; what is 0 or unknown is left out, and one gain has no slope."""
+    lags = [1, 2, 3, 5]
+    gains = [lag * math.log10(0.5) for lag in lags]
+    assert metrics.decay_per_step(lags, gains) == pytest.approx(0.5)
+    assert metrics.decay_per_step(lags, [gains[0], NAN, -math.inf, gains[3]]) == pytest.approx(0.5)
+    assert metrics.decay_per_step(lags, [gains[0], NAN, NAN, -math.inf]) is None
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([-1.0, -4.0, -2.0, -5.0], 7),
+        ([-1.0, -4.0, -4.0, -math.inf], 3),
+        ([-4.0, -4.0, -4.0, -4.0], 1),
+        ([-4.0, -4.0, -4.0, -1.0], None),
+        ([-4.0, NAN, -4.0, -4.0], 5),
+        ([-4.0, -4.0, -4.0, NAN], None),
+    ],
+)
+def test_lag_below_is_where_a_gain_stays(gains, expected):
+    """A gain that comes back over the threshold, or is unknown, has not stayed under it."""
+    assert metrics.lag_below([1, 3, 5, 7], gains, 1e-3) == expected
+
+
+def test_float32_resolution_is_that_of_float32():
+    """1 and the next float32 above it differ by it."""
+    import numpy as np
+
+    assert np.finfo(np.float32).eps == metrics.FLOAT32_RESOLUTION
+
+
+@pytest.mark.parametrize(("gate", "steps"), [(0.0, 1.0), (0.5, 2.0), (0.9, 10.0), (0.99, 100.0)])
+def test_time_scale(gate, steps):
+    """1 / (1 - g)."""
+    assert metrics.time_scale(gate) == pytest.approx(steps)
+
+
+def test_time_scale_at_its_ends():
+    """A gate at 1 has a finite one, an unknown gate an unknown one."""
+    assert 1e15 < metrics.time_scale(1.0) < math.inf
+    assert math.isnan(metrics.time_scale(NAN))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -58,6 +59,22 @@ def test_every_key_of_a_study_file_is_documented() -> None:
     models = (specs.Study, specs.Compare, specs.Training, specs.Search, specs.Confirm, specs.Claim)
     keys = {key for model in models for key in model.model_fields}
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_every_task_is_documented() -> None:
+    """README's study names each task; docs/study_file.md has a row for each, with its lag at every length and its least length."""
+    names = re.search(r"tasks = \[\"delayed_recall\"\] +# ([\w, \n#]+)\n", README)
+    assert names is not None
+    assert re.findall(r"\w+", names[1]) == list(TASKS)
+    page = (ROOT / "docs" / "study_file.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| (\d+) \|$", page, flags=re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(TASKS)
+    for name, lag, least in rows:
+        task = TASKS[name]
+        assert task.least_length == int(least)
+        for length in (int(least), int(least) + 1, 37, 100):
+            known = {"T": length, "floor": math.floor}
+            assert task.lag(length) == eval(lag.partition(",")[0], known)  # our own page
 
 
 # ------------------------------------------------------------------------------------- plug-ins, run

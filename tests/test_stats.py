@@ -16,6 +16,9 @@ NAN = float("nan")
 LAGS = (7, 15, 31, 63, 95, 159)
 
 
+PAIRS = [(True, True), (True, True), (True, True), (True, False), (False, False)]
+
+
 def runs_of(solved_by_repeat, lags=LAGS):
     """A ladder from one string a repeat and lag: '1' solved, '0' not, '?' not measured."""
     value = {"1": True, "0": False, "?": None}
@@ -121,6 +124,49 @@ def test_median_of_nothing():
     assert stats.median_interval([NAN]) == stats.Estimate(None, None, 0, 1)
 
 
+def test_a_median_over_searches_counts_each_search_once():
+    """The value is that of all runs; the interval is that of searches, from smallest to largest runs."""
+    searches = [[1, 9], [2, NAN], [3, 3], [4, math.inf], [5], [None]]
+    estimate = stats.median_over_searches(searches)
+    assert (estimate.value, estimate.n, estimate.n_missing) == (3.5, 5, 2)
+    assert estimate.interval == Interval(1.0, math.inf, 0.9375)
+
+
+def test_a_median_over_few_searches_has_no_interval():
+    """Four searches of a hundred runs have a value and no interval; nothing has neither."""
+    assert stats.median_over_searches([[1.0] * 100] * 4).interval is None
+    assert stats.median_over_searches([[NAN]]) == stats.Estimate(None, None, 0, 1)
+
+
+def test_with_one_run_a_search_the_median_is_the_plain_one():
+    """One run for each search: the interval between order statistics."""
+    samples = np.random.default_rng(2).exponential(size=9).tolist()
+    assert stats.median_over_searches([x] for x in samples) == stats.median_interval(samples)
+
+
+@pytest.mark.parametrize("n", [5, 8, 31])
+def test_jackknife_of_a_mean_is_the_t_interval(n):
+    """For a mean the jackknife is Student's interval, as scipy has it."""
+    samples = np.random.default_rng(n).exponential(size=n)
+    left_out = [np.delete(samples, i).mean() for i in range(n)]
+    interval = stats.jackknife_interval(samples.mean(), left_out)
+    oracle = scipy.stats.t.interval(0.95, n - 1, samples.mean(), scipy.stats.sem(samples))
+    assert (interval.low, interval.high) == pytest.approx(oracle, abs=1e-3)
+
+
+def test_jackknife_needs_five_known_values():
+    """Below 5 searches, and with a NaN among them, there is no interval."""
+    assert stats.jackknife_interval(1.0, [1.0] * 4) is None
+    assert stats.jackknife_interval(1.0, [1.0] * 5 + [NAN]) is None
+
+
+@pytest.mark.parametrize("degrees", [4, 5, 9, 30])
+def test_student_quantile_is_scipys(degrees):
+    """At 0.975 the quantile agrees with scipy's to a thousandth."""
+    oracle = scipy.stats.t.ppf(0.975, degrees)
+    assert stats.student_quantile(0.975, degrees) == pytest.approx(oracle, abs=1e-3)
+
+
 # --- Spans ------------------------------------------------------------------------------------
 
 
@@ -143,6 +189,15 @@ def test_solved_shares_by_hand():
         (0, 1, 0.0),
     ]
     assert shares[0].interval.low == pytest.approx(0.2924, abs=1e-4)
+
+
+def test_the_interval_of_a_share_is_over_searches():
+    """Two runs of a search are one sample: 7 of 10 runs in 5 searches are between 3 and 4 of 5."""
+    rows = [(repeat, 7, solved) for repeat, pair in enumerate(PAIRS) for solved in pair]
+    (share,) = stats.solved_shares(stats.ladder(rows))
+    assert (share.n_solved, share.n_runs, share.n_repeats, share.value) == (7, 10, 5, 0.7)
+    assert share.interval.low == pytest.approx(scipy.stats.beta.ppf(0.025, 3, 3))
+    assert share.interval.high == pytest.approx(scipy.stats.beta.ppf(0.975, 5, 1))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +248,13 @@ def test_span_interval_at_the_top_is_open():
     """Where the ladder's top is not refuted the interval has no upper end."""
     span = stats.memory_span(runs_from_memory([15, 31, 31, 200, 63]))
     assert (span.interval.high, span.high_is_open) == (159.0, True)
+
+
+def test_a_span_interval_reaches_over_a_lag_that_failed_by_luck():
+    """The upper end is the last lag that is not refuted, though a shorter one was."""
+    span = stats.memory_span(runs_of(["110100"] * 2 + ["110000"] * 3))
+    assert (span.value, span.interval) == (15.0, Interval(15.0, 63.0, 0.9375))
+    assert not span.high_is_open
 
 
 def test_five_identical_repeats_do_not_make_a_reliable_span():
@@ -339,6 +401,39 @@ def test_overlapping_intervals_show_no_difference():
     assert "overlap" in comparison.reason
 
 
+def test_intervals_that_the_ladders_top_leaves_open_overlap():
+    """Where both cells may remember longer than the ladder, neither is called the longer."""
+    cells = {
+        "a": runs_from_memory([95, 95, 95, 95, 200]),
+        "b": runs_from_memory([200] * 5),
+    }
+    (comparison,) = stats.compare_cells(cells)
+    assert comparison.p_value < 0.05
+    assert comparison.verdict == "no_difference_shown"
+
+
+def test_a_point_within_the_other_interval_overlaps():
+    """An interval of one lag that lies inside the other's is no difference, however small p."""
+    cells = {
+        "a": runs_from_memory([31] * 20),
+        "b": runs_from_memory([15] * 6 + [63] * 14, lags=(7, 15, 31, 63, 95)),
+    }
+    spans = [stats.memory_span(runs).interval for runs in cells.values()]
+    assert (spans[0].low, spans[0].high, spans[1].low, spans[1].high) == (31, 31, 15, 63)
+    (comparison,) = stats.compare_cells(cells)
+    assert comparison.p_value < 0.05
+    assert comparison.verdict == "no_difference_shown"
+
+
+def test_spans_and_searches_must_tell_the_same():
+    """A cell whose searches each fail at some lag, but not at the same one, is not called the shorter."""
+    holes = ["011111", "101111", "110111", "111011", "111101", "111111"]
+    cells = {"a": runs_of(holes * 2), "b": runs_from_memory([63] * 12)}
+    (comparison,) = stats.compare_cells(cells)
+    assert comparison.probability.value < 0.5
+    assert comparison.verdict == "no_difference_shown"
+
+
 @pytest.mark.parametrize("n_repeats", [0, 1, 4])
 def test_few_repeats_are_inconclusive(n_repeats):
     """Below 5 repeats nothing is ranked, however clear it looks."""
@@ -399,12 +494,13 @@ def test_a_sixfold_difference_is_found():
 
 
 def test_expected_best_of_one_search_by_enumeration():
-    """The closed form is the mean best over all draws with replacement."""
-    values = [3.0, 1.0, 4.0]
+    """The closed form is the mean best over all ways to choose so many of the trials; at the end the best there is."""
+    values = [3.0, 1.0, 4.0, 1.0, 5.0]
     curve = stats.expected_best([values], "maximize", worst=0.0)
     for n, estimate in zip(curve.n_trials, curve.estimates, strict=True):
-        draws = itertools.product(values, repeat=n)
+        draws = itertools.combinations(values, n)
         assert estimate.value == pytest.approx(np.mean([max(draw) for draw in draws]))
+    assert curve.estimates[-1].value == 5.0
 
 
 def test_expected_best_of_a_loss_falls():

@@ -19,6 +19,7 @@ from harness.cells import CELLS, Cell
 from harness.machine import derive_seed
 from harness.models import ModelConfig, build_model
 from harness.tasks import TASKS, Batch
+from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.tasks.tensors import TensorTask
 from harness.training import Evaluation, Training, TrainingConfig
@@ -345,6 +346,62 @@ def test_held_out_data_are_the_same_at_each_look(
         assert torch.equal(first.inputs, again.inputs)
 
 
+@pytest.mark.parametrize(("numbers", "times"), [(600 * 26 * 10, 1), (600 * 26 * 10 - 1, 4)])
+def test_what_is_kept_is_counted_in_steps(
+    monkeypatch: pytest.MonkeyPatch, numbers: int, times: int
+) -> None:
+    """Copy memory at T = 6 has 26 steps of 10 numbers: so many are kept between four looks, and not one more."""
+    drawn = []
+
+    class Counted(CopyMemory):
+        def sample(
+            self, batch_size: int, sequence_length: int, generator: torch.Generator
+        ) -> Batch:
+            if generator.initial_seed() == derive_seed(0, "evaluation"):
+                drawn.append(batch_size)
+            return super().sample(batch_size, sequence_length, generator)
+
+    monkeypatch.setitem(tasks.TASKS, "copy_memory", Counted())
+    monkeypatch.setattr(training, "KEPT_NUMBERS", numbers)
+    run(config(task="copy_memory", evaluation_sequences=600))
+    assert drawn == [250, 250, 100] * times
+
+
+def test_a_dense_task_is_scored_by_its_predictions() -> None:
+    """Loss and accuracy of an evaluation are the means over the recall steps of all sequences, here by a plain loop."""
+    trial = Training(config(task="copy_memory", sequence_length=3, sequences=32))
+    *_, last = trial.evaluations()
+    batch = TASKS["copy_memory"].sample(
+        20, 3, torch.Generator().manual_seed(derive_seed(0, "evaluation"))
+    )
+    losses, right = [], []
+    with torch.no_grad():
+        probabilities = torch.softmax(trial.model(batch.inputs).double(), dim=-1)[:, 13:]
+    for sequence, targets in zip(probabilities.tolist(), batch.targets.tolist(), strict=True):
+        for classes, target in zip(sequence, targets, strict=True):
+            losses.append(-math.log(classes[target]))
+            right.append(max(classes) == classes[target])
+    assert len(losses) == 200
+    assert last.loss == pytest.approx(sum(losses) / 200, rel=1e-5)
+    assert last.accuracy == sum(right) / 200
+    assert last.skill == pytest.approx(1 - last.loss / math.log(8))
+
+
+def test_a_dense_task_is_learned() -> None:
+    """A small LSTM repeats the symbol of 2 steps ago after a second of training."""
+    trial = config(
+        cell="lstm",
+        task="repeat_previous",
+        sequence_length=8,
+        hidden_size=24,
+        batch_size=32,
+        sequences=9_600,
+        evaluate_every=800,
+        evaluation_sequences=200,
+    )
+    assert run(trial)[-1].solved
+
+
 def test_another_seed_is_another_trial(watch: Callable[..., Watched]) -> None:
     """Other weights, other training data, and other held-out data."""
     found = []
@@ -489,6 +546,68 @@ def test_predictions_of_the_fixed_sequences() -> None:
     assert all(each.predictions == () for each in run(config()))
 
 
+# ---------------------------------------------------------------------------------- learning rates
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(
+    monkeypatch: pytest.MonkeyPatch, schedule: str, factors: list[float]
+) -> None:
+    """Each step has the rate of the share of the budget that was spent before it."""
+    rates = []
+
+    def note(model: nn.Module, optimizer: torch.optim.Optimizer, *_: object) -> Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return torch.zeros(())
+
+    monkeypatch.setattr(training, "training_step", note)
+    run(config(sequences=64, learning_rate_schedule=schedule))
+    assert rates == pytest.approx([0.01 * factor for factor in factors])
+
+
+# ----------------------------------------------------------------------------------- held-out data
+
+
+def test_each_part_of_the_held_out_data_has_its_own_seed(watch: Callable[..., Watched]) -> None:
+    """What an evaluation has seen, its verification has not, and neither is trained on."""
+    task = watch(right=lambda _: True)
+    run(config(task="watched", verification_sequences=20))
+    evaluated, verified = task.held_out
+    for part, batch in (("evaluation", evaluated), ("verification", verified)):
+        generator = torch.Generator().manual_seed(derive_seed(0, part))
+        assert torch.equal(batch.inputs, DelayedRecall().sample(20, 6, generator).inputs)
+    assert not torch.equal(evaluated.inputs, verified.inputs)
+
+
+def test_extrapolation_is_on_longer_sequences() -> None:
+    """The trained model, unchanged, on sequences 2 and 4 times as long, scored against their own chance loss."""
+    trial = Training(config(extrapolation=(2, 4)))
+    list(trial.evaluations())
+    found = trial.extrapolate()
+    assert [(one.factor, one.sequence_length) for one in found] == [(2, 12), (4, 24)]
+    for one in found:
+        generator = torch.Generator().manual_seed(derive_seed(0, f"{one.factor} times"))
+        batch = trial.task.sample(20, one.sequence_length, generator)
+        with torch.no_grad():
+            outputs = trial.model(batch.inputs)
+        expected = trial.task.loss(outputs, batch.targets).item()
+        assert one.loss == pytest.approx(expected, rel=1e-6)
+        assert one.skill == pytest.approx(1 - expected / math.log(8), rel=1e-6)
+        assert one.accuracy == (outputs.argmax(dim=1) == batch.targets).double().mean().item()
+
+
+def test_no_extrapolation_unless_asked() -> None:
+    """A trial of a search looks at no other length."""
+    assert Training(config()).extrapolate() == ()
+
+
 # ------------------------------------------------------------------------------------ plain values
 
 
@@ -510,6 +629,7 @@ def test_predictions_of_the_fixed_sequences() -> None:
         stop_when_solved=st.booleans(),
         max_grad_norm=st.floats(0, 10),
         verification_sequences=st.integers(0),
+        extrapolation=st.lists(st.integers(2)).map(tuple),
         device=st.sampled_from(["cpu", "cuda:1"]),
     )
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
-from harness.pipeline.gradients import measure_gradients
+from harness.pipeline.diagnostics import measure_diagnostics
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -106,8 +106,7 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
     watcher.phase("report", (), 1)
     answer = report(course.directory)
     found = {(winner.place.task, winner.place.cell) for winner in winners}
-    wanted = [(task, cell) for task in spec.compare.tasks for cell in spec.compare.cells]
-    missing = tuple(pair for pair in wanted if pair not in found or pair in answer.missing)
+    missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return Outcome(course.directory, answer, missing)
 
 
@@ -123,15 +122,14 @@ def _places(spec: StudySpec) -> list[Place]:
     return [
         Place(task, cell, repeat)
         for repeat in range(spec.search.repeats)
-        for task in spec.compare.tasks
-        for cell in spec.compare.cells
+        for task, cell in spec.pairs
     ]
 
 
 def _plugins(spec: StudySpec, options: RunOptions) -> tuple[str, ...]:
     """The plug-ins that the user named, and the modules of the entry points that the study uses."""
-    used = [(tasks.GROUP, name) for name in spec.compare.tasks]
-    used += [(cells.GROUP, spec.base_cell(label)) for label in spec.compare.cells]
+    used = [(tasks.GROUP, spec.base(label)) for label in spec.compare.tasks]
+    used += [(cells.GROUP, spec.base(label)) for label in spec.compare.cells]
     modules = [MODULES[each] for each in used if each in MODULES]
     return tuple(dict.fromkeys([*options.plugins, *modules]))
 
@@ -142,7 +140,8 @@ def _identity(course: Course) -> dict[str, Any]:
     for name in options.plugins:
         shown = Path(name).name if name.endswith(".py") else name
         plugins.setdefault(f"plugin.{shown}", []).append(plugin_hash(name))
-    given = {name: get_task(name) for name in course.spec.compare.tasks}
+    bases = {course.spec.base(label) for label in course.spec.compare.tasks}
+    given = {name: get_task(name) for name in sorted(bases)}
     data = {
         f"data.{name}": task.content_hash()
         for name, task in given.items()
@@ -229,8 +228,9 @@ def _confirm(
         return []
     opened = []
     for winner in winners:
-        lengths = ladder(course.spec, get_task(winner.place.task))
         params = winner.record.params
+        rungs = ladder(course.spec, get_task(course.spec.base(winner.place.task)))
+        lengths = rungs or (int(params["sequence_length"]),)
         opened.append((winner, open_confirmation(context, winner.place, params, lengths)))
     every = [series for _, series in opened]
     course.watcher.phase("confirm", every, sum(series.total for series in every))
@@ -242,7 +242,7 @@ def _confirm(
 
 def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
-    measure_gradients(course, kept)
+    measure_diagnostics(course, kept)
     records.remove_throughput(course.directory)  # an earlier session's is of other winners
     if not course.spec.throughput.enabled or not kept:
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import records
-from harness.metrics import remembered_steps
+from harness.metrics import is_solved, remembered_steps
 from harness.models import ModelConfig, count_parameters
 from harness.parameters import Value
 from harness.pipeline.winners import Winner
@@ -16,7 +16,7 @@ from harness.search.ledger import SlotRecord
 from harness.search.messages import End
 from harness.search.series import Series
 from harness.spec import StudySpec
-from harness.tasks import get_task
+from harness.tasks import CountsAllSteps, Task, get_task
 
 
 def write_tables(
@@ -25,13 +25,8 @@ def write_tables(
     searches: Sequence[Series],
     confirmations: Sequence[tuple[Winner, Series]],
 ) -> None:
-    """Write trials.csv, confirmation.csv and evaluations.csv, in the study file's order."""
-    order = {
-        (task, cell): index
-        for index, (task, cell) in enumerate(
-            (task, cell) for task in spec.compare.tasks for cell in spec.compare.cells
-        )
-    }
+    """Write trials.csv, confirmation.csv, extrapolation.csv and evaluations.csv, in the study file's order."""
+    order = {pair: index for index, pair in enumerate(spec.pairs)}
 
     def place(series: Series) -> tuple[int, int]:
         return order[series.place.task, series.place.cell], series.place.repeat
@@ -44,19 +39,22 @@ def write_tables(
             evaluations.extend(_evaluation_rows("search", series, record))
     records.write_trials(directory, trials, spec.searched_keys())
     confirmed: list[dict[str, Any]] = []
+    extrapolated: list[dict[str, Any]] = []
     for winner, series in sorted(confirmations, key=lambda pair: place(pair[1])):
         for record in _in_order(series):
             row = _row(spec, series, record)
             row |= {"number": winner.record.slot, "configuration": winner.configuration}
             confirmed.append(row)
-            evaluations.extend(
-                {**each, "number": winner.record.slot}
-                for each in _evaluation_rows("confirm", series, record)
-            )
+            for rows, found in (
+                (evaluations, _evaluation_rows("confirm", series, record)),
+                (extrapolated, _extrapolation_rows(spec, series, record)),
+            ):
+                rows.extend({**each, "number": winner.record.slot} for each in found)
+    for name in ("confirmation.csv", "extrapolation.csv"):
+        (directory / name).unlink(missing_ok=True)  # of an earlier session
     if confirmations:
         records.write_confirmation(directory, confirmed, spec.searched_keys())
-    else:
-        (directory / "confirmation.csv").unlink(missing_ok=True)  # of an earlier session
+        records.write_extrapolation(directory, extrapolated)
     records.write_evaluations(directory, evaluations)
 
 
@@ -68,7 +66,7 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
     """One row of trials.csv; a confirmation's row has two keys more."""
     place, result = series.place, record.result
     config = training_config(spec, place.task, place.cell, record.params)
-    task, length = get_task(place.task), config.model.sequence_length
+    task, length = get_task(config.model.task), config.model.sequence_length
     lag = task.lag(length)
     remembered = None
     if result.skill is not None and result.solved is not None:
@@ -78,7 +76,9 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
     if result.train_time_s and result.sequences_seen:
         rate = result.sequences_seen / result.train_time_s
     searched: Mapping[str, Value] = {
-        name: record.params[name] for name in suggested(spec, place.cell) if name in record.params
+        name: record.params[name]
+        for name in suggested(spec, place.task, place.cell)
+        if name in record.params
     }
     return {
         "task": place.task,
@@ -100,8 +100,16 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
         "sequences_seen": result.sequences_seen,
         "train_time_s": result.train_time_s,
         "sequences_per_second": rate,
+        "all_steps_loss": _all_steps_loss(task, result.loss, length),
         "reason": result.reason,
     }
+
+
+def _all_steps_loss(task: Task, loss: float | None, sequence_length: int) -> float | None:
+    """None for a task that does not offer it, and where there is no loss."""
+    if loss is None or not isinstance(task, CountsAllSteps):
+        return None
+    return task.all_steps_loss(loss, sequence_length)
 
 
 def _num_parameters(model: ModelConfig) -> int | None:
@@ -110,6 +118,30 @@ def _num_parameters(model: ModelConfig) -> int | None:
         return count_parameters(model)
     except Exception:  # noqa: BLE001  # a plug-in may raise anything
         return None
+
+
+def _extrapolation_rows(
+    spec: StudySpec, series: Series, record: SlotRecord
+) -> list[dict[str, Any]]:
+    place = series.place
+    task = get_task(spec.base(place.task))
+    return [
+        {
+            "task": place.task,
+            "cell": place.cell,
+            "repeat": place.repeat,
+            "sequence_length": record.params["sequence_length"],
+            "seed": record.result.seed,
+            "factor": factor,
+            "evaluated_length": length,
+            "evaluated_lag": task.lag(length),
+            "loss": loss,
+            "skill": skill,
+            "accuracy": accuracy,
+            "solved": is_solved(accuracy),
+        }
+        for factor, length, loss, skill, accuracy in record.result.extrapolations
+    ]
 
 
 def _evaluation_rows(phase: str, series: Series, record: SlotRecord) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def _devices(course: Course) -> list[str]:
 
 def _shapes(spec: StudySpec, winner: Winner) -> list[tuple[int, int]]:
     """A cross through the space that was searched: (hidden_size, sequence_length)."""
-    parameters = spec.parameters(winner.place.cell)
+    parameters = spec.parameters(winner.place.task, winner.place.cell)
     config = configuration_of(spec, winner).model
     sizes = _points(parameters.get("hidden_size", Fixed(config.hidden_size)))
     lengths = _points(parameters["sequence_length"])

@@ -156,7 +156,8 @@ def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:
     return {
         "configuration": winner.configuration,
         "training": _training_hash(spec, winner),
-        "base_cell": spec.base_cell(winner.place.cell),
+        "base_task": spec.base(winner.place.task),
+        "base_cell": spec.base(winner.place.cell),
         "repeat": winner.place.repeat,
         "number": winner.record.slot,
         "seed": result.seed,

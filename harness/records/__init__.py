@@ -1,7 +1,7 @@
 """The result files of a study, written and read: what each column is, and that what is read is what was written.
 
     columns.py      which columns there are
-    writing.py      trials.csv, confirmation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
+    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
     throughput.py   throughput.csv and throughput.json
     reading.py      all of them, as one frozen StudyRecords
     files.py        temporary file, flush, rename; floats that read back exactly
@@ -12,6 +12,7 @@ It never computes a result, never renders one, and never runs what it reads: CSV
 from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
+    EXTRAPOLATION_COLUMNS,
     THROUGHPUT_COLUMNS,
     confirmation_columns,
     trial_columns,
@@ -24,6 +25,7 @@ from harness.records.writing import (
     write_confirmation,
     write_diagnostics,
     write_evaluations,
+    write_extrapolation,
     write_machine,
     write_spec,
     write_trials,
@@ -33,6 +35,7 @@ from harness.records.writing import (
 __all__ = [
     "ENDS",
     "EVALUATION_COLUMNS",
+    "EXTRAPOLATION_COLUMNS",
     "THROUGHPUT_COLUMNS",
     "StudyRecords",
     "confirmation_columns",
@@ -44,6 +47,7 @@ __all__ = [
     "write_confirmation",
     "write_diagnostics",
     "write_evaluations",
+    "write_extrapolation",
     "write_machine",
     "write_spec",
     "write_text",

@@ -29,8 +29,10 @@ RESULT = (
     "sequences_seen",
     "train_time_s",
     "sequences_per_second",
+    "all_steps_loss",
     "reason",
 )
+LATER = frozenset(("all_steps_loss",))  # what files of earlier versions lack: read as empty cells
 PARAMETERS = ("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization")
 SLOT = ("task", "cell", "repeat", "number")
 EVALUATION_COLUMNS = (
@@ -45,6 +47,18 @@ EVALUATION_COLUMNS = (
     "loss",
     "skill",
     "accuracy",
+)
+EXTRAPOLATION_COLUMNS = (
+    *SLOT,
+    "sequence_length",
+    "seed",
+    "factor",
+    "evaluated_length",
+    "evaluated_lag",
+    "loss",
+    "skill",
+    "accuracy",
+    "solved",
 )
 THROUGHPUT_COLUMNS = (
     "benchmark",

@@ -18,6 +18,8 @@ from harness.records.columns import (
     COUNTS,
     ENDS,
     EVALUATION_COLUMNS,
+    EXTRAPOLATION_COLUMNS,
+    LATER,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -30,7 +32,7 @@ from harness.records.columns import (
 class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
-    `trials`, `confirmation`, `evaluations` and `throughput` have the columns of the files of the same names: text columns
+    `trials`, `confirmation`, `extrapolation`, `evaluations` and `throughput` have the columns of the files of the same names: text columns
     hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
     """
 
@@ -39,6 +41,7 @@ class StudyRecords:
     machine: dict[str, Any]
     trials: pd.DataFrame
     confirmation: pd.DataFrame | None = None
+    extrapolation: pd.DataFrame | None = None
     evaluations: pd.DataFrame | None = None
     throughput: pd.DataFrame | None = None
     diagnostics: dict[str, Any] | None = None
@@ -85,6 +88,7 @@ def read(directory: Path) -> StudyRecords:
         machine=machine,
         trials=trials,
         confirmation=confirmation,
+        extrapolation=_optional_csv(directory / "extrapolation.csv", EXTRAPOLATION_COLUMNS),
         evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
         throughput=_optional_csv(directory / "throughput.csv", THROUGHPUT_COLUMNS),
         diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
@@ -103,6 +107,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     for column in columns:
+        if column in LATER and column not in table.columns:
+            table[column] = ""
         if column not in table.columns:
             raise InputError(
                 str(path),

@@ -26,7 +26,7 @@ def remove_throughput(directory: Path) -> None:
 def write_throughput(directory: Path, answers: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write throughput.csv and throughput.json from answers of harness.timing, by origin ("winner", "grid").
 
-    A benchmark named `<task>/<label>/...` belongs to that label, which may be a variant of its cell. One that failed has a
+    A benchmark named `<task>/<cell>/...` belongs to those labels, which may be variants. One that failed has a
     row with its reason and no numbers, and no entry in the JSON file. Returns the path of the table.
     """
     directory = Path(directory)
@@ -58,11 +58,11 @@ def write_throughput(directory: Path, answers: Mapping[str, Mapping[str, Any]]) 
 
 def _row(origin: str, result: Mapping[str, Any]) -> dict[str, Any]:
     parts = str(result["name"]).split("/")
-    labelled = len(parts) > 2 and parts[0] == result["task"]
+    labels = {"task": parts[0], "cell": parts[1]} if len(parts) > 2 else {}
     known = {column: result.get(column) for column in THROUGHPUT_COLUMNS}
     return known | {
         "benchmark": result["name"],
-        "cell": parts[1] if labelled else result["cell"],
+        **labels,
         "origin": origin,
         "reason": result.get("error") or "",
     }

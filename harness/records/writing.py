@@ -12,6 +12,7 @@ import tomli_w
 
 from harness.records.columns import (
     EVALUATION_COLUMNS,
+    EXTRAPOLATION_COLUMNS,
     SCHEMA,
     confirmation_columns,
     trial_columns,
@@ -42,6 +43,13 @@ def write_confirmation(
     return write_csv(Path(directory) / "confirmation.csv", columns, _in_order(rows, order))
 
 
+def write_extrapolation(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write extrapolation.csv, one row a confirmation run that solved its task and a factor of its length."""
+    order = ("repeat", "sequence_length", "seed", "factor")
+    path = Path(directory) / "extrapolation.csv"
+    return write_csv(path, EXTRAPOLATION_COLUMNS, _in_order(rows, order))
+
+
 def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write evaluations.csv: the losses, skills and accuracies on the way, searches before confirmations."""
     order = ("phase", "repeat", "number", "sequence_length", "seed", "sequences_seen")
@@ -51,7 +59,12 @@ def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Pat
 
 
 def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
-    """Write diagnostics.json: {"gradient_gain": [{task, cell, state, sequence_length, lag, log10_gain}, ...]}."""
+    """Write diagnostics.json: lists of entries, each with task, cell, state (initial, trained) and sequence_length.
+
+    `gradient_gain`: trained_length, of, n_sequences, lag and log10_gain (null: 0 or unknown), one number a lag. `gates`:
+    memory_gate, informative (steps, or null where the task does not say) and traces: {gate, layer, mean, low, high}, one
+    number a step. `time_scales`: gate, layer, task_lag, n_sequences and steps, one number a unit.
+    """
     return write_json(Path(directory) / "diagnostics.json", {"schema": SCHEMA, **diagnostics})
 
 

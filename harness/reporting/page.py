@@ -53,6 +53,13 @@ class Page:
         """A share as a whole percentage."""
         return self.words("percent", value=f"{100 * share:.0f}")
 
+    def percents(self, interval: stats.Interval | None) -> str:
+        """The two ends of the interval of a share; a dash where there is none."""
+        if interval is None:
+            return self.words("none")
+        low, high = f"{100 * interval.low:.0f}", self.percent(interval.high)
+        return self.words("range", low=low, high=high)
+
     def interval(self, name: str, interval: stats.Interval | None) -> str:
         """The two ends of an interval, as the metric writes them; a dash where there is none."""
         if interval is None:

@@ -17,14 +17,18 @@ from harness.records import StudyRecords, write_bytes, write_text
 from harness.reporting import catalogue, fonts, markup, theme
 from harness.reporting.document import Picture, Points, Report, Section
 from harness.reporting.page import Page
+from harness.reporting.published import checks
 from harness.reporting.sections import (
     budget,
     closing,
     ends,
+    extrapolation,
+    gates,
     gradients,
     learning,
     memory,
     opening,
+    published,
     sensitivity,
     speed,
     winners,
@@ -33,7 +37,9 @@ from harness.reporting.summary import Summary
 
 PNG_DPI = 160
 FIGURES = (
+    "published",
     "memory",
+    "extrapolation",
     "learning",
     "memory_speed",
     "throughput",
@@ -41,6 +47,8 @@ FIGURES = (
     "slices",
     "expected_best",
     "gradient_gain",
+    "gates",
+    "time_scales",
     "ends",
 )
 
@@ -92,8 +100,8 @@ def _page(records: StudyRecords, directory: Path, language: str) -> Page:
         drawn += [str(name) for name in records.throughput["device"].unique()]
     drawn += [
         str(option)
-        for cell in spec.compare.cells
-        for parameter in spec.parameters(cell).values()
+        for pair in spec.pairs
+        for parameter in spec.parameters(*pair).values()
         for option in parameter.values()
     ]
     return Page(
@@ -116,31 +124,39 @@ def _shown(directory: Path) -> str:
 
 def _report(page: Page) -> Report:
     summary, words = page.summary, page.words
-    first, curves = opening.picture(page), learning.picture(page)
+    pictures = [opening.picture(page)]
+    if compared := checks(summary):
+        pictures.insert(0, published.picture(page, compared))
+    opened = [each for each in pictures if each is not None]
+    curves = learning.picture(page)
     body = [
+        published.section(page, compared),
         memory.section(page),
         memory.claims(page),
-        learning.section(page, curves if first is not None else None),
+        extrapolation.section(page),
+        learning.section(page, curves if opened else None),
         speed.tradeoff(page),
         speed.throughput(page),
         winners.section(page),
         sensitivity.section(page),
         budget.section(page),
         gradients.section(page),
+        gates.section(page),
+        gates.time_scales(page),
         ends.section(page),
     ]
     found = [section for section in body if section is not None and not section.absent]
     absent = [section for section in body if section is not None and section.absent]
-    if first is None:  # nothing was confirmed: the one picture is how the losses fell
-        first = curves
-        absent = [section for section in absent if curves is None or section.key != "learning"]
+    if not opened and curves is not None:  # nothing was confirmed: the picture is how losses fell
+        opened = [curves]
+        absent = [section for section in absent if section.key != "learning"]
     closed = [closing.caveats(page), closing.machine(page), closing.command(page)]
     return Report(
         language=words.language,
         title=words("page.title", name=summary.records.spec.study.name),
         question=summary.records.spec.study.question,
         answer=opening.sentences(page),
-        opening=() if first is None else (first,),
+        opening=tuple(opened),
         sections=(*found, *_not_measured(page, absent), *closed),
         command=page.command,
         footer=words("page.made_by", version=harness.__version__),

@@ -69,7 +69,7 @@ class Summary:
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every (task, cell) of the study."""
-        return tuple((task, cell) for task in self.tasks for cell in self.cells)
+        return self.records.spec.pairs
 
     @property
     def repeats(self) -> int:
@@ -80,6 +80,11 @@ class Summary:
     def confirmed(self) -> bool:
         """Whether any run of a confirmation is stored."""
         return self.records.confirmation is not None and len(self.records.confirmation) > 0
+
+    @functools.cached_property
+    def has_ladder(self) -> bool:
+        """Whether winners were confirmed at several lags, so that a span can be read off."""
+        return any(len(memory.ladder.lags) > 1 for memory in self.memory.values())
 
     @functools.cached_property
     def common_trials(self) -> int:
@@ -231,9 +236,7 @@ class Summary:
         checks = []
         for claim in self.records.spec.claims:
             labels = [
-                cell
-                for cell in self.cells
-                if claim.cell in (cell, self.records.spec.base_cell(cell))
+                cell for cell in self.cells if claim.cell in (cell, self.records.spec.base(cell))
             ]
             for task in self.tasks:
                 for cell in labels:

@@ -31,15 +31,16 @@ TRAINING_KEYS = (
     "evaluation_sequences",
     "stop_when_solved",
     "optimizer",
+    "learning_rate_schedule",
     "max_grad_norm",
 )
 
 
-def suggested(spec: StudySpec, label: str) -> dict[str, Parameter]:
+def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
     """The parameters that Optuna sees: all of [space], fixed ones too, and whatever else is searched."""
     return {
         name: parameter
-        for name, parameter in spec.parameters(label).items()
+        for name, parameter in spec.parameters(task, cell).items()
         if name in SPACE or name not in KINDS or not isinstance(parameter, Fixed)
     }
 
@@ -60,10 +61,10 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def training_config(
-    spec: StudySpec, task: str, label: str, values: Mapping[str, Value]
+    spec: StudySpec, task: str, cell: str, values: Mapping[str, Value]
 ) -> TrainingConfig:
     """The configuration of one trial from the values that were proposed for it; seed and device are the caller's."""
-    parameters = spec.parameters(label)
+    parameters = spec.parameters(task, cell)
     chosen: dict[str, Any] = {
         name: parameter.value
         for name, parameter in parameters.items()
@@ -71,8 +72,8 @@ def training_config(
     } | dict(values)
     own = {name: value for name, value in chosen.items() if name not in KINDS}
     model = ModelConfig(
-        task=task,
-        cell=spec.base_cell(label),
+        task=spec.base(task),
+        cell=spec.base(cell),
         hyperparameters=own,
         **{"hidden_size": 1} | {name: chosen[name] for name in MODEL_KEYS if name in chosen},
     )
@@ -93,15 +94,14 @@ def check_sizes(spec: StudySpec, where: str) -> None:
     A cell's own hyperparameters may change the count: it is looked at with the extremes of each. Raises InputError naming the
     cell, the number of layers and the nearest number of parameters.
     """
-    for label in spec.compare.cells:
-        parameters = spec.parameters(label)
+    for task, label in spec.pairs:
+        parameters = spec.parameters(task, label)
         if parameters["num_parameters"] == Fixed(0):
             continue
-        for task, num_layers, wanted, settings in itertools.product(
-            spec.compare.tasks,
+        for num_layers, wanted, settings in itertools.product(
             _whole_numbers(parameters["num_layers"]),
             _whole_numbers(parameters["num_parameters"]),
-            settings_to_try(spec, label),
+            settings_to_try(spec, task, label),
         ):
             values = {**settings, "num_layers": num_layers, "num_parameters": wanted}
             try:
@@ -120,9 +120,9 @@ def check_sizes(spec: StudySpec, where: str) -> None:
                 raise broken_cell(where, label, error) from error
 
 
-def settings_to_try(spec: StudySpec, label: str) -> Iterator[dict[str, Value]]:
+def settings_to_try(spec: StudySpec, task: str, cell: str) -> Iterator[dict[str, Value]]:
     """Values of every suggested parameter: the first of each, with the extremes of the cell's own in all combinations."""
-    parameters = suggested(spec, label)
+    parameters = suggested(spec, task, cell)
     first = {name: each.values()[0] for name, each in parameters.items()}
     own = {name: each.values() for name, each in parameters.items() if name not in KINDS}
     for values in itertools.islice(itertools.product(*own.values()), MOST_SETTINGS_TRIED):

@@ -202,5 +202,6 @@ def _result(running: _Running, end: End, data: dict[str, Any]) -> TrialResult:
             for each in running.evaluations
         ),
         predictions=tuple(data.get("predictions", ())),
+        extrapolations=tuple(tuple(each) for each in data.get("extrapolations", ())),
         traceback=data.get("traceback", ""),
     )

@@ -25,7 +25,10 @@ VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("en
 
 @dataclasses.dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended and what it found; `evaluations` hold (sequences_seen, loss, skill, accuracy)."""
+    """How a trial ended and what it found.
+
+    `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor, sequence_length, loss, skill, accuracy).
+    """
 
     end: End
     seed: int
@@ -39,6 +42,7 @@ class TrialResult:
     train_time_s: float | None = None
     evaluations: tuple[tuple[int, float, float, float], ...] = ()
     predictions: tuple[float, ...] = ()
+    extrapolations: tuple[tuple[int, int, float, float, float], ...] = ()
     traceback: str = ""
 
     def to_json(self) -> str:
@@ -50,7 +54,8 @@ class TrialResult:
         """The result that `to_json` wrote."""
         plain = json.loads(text)
         plain["end"] = End(plain["end"])
-        plain["evaluations"] = tuple(tuple(each) for each in plain["evaluations"])
+        for name in ("evaluations", "extrapolations"):
+            plain[name] = tuple(tuple(each) for each in plain.get(name, ()))
         plain["predictions"] = tuple(plain["predictions"])
         return cls(**plain)
 

@@ -27,15 +27,13 @@ def check_plugins(spec: StudySpec, where: str, device: str) -> None:
     A cell that runs with some of its settings is not refused for the others: those cost the trials that try them. Nor is one
     that fails on the CPU where the study is for another device. Raises InputError naming the cell or the task.
     """
-    own = [label for label in spec.compare.cells if spec.base_cell(label) not in cells.BUILT_IN]
+    own = [label for label in spec.compare.cells if spec.base(label) not in cells.BUILT_IN]
     for name in spec.compare.tasks:
-        if not own and name in tasks.BUILT_IN:
+        if not own and spec.base(name) in tasks.BUILT_IN:
             continue
-        lengths = [
-            numbers_of(spec.parameters(label)["sequence_length"]) for label in spec.compare.cells
-        ]
-        length = int(min(map(min, lengths)))
-        batch = _rehearse_task(where, get_task(name), length)
+        parameters = [spec.parameters(name, label) for label in spec.compare.cells]
+        length = int(min(min(numbers_of(each["sequence_length"])) for each in parameters))
+        batch = _rehearse_task(where, get_task(spec.base(name)), length)
         for label in own:
             failure = _rehearse_cell(spec, where, label, name, batch)
             if failure is not None and device == "cpu":
@@ -85,7 +83,7 @@ def _rehearse_cell(
 ) -> Exception | None:
     """What the cell raised where it ran with none of its settings; a wrong shape is refused at once."""
     failure = None
-    for settings in settings_to_try(spec, label):
+    for settings in settings_to_try(spec, task, label):
         config = training_config(spec, task, label, settings).model
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():

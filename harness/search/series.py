@@ -89,6 +89,7 @@ class Slots:
     seeds: tuple[int, ...]
     distributions: Mapping[str, BaseDistribution]
     verification_sequences: int = 0
+    extrapolation: tuple[int, ...] = ()
 
 
 class Series:
@@ -216,6 +217,7 @@ class Series:
             seed=self.slots.seeds[slot],
             device=self.device,
             verification_sequences=self.slots.verification_sequences,
+            extrapolation=self.slots.extrapolation,
         )
 
     def _worst(self, config: TrainingConfig) -> float:
@@ -260,8 +262,9 @@ def open_search(context: StudyContext, place: Place) -> Series:
     """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
     spec, ledger = context.spec, context.open(place)
     seed_parts = (spec.study.seed, place.task, place.cell, place.repeat)
-    fixed = spec.parameters(place.cell)
-    distributions = {name: distribution(each) for name, each in suggested(spec, place.cell).items()}
+    fixed = spec.parameters(place.task, place.cell)
+    parameters = suggested(spec, place.task, place.cell)
+    distributions = {name: distribution(each) for name, each in parameters.items()}
     plan = SearchPlan(
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
@@ -325,18 +328,19 @@ def open_confirmation(
     slots = Slots(
         keys=tuple(f"{confirmed}/{verify}/{length}/{index}" for length, index in rungs),
         seeds=tuple(derive_seed(*seed_parts, length, index) for length, index in rungs),
-        distributions=_confirmation_distributions(spec, place.cell, winner, lengths),
+        distributions=_confirmation_distributions(spec, place, winner, lengths),
         verification_sequences=verify,
+        extrapolation=() if get_task(spec.base(place.task)).finite else spec.confirm.extrapolation,
     )
     ladder = Ladder(winner, lengths, spec.confirm.seeds)
     return Series(context, place, context.open(place, "/confirm"), ladder, slots)
 
 
 def _confirmation_distributions(
-    spec: StudySpec, label: str, winner: Mapping[str, Value], lengths: Sequence[int]
+    spec: StudySpec, place: Place, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> dict[str, BaseDistribution]:
     """Those of the search, but for the length, which may lie outside of what was searched."""
-    parameters = suggested(spec, label)
+    parameters = suggested(spec, place.task, place.cell)
     distributions = {name: distribution(each) for name, each in parameters.items()}
     distributions["sequence_length"] = distribution(Range(min(lengths), max(lengths)))
     return {name: distributions[name] for name in winner}

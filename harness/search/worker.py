@@ -6,6 +6,7 @@ request on its standard input, and answers on its standard output, a line of JSO
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -61,7 +62,11 @@ def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
         return {"end": End.DIVERGED, "reason": reason}
-    return {"end": End.COMPLETE, "predictions": training.predictions()}
+    outcome = {"end": End.COMPLETE, "predictions": training.predictions()}
+    if last is not None and last.solved:
+        with contextlib.suppress(Exception):  # too long for the memory: not measured, still solved
+            outcome["extrapolations"] = [dataclasses.astuple(e) for e in training.extrapolate()]
+    return outcome
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:

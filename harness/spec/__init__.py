@@ -5,11 +5,13 @@ are at hand. Both raise InputError: the file, the key, what was expected, what w
 """
 
 from harness.spec.checks import KnownCell, KnownTask, check, count_trials, ladder, notes
-from harness.spec.reading import RESERVED_NAMES, find_study, list_studies, load, parse
+from harness.spec.reading import find_study, list_studies, load, parse
+from harness.spec.sense import RESERVED_NAMES
 from harness.spec.tables import (
     Claim,
     Compare,
     Confirm,
+    Published,
     Search,
     Study,
     StudySpec,
@@ -24,6 +26,7 @@ __all__ = [
     "Confirm",
     "KnownCell",
     "KnownTask",
+    "Published",
     "Search",
     "Study",
     "StudySpec",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import (
@@ -29,8 +29,19 @@ class KnownTask(Protocol):
     @property
     def input_size(self) -> int: ...
     @property
+    def output_size(self) -> int: ...
+    @property
+    def dense(self) -> bool: ...
+    @property
     def finite(self) -> int: ...
     def lag(self, sequence_length: int) -> int: ...
+
+
+@runtime_checkable
+class LengthenedTask(Protocol):
+    """What a task has as well whose sequences have other steps than their length."""
+
+    def steps(self, sequence_length: int) -> int: ...
 
 
 class KnownCell(Protocol):
@@ -57,26 +68,17 @@ def check(
     says nothing are added as the cell declares them. Raises InputError for an unknown task or cell, a length too short for
     its task, and a size whose memory cannot fit.
     """
-    for index, name in enumerate(spec.compare.tasks):
-        _known(where, f"compare.tasks.{index}", "task", name, tasks)
-    for index, label in enumerate(spec.compare.cells):
-        key = f"compare.variants.{label}" if label in spec.compare.variants else "compare.cells"
-        key = key if label in spec.compare.variants else f"{key}.{index}"
-        _known(where, key, "cell", spec.base_cell(label), cells)
-        if label in cells and spec.base_cell(label) != label:
-            raise InputError(
-                where, key, expected="a name of its own, not that of another cell", got=label
-            )
+    _check_labels(where, spec, tasks, cells)
     cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
-    for label in spec.compare.cells:
-        cell = cells[spec.base_cell(label)]
-        parameters = spec.parameters(label)
+    for task, label in spec.pairs:
+        cell, known_task = cells[spec.base(label)], tasks[spec.base(task)]
+        parameters = spec.parameters(task, label)
         for name in parameters:
             if name not in KINDS and name not in cell.hyperparameters:
                 raise InputError(
                     where,
                     f"space.{label}.{name}",
-                    expected=f"a hyperparameter of {spec.base_cell(label)}",
+                    expected=f"a hyperparameter of {spec.base(label)}",
                     got=name,
                     remedy=nearest(name, {*KINDS, *cell.hyperparameters}),
                 )
@@ -90,18 +92,42 @@ def check(
         applying = _applying(where, label, parameters[INITIALIZATION], cell, known)
         if applying != parameters[INITIALIZATION]:
             cell_space.setdefault(label, {})[INITIALIZATION] = applying
-        for name in spec.compare.tasks:
-            lengths = numbers_of(parameters["sequence_length"])
-            _check_lengths(where, spec, name, tasks[name], lengths)
-            lengths += ladder(spec, tasks[name]) if spec.confirm.seeds else ()
-            longest = parameters | {"sequence_length": Fixed(max(lengths))}
-            needed = _largest_trial(longest, tasks[name].input_size, cell.gates or 4)
-            _check_memory(where, label, needed, memory_bytes)
+        lengths = numbers_of(parameters["sequence_length"])
+        _check_lengths(where, spec, task, known_task, lengths)
+        lengths += ladder(spec, known_task) if spec.confirm.seeds else ()
+        longest = parameters | {"sequence_length": Fixed(max(lengths))}
+        needed = _largest_trial(longest, known_task, cell.gates or 4)
+        _check_memory(where, label, needed, memory_bytes)
     return spec.model_copy(update={"cell_space": cell_space})
 
 
+def _check_labels(
+    where: str,
+    spec: StudySpec,
+    tasks: Mapping[str, KnownTask],
+    cells: Mapping[str, KnownCell],
+) -> None:
+    """Refuse names of tasks and cells that are not there, and variants that take the name of another one."""
+    kinds: tuple[tuple[str, str, tuple[str, ...], Mapping[str, object]], ...] = (
+        ("task", "tasks", spec.compare.tasks, tasks),
+        ("cell", "cells", spec.compare.cells, cells),
+    )
+    for what, plural, labels, known in kinds:
+        for index, label in enumerate(labels):
+            base = spec.base(label)
+            key = f"compare.variants.{label}" if base != label else f"compare.{plural}.{index}"
+            _known(where, key, what, base, known)
+            if label in known and base != label:
+                raise InputError(
+                    where, key, expected=f"a name of its own, not that of another {what}", got=label
+                )
+
+
 def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
-    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it."""
+    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it.
+
+    Empty where each is confirmed at its own length.
+    """
     if not spec.confirm.lags:
         return spec.confirm.sequence_lengths
     lengths = []
@@ -117,12 +143,9 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     """What is allowed and yet worth a word before the study starts."""
     found = []
     if spec.confirm.seeds:
-        longest = max(
-            max(numbers_of(spec.parameters(label)["sequence_length"]))
-            for label in spec.compare.cells
-        )
-        for name in spec.compare.tasks:
-            top = max(ladder(spec, tasks[name]))
+        for name, label in spec.pairs:
+            longest = max(numbers_of(spec.parameters(name, label)["sequence_length"]))
+            top = max(ladder(spec, tasks[spec.base(name)]), default=longest)
             if top < longest:
                 found.append(
                     f"the confirmation ladder of {name} ends at length {top}, below the "
@@ -131,7 +154,7 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
     training = spec.training
     if isinstance(training.sequences, int) and isinstance(training.evaluate_every, int):
         rest = training.sequences % training.evaluate_every
-        if rest and not any(tasks[name].finite for name in spec.compare.tasks):
+        if rest and not any(tasks[spec.base(name)].finite for name in spec.compare.tasks):
             found.append(
                 f"training.sequences is no multiple of training.evaluate_every: the last {rest} sequences are "
                 "trained on and not scored"
@@ -142,14 +165,14 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
 def count_trials(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[int, int]:
     """Trials of the search, and runs of the confirmation."""
     searched = confirmed = 0
-    for label in spec.compare.cells:
+    for name, label in spec.pairs:
         trials = spec.search.trials
         if spec.search.sampler == "grid":
-            points = (len(parameter.values()) for parameter in spec.parameters(label).values())
+            points = (len(each.values()) for each in spec.parameters(name, label).values())
             trials = min(trials, math.prod(points))
-        for name in spec.compare.tasks:
-            searched += trials * spec.search.repeats
-            confirmed += len(ladder(spec, tasks[name])) * spec.confirm.seeds * spec.search.repeats
+        searched += trials * spec.search.repeats
+        rungs = len(ladder(spec, tasks[spec.base(name)])) or 1
+        confirmed += rungs * spec.confirm.seeds * spec.search.repeats
     return searched, confirmed
 
 
@@ -196,7 +219,7 @@ def _check_lengths(
 ) -> None:
     """Refuse lengths, searched or on the ladder, that the task does not have, and lags that it never reaches."""
     places = [("space.sequence_length", lengths)]
-    if spec.confirm.seeds and not spec.confirm.lags:
+    if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
     for key, each in places:
         if task.finite and {*each} != {task.least_length}:
@@ -242,7 +265,7 @@ def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes:
 
 
 def _largest_trial(
-    parameters: Mapping[str, Parameter], input_size: int, gates: int
+    parameters: Mapping[str, Parameter], task: KnownTask, gates: int
 ) -> tuple[int, str]:
     """About how many bytes the largest trial needs: weights, gradients, two moments, and the activations of its steps."""
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
@@ -253,7 +276,10 @@ def _largest_trial(
     wanted = int(max(numbers_of(parameters["num_parameters"])))
     if wanted:  # hidden_size is derived from it: about the root of its share of a recurrent block
         hidden = largest["hidden_size"] = max(1, math.isqrt(wanted // (gates * (2 * layers - 1))))
-    weights = gates * (hidden * input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
-    steps = largest["batch_size"] * largest["sequence_length"]
-    needed = 4 * (4 * weights + steps * (input_size + layers * (gates + 2) * hidden))
+    weights = gates * (hidden * task.input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
+    length = largest["sequence_length"]
+    steps = task.steps(length) if isinstance(task, LengthenedTask) else length
+    outputs = 2 * task.output_size if task.dense else 0  # and what the loss makes of them
+    activations = task.input_size + layers * (gates + 2) * hidden + outputs
+    needed = 4 * (4 * weights + largest["batch_size"] * steps * activations)
     return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())

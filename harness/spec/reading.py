@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,22 @@ import pydantic
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import (
     KINDS,
-    SPACE,
     Fixed,
     Parameter,
-    Range,
-    numbers_of,
     parse_parameter,
 )
+from harness.spec.sense import check_names, check_rows, check_sense, labels_of
 from harness.spec.tables import (
     Claim,
     Compare,
     Confirm,
+    Published,
     Search,
     Study,
     StudySpec,
     Table,
     Throughput,
     Training,
-)
-
-NAME_LENGTH = 80
-RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
-    {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 )
 
 
@@ -97,7 +90,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
 def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
     """Validate the plain values of a study file; `where` names it in errors."""
     tables: dict[str, Any] = {}
-    known = ("study", "compare", "space", "training", "search", "confirm", "throughput", "claims")
+    lists: dict[str, type[Table]] = {"claims": Claim, "published": Published}
+    known = ("study", "compare", "space", "training", "search", "confirm", "throughput", *lists)
     for name in raw:
         if name not in known:
             raise InputError(
@@ -112,14 +106,20 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
         ("throughput", Throughput),
     ):
         tables[name] = _table(where, name, model, raw.get(name, {}))
-    claims = raw.get("claims", [])
-    if not isinstance(claims, list):
-        raise InputError(where, "claims", expected="tables headed [[claims]]", got=claims)
-    tables["claims"] = tuple(
-        _table(where, f"claims.{index}", Claim, claim) for index, claim in enumerate(claims)
-    )
-    _check_names(where, tables["study"].name, tables["compare"], tables["claims"])
-    space, cell_space = _parse_space(where, raw.get("space", {}), tables["compare"])
+    for name, row_model in lists.items():
+        rows = raw.get(name, [])
+        if not isinstance(rows, list):
+            raise InputError(where, name, expected=f"tables headed [[{name}]]", got=rows)
+        tables[name] = tuple(
+            _table(where, f"{name}.{index}", row_model, row) for index, row in enumerate(rows)
+        )
+    compare = tables["compare"]
+    check_names(where, tables["study"].name, compare)
+    check_rows(where, compare, tables["claims"], tables["published"])
+    space, own = _parse_space(where, raw.get("space", {}), compare)
+    task_names = labels_of(compare, compare.tasks)
+    tables["task_space"] = {name: each for name, each in own.items() if name in task_names}
+    tables["cell_space"] = {name: each for name, each in own.items() if name not in task_names}
     training = raw.get("training", {})
     for name, value in training.items():
         fixed = parse_parameter(where, f"training.{name}", name, value, KINDS[name])
@@ -131,7 +131,7 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
                 got=value,
                 remedy=f"to search it, write it in [space] as {name}",
             )
-    for name in (*space, *(each for table in cell_space.values() for each in table)):
+    for name in (*space, *(each for table in own.values() for each in table)):
         if name in training:
             raise InputError(
                 where,
@@ -141,9 +141,8 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
                 remedy="leave one of them out",
             )
     tables["training"] = tables["training"].model_copy(update=dict.fromkeys(space))
-    spec = StudySpec(space=space, cell_space=cell_space, **tables)
-    _check_sense(where, spec, raw)
-    _check_budget(where, spec)
+    spec = StudySpec(space=space, **tables)
+    check_sense(where, spec, raw)
     return spec
 
 
@@ -200,63 +199,19 @@ def _translate(
     return InputError(where, key, expected=expected, got=got, remedy=remedy)
 
 
-def _check_names(where: str, name: str, compare: Compare, claims: tuple[Claim, ...]) -> None:
-    """Names become files and folders: none may be empty, very long, a path or unprintable; labels are used once."""
-    named = [("study.name", name)]
-    named += [(f"compare.tasks.{index}", each) for index, each in enumerate(compare.tasks)]
-    named += [(f"compare.cells.{index}", each) for index, each in enumerate(compare.cells)]
-    for key, text in named:
-        plain = (
-            text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
-        )
-        reserved = text.partition(".")[0].upper() in RESERVED_NAMES
-        if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
-            raise InputError(
-                where,
-                key,
-                expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts and ends with no dot and has none of / \\ : * ? " < > |',
-                got=Shown(repr(text[: NAME_LENGTH + 1])),
-                remedy="Windows keeps it for a device" if reserved else "",
-            )
-    for key, values in (("compare.tasks", compare.tasks), ("compare.cells", compare.cells)):
-        folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
-        for each, same in zip(values, folded, strict=True):
-            if folded.count(same) > 1:  # some file systems keep one file for both
-                raise InputError(where, key, expected="each name once, whatever its case", got=each)
-    for label in compare.variants:
-        if label not in compare.cells:
-            raise InputError(
-                where,
-                f"compare.variants.{label}",
-                expected="a name that compare.cells lists",
-                got=label,
-                remedy=nearest(label, compare.cells),
-            )
-    known = {*compare.cells, *compare.variants.values()}
-    for index, claim in enumerate(claims):
-        if claim.cell not in known:
-            raise InputError(
-                where,
-                f"claims.{index}.cell",
-                expected="a cell of this study",
-                got=claim.cell,
-                remedy=nearest(claim.cell, known),
-            )
-
-
 def _parse_space(
     where: str, raw: object, compare: Compare
 ) -> tuple[dict[str, Parameter], dict[str, dict[str, Parameter]]]:
     if not isinstance(raw, Mapping):
         raise InputError(where, "space", expected="a table", got=raw)
-    labels = {*compare.cells, *compare.variants.values()}
+    labels = labels_of(compare, compare.cells) | labels_of(compare, compare.tasks)
     space: dict[str, Parameter] = {}
-    cell_space: dict[str, dict[str, Parameter]] = {}
+    own: dict[str, dict[str, Parameter]] = {}
     for name, value in raw.items():
         if name in labels and name not in KINDS:
             if not isinstance(value, Mapping):
                 raise InputError(where, f"space.{name}", expected="a table", got=value)
-            cell_space[name] = {
+            own[name] = {
                 key: parse_parameter(where, f"space.{name}.{key}", key, each, KINDS.get(key))
                 for key, each in value.items()
             }
@@ -266,83 +221,11 @@ def _parse_space(
             raise InputError(
                 where,
                 f"space.{name}",
-                expected="a hyperparameter or a cell of this study",
+                expected="a hyperparameter, or a cell or task of this study",
                 got=name,
                 remedy=nearest(name, {*KINDS, *labels}),
             )
-    return space, cell_space
-
-
-def _check_budget(where: str, spec: StudySpec) -> None:
-    for label in spec.compare.cells:
-        fixed = spec.parameters(label)
-        every, budget = numbers_of(fixed["evaluate_every"]), numbers_of(fixed["sequences"])
-        if max(every) > min(budget):
-            raise InputError(
-                where,
-                "training.evaluate_every",
-                expected=f"at most training.sequences ({min(budget):,.0f})",
-                got=int(max(every)),
-                remedy="else nothing that a trial learns is evaluated",
-            )
-
-
-def _check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
-    confirm = raw.get("confirm", {})
-    if "lags" in confirm and "sequence_lengths" in confirm:
-        raise InputError(
-            where,
-            "confirm.lags",
-            expected="either lags or sequence_lengths",
-            got=Shown("both"),
-            remedy="leave one of them out",
-        )
-    for key, rungs in (
-        ("sequence_lengths", spec.confirm.sequence_lengths),
-        ("lags", spec.confirm.lags),
-    ):
-        if list(rungs) != sorted(set(rungs)) or (not rungs and key == "sequence_lengths"):
-            raise InputError(where, f"confirm.{key}", expected="numbers that rise", got=list(rungs))
-    for label in spec.compare.cells:
-        parameters = spec.parameters(label)
-        derived = parameters["num_parameters"] != Fixed(0)
-        tables = (spec.space, *(spec.cell_space.get(n, {}) for n in (spec.base_cell(label), label)))
-        sized = spec.training.hidden_size is not None
-        sized = sized or any("hidden_size" in table for table in tables)
-        if derived and min(numbers_of(parameters["num_parameters"])) < 1:
-            raise InputError(
-                where,
-                "space.num_parameters",
-                expected="numbers >= 1 where it is searched (0, alone, is off)",
-                got=parameters["num_parameters"].to_plain(),
-            )
-        if derived and sized:
-            raise InputError(
-                where,
-                "training.num_parameters",
-                expected="hidden_size left out where num_parameters derives it",
-                got=Shown("both"),
-                remedy="leave hidden_size out, or set num_parameters to 0",
-            )
-        for name in SPACE:
-            if name not in parameters and not (name == "hidden_size" and derived):
-                raise InputError(
-                    where,
-                    f"space.{name}",
-                    expected="a range, a list or a value",
-                    got=Shown("nothing"),
-                    remedy=f"add {name} to [space], or to [training] to hold it fixed",
-                )
-        if spec.search.sampler == "grid":
-            for name, parameter in parameters.items():
-                if isinstance(parameter, Range):
-                    raise InputError(
-                        where,
-                        f"space.{name}",
-                        expected="a list, for the sampler grid",
-                        got=parameter.to_plain(),
-                        remedy="write the values as a list, or choose another sampler",
-                    )
+    return space, own
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -18,6 +18,7 @@ from harness.parameters import (
 )
 
 Positive = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Factor = Annotated[StrictInt, Field(ge=2, le=100)]
 Seconds = Annotated[StrictFloat, Field(gt=0, le=1e9)]
 
 
@@ -39,7 +40,7 @@ class Study(Table):
 
 
 class Compare(Table):
-    """[compare]: the tasks and cells; `variants` gives a cell a further name, under which [space.<name>] may differ."""
+    """[compare]: tasks and cells; `variants` gives one of them a further name, under which [space.<name>] may differ."""
 
     tasks: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
     cells: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
@@ -55,6 +56,7 @@ class Training(Table):
     evaluate_every: Value = 1_600
     evaluation_sequences: Value = 1_000
     optimizer: Value = "adam"
+    learning_rate_schedule: Value = "constant"
     max_grad_norm: Value = 1.0
     num_parameters: Value = 0
     hidden_size: Value | None = None
@@ -79,10 +81,14 @@ class Search(Table):
 
 
 class Confirm(Table):
-    """[confirm]: each search's winner, trained anew along a ladder of lengths, or of lags where those are given."""
+    """[confirm]: each search's winner, trained anew along a ladder of lengths, or of lags where those are given.
+
+    With neither (`sequence_lengths = []`) at its own length. `extrapolation`: a run that has solved its task is then evaluated at so
+    many times its length, without further training.
+    """
 
     seeds: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
-    sequence_lengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
+    sequence_lengths: tuple[Positive, ...] = (
         10,
         20,
         40,
@@ -92,6 +98,7 @@ class Confirm(Table):
     )
     lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = ()
     evaluation_sequences: Positive = 10_000
+    extrapolation: Annotated[tuple[Factor, ...], Field(max_length=8)] = (2, 4)
 
 
 class Throughput(Table):
@@ -110,8 +117,38 @@ class Claim(Table):
     source: StrictStr = ""
 
 
+class Published(Table):
+    """[[published]]: a number from the literature that the report prints beside ours, and what counts as reproduced.
+
+    Ours is reproduced where it is at least, at most or about (within a factor of 2) `bound`, which is `value` unless given.
+    `metric` is a number of the confirmation runs, `diverged_share` of the search's trials, or `importance` of `parameter`.
+    """
+
+    task: StrictStr
+    cell: StrictStr
+    metric: Literal[
+        "sequences_to_solve",
+        "loss",
+        "all_steps_loss",
+        "accuracy",
+        "diverged_share",
+        "importance",
+    ]
+    value: Annotated[StrictFloat | StrictInt, Field(gt=0)]
+    source: StrictStr
+    relation: Literal["at_least", "at_most", "about"] = "at_most"
+    bound: Annotated[StrictFloat | StrictInt, Field(gt=0)] | None = None
+    parameter: StrictStr = ""
+    note: StrictStr = ""
+
+    @property
+    def limit(self) -> float:
+        """What ours is held against."""
+        return float(self.value if self.bound is None else self.bound)
+
+
 class StudySpec(Table):
-    """A whole study. `space` and `cell_space` hold parsed parameters; `training` only what is not in [space]."""
+    """A whole study. `space`, `cell_space` and `task_space` hold parsed parameters; `training` only what is not in [space]."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
@@ -121,25 +158,36 @@ class StudySpec(Table):
     compare: Compare
     space: Mapping[str, Parameter]
     cell_space: Mapping[str, Mapping[str, Parameter]]
+    task_space: Mapping[str, Mapping[str, Parameter]]
     training: Training
     search: Search
     confirm: Confirm
     throughput: Throughput
     claims: tuple[Claim, ...] = ()
+    published: tuple[Published, ...] = ()
 
-    def base_cell(self, label: str) -> str:
-        """The cell that the label stands for: itself, unless it is a variant."""
+    def base(self, label: str) -> str:
+        """The cell or task that the label stands for: itself, unless it is a variant."""
         return self.compare.variants.get(label, label)
 
-    def parameters(self, label: str) -> dict[str, Parameter]:
-        """Every hyperparameter of a trial of this cell, fixed ones included, in the order of DESIGN's tables."""
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every (task, cell) that is compared."""
+        return tuple((task, cell) for task in self.compare.tasks for cell in self.compare.cells)
+
+    def parameters(self, task: str, cell: str) -> dict[str, Parameter]:
+        """Every hyperparameter of a trial of this (task, cell), fixed ones included, in a fixed order.
+
+        Where several tables set one, the cell's wins over the task's, and both over [space].
+        """
         merged: dict[str, Parameter] = {
             name: Fixed(value)
             for name, value in self.training.model_dump(exclude_none=True).items()
         }
         merged |= self.space
-        merged |= self.cell_space.get(self.base_cell(label), {})
-        merged |= self.cell_space.get(label, {})
+        for tables, label in ((self.task_space, task), (self.cell_space, cell)):
+            merged |= tables.get(self.base(label), {})
+            merged |= tables.get(label, {})
         if merged["num_parameters"] != Fixed(0):
             merged.pop("hidden_size", None)
         ordered = [name for name in KINDS if name in merged]
@@ -148,8 +196,8 @@ class StudySpec(Table):
     def searched_keys(self) -> tuple[str, ...]:
         """The hyperparameters that are columns of trials.csv: those of [space], and every other that is searched."""
         keys = dict.fromkeys(SPACE)
-        for label in self.compare.cells:
-            for name, parameter in self.parameters(label).items():
+        for pair in self.pairs:
+            for name, parameter in self.parameters(*pair).items():
                 if not isinstance(parameter, Fixed) or name not in KINDS:
                     keys[name] = None
         return tuple(keys)
@@ -157,10 +205,11 @@ class StudySpec(Table):
     def to_plain(self) -> dict[str, Any]:
         """The resolved study file as plain values, every default written out."""
         space: dict[str, Any] = {name: each.to_plain() for name, each in self.space.items()}
-        for label, parameters in self.cell_space.items():
+        own = {**self.task_space, **self.cell_space}
+        for label, parameters in own.items():
             space[label] = {name: each.to_plain() for name, each in parameters.items()}
         training = self.training.model_dump(exclude_none=True)
-        spaced = {*self.space, *(name for table in self.cell_space.values() for name in table)}
+        spaced = {*self.space, *(name for table in own.values() for name in table)}
         plain: dict[str, Any] = {
             "study": self.study.model_dump(),
             "compare": {**self.compare.model_dump(), "variants": dict(self.compare.variants)},
@@ -172,8 +221,9 @@ class StudySpec(Table):
         }
         dropped = "sequence_lengths" if self.confirm.lags else "lags"
         del plain["confirm"][dropped]
-        if self.claims:
-            plain["claims"] = [claim.model_dump() for claim in self.claims]
+        for name, rows in (("claims", self.claims), ("published", self.published)):
+            if rows:
+                plain[name] = [row.model_dump(exclude_none=True) for row in rows]
         return plain
 
     def dump(self) -> str:
@@ -181,9 +231,12 @@ class StudySpec(Table):
         return tomli_w.dumps(self.to_plain())
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials comparable: every key but those that may change when a study is resumed."""
+        """What makes trials comparable: every key but those that may change when a study is resumed.
+
+        A key that older studies did not have is left out at its default, so that they can be resumed.
+        """
         plain = self.to_plain()
-        for free in ("confirm", "throughput", "claims"):
+        for free in ("confirm", "throughput", "claims", "published"):
             plain.pop(free, None)
         for table, key in (
             ("study", "question"),
@@ -191,7 +244,12 @@ class StudySpec(Table):
             ("search", "trials"),
         ):
             del plain[table][key]
-        return _flatten(plain)
+        flat = _flatten(plain)
+        return {key: value for key, value in flat.items() if LATER_KEYS.get(key) != value}
+
+
+LATER_KEYS: Mapping[str, Any] = {"training.learning_rate_schedule": "constant"}
+"""Keys that came after the first release of the storage's schema, with the defaults that were built in before."""
 
 
 def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

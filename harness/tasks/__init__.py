@@ -5,16 +5,33 @@ from __future__ import annotations
 from harness.errors import InputError, Shown, nearest
 from harness.plugins import load_offered, offered
 from harness.tasks.adding import Adding
-from harness.tasks.base import Batch, Hashed, HoldsOut, Predicts, Task
+from harness.tasks.associative_recall import AssociativeRecall
+from harness.tasks.base import (
+    Batch,
+    CountsAllSteps,
+    Hashed,
+    HoldsOut,
+    Informs,
+    Lengthened,
+    Predicts,
+    Task,
+)
+from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.tasks.lesson import Lesson
+from harness.tasks.parity import Parity
+from harness.tasks.repeat_previous import RepeatPrevious
+from harness.tasks.selective_copy import SelectiveCopy
 from harness.tasks.temporal_order import TemporalOrder
 
 __all__ = [
     "TASKS",
     "Batch",
+    "CountsAllSteps",
     "Hashed",
     "HoldsOut",
+    "Informs",
+    "Lengthened",
     "Predicts",
     "Task",
     "get_task",
@@ -29,7 +46,18 @@ REQUIRED = (
 """What makes a task; all else is optional, so that a plug-in need not know of it."""
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (TemporalOrder(), DelayedRecall(), Adding(), Lesson())
+    task.name: task
+    for task in (
+        TemporalOrder(),
+        DelayedRecall(),
+        Adding(),
+        CopyMemory(),
+        RepeatPrevious(),
+        Parity(),
+        SelectiveCopy(),
+        AssociativeRecall(),
+        Lesson(),
+    )
 }
 
 

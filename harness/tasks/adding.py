@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from harness.tasks.base import Batch, Regression, integers
 
@@ -41,3 +42,7 @@ class Adding(Regression):
         markers = torch.zeros_like(numbers).scatter_(1, places, 1.0)
         total = numbers.gather(1, places).sum(dim=1, keepdim=True)
         return Batch(torch.stack([numbers, markers], dim=-1), total)
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """The two marked places."""
+        return inputs[:, :, 1] == 1

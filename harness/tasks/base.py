@@ -16,7 +16,10 @@ REGRESSION_TOLERANCE = (
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """`inputs` (batch_size, sequence_length, input_size) in float32, and `targets` as the task's loss takes them."""
+    """`inputs` (batch_size, steps, input_size) in float32, and `targets` as the task's loss takes them.
+
+    There are sequence_length steps, or more where the task adds some (`Lengthened`).
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -69,7 +72,34 @@ class Task(Protocol):
         ...
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether each prediction is right: a boolean tensor."""
+        """Whether each prediction that is scored is right: a boolean tensor."""
+        ...
+
+
+@runtime_checkable
+class Informs(Protocol):
+    """What a task may offer, so that the report can mark these steps in what the gates do."""
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """Which steps of `inputs` carry what the answer needs: boolean (batch_size, steps)."""
+        ...
+
+
+@runtime_checkable
+class Lengthened(Protocol):
+    """What a task offers as well whose sequences have other steps than their sequence_length, such as those of a recall."""
+
+    def steps(self, sequence_length: int) -> int:
+        """Steps of one sequence."""
+        ...
+
+
+@runtime_checkable
+class CountsAllSteps(Protocol):
+    """What a dense task offers as well where the literature gives its loss as a mean over all steps."""
+
+    def all_steps_loss(self, loss: float, sequence_length: int) -> float:
+        """The mean over all steps, for a mean `loss` over the steps that are scored."""
         ...
 
 
@@ -125,6 +155,24 @@ class Classification(TaskDefaults):
         return outputs.argmax(dim=-1) == targets
 
 
+class DenseClassification(Classification):
+    """One class out of `output_size` at each of the last steps: as many as a sequence has targets."""
+
+    dense = True
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of the last n of `outputs` (batch_size, steps, classes) against `targets` (batch_size, n), in nats."""
+        return super().loss(_scored(outputs, targets).flatten(0, 1), targets.flatten())
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether the largest output is that of the target, at each of the n steps: (batch_size, n)."""
+        return super().correct(_scored(outputs, targets), targets)
+
+
+def _scored(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs[:, -targets.shape[1] :]
+
+
 class Regression(TaskDefaults):
     """`output_size` numbers, scored once at the last step by their squared error; right within `tolerance`."""
 
@@ -140,10 +188,25 @@ class Regression(TaskDefaults):
 
 
 def one_hot(symbols: Tensor, size: int) -> Tensor:
-    """`symbols` (batch_size, sequence_length) of integers as float32 (batch_size, sequence_length, size)."""
+    """`symbols` (batch_size, steps) of integers as float32 (batch_size, steps, size)."""
     return torch.zeros(*symbols.shape, size).scatter_(-1, symbols.unsqueeze(-1), 1.0)
 
 
 def integers(low: int, high: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Integers drawn evenly from [low, high)."""
     return torch.randint(low, high, shape, generator=generator)
+
+
+def distinct(count: int, high: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """`count` different integers from [0, high), in random order: (batch_size, count).
+
+    Float64, so that two draws are never equal: a tie would be broken differently from machine to machine.
+    """
+    draws = torch.rand(batch_size, high, generator=generator, dtype=torch.float64)
+    return draws.topk(count, dim=1).indices
+
+
+def first_steps(inputs: Tensor, count: int) -> Tensor:
+    """Boolean (batch_size, steps), true at the first `count` steps of `inputs` (batch_size, steps, input_size)."""
+    batch_size, steps = inputs.shape[:2]
+    return (torch.arange(steps, device=inputs.device) < count).expand(batch_size, steps)

@@ -7,8 +7,9 @@ import math
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from harness.tasks.base import Batch, Classification, integers, one_hot
+from harness.tasks.base import Batch, Classification, first_steps, integers, one_hot
 
 SYMBOLS = 8  # to be recalled, and as many distractors
 TRIGGER = 2 * SYMBOLS
@@ -37,3 +38,7 @@ class DelayedRecall(Classification):
         first = integers(0, SYMBOLS, (batch_size,), generator)
         symbols[:, 0], symbols[:, -1] = first, TRIGGER
         return Batch(one_hot(symbols, TRIGGER + 1), first)
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """Place 0."""
+        return first_steps(inputs, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.tasks.base import Batch
+from harness.tasks.base import Batch, first_steps
 
 SEQUENCES = ((8.0, 1.0, 5.0, 3.0), (2.0, 7.0, 4.0, 9.0))
 TARGETS = (0.0, 1.0)
@@ -58,3 +58,7 @@ class Lesson:
     def predict(self, outputs: Tensor) -> Tensor:
         """The probability of 1 for each sequence."""
         return torch.sigmoid(outputs).flatten()
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """Every step: each number differs between the two sequences."""
+        return first_steps(inputs, inputs.shape[1])

@@ -7,6 +7,7 @@ import math
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from harness.tasks.base import Batch, Classification, integers, one_hot
 
@@ -45,6 +46,10 @@ class TemporalOrder(Classification):
         middle = _place(5, 6, batch_size, sequence_length, generator)
         symbols.scatter_(1, torch.stack([early, middle], dim=1), X + order)
         return Batch(one_hot(symbols, ALPHABET), 2 * order[:, 0] + order[:, 1])
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """The two places of X or Y."""
+        return inputs[:, :, X:].any(dim=-1)
 
 
 def _place(

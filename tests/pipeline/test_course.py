@@ -86,7 +86,8 @@ def test_kept_weights_are_the_winner(tmp_path: Path, executor: LocalExecutor | N
     training.model.load_state_dict(
         torch.load(outcome.directory / "winners" / "temporal_order-rnn.pt", weights_only=True)
     )
-    assert training._look(64, 32).loss == float(row["loss"])
+    loss, _ = training._score("evaluation", 32, config.model.sequence_length)
+    assert loss == float(row["loss"])
     first = torch.load(
         outcome.directory / "winners" / "temporal_order-rnn.initial.pt", weights_only=True
     )

@@ -47,6 +47,21 @@ def test_types_of_columns(small: Path) -> None:
     assert str(trials["loss"].dtype) == "float64"
 
 
+def test_files_of_an_earlier_version_are_read(small: Path, tmp_path: Path) -> None:
+    """A column that came later is empty where a file has not got it, and the others are as they were."""
+    directory = copy(small, tmp_path / "earlier")
+    for name in ("trials.csv", "confirmation.csv"):
+        text = (small / name).read_text()
+        assert text.count("all_steps_loss,reason") == 1
+        text = text.replace("all_steps_loss,reason", "reason").replace(",,\n", ",\n")
+        (directory / name).write_text(text)
+    found, before = records.read(directory), records.read(small)
+    assert found.trials["all_steps_loss"].isna().all()
+    assert found.confirmation is not None
+    assert found.confirmation["all_steps_loss"].isna().all()
+    assert found.trials["loss"].equals(before.trials["loss"])
+
+
 def test_words_that_pandas_takes_for_missing_stay_words(tmp_path: Path) -> None:
     """A cell called NA or null is a cell, not a gap."""
     directory = write(tmp_path, Wish(cells=("NA", "null"), repeats=1, trials=2))

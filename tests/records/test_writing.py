@@ -31,7 +31,8 @@ def test_trials_have_the_columns_of_the_contract(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[0] == (
         "task,cell,repeat,number,end,hidden_size,num_layers,learning_rate,sequence_length,"
         "initialization,batch_size,seed,num_parameters,lag,loss,skill,accuracy,solved,"
-        "remembered_steps,sequences_to_solve,sequences_seen,train_time_s,sequences_per_second,reason"
+        "remembered_steps,sequences_to_solve,sequences_seen,train_time_s,sequences_per_second,"
+        "all_steps_loss,reason"
     )
 
 

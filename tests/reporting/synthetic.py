@@ -43,6 +43,8 @@ class Wish:
     repeats: int = 5
     trials: int = 12
     ladder: Sequence[int] = (10, 20, 40, 80, 120, 200)
+    length: int = 0  # above 0: the one length of all trials and runs, and no ladder
+    extrapolation: bool = True
     confirm_seeds: int = 1
     objective: str = "remembered_steps"
     reach: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(REACH))
@@ -65,6 +67,8 @@ def spec_text(wish: Wish) -> str:
         "cells": ", ".join(map(_toml, wish.cells)),
     }
     variants = "\n".join(f"{_toml(label)} = {_toml(base)}" for label, base in wish.variants.items())
+    length = wish.length or "{ low = 10, high = 200, log = true }"
+    ladder = "" if wish.length else ", ".join(map(str, wish.ladder))
     return f"""
 [study]
 name = {quoted["name"]}
@@ -79,7 +83,7 @@ cells = [{quoted["cells"]}]
 hidden_size = {{ low = 8, high = 32, log = true }}
 num_layers = {{ low = 1, high = 2 }}
 learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
-sequence_length = {{ low = 10, high = 200, log = true }}
+sequence_length = {length}
 initialization = ["pytorch", "orthogonal", "chrono"]
 [search]
 trials = {wish.trials}
@@ -87,7 +91,7 @@ repeats = {wish.repeats}
 objective = "{wish.objective}"
 [confirm]
 seeds = {wish.confirm_seeds}
-sequence_lengths = [{", ".join(map(str, wish.ladder))}]
+sequence_lengths = [{ladder}]
 [throughput]
 enabled = {str(wish.throughput).lower()}
 {wish.claims}
@@ -105,13 +109,15 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
         if (winner := _winner(searched, wish.objective)) is not None:
             confirmation += [
                 _confirmed(rng, wish, winner, length, 1000 + seed)
-                for length in wish.ladder
+                for length in ((wish.length,) if wish.length else wish.ladder)
                 for seed in range(wish.confirm_seeds)
             ]
     records.write_spec(directory, spec_text(wish))
     records.write_trials(directory, trials)
     if wish.confirm_seeds:
         records.write_confirmation(directory, confirmation)
+    if wish.confirm_seeds and wish.extrapolation:
+        records.write_extrapolation(directory, _extrapolated(rng, confirmation))
     if wish.evaluations:
         phases = (("search", trials), ("confirm", confirmation))
         curves = [line for name, rows in phases for row in rows for line in _curve(rng, name, row)]
@@ -119,7 +125,8 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
     if wish.throughput:
         records.write_throughput(directory, throughput_answers(rng, wish))
     if wish.diagnostics:
-        records.write_diagnostics(directory, {"gradient_gain": _gains(wish)})
+        found = {"gradient_gain": _gains(wish), "gates": _gates(wish), "time_scales": _scales(wish)}
+        records.write_diagnostics(directory, found)
     records.write_machine(directory, {**MACHINE, **wish.machine})
     return directory
 
@@ -148,6 +155,7 @@ def _trial(
     length = round(10 ** rng.uniform(1, math.log10(200)))
     if task == "lesson":
         length = 4
+    length = wish.length or length
     row: dict[str, Any] = {
         "task": task,
         "cell": cell,
@@ -170,6 +178,32 @@ def _confirmed(
     row = {**winner, "sequence_length": length, "seed": seed, "configuration": "f00dfeed"}
     row.pop("end")
     return _outcome(rng, wish, row, 1.25)
+
+
+def _extrapolated(
+    rng: random.Random, confirmation: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Runs that solved their task at 2 and 4 times their length: half of them still do at 2, a quarter at 4."""
+    keys = ("task", "cell", "repeat", "number", "sequence_length", "seed")
+    found = []
+    for row in confirmation:
+        for factor in (2, 4) if row["solved"] else ():
+            solved = rng.random() < 1 / factor
+            length, chance = factor * row["sequence_length"], CHANCE[row["task"]]
+            skill = 0.9 if solved else 0.3
+            found.append(
+                {key: row[key] for key in keys}
+                | {
+                    "factor": factor,
+                    "evaluated_length": length,
+                    "evaluated_lag": LAGS[row["task"]](length),
+                    "loss": chance * (1 - skill),
+                    "skill": skill,
+                    "accuracy": 0.995 if solved else 0.6,
+                    "solved": solved,
+                }
+            )
+    return found
 
 
 def _outcome(rng: random.Random, wish: Wish, row: dict[str, Any], luck: float) -> dict[str, Any]:
@@ -332,6 +366,58 @@ def _gains(wish: Wish) -> list[dict[str, Any]]:
                         "log10_gain": [-rate * k + 0.3 * math.sin(k / 9) * (k > 0) for k in lags],
                     }
                 )
+    return found
+
+
+GATES = {"gru": ("reset", "update"), "lstm": ("input", "forget", "output")}
+MEMORY_GATE = {"gru": "update", "lstm": "forget"}
+
+
+def _gated(wish: Wish) -> list[dict[str, Any]]:
+    """Names of every (task, cell, state) whose cell has gates."""
+    return [
+        {"task": task, "cell": cell, "state": state, "sequence_length": 60}
+        for task, cell, state in product(wish.tasks, wish.cells, ("initial", "trained"))
+        if wish.variants.get(cell, cell) in GATES
+    ]
+
+
+def _gates(wish: Wish) -> list[dict[str, Any]]:
+    """Gates that training opens to 0.8, and to 0.3 at two informative steps; two layers in an LSTM."""
+    marked = (9, 31)
+    found = []
+    for names in _gated(wish):
+        base = wish.variants.get(names["cell"], names["cell"])
+        mean = [0.5] * 60
+        if names["state"] == "trained":
+            mean = [0.3 if step in marked else 0.8 for step in range(60)]
+        traces = [
+            {
+                "gate": gate,
+                "layer": layer,
+                "mean": mean,
+                "low": [value - 0.2 for value in mean],
+                "high": [value + 0.1 for value in mean],
+            }
+            for gate in GATES[base]
+            for layer in range(2 if base == "lstm" else 1)
+        ]
+        memory = MEMORY_GATE[base]
+        found.append(names | {"memory_gate": memory, "informative": marked, "traces": traces})
+    return found
+
+
+def _scales(wish: Wish) -> list[dict[str, Any]]:
+    """Time scales of eight units: 2 steps before training, 1 to 300 after it."""
+    found = []
+    for names in _gated(wish):
+        trained = names["state"] == "trained"
+        steps = [1.5, 2.5, 4.0, 10.0, 20.0, 50.0, 100.0, 300.0] if trained else [2.0] * 8
+        gate = MEMORY_GATE[wish.variants.get(names["cell"], names["cell"])]
+        lag = LAGS[names["task"]](60)
+        found.append(
+            names | {"gate": gate, "layer": 0, "task_lag": lag, "n_sequences": 4, "steps": steps}
+        )
     return found
 
 

@@ -32,7 +32,50 @@ ENDS = {
     "gru": {"timeout": 0.1, "error": 0.1},
     "lstm": {"out_of_memory": 0.1, "crashed": 0.05, "interrupted": 0.03},
 }
+PUBLISHED = """
+[[published]]
+task = "adding"
+cell = "lstm"
+metric = "sequences_to_solve"
+value = 74_000
+bound = 18_500
+source = "A paper, table 1"
+note = "Theirs: another recipe."
+[[published]]
+task = "adding"
+cell = "rnn"
+metric = "accuracy"
+value = 0.5
+relation = "at_least"
+source = "A paper, table 2"
+[[published]]
+task = "delayed_recall"
+cell = "lstm"
+metric = "diverged_share"
+value = 0.12
+relation = "about"
+source = "A paper, table 3"
+[[published]]
+task = "delayed_recall"
+cell = "lstm"
+metric = "importance"
+parameter = "learning_rate"
+value = 0.66
+relation = "at_least"
+source = "A paper, table 4"
+"""
 WISHES = {
+    "published": Wish(
+        name="published",
+        tasks=("adding", "delayed_recall"),
+        cells=("rnn", "lstm"),
+        length=60,
+        repeats=6,
+        confirm_seeds=2,
+        objective="sequences_to_solve",
+        throughput=False,
+        claims=PUBLISHED,
+    ),
     "quickstart": Wish(),
     "several tasks": Wish(
         tasks=("temporal_order", "delayed_recall"),
@@ -151,8 +194,19 @@ def test_every_figure_has_its_table_and_command(report: Rendered) -> None:
 def test_sections_come_in_their_order(report: Rendered) -> None:
     """What is measured stands in the order that users know; what is not is named near the end."""
     order = [
-        *("spans", "claims", "learning", "tradeoff", "throughput", "winners", "sensitivity"),
-        *("budget", "gradients", "ends", "absent", "caveats", "machine", "command"),
+        *("published", "spans", "claims", "extrapolation", "learning", "tradeoff", "throughput"),
+        *("winners", "sensitivity"),
+        *(
+            "budget",
+            "gradients",
+            "gates",
+            "time_scales",
+            "ends",
+            "absent",
+            "caveats",
+            "machine",
+            "command",
+        ),
     ]
     found = [i for i in report.page.ids if i in order]
     assert found == [key for key in order if key in found]
@@ -245,6 +299,40 @@ def test_claims_stand_beside_what_was_found(every: dict[str, Rendered]) -> None:
     text = visible_text(every["several tasks"].html)
     assert "Claimed: “an RNN fades after about 30 steps” (the lesson). Here: rnn on" in text
     assert text.count("Runs that solve lag 95") == 1
+
+
+def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
+    """How many are reproduced, each beside ours, in the first sentence and the first figure; their set-up in a note."""
+    report = every["published"]
+    assert re.match(
+        r"\d of 4 published numbers are reproduced here: adding, lstm: ", report.answer.text
+    )
+    assert "(published 74,000)" in report.answer.text
+    figures = [i for i in report.page.ids if i.startswith("figure-")]
+    assert figures[0] == "figure-published"
+    assert "A paper, table 1: Theirs: another recipe." in visible_text(report.html)
+
+
+def test_at_one_length_there_is_no_span(every: dict[str, Rendered]) -> None:
+    """The share of runs that solve the task stands in its place, with the training that it took."""
+    report = every["published"]
+    assert "figure-memory" not in report.page.ids
+    assert "steps back" not in report.answer.text
+    solves = r"On adding \(lag 30\), .*lstm solves \d+ of 12 runs"
+    assert re.search(solves, report.answer.text)
+    assert "Runs that solve the task" in report.page.headings
+
+
+def test_extrapolation_counts_the_runs_that_had_solved(every: dict[str, Rendered]) -> None:
+    """The sentence has the numbers of the file: those that still solve, of those that solved."""
+    report = every["quickstart"]
+    table = records.read(report.directory).extrapolation
+    assert table is not None
+    own = table[(table["cell"] == "lstm") & (table["factor"] == 4)]
+    still, had = int(own["solved"].sum()), len(own)
+    assert 0 < still < had
+    said = f"lstm still solves {still} of {had} at 4 times the length"
+    assert said in visible_text(report.html)
 
 
 def test_every_end_is_counted_with_its_reason(every: dict[str, Rendered]) -> None:

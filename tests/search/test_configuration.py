@@ -50,7 +50,7 @@ def test_distribution(parameter: Range | Choice | Fixed, expected: object) -> No
 def test_suggested(tmp_path: Path) -> None:
     """Optuna sees all five keys of [space], fixed ones too, and whatever of [training] is searched; nothing else."""
     spec = small_spec(tmp_path, "space.max_grad_norm=[0.5,2.0]")
-    assert set(suggested(spec, "rnn")) == {
+    assert set(suggested(spec, "temporal_order", "rnn")) == {
         *("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization"),
         "max_grad_norm",
     }
@@ -59,7 +59,7 @@ def test_suggested(tmp_path: Path) -> None:
 def test_own_hyperparameter(tmp_path: Path) -> None:
     """A cell's own hyperparameter is suggested, and reaches the cell's factory."""
     spec = small_spec(tmp_path, 'compare.cells=["faulty"]', 'space.faulty.fault=["none","nan"]')
-    assert suggested(spec, "faulty")["fault"] == Choice(("none", "nan"))
+    assert suggested(spec, "temporal_order", "faulty")["fault"] == Choice(("none", "nan"))
     values = {"hidden_size": 2, "learning_rate": 0.1, "sequence_length": 10, "fault": "nan"}
     config = training_config(spec, "temporal_order", "faulty", values)
     assert dict(config.model.hyperparameters) == {"fault": "nan"}
@@ -99,8 +99,8 @@ def test_variant_is_its_base_cell(tmp_path: Path) -> None:
     )
     values = {"hidden_size": 16, "learning_rate": 0.1, "sequence_length": 10}
     assert training_config(spec, "temporal_order", "rnn_wide", values).model.cell == "rnn"
-    assert suggested(spec, "rnn_wide")["hidden_size"] == Fixed(16)
-    assert suggested(spec, "rnn")["hidden_size"] == Range(2, 4)
+    assert suggested(spec, "temporal_order", "rnn_wide")["hidden_size"] == Fixed(16)
+    assert suggested(spec, "temporal_order", "rnn")["hidden_size"] == Range(2, 4)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
@@ -110,7 +110,7 @@ def test_derived_size(tmp_path: Path, cell: str) -> None:
     path = write_small(tmp_path)
     path.write_text(path.read_text().replace("hidden_size = { low = 2, high = 4 }", ""))
     spec = specs.load(path, text)
-    assert "hidden_size" not in suggested(spec, cell)
+    assert "hidden_size" not in suggested(spec, "temporal_order", cell)
     config = training_config(
         spec, "temporal_order", cell, {"learning_rate": 0.1, "sequence_length": 10}
     )

@@ -159,6 +159,28 @@ def test_the_estimate_is_near_what_a_trial_holds() -> None:
     assert check(spec) == spec
 
 
+def needed_bytes(task: str, **space: Any) -> int:
+    """What the refusal of a study on that task says that its largest trial needs."""
+    spec = parse(
+        compare={"tasks": [task]},
+        space={"hidden_size": 32, "sequence_length": 40, **space},
+        training={"batch_size": 64},
+        confirm={"seeds": 0},
+    )
+    with pytest.raises(InputError) as caught:
+        check(spec, 1)
+    return int(str(caught.value).partition("got about ")[2].split()[0].replace(",", ""))
+
+
+def test_steps_and_outputs_that_a_task_adds_count() -> None:
+    """Copy memory: 20 steps more than its length, and 8 outputs at each, which a task of the same input has not."""
+    steps = needed_bytes("copy_memory", sequence_length=41) - needed_bytes("copy_memory")
+    weights = 4 * 4 * (4 * (32 * 10 + 32 * 32))
+    assert needed_bytes("copy_memory") - weights == steps * 60
+    plain = needed_bytes("adding", sequence_length=41) - needed_bytes("adding")
+    assert steps - plain == 4 * 64 * (8 + 2 * 8)  # 8 more inputs, 8 outputs and their probabilities
+
+
 HOSTILE = [
     {"space": {"hidden_size": 10**18}},
     {"space": {"hidden_size": 10**400}},
@@ -206,8 +228,10 @@ def test_an_initialisation_that_does_not_apply_is_removed() -> None:
             space={"initialization": ["pytorch", "orthogonal", "chrono"]},
         )
     )
-    assert spec.parameters("rnn")["initialization"] == Choice(("pytorch", "orthogonal"))
-    assert spec.parameters("lstm")["initialization"] == Choice(("pytorch", "orthogonal", "chrono"))
+    assert spec.parameters("adding", "rnn")["initialization"] == Choice(("pytorch", "orthogonal"))
+    assert spec.parameters("adding", "lstm")["initialization"] == Choice(
+        ("pytorch", "orthogonal", "chrono")
+    )
 
 
 def test_an_initialisation_of_a_cell_that_is_plugged_in() -> None:
@@ -221,15 +245,15 @@ def test_an_initialisation_of_a_cell_that_is_plugged_in() -> None:
         parse(compare={"cells": ["rnn", "own"]}, space={"initialization": ["identity", "pytorch"]}),
         own=own,
     )
-    assert spec.parameters("own")["initialization"] == Choice(("identity", "pytorch"))
-    assert spec.parameters("rnn")["initialization"] == Choice(("pytorch",))
+    assert spec.parameters("adding", "own")["initialization"] == Choice(("identity", "pytorch"))
+    assert spec.parameters("adding", "rnn")["initialization"] == Choice(("pytorch",))
 
 
 def test_a_hyperparameter_of_a_cell_that_is_plugged_in() -> None:
     """A table of [space] with the cell's name takes what the cell declares."""
     own = Cell("own", CELLS["rnn"].factory, 1, CELLS["rnn"].initializations, {"zoneout": 0.0})
     spec = parse(compare={"cells": ["own"]}, space={"own": {"zoneout": {"low": 0, "high": 0.5}}})
-    assert check(spec, own=own).parameters("own")["zoneout"] == Range(0, 0.5)
+    assert check(spec, own=own).parameters("adding", "own")["zoneout"] == Range(0, 0.5)
 
 
 OWN = Cell("own", CELLS["rnn"].factory, hyperparameters={"zoneout": {"low": 0.0, "high": 0.5}})
@@ -238,8 +262,8 @@ OWN = Cell("own", CELLS["rnn"].factory, hyperparameters={"zoneout": {"low": 0.0,
 def test_what_a_cell_declares_is_searched() -> None:
     """A hyperparameter of which the study says nothing has the cell's own space, for that cell alone; it is a column."""
     spec = check(parse(compare={"cells": ["rnn", "own"]}), own=OWN)
-    assert spec.parameters("own")["zoneout"] == Range(0.0, 0.5)
-    assert "zoneout" not in spec.parameters("rnn")
+    assert spec.parameters("adding", "own")["zoneout"] == Range(0.0, 0.5)
+    assert "zoneout" not in spec.parameters("adding", "rnn")
     assert spec.searched_keys()[-1] == "zoneout"
     assert check(specs.parse(spec.to_plain(), "f.toml"), own=OWN) == spec
 
@@ -260,7 +284,7 @@ def test_a_grid_over_what_a_cell_declares() -> None:
     with pytest.raises(InputError, match=r"space.own.zoneout: expected a list, for the sampler"):
         check(parse(**tables), own=OWN)
     spec = check(parse(**tables, space={"own": {"zoneout": [0.0, 0.5]}}), own=OWN)
-    assert spec.parameters("own")["zoneout"] == Choice((0.0, 0.5))
+    assert spec.parameters("adding", "own")["zoneout"] == Choice((0.0, 0.5))
 
 
 # ---------------------------------------------------------------------------------- notes, counts
@@ -300,6 +324,11 @@ def test_a_sound_study_has_no_notes() -> None:
         ([10, 30], "temporal_order", (13, 38)),
         ([1, 2], "adding", (2, 4)),
         ([1, 2, 7], "temporal_order", (10,)),  # the least length has all of them
+        ([10, 30, 100], "copy_memory", (1, 20, 90)),  # T + 10: the least length reaches 11
+        ([10, 30, 100], "repeat_previous", (40, 120, 400)),
+        ([10, 30, 100], "parity", (11, 31, 101)),
+        ([10, 30, 100], "selective_copy", (10, 30, 100)),
+        ([10, 30, 100], "associative_recall", (18, 38, 108)),
     ],
 )
 def test_a_ladder_of_lags(lags: list[int], task: str, expected: tuple[int, ...]) -> None:
@@ -310,6 +339,7 @@ def test_a_ladder_of_lags(lags: list[int], task: str, expected: tuple[int, ...])
 def test_a_ladder_of_lengths_is_as_written() -> None:
     """Without lags the rungs are those of the file."""
     assert specs.ladder(parse(confirm={"sequence_lengths": [5, 50]}), TASKS["adding"]) == (5, 50)
+    assert specs.ladder(parse(confirm={"sequence_lengths": []}), TASKS["adding"]) == ()
 
 
 def test_count_trials() -> None:

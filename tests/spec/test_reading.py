@@ -41,6 +41,9 @@ def test_an_unknown_name_is_refused(tables: dict[str, Any], match: str) -> None:
         parse(**tables)
 
 
+PUBLISHED = {"task": "adding", "cell": "lstm", "metric": "loss", "value": 1, "source": "a paper"}
+
+
 SENSELESS = [
     ({"space": {"hidden_size": {"low": 9, "high": 8}}}, "space.hidden_size: expected low <= high"),
     (
@@ -100,7 +103,29 @@ SENSELESS = [
         {"training": {"sequences": 800}},
         "training.evaluate_every: expected at most training.sequences \\(800\\), got 1600",
     ),
-    ({"confirm": {"sequence_lengths": []}}, "confirm.sequence_lengths: expected at least one"),
+    (
+        {
+            "space": {"sequence_length": {"low": 10, "high": 20}},
+            "confirm": {"sequence_lengths": []},
+        },
+        "confirm.sequence_lengths: expected a ladder of lengths or lags where .*need common rungs",
+    ),
+    ({"confirm": {"extrapolation": [4, 2]}}, "confirm.extrapolation: .*that rise"),
+    ({"confirm": {"extrapolation": [1]}}, "confirm.extrapolation.0: "),
+    ({"space": {"adding": {"initialization": "pytorch"}}}, r"space.adding.initialization: .*cell"),
+    (
+        {"compare": {"tasks": ["lstm"], "cells": ["lstm"]}},
+        "compare: expected different names for tasks and cells, got 'lstm'",
+    ),
+    ({"published": {}}, r"published: expected tables headed \[\[published\]\]"),
+    ({"published": [{**PUBLISHED, "cell": "gru"}]}, "published.0.cell: expected a cell of this"),
+    ({"published": [{**PUBLISHED, "task": "parity"}]}, "published.0.task: expected a task of this"),
+    ({"published": [{**PUBLISHED, "metric": "los"}]}, "published.0.metric: .*'loss'"),
+    (
+        {"published": [{**PUBLISHED, "metric": "importance"}]},
+        "published.0.parameter: expected a hy",
+    ),
+    ({"published": [{**PUBLISHED, "value": 0}]}, "published.0.value: "),
     ({"confirm": {"lags": []}}, "confirm.lags: expected at least one"),
     ({"confirm": {"sequence_lengths": [20, 10]}}, "confirm.sequence_lengths: .*that rise"),
     ({"confirm": {"sequence_lengths": [20, 20]}}, "confirm.sequence_lengths: .*that rise"),
@@ -109,7 +134,7 @@ SENSELESS = [
     ({"confirm": {"lags": [10], "sequence_lengths": [20]}}, "either lags or sequence_lengths"),
     (
         {"compare": {"variants": {"wide": "lstm"}}},
-        "compare.variants.wide: expected a name that compare.cells lists",
+        "compare.variants.wide: expected a name that compare.cells or compare.tasks lists",
     ),
 ]
 
@@ -295,7 +320,7 @@ def least_file(tmp_path: Path) -> Path:
         ),
         (
             "space.lstm.num_layers=2",
-            lambda spec: spec.parameters("lstm")["num_layers"],
+            lambda spec: spec.parameters("adding", "lstm")["num_layers"],
             Fixed(2),
         ),
         ('study.question="a=b"', lambda spec: spec.study.question, "a=b"),

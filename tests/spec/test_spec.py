@@ -16,6 +16,7 @@ from tests.spec.least import LEAST, check, parse
 keys = st.sampled_from(
     [
         *("study", "compare", "space", "training", "search", "confirm", "throughput", "claims"),
+        *("published", "metric", "value", "source", "bound", "extrapolation", "adding"),
         *("name", "seed", "question", "tasks", "cells", "variants", "trials", "sampler", "lags"),
         *("sequence_lengths", "seeds", "cell", "text", "lag", "low", "high", "log", "lstm"),
         *KINDS,

@@ -1,4 +1,4 @@
-"""The contract of a task: every task of the registry inherits these tests."""
+"""Every task of the registry keeps the contract of contract.py; and the registry itself."""
 
 from __future__ import annotations
 
@@ -8,40 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
 
 from harness.errors import InputError
-from harness.metrics import skill
 from harness.tasks import TASKS, Batch, Task, get_task, register_task
 from harness.tasks.adding import Adding
 from harness.tasks.base import Classification, Regression
-from tests.tasks.oracles import ORACLES
+from tests.tasks.contract import FixedTaskContract, TaskContract
+from tests.tasks.oracles import LAG_IS_THE_FARTHEST, ORACLES
 
-EVERY = pytest.mark.parametrize("task", list(TASKS.values()), ids=list(TASKS))
 NAMES = set(TASKS)  # before any test plugs in more
-FRESH = pytest.mark.parametrize(
-    "task", [task for task in TASKS.values() if not task.finite], ids=lambda task: task.name
-)
-
-
-def lengths(task: Task) -> list[int]:
-    """Lengths to try: the least ones, odd and even; fixed sequences have one."""
-    if task.finite:
-        return [task.least_length]
-    return [task.least_length, task.least_length + 1, 24, 57]
-
-
-def draw(task: Task, batch_size: int, sequence_length: int, seed: int = 0) -> Batch:
-    """A batch from that seed."""
-    return task.sample(batch_size, sequence_length, torch.Generator().manual_seed(seed))
-
-
-def constant_outputs(task: Task, batch: Batch, constant: Tensor) -> Tensor:
-    """One prediction for every sequence, and every step where the task is dense."""
-    shape = (*batch.inputs.shape[: 2 if task.dense else 1], task.output_size)
-    return constant.expand(shape)
 
 
 def test_every_task_has_an_oracle() -> None:
@@ -49,172 +24,35 @@ def test_every_task_has_an_oracle() -> None:
     assert set(ORACLES) == NAMES
 
 
-@EVERY
-def test_a_task_is_a_task(task: Task) -> None:
-    """It has what the protocol asks, and stands in the registry under its own name."""
-    assert isinstance(task, Task)
-    assert get_task(task.name) is task
-    assert task.least_length >= 1
-    assert task.input_size >= 1
-    assert task.output_size >= 1
+def test_every_task_stands_under_its_own_name() -> None:
+    """The registry finds each by its name, in the order in which they are listed to a user."""
+    for name, task in TASKS.items():
+        assert task.name == name
+        assert get_task(name) is task
 
 
-@EVERY
-def test_shapes_and_types(task: Task) -> None:
-    """Inputs are float32 (batch_size, sequence_length, input_size) and finite, at every batch size."""
-    for sequence_length in lengths(task):
-        for batch_size in (1, 2, 7):
-            batch = draw(task, batch_size, sequence_length)
-            assert batch.inputs.shape == (batch_size, sequence_length, task.input_size)
-            assert batch.inputs.dtype == torch.float32
-            assert batch.inputs.isfinite().all()
-            assert not batch.inputs.requires_grad
-            assert len(batch.targets) == batch_size
+class TestFreshTasks(TaskContract):
+    """Every task of the registry whose batches are fresh."""
+
+    @pytest.fixture(autouse=True, params=[name for name, task in TASKS.items() if not task.finite])
+    def each(self, request: pytest.FixtureRequest) -> None:
+        """Take the place of a subclass for each task."""
+        self.task, self.oracle = TASKS[request.param], ORACLES[request.param]
+        self.lag_is_the_farthest = request.param in LAG_IS_THE_FARTHEST
 
 
-@EVERY
-def test_loss_and_correct_take_what_a_model_gives(task: Task) -> None:
-    """The loss is one number whose gradient is finite; each prediction is right or wrong."""
-    batch = draw(task, 6, task.least_length)
-    outputs = constant_outputs(task, batch, torch.zeros(task.output_size)).clone()
-    loss = task.loss(outputs.requires_grad_(), batch.targets)
-    loss.backward()
-    assert loss.shape == ()
-    assert loss.item() > 0
-    assert outputs.grad is not None
-    assert outputs.grad.isfinite().all()
-    correct = task.correct(outputs, batch.targets)
-    assert correct.dtype == torch.bool
-    assert correct.numel() == outputs.numel() // task.output_size
+class TestFixedTasks(FixedTaskContract):
+    """Every task of the registry whose sequences are fixed."""
 
-
-@EVERY
-def test_the_loss_is_a_mean(task: Task) -> None:
-    """The loss of a batch is the mean over its sequences, so that parts of an evaluation can be added up."""
-    batch = draw(task, 6, task.least_length)
-    outputs = torch.randn(
-        *batch.inputs.shape[: 2 if task.dense else 1],
-        task.output_size,
-        generator=torch.Generator().manual_seed(1),
-    )
-    parts = [task.loss(outputs[i : i + 1], batch.targets[i : i + 1]).item() for i in range(6)]
-    assert task.loss(outputs, batch.targets).item() == pytest.approx(sum(parts) / 6, rel=1e-5)
-
-
-@EVERY
-def test_the_chance_loss_is_that_of_the_best_constant_prediction(task: Task) -> None:
-    """Monte Carlo: on 20,000 sequences no constant does better than the closed form, and one does as well, to 2 %."""
-    for sequence_length in lengths(task)[:3:2]:
-        batch = draw(task, 20_000, sequence_length, seed=5)
-        constant = torch.zeros(task.output_size, requires_grad=True)
-        optimizer = torch.optim.LBFGS([constant], line_search_fn="strong_wolfe", max_iter=50)
-
-        def closure(
-            batch: Batch = batch,
-            constant: Tensor = constant,
-            optimizer: torch.optim.Optimizer = optimizer,
-        ) -> Tensor:
-            optimizer.zero_grad()
-            loss = task.loss(constant_outputs(task, batch, constant), batch.targets)
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        assert closure().item() == pytest.approx(task.chance_loss(sequence_length), rel=0.02)
-
-
-@EVERY
-def test_an_oracle_solves_the_task(task: Task) -> None:
-    """What remembers the steps that matter is always right, with a skill of 1."""
-    for sequence_length in lengths(task):
-        batch = draw(task, 300, sequence_length)
-        outputs, _ = ORACLES[task.name](batch.inputs)
-        assert task.correct(outputs, batch.targets).all()
-        loss = task.loss(outputs, batch.targets).item()
-        assert skill(loss, task.chance_loss(sequence_length)) > 0.9999
-
-
-@EVERY
-def test_the_lag_is_how_far_back_the_earliest_input_that_matters_lies(task: Task) -> None:
-    """Over many sequences, the nearest that it ever lies to the last step is the lag (or one step more)."""
-    for sequence_length in lengths(task):
-        batch = draw(task, 2_000, sequence_length)
-        _, read = ORACLES[task.name](batch.inputs)
-        reach = sequence_length - 1 - read.float().argmax(dim=1)  # argmax: the first of equals
-        lag = task.lag(sequence_length)
-        assert lag <= reach.min().item() <= lag + 1
-        assert isinstance(lag, int)
-
-
-@FRESH
-def test_another_first_input_is_another_target(task: Task) -> None:
-    """Exchanging the earliest input that matters between two sequences changes the answer."""
-    for sequence_length in lengths(task):
-        inputs = draw(task, 200, sequence_length).inputs
-        outputs, read = ORACLES[task.name](inputs)
-        rows = torch.arange(200)
-        first = read.float().argmax(dim=1)
-        mixed = inputs.clone()
-        mixed[rows, first] = inputs[rows.roll(1), first.roll(1)]
-        differs = (mixed[rows, first] != inputs[rows, first]).any(dim=1)
-        changed = (ORACLES[task.name](mixed)[0] != outputs).flatten(1).any(dim=1)
-        assert torch.equal(differs, changed)
-        assert differs.sum() > 50
-
-
-@FRESH
-def test_nothing_else_tells_the_target(task: Task) -> None:
-    """No step but those that matter is correlated with the target: |z| < 5 for each of some thousand pairs."""
-    count, sequence_length = 8_000, 24
-    batch = draw(task, count, sequence_length, seed=11)
-    outputs, read = ORACLES[task.name](batch.inputs)
-    hidden = (batch.inputs * ~read.unsqueeze(-1)).reshape(count, -1).double()
-    answers = outputs.reshape(count, -1).double()
-    hidden, answers = hidden - hidden.mean(dim=0), answers - answers.mean(dim=0)
-    spread = hidden.std(dim=0).unsqueeze(1) * answers.std(dim=0).unsqueeze(0)
-    correlation = (hidden.T @ answers / count)[spread > 1e-9] / spread[spread > 1e-9]
-    assert correlation.numel() > 20
-    assert correlation.abs().max().item() * math.sqrt(count) < 5
-
-
-@EVERY
-def test_a_seed_is_reproducible(task: Task) -> None:
-    """The same generator state gives the same batch, whatever torch's global generator did."""
-    for sequence_length in lengths(task):
-        torch.manual_seed(1)
-        before = torch.get_rng_state()
-        one = draw(task, 5, sequence_length, seed=3)
-        assert torch.equal(torch.get_rng_state(), before)
-        torch.manual_seed(2)
-        two = draw(task, 5, sequence_length, seed=3)
-        assert torch.equal(one.inputs, two.inputs)
-        assert torch.equal(one.targets, two.targets)
-
-
-@FRESH
-def test_batches_are_fresh(task: Task) -> None:
-    """Other seeds give other data, and so does the next batch of one generator."""
-    generator = torch.Generator().manual_seed(0)
-    batches = [task.sample(16, 24, generator).inputs for _ in range(2)]
-    batches += [draw(task, 16, 24, seed).inputs for seed in (1, 2)]
-    for i, one in enumerate(batches):
-        for other in batches[:i]:
-            assert not torch.equal(one, other)
-
-
-@FRESH
-@given(sequence_length=st.integers(1, 100_000))
-def test_lag_and_chance_loss_at_every_length(task: Task, sequence_length: int) -> None:
-    """The lag lies inside of the sequence and never falls with its length; the chance loss is positive."""
-    sequence_length = max(sequence_length, task.least_length)
-    assert 0 < task.lag(sequence_length) < sequence_length
-    assert task.lag(sequence_length) <= task.lag(sequence_length + 1)
-    assert 0 < task.chance_loss(sequence_length) < math.inf
+    @pytest.fixture(autouse=True, params=[name for name, task in TASKS.items() if task.finite])
+    def each(self, request: pytest.FixtureRequest) -> None:
+        """Take the place of a subclass for each task."""
+        self.task, self.oracle = TASKS[request.param], ORACLES[request.param]
 
 
 def test_a_part_of_a_batch() -> None:
     """A slice takes inputs and targets alike, and `to` leaves the values."""
-    batch = draw(get_task("adding"), 10, 8)
+    batch = get_task("adding").sample(10, 8, torch.Generator())
     part = batch[2:5].to(torch.device("cpu"))
     assert torch.equal(part.inputs, batch.inputs[2:5])
     assert torch.equal(part.targets, batch.targets[2:5])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -63,6 +64,14 @@ def test_a_subject_counts_its_sequences_and_tokens():
     subject = prepare(BENCHMARK)
     assert (subject.num_sequences, subject.num_tokens) == (4, 48)
     assert subject.num_parameters == 4 * (6 * 2 + 6 * 6 + 12) + 4 * (6 * 6 + 6 * 6 + 12) + 7
+
+
+def test_the_steps_that_a_task_adds_count():
+    """Copy memory at T = 12 has 32 steps of 10 numbers and as many outputs of 8: tokens and products by hand."""
+    subject = prepare(dataclasses.replace(BENCHMARK, task="copy_memory"))
+    assert subject.num_tokens == 4 * 32
+    assert subject.flops == 3 * 2 * (4 * 6 * (10 + 6) + 4 * 6 * (6 + 6) + 6 * 8) * 4 * 32
+    assert float(subject.step()) == pytest.approx(math.log(8), rel=0.1)
 
 
 def test_a_request_survives_json():

@@ -43,7 +43,7 @@ def counted(gates, task, hidden_size, num_layers, batch_size, n_steps):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("task", ["temporal_order", "adding"])
+@pytest.mark.parametrize("task", ["temporal_order", "adding", "copy_memory"])
 def test_the_formula_counts_what_torch_counts(cell, num_layers, task):
     """The formula equals torch's count of a plain recurrence's products, forward and backward."""
     model = ModelConfig(task, cell, hidden_size=7, num_layers=num_layers, sequence_length=12)

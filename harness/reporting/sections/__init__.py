@@ -8,6 +8,7 @@
     sensitivity.py   which hyperparameter mattered
     budget.py        expected best against the number of trials
     gradients.py     how much of a gradient survives
+    gates.py         what the gates do, and how long a unit remembers
     ends.py          what failed or was pruned
     closing.py       the caveats, the machine, the command
 

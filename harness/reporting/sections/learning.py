@@ -223,21 +223,21 @@ def _solved(page: Page) -> Table:
             runs = own if length is None else own[own["sequence_length"] == length]
             if len(runs) == 0:
                 continue
-            estimate = stats.median_interval(runs["sequences_to_solve"].fillna(float("inf")))
+            searches = runs["sequences_to_solve"].fillna(float("inf")).groupby(runs["repeat"])
+            estimate = stats.median_over_searches(own.tolist() for _, own in searches)
             solved = int(runs["solved"].fillna(value=False).sum())
             rows.append(
                 (
                     *page.task_cells(task, cell),
                     words("all") if length is None else page.number("sequence_length", length),
                     words("k_of_n", k=solved, n=len(runs)),
+                    str(estimate.n),
                     _to_solve(page, estimate.value),
                     _between(page, estimate.interval),
                 )
             )
-    columns = (
-        *page.task_columns(),
-        *(page.column(n) for n in ("sequence_length", "solved", "sequences_to_solve", "interval")),
-    )
+    names = ("sequence_length", "solved", "n_searches", "sequences_to_solve", "interval")
+    columns = (*page.task_columns(), *(page.column(name) for name in names))
     return Table(columns, tuple(rows), words("learning.solved_note"))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from harness import stats
 from harness.reporting.document import Block, Column, Paragraph, Section, Table
 from harness.reporting.page import Page
+from harness.reporting.sections import opening
 from harness.reporting.summary import ABOUT, ClaimCheck, Memory
 
 MOST_ROWS = 12  # a longer table opens on demand
@@ -20,6 +21,9 @@ def section(page: Page) -> Section:
     title = words("spans.title")
     if not summary.memory:
         return page.not_measured("spans", title, words("spans.absent"))
+    if not summary.has_ladder:
+        at_one_length = (Paragraph(words("solved.intro")), opening.shares_table(page))
+        return Section("spans", words("solved.title"), at_one_length)
     rows = []
     for task, cell in summary.pairs:
         memory = summary.memory.get((task, cell))
@@ -91,7 +95,7 @@ def _pairs(page: Page) -> Table:
                     *((task,) if page.many_tasks else ()),
                     words("pairs.pair", first=one.first, second=one.second),
                     words("not_measured") if value is None else page.percent(value),
-                    _percents(page, one.probability.interval),
+                    page.percents(one.probability.interval),
                     words("none") if one.p_value is None else f"{one.p_value:.3f}",
                     str(min(one.n_first, one.n_second)),
                     words.of("verdict", one.verdict, longer=one.longer or ""),
@@ -107,13 +111,6 @@ def _pairs(page: Page) -> Table:
         Column(words("column.verdict")),
     )
     return Table(columns, tuple(rows), words("pairs.note"), folded=len(rows) > MOST_ROWS)
-
-
-def _percents(page: Page, interval: stats.Interval | None) -> str:
-    if interval is None:
-        return page.words("none")
-    low, high = f"{100 * interval.low:.0f}", page.percent(interval.high)
-    return page.words("range", low=low, high=high)
 
 
 def claims(page: Page) -> Section | None:

@@ -12,6 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from harness.reporting import labels, theme
 from harness.reporting.document import Column, Picture, Table
 from harness.reporting.page import Page
+from harness.reporting.published import checks
+from harness.reporting.sections import published
 from harness.reporting.summary import Memory
 from harness.stats import MINIMUM_REPEATS, Comparison
 
@@ -20,7 +22,11 @@ def sentences(page: Page) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
     said = []
-    if summary.confirmed:
+    if found := checks(summary):
+        said.append(published.sentence(page, found))
+    if summary.confirmed and not summary.has_ladder:
+        said += [_solved(page, task) for task in summary.tasks]
+    elif summary.confirmed:
         said += [_remembered(page, task) for task in summary.tasks]
         intervals = [m.span.interval for m in summary.memory.values() if m.span.interval]
         if intervals:
@@ -34,6 +40,24 @@ def sentences(page: Page) -> tuple[str, ...]:
     if summary.missing:
         said.append(words("answer.missing", pairs=page.listed_pairs(summary.missing)))
     return tuple(said)
+
+
+def _solved(page: Page, task: str) -> str:
+    """How many runs of each cell solve a task at its one length."""
+    words, items, lag = page.words, [], None
+    for cell in page.summary.cells:
+        memory = page.summary.memory.get((task, cell))
+        share = memory.shares[0] if memory and memory.shares else None
+        if share is None or share.value is None:
+            continue
+        sequences = published.sequences_to_solve(page, task, cell)
+        key = "solved.cell_never" if sequences is None else "solved.cell"
+        k, n, lag = share.n_solved, share.n_runs, share.lag
+        items.append(words(key, cell=cell, k=k, n=n, sequences=sequences))
+    if not items:
+        return words("answer.nothing", task=task)
+    spans = words("solved.spans", task=task, lag=page.number("lag", lag), cells=words.listed(items))
+    return f"{spans}."
 
 
 def _remembered(page: Page, task: str) -> str:
@@ -144,8 +168,10 @@ def _speeds(page: Page) -> list[str]:
 
 
 def picture(page: Page) -> Picture | None:
-    """Share of runs that solve the task against lag, by cell, a panel a task; None without a confirmation."""
+    """Share of runs that solve the task against lag, by cell, a panel a task; None without a ladder of lags."""
     summary, words = page.summary, page.words
+    if not summary.has_ladder:
+        return None
     tasks = [task for task in summary.tasks if any(key[0] == task for key in summary.memory)]
     if not tasks:
         return None
@@ -178,7 +204,7 @@ def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
         shares = [(share.lag, share.value) for share in memory.shares if share.value is not None]
         if shares:
             lag, value = shares[-1]
-            lag *= _dodge(len(memories) - 1, len(memories))  # all names in one column
+            lag *= dodge(len(memories) - 1, len(memories))  # all names in one column
             ends.append(labels.End(lag, value, memory.cell, page.marks[memory.cell].colour))
     return ends
 
@@ -190,7 +216,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     for i, memory in enumerate(memories):
         mark = page.marks[memory.cell]
         shares = [share for share in memory.shares if share.value is not None]
-        at = np.array([share.lag * _dodge(i, len(memories)) for share in shares])
+        at = np.array([share.lag * dodge(i, len(memories)) for share in shares])
         values = np.array([share.value for share in shares], dtype=float)
         for place, share in zip(at, shares, strict=True):
             if share.interval is not None:
@@ -212,7 +238,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
             zorder=3 + 0.1 * i,
         )
     axes.set_ylim(-0.04, 1.04)
-    first, last = _dodge(0, len(memories)), _dodge(len(memories) - 1, len(memories))
+    first, last = dodge(0, len(memories)), dodge(len(memories) - 1, len(memories))
     axes.set_xlim(lags[0] * min(1 / 1.18, first / 1.06), lags[-1] * max(1.12, last * 1.06))
     axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -221,7 +247,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
 
 
-def _dodge(place: int, of: int) -> float:
+def dodge(place: int, of: int) -> float:
     """Factor by which a cell's points are moved sideways, so that no interval hides another."""
     return 1.022 ** (2 * place - of + 1)
 
@@ -259,8 +285,7 @@ def shares_table(page: Page) -> Table:
                 if share is None or share.value is None or share.interval is None:
                     texts.append(words("not_measured"))
                     continue
-                low, high = f"{100 * share.interval.low:.0f}", page.percent(share.interval.high)
-                between = words("range", low=low, high=high)
+                between = page.percents(share.interval)
                 texts.append(
                     words("memory.share", k=share.n_solved, n=share.n_runs, interval=between)
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -13,34 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from harness.parameters import Choice, Fixed, Parameter, Range, Value
+from harness import stats
+from harness.parameters import Choice, Parameter, Range
 from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.reporting.importances import Measured, measure, searched, value_of
 from harness.reporting.page import Page
 from harness.reporting.sections.speed import short
-from harness.search.importances import LEAST_TRIALS, Importances, importances
-from harness.stats import MINIMUM_REPEATS
+from harness.search.importances import LEAST_TRIALS
 
 FEWEST_POINTS = 10  # fewer show nothing
 MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
-# Two-sided 95 % points of Student's t with R - 1 degrees of freedom, R repeats; any table of it.
-_T95 = {5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Importances of one (task, cell); `spread` is half the width of each share's interval over repeats."""
-
-    task: str
-    cell: str
-    found: Importances
-    spread: Mapping[str, float]
 
 
 def section(page: Page) -> Section:
     """Importances where there are trials enough, and the trials themselves."""
     words = page.words
-    measured = [_measure(page, task, cell) for task, cell in page.summary.pairs]
+    measured = [measure(page.summary, task, cell) for task, cell in page.summary.pairs]
     blocks: list[Block] = []
     shown = [one for one in measured if one is not None and one.found.missing is None]
     if shown:
@@ -77,70 +65,6 @@ def _missing(page: Page, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _searched(page: Page, cell: str) -> dict[str, Range | Choice]:
-    parameters = page.summary.records.spec.parameters(cell)
-    columns = page.summary.records.trials.columns
-    return {
-        name: each
-        for name, each in parameters.items()
-        if not isinstance(each, Fixed) and name in columns and len(set(each.values())) > 1
-    }
-
-
-def _measure(page: Page, task: str, cell: str) -> Measured | None:
-    """The importances of a cell's trials over all repeats; None if there are no trials."""
-    summary = page.summary
-    trials = summary.records.trials.assign(objective=summary.objectives)
-    rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
-    rows = rows[~rows["end"].isin(("pruned", "interrupted"))]
-    if len(rows) == 0:
-        return None
-    parameters = _searched(page, cell)
-    maximize = summary.objective.direction == "maximize"
-    trials_of_cell = [
-        (
-            {
-                name: value
-                for name, each in parameters.items()
-                if (value := value_of(each, row[name])) is not None
-            },
-            row["objective"],
-        )
-        for row in rows.to_dict("records")
-    ]
-    repeats = rows["repeat"].tolist()
-    enough = len(set(repeats)) >= MINIMUM_REPEATS
-    found = importances(
-        trials_of_cell, parameters, maximize=maximize, groups=repeats if enough else ()
-    )
-    return Measured(task, cell, found, _spread(found))
-
-
-def _spread(found: Importances) -> dict[str, float]:
-    """Half the width of each share's 95 % interval: the jackknife over searches (Efron & Stein 1981)."""
-    spread = {}
-    for name in found.shares if found.without else ():
-        left_out = np.array([shares.get(name, 0.0) for shares in found.without])
-        n = len(left_out)
-        error = math.sqrt((n - 1) / n * float(np.sum((left_out - left_out.mean()) ** 2)))
-        spread[name] = _T95.get(n, 2.0 if n > 30 else 2.262) * error
-    return spread
-
-
-def value_of(parameter: Parameter, stored: object) -> Value | None:
-    """A value as the study file has it, from a value as the table has it; None where the table has none."""
-    if isinstance(parameter, Choice):
-        for option in parameter.options:
-            same = str(option).lower() == str(stored).lower()
-            if same or (isinstance(option, int | float) and option == stored):
-                return option
-        return None
-    if isinstance(stored, float):
-        whole = isinstance(parameter, Range) and all(isinstance(v, int) for v in parameter.values())
-        return None if math.isnan(stored) else int(stored) if whole else stored
-    return stored if isinstance(stored, int | str) else None
-
-
 def _importances(page: Page, measured: list[Measured]) -> Picture:
     """A dot for each parameter and cell, with the interval over searches."""
     words = page.words
@@ -158,10 +82,10 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
             for j, name in enumerate(names):
                 if name not in one.found.shares:
                     continue
-                share, spread = one.found.shares[name], one.spread.get(name)
+                share, interval = one.found.shares[name], one.intervals.get(name)
                 at = j + (i - (len(own) - 1) / 2) * -0.19
-                if spread is not None:
-                    ends = [max(share - spread, 0), min(share + spread, 1)]
+                if interval is not None:
+                    ends = [interval.low, interval.high]
                     axes.plot(ends, [at, at], color=mark.colour, alpha=0.32, linewidth=2.6)
                 axes.plot(
                     share,
@@ -189,22 +113,15 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
     rows = []
     for one in measured:
         for name, share in one.found.shares.items():
-            spread = one.spread.get(name)
-            low, high = (
-                (max(share - spread, 0), min(share + spread, 1)) if spread is not None else (0, 0)
-            )
-            between = (
-                words("none")
-                if spread is None
-                else words("range", low=f"{100 * low:.0f}", high=page.percent(high))
-            )
+            between = page.percents(one.intervals.get(name))
             lead = page.task_cells(one.task, one.cell)
             shown = page.percent(share)
-            rows.append((*lead, words.of("column", name), shown, between, str(one.found.n_trials)))
+            n = (str(one.found.n_trials), str(one.n_searches))
+            rows.append((*lead, words.of("column", name), shown, between, *n))
     columns = (
         *page.task_columns(),
         Column(words("column.parameter")),
-        *(page.column(name) for name in ("importance", "interval", "n_trials")),
+        *(page.column(name) for name in ("importance", "interval", "n_trials", "n_searches")),
     )
     table = Table(columns, tuple(rows), words("sensitivity.note"))
     caption, description = words("sensitivity.caption"), words("sensitivity.description")
@@ -217,8 +134,8 @@ def _slices(page: Page) -> Picture | None:
     trials = summary.records.trials.assign(objective=summary.objectives)
     trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
     names: dict[str, Parameter] = {}
-    for cell in summary.cells:
-        for name, parameter in _searched(page, cell).items():
+    for pair in summary.pairs:
+        for name, parameter in searched(summary, *pair).items():
             names[name] = _together(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
@@ -230,16 +147,20 @@ def _slices(page: Page) -> Picture | None:
         handles, names_shown, loc="outside upper left", ncols=len(names_shown), handletextpad=0.2
     )
     best = summary.best.assign(objective=summary.objectives)
-    rows = []
+    name, rows = summary.objective.name, []
     for task, cell in summary.pairs:
         own = trials[(trials["task"] == task) & (trials["cell"] == cell)]["objective"]
         top = best[(best["task"] == task) & (best["cell"] == cell)]["objective"]
         if len(own):
-            texts = (page.number(summary.objective.name, v) for v in (own.median(), top.median()))
-            rows.append((*page.task_cells(task, cell), str(len(own)), *texts))
+            of_best = stats.median_interval(top)
+            texts = (page.number(name, v) for v in (own.median(), of_best.value))
+            between = page.interval(name, of_best.interval)
+            lead = page.task_cells(task, cell)
+            rows.append((*lead, str(len(own)), *texts, between, str(of_best.n)))
     columns = (
         *page.task_columns(),
-        *(page.column(name) for name in ("n_trials", "median_trial", "median_best")),
+        *(page.column(each) for each in ("n_trials", "median_trial", "median_best")),
+        *(page.column(each) for each in ("interval", "n_searches")),
     )
     note = words("sensitivity.slices_note")
     key = "sensitivity.slices_caption" if step == 1 else "sensitivity.slices_caption_thinned"

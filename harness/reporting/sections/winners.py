@@ -54,7 +54,7 @@ def section(page: Page) -> Section:
 def _varies(page: Page, key: str) -> bool:
     """Whether a hyperparameter is searched for any cell, or derived for each."""
     spec = page.summary.records.spec
-    parameters = [spec.parameters(cell).get(key) for cell in page.summary.cells]
+    parameters = [spec.parameters(*pair).get(key) for pair in spec.pairs]
     return any(not isinstance(each, Fixed) for each in parameters)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from harness import diagnostics
-from harness.diagnostics import GradientGain, chosen_lags, gradient_gain
+from harness import diagnostics, metrics
+from harness.diagnostics import GradientGain, affordable, chosen_lags, gradient_gain
 from harness.models import ModelConfig, SequenceModel, build_model
 from harness.tasks import get_task
 
@@ -198,7 +198,7 @@ def test_decay_and_threshold_by_hand():
     assert gain.lag_below(1e-9) is None
     straight = dataclasses.replace(gain, log10_gain=(-1.0, -2.0, -math.inf, -4.0))
     assert straight.decay_per_step() == pytest.approx(0.1)
-    assert straight.lag_below(diagnostics.FLOAT32_RESOLUTION) is None
+    assert straight.lag_below(metrics.FLOAT32_RESOLUTION) is None
 
 
 @pytest.mark.alone
@@ -209,3 +209,137 @@ def test_it_is_fast(cell):
     start = time.monotonic()
     gradient_gain(model, inputs)
     assert time.monotonic() - start < 1
+
+
+# --- Cells of a plug-in -------------------------------------------------------------------------
+
+
+class Stepping(nn.Module):
+    """Another's cell in other clothes: it is no TorchCell, so that its steps are differentiated by autograd."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def initial_state(self, batch_size, like):
+        """That of the cell."""
+        return self.cell.initial_state(batch_size, like)
+
+    def step(self, inputs, state):
+        """That of the cell."""
+        return self.cell.step(inputs, state)
+
+    def forward(self, inputs):
+        """That of the cell."""
+        return self.cell(inputs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_autograd_agrees_with_the_closed_forms(cell, num_layers):
+    """A cell that offers its steps has the gains that the closed forms of the same cell give."""
+    model, inputs = model_of(cell, num_layers=num_layers), inputs_of(2, 60)
+    expected = gradient_gain(model, inputs)
+    model.cell = Stepping(model.cell)
+    found = gradient_gain(model, inputs)
+    assert (found.of, found.lags) == ("state", expected.lags)
+    np.testing.assert_allclose(found.log10_gain, expected.log10_gain, rtol=1e-9)
+
+
+class Rotation(nn.Module):
+    """A state of two parts of different shapes: `turned` grows by a factor and is turned, `count` forgets everything."""
+
+    def __init__(self, factor, shape=(1, 2)):
+        super().__init__()
+        self.factor, self.shape = factor, shape
+        self.register_buffer("turn", torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+
+    def initial_state(self, batch_size, like):
+        """Ones and zeros; the type is left to torch."""
+        layers, size = self.shape
+        return torch.ones(layers, batch_size, size), torch.zeros(1, batch_size, 3)
+
+    def step(self, inputs, state):
+        """Turn and scale; count anew."""
+        turned = self.factor * state[0] @ self.turn
+        return turned[0], (turned, torch.ones(1, len(inputs), 3))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 7.0])
+def test_a_state_of_parts_has_its_closed_form(factor):
+    """A rotation keeps lengths, so the gain of its multiple is factor ** k: far beyond any float."""
+    model = SequenceModel(Rotation(factor), 2, 4, dense=False)
+    found = gradient_gain(model, torch.zeros(2, 400, 8))
+    # the factor is a Python number: exact
+    expected = np.array(found.lags) * math.log10(factor)
+    np.testing.assert_allclose(found.log10_gain, expected, atol=1e-9)
+
+
+class Forgetful(Rotation):
+    """A step that starts anew each time."""
+
+    def step(self, inputs, state):
+        """Nothing of the old state."""
+        return inputs[:, :2], self.initial_state(len(inputs), inputs)
+
+
+def test_a_step_that_keeps_nothing_has_no_gain():
+    """Where the new state holds nothing of the old one, the gain is 0."""
+    found = gradient_gain(SequenceModel(Forgetful(1.0), 2, 4, dense=False), torch.zeros(1, 20, 8))
+    assert set(found.log10_gain) == {-math.inf}
+
+
+def test_by_inputs_small_gains_are_told_far_below_float64():
+    """A leaky sum of 0.5 over 1,400 steps keeps 1e-421 of an input, which float64 has no number for."""
+    cell = Plugged()
+    found = gradient_gain(SequenceModel(cell, 4, 4, dense=False), inputs_of(1, 1400))
+    weight = cell.inward.weight.detach().double()
+    start = math.log10(torch.linalg.matrix_norm(weight, 2))
+    np.testing.assert_allclose(found.log10_gain, start + np.array(found.lags) * math.log10(0.5))
+
+
+# --- Bounded work -------------------------------------------------------------------------------
+
+
+def test_small_states_are_followed_to_the_end():
+    """32 units over 200 steps, two layers: all sequences, all lags."""
+    assert affordable(4, 200, 128) == (4, chosen_lags(200))
+
+
+def test_large_states_are_followed_less_far():
+    """First fewer sequences, then nearer lags, never none; the counted work stays within its bound."""
+    n_sequences, lags = affordable(4, 600, 512)
+    assert n_sequences == 1
+    assert 100 < lags[-1] < 599
+    assert lags == chosen_lags(600)[: len(lags)]
+    assert affordable(4, 600, 100_000) == (1, (1,))
+
+
+def test_a_state_too_large_is_read_by_inputs():
+    """A state that could be followed over a few steps alone leaves its page to outputs and inputs."""
+    model = SequenceModel(Huge(), 3, 4, dense=False)
+    found = gradient_gain(model, inputs_of(2, 40))
+    assert found.of == "output"
+    assert found.lags[-1] == 39
+
+
+class Huge(Plugged):
+    """A state of 5,000 numbers behind the outputs of a leaky sum."""
+
+    def initial_state(self, batch_size, like):
+        """Zeros."""
+        return like.new_zeros(1, batch_size, 5000)
+
+    def step(self, inputs, state):
+        """Never called."""
+        raise AssertionError
+
+
+@pytest.mark.alone
+def test_a_large_cell_takes_seconds():
+    """LSTM, 128 units, 600 steps: its gain takes less than 20 s."""
+    model, inputs = model_of("lstm", 128), inputs_of(4, 600)
+    start = time.monotonic()
+    found = gradient_gain(model, inputs)
+    assert time.monotonic() - start < 20
+    assert found.lags[-1] == 599

@@ -1,0 +1,96 @@
+"""What a cell's gates do on a sequence, and how long its units remember. Never trains, never draws.
+
+A cell that has gates offers `gates(inputs (B, T, D))`, which gives each by name as (num_layers, B, T, hidden_size) in
+[0, 1], and `memory_gate`, the name of the one that says how much of a unit's old value is kept: 1 keeps all.
+
+A value in a unit whose memory gate stands at g fades by the factor g a step: after 1 / (1 - g) steps about a third of it
+(1 / e, for g near 1) is left. That is the unit's time scale (Tallec & Ollivier 2018). What a unit passes on through the
+recurrent weights comes on top of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_float64
+from harness.metrics import time_scale
+from harness.models import SequenceModel
+
+BAND = (0.1, 0.9)  # quantiles over units: eight of ten units lie between
+
+
+@dataclasses.dataclass(frozen=True)
+class GateTrace:
+    """One gate of one layer (0: nearest to the inputs) at every step: its mean over units, and the band of them."""
+
+    gate: str
+    layer: int
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeScales:
+    """1 / (1 - g) of every unit of one layer, in steps, g the mean of its memory gate over steps and sequences."""
+
+    layer: int
+    steps: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gates:
+    """What the gates of a cell do: traces on the first of `n_sequences` sequences, time scales over all of them.
+
+    `memory_gate` names the gate that the time scales are of; "" where the cell names none, and then there are none.
+    """
+
+    memory_gate: str
+    n_sequences: int
+    traces: tuple[GateTrace, ...]
+    time_scales: tuple[TimeScales, ...]
+
+
+@torch.no_grad()
+def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
+    """The gates of a model on `inputs` (n_sequences, sequence_length, input_size); None where its cell has none.
+
+    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of another shape than
+    gates have; a plug-in's cell may raise anything.
+    """
+    cell: Any = copy_of_cell(model)
+    if not callable(getattr(cell, "gates", None)):
+        return None
+    with float64_by_default():
+        found: Mapping[str, Tensor] = cell.gates(in_float64(inputs))
+    for name, values in found.items():
+        if values.dim() != 4 or values.shape[1:3] != inputs.shape[:2]:
+            expected = f"(num_layers, {inputs.shape[0]}, {inputs.shape[1]}, hidden_size)"
+            raise ValueError(
+                f"gate {name!r} must have shape {expected} (got {tuple(values.shape)})"
+            )
+    if not found:
+        return None
+    memory = getattr(cell, "memory_gate", "") or ""
+    scales = found[memory].mean(dim=(1, 2)).tolist() if memory in found else []
+    return Gates(
+        memory if scales else "",
+        len(inputs),
+        tuple(
+            _trace(name, layer, values[:, 0][layer])
+            for name, values in found.items()
+            for layer in range(len(values))
+        ),
+        tuple(TimeScales(i, tuple(map(time_scale, units))) for i, units in enumerate(scales)),
+    )
+
+
+def _trace(gate: str, layer: int, values: Tensor) -> GateTrace:
+    """Of values (sequence_length, hidden_size)."""
+    low, high = (torch.quantile(values, share, dim=1).tolist() for share in BAND)
+    return GateTrace(gate, layer, tuple(values.mean(dim=1).tolist()), tuple(low), tuple(high))

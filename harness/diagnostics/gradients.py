@@ -1,0 +1,243 @@
+"""How much of a gradient survives k steps back, in a model as it is. Never trains, never draws.
+
+The gain at lag k is the spectral norm of d state_T / d state_(T-k), T the last step: of a gradient that reaches the last
+state, the largest share that can reach the state k steps earlier. The state is all that the stack carries from one step to
+the next: h of every layer, and for the LSTM (h, c) of every layer jointly. A cell that offers no state and no step has the
+norm of d output_T / d input_(T-k) instead.
+
+Everything is in float64. Products of Jacobians are rescaled at each step and the logarithm of the scale is summed, so
+gains of 1e-1000 and 1e+1000 are as good as others. By output and input there is no product to rescale: there a gain
+under 1e-450 is 0, and one over 1e+150 unknown.
+
+The work grows with the cube of the state. It is bounded by counting it: first fewer sequences, then fewer lags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness import metrics
+from harness.cells import State, Stateful, TorchCell
+from harness.diagnostics.closed_forms import read_stack
+from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_float64
+from harness.models import SequenceModel
+
+LAGS_IN_ALL = 60  # spectral norms are the slow part; on a logarithmic axis no one sees more points
+WORK = 8e10  # floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
+NORM_IN_PRODUCTS = (
+    5  # what a spectral norm costs, in products of two such matrices: measured 3 to 7
+)
+FEWEST_LAGS = 30  # a state too large for so many is not followed; outputs and inputs are
+COPIED_NUMBERS = 4_000_000  # inputs of the copies of one sequence in one batch: 32 MB, and a graph of some times that
+HEADROOM = (
+    2.0**500
+)  # 1e150: how far gradients by inputs are moved up, away from where float64 ends below
+
+Advance = Callable[[Tensor, int], Tensor]
+"""(product (B, N, N), step) to the product times d state_after / d state_before of that step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientGain:
+    """log10 of the gain at each of `lags`, the mean over `n_sequences` sequences; -inf where it is exactly 0.
+
+    `of` says what is differentiated: `state` by an earlier state, or `output` by an earlier input.
+    """
+
+    of: Literal["state", "output"]
+    lags: tuple[int, ...]
+    log10_gain: tuple[float, ...]
+    n_sequences: int
+
+    def decay_per_step(self) -> float | None:
+        """The factor by which the gain falls a step; None below two finite gains. See harness.metrics."""
+        return metrics.decay_per_step(self.lags, self.log10_gain)
+
+    def lag_below(self, threshold: float = metrics.FORGOTTEN) -> int | None:
+        """The first of the lags from which on the gain stays under the threshold; None if it is above at the last."""
+        return metrics.lag_below(self.lags, self.log10_gain, threshold)
+
+
+def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
+    """The gradient gain of a model on `inputs` (n_sequences, sequence_length, input_size), lags 1 to T - 1.
+
+    The model is copied, not changed. All lags up to 20 are there, and then 10, 30, 100, ... among others on a logarithmic
+    scale; a large model is read on fewer sequences, and not as far back. A diverged model, whose weights are not finite,
+    has NaN gains. ValueError below 2 steps; a plug-in's cell may raise anything.
+    """
+    sequence_length = inputs.shape[1]
+    if sequence_length < 2:
+        raise ValueError(f"'inputs' must have at least 2 steps (got {sequence_length})")
+    cell, values = copy_of_cell(model), in_float64(inputs)
+    with float64_by_default():
+        if isinstance(cell, Stateful):
+            size = sum(part.numel() for part in _parts(cell.initial_state(1, values)))
+            n_sequences, lags = affordable(len(values), sequence_length, size)
+            if lags[-1] >= min(FEWEST_LAGS, sequence_length - 1):
+                advance = _advance(cell, values[:n_sequences])
+                gains = _accumulated(advance, (n_sequences, size), sequence_length, lags)
+                return GradientGain("state", lags, gains, n_sequences)
+        return _output_gain(cell, values)
+
+
+def chosen_lags(sequence_length: int) -> tuple[int, ...]:
+    """Lags from 1 to sequence_length - 1: all up to 20, decades and thirds of them, and others evenly on a log scale."""
+    last = sequence_length - 1
+    spread = np.geomspace(1, last, LAGS_IN_ALL).round().astype(int).tolist()
+    marks = [mark * 10**power for power in range(1, 7) for mark in (1, 3)]
+    return tuple(sorted({lag for lag in [*range(1, 21), *marks, *spread] if lag <= last}))
+
+
+def affordable(
+    n_sequences: int, sequence_length: int, state_size: int, work: float = WORK
+) -> tuple[int, tuple[int, ...]]:
+    """How many sequences, and which lags, a state of that size allows: halved sequences first, then nearer lags."""
+
+    def fits(n: int, lags: tuple[int, ...]) -> bool:
+        return n * (lags[-1] + NORM_IN_PRODUCTS * len(lags)) * 2.0 * state_size**3 <= work
+
+    lags = chosen_lags(sequence_length)
+    while n_sequences > 1 and not fits(n_sequences, lags):
+        n_sequences //= 2
+    while len(lags) > 1 and not fits(n_sequences, lags):
+        lags = lags[:-1]
+    return n_sequences, lags
+
+
+# --- States -------------------------------------------------------------------------------------
+
+
+def _accumulated(
+    advance: Advance, shape: tuple[int, int], sequence_length: int, lags: tuple[int, ...]
+) -> tuple[float, ...]:
+    """log10 of the norm of the product of a sequence's last Jacobians, at each of `lags`; `shape` (n_sequences, size)."""
+    n_sequences, size = shape
+    product = torch.eye(size).expand(n_sequences, -1, -1)
+    log10_scale = torch.zeros(n_sequences)
+    wanted, gains = set(lags), []
+    for lag in range(1, lags[-1] + 1):
+        product = advance(product, sequence_length - lag)
+        scale = product.abs().amax(dim=(1, 2))
+        log10_scale = log10_scale + scale.log10()
+        product = product / torch.where(scale == 0, 1.0, scale)[:, None, None]
+        if lag in wanted:
+            gains.append(_mean(log10_scale + _log10_norm(product)))
+    return tuple(gains)
+
+
+def _advance(cell: Stateful, inputs: Tensor) -> Advance:
+    """In closed form for torch's own cells as they are; a cell that is made of one may step otherwise."""
+    if type(cell) is TorchCell:
+        return _closed_advance(cell, inputs)
+    return _autograd_advance(cell, inputs)
+
+
+def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
+    """By the equations of torch's cells."""
+    stack = read_stack(cell)
+    state = inputs.new_zeros(len(inputs), len(stack.layers) * stack.state_size)
+    before = []
+    for step in range(inputs.shape[1]):
+        before.append(state)
+        state, _ = stack.step(inputs[:, step], state)
+
+    def advance(product: Tensor, step: int) -> Tensor:
+        return product @ stack.step(inputs[:, step], before[step])[1]
+
+    return advance
+
+
+def _autograd_advance(cell: Stateful, inputs: Tensor) -> Advance:
+    """By autograd, for any cell with `initial_state` and `step`.
+
+    Each row of the product has a copy of the sequence in one batch, so that one backward pass through one step takes all
+    rows back at once.
+    """
+    before = []
+    with torch.no_grad():
+        state = cell.initial_state(len(inputs), inputs)
+        for step in range(inputs.shape[1]):
+            before.append(state)
+            state = cell.step(inputs[:, step], state)[1]
+
+    def advance(product: Tensor, step: int) -> Tensor:
+        size, state = product.shape[1], before[step]
+        own = [part.repeat_interleave(size, dim=1).requires_grad_() for part in _parts(state)]
+        rows = inputs[:, step].repeat_interleave(size, dim=0)
+        with torch.enable_grad():
+            after = cell.step(rows, own[0] if isinstance(state, Tensor) else tuple(own))[1]
+        weighed = list(zip(_parts(after), _unflattened(product.flatten(0, 1), after), strict=True))
+        heard = [pair for pair in weighed if pair[0].requires_grad]  # others hold nothing of before
+        if not heard:
+            return torch.zeros_like(product)
+        back = torch.autograd.grad(
+            [pair[0] for pair in heard],
+            own,
+            [pair[1] for pair in heard],
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return torch.cat([part.movedim(1, 0).flatten(1) for part in back], dim=1).view_as(product)
+
+    return advance
+
+
+def _parts(state: State) -> tuple[Tensor, ...]:
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def _unflattened(rows: Tensor, like: State) -> list[Tensor]:
+    """Rows (B, N) as tensors with the batch in dimension 1, of the shapes of a state's parts."""
+    shapes = [part.movedim(1, 0).shape for part in _parts(like)]
+    pieces = torch.split(rows, [math.prod(shape[1:]) for shape in shapes], dim=1)
+    return [piece.reshape(shape).movedim(0, 1) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+# --- Cells that offer no state ------------------------------------------------------------------
+
+
+def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
+    """Norms of d output_T / d input_(T-k), a sequence at a time.
+
+    Every output unit has a copy of the sequence in one batch, so that one backward pass gives its row of each Jacobian. A
+    large model is read on fewer sequences, and on their last steps alone, as if they began there.
+    """
+    weights = sum(weight.numel() for weight in cell.parameters())
+    with torch.no_grad():
+        hidden_size = cell(inputs[:1, :1]).shape[2]
+    n_steps = WORK / max(6.0 * weights * hidden_size, 1.0)  # forward 2 a weight, backward 4
+    n_sequences = max(1, min(len(inputs), int(n_steps // inputs.shape[1])))
+    inputs = inputs[:n_sequences, -max(2, min(inputs.shape[1], int(n_steps))) :]
+    lags = chosen_lags(inputs.shape[1])
+    positions = [inputs.shape[1] - 1 - lag for lag in lags]
+    at_once = max(1, COPIED_NUMBERS // inputs[0].numel())
+    gains = []
+    for sequence in inputs:
+        rows = []
+        for units in torch.split(torch.arange(hidden_size), at_once):
+            copies = sequence.expand(len(units), -1, -1).clone().requires_grad_()
+            own = cell(copies)[torch.arange(len(units)), -1, units].sum()
+            (gradient,) = torch.autograd.grad(own * HEADROOM, copies)
+            rows.append(gradient[:, positions].transpose(0, 1))
+        gains.append(_log10_norm(torch.cat(rows, dim=1)) - math.log10(HEADROOM))
+    return GradientGain(
+        "output", lags, tuple(_mean(gain) for gain in torch.stack(gains, dim=1)), n_sequences
+    )
+
+
+def _log10_norm(matrices: Tensor) -> Tensor:
+    """log10 of the spectral norm of each matrix (B, N, M); NaN where a matrix is not finite, -inf where it is 0."""
+    finite = matrices.isfinite().all(dim=2).all(dim=1)
+    norms = torch.linalg.matrix_norm(torch.where(finite[:, None, None], matrices, 0.0), ord=2)
+    return torch.where(finite, norms.log10(), torch.nan)
+
+
+def _mean(log10_gains: Tensor) -> float:
+    return float(log10_gains.mean())

@@ -1,0 +1,488 @@
+"""What the gates of the trained cells do on one sequence, and how long their units remember."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from harness.reporting import theme
+from harness.reporting.document import Column, Paragraph, Picture, Section, Table
+from harness.reporting.page import Page
+from harness.reporting.sections.gradients import LINES, STATES, states_key, stored
+from harness.reporting.sections.speed import short
+
+MOST_ROWS = (
+    8  # with more rows of panels than these, only the layers nearest to the inputs are drawn
+)
+MOST_UPRIGHTS = (
+    12  # informative steps that have a line through the panel; more have a triangle alone
+)
+MOVED = 0.05  # a gate whose means differ by less has not moved, as far as an eye can see
+BINS_A_DECADE = 6
+BAND_ALPHA = 0.18
+
+# --- What the gates do --------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """One gate of one layer on one sequence, before or after training. `informative`: its marked steps, None: not told."""
+
+    task: str
+    cell: str
+    state: str
+    gate: str
+    layer: int
+    informative: tuple[int, ...] | None
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """The steps that stand out from the others: none where all are informative."""
+        steps = self.informative or ()
+        return steps if len(steps) < len(self.mean) else ()
+
+    def over(self, *, informative: bool) -> float:
+        """The mean over the marked steps, or over the others; NaN where there are none."""
+        inside = set(self.marked)
+        values = [value for i, value in enumerate(self.mean) if (i in inside) == informative]
+        return statistics.fmean(values) if values else math.nan
+
+
+def section(page: Page) -> Section:
+    """Each gate against the step of a sequence: a row of panels for each layer of each cell that has gates."""
+    words, summary = page.words, page.summary
+    title = words("gates.title")
+    traces = _traces(page)
+    if not traces:
+        return page.not_measured("gates", title, words("gates.absent"))
+    drawing, all_layers = _drawn(page, traces)
+    marked = any(trace.marked for trace in traces)
+    caption = words(
+        "gates.caption" if marked else "gates.caption_unmarked",
+        lengths=words.listed(
+            sorted({f"{len(t.mean):,}" for t in traces}, key=lambda n: (len(n), n))
+        ),
+    )
+    if not all_layers:
+        caption += " " + words("gates.caption_layers")
+    picture = Picture(
+        "gates", drawing, words("gates.description"), caption, _traces_table(page, traces)
+    )
+    bases = dict.fromkeys(summary.records.spec.base(trace.cell) for trace in traces)
+    about = [
+        words.of("gates.about", base) for base in bases if f"gates.about.{base}" in words.texts
+    ]
+    texts = [" ".join([words("gates.intro"), *about])]
+    texts += [_gates_told(page, *pair, traces) for pair in summary.pairs]
+    with_gates = {(trace.task, trace.cell) for trace in traces}
+    looked = [(one["task"], one["cell"]) for one in stored(page, "gradient_gain", {"task", "cell"})]
+    without = [pair for pair in dict.fromkeys(looked) if pair not in with_gates]
+    if without:
+        texts.append(words("gates.without", cells=page.listed_pairs(without)))
+    return Section("gates", title, (*(Paragraph(text) for text in texts if text), picture))
+
+
+def _traces(page: Page) -> list[Trace]:
+    """The stored traces; one with unknown values, of a diverged model, is left out."""
+    found = []
+    for one in stored(page, "gates", {"task", "cell", "state", "traces"}):
+        steps = one.get("informative")
+        for trace in one["traces"]:
+            values = {key: trace.get(key) or () for key in ("mean", "low", "high")}
+            whole = len({len(each) for each in values.values()}) == 1
+            if not whole or not values["mean"] or any(None in each for each in values.values()):
+                continue
+            found.append(
+                Trace(
+                    one["task"],
+                    one["cell"],
+                    one["state"],
+                    str(trace["gate"]),
+                    int(trace["layer"]),
+                    None if steps is None else tuple(steps),
+                    **{key: tuple(each) for key, each in values.items()},
+                )
+            )
+    return found
+
+
+def _drawn(page: Page, traces: Sequence[Trace]) -> tuple[Any, bool]:
+    """The figure, and whether all layers are in it."""
+    words = page.words
+    rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
+    for trace in traces:
+        key = (trace.task, trace.cell, trace.layer)
+        rows.setdefault(key, {}).setdefault(trace.gate, {})[trace.state] = trace
+    layers = {
+        pair: max(t.layer for t in traces if (t.task, t.cell) == pair) + 1
+        for pair in ((t.task, t.cell) for t in traces)
+    }
+    all_layers = len(rows) <= MOST_ROWS
+    if not all_layers:
+        rows = {key: gates for key, gates in rows.items() if key[2] == 0}
+    n_columns = max(len(gates) for gates in rows.values())
+    drawing = theme.figure(0.75 + 1.45 * len(rows))
+    panels = drawing.subplots(len(rows), n_columns, squeeze=False, sharey=True)
+    for row, ((task, cell, layer), gates) in zip(panels, rows.items(), strict=True):
+        for axes in row[len(gates) :]:
+            axes.remove()
+        for axes, (gate, states) in zip(row, gates.items(), strict=False):
+            name = words.of("gates.name", gate)
+            many = layers[task, cell] > 1
+            panel = words(
+                "gates.panel_layer" if many else "gates.panel",
+                cell=cell,
+                gate=name,
+                layer=layer + 1,
+            )
+            axes.set_title(
+                words("panel_lines", cell=panel, task=task) if page.many_tasks else panel,
+                color=page.marks[cell].colour,
+                fontsize=theme.SIZE,
+                pad=7,
+            )
+            _panel(page, axes, states)
+            axes.tick_params(labelleft=axes is row[0])
+        row[0].set_ylabel(words("gates.y"))
+    for axes in panels[-1][: len(list(rows.values())[-1])]:
+        axes.set_xlabel(words("gates.x"))
+    handles: list[Line2D | Patch] = [*states_key(page)]
+    handles.append(
+        Patch(facecolor=theme.MUTED.light, alpha=BAND_ALPHA, linewidth=0, label=words("gates.band"))
+    )
+    if any(trace.marked for trace in traces):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=theme.INK.light,
+                marker="^",
+                markersize=5,
+                linestyle="none",
+                label=words("gates.informative"),
+            )
+        )
+    drawing.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=len(handles),
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+    return drawing, all_layers
+
+
+def _panel(page: Page, axes: Axes, states: Mapping[str, Trace]) -> None:
+    for state in STATES:
+        if state not in states:
+            continue
+        trace, trained = states[state], state == "trained"
+        steps = range(len(trace.mean))
+        colour = page.marks[trace.cell].colour
+        if trained:
+            axes.fill_between(
+                steps, trace.low, trace.high, color=colour, alpha=BAND_ALPHA, linewidth=0
+            )
+        axes.plot(
+            steps,
+            trace.mean,
+            color=colour,
+            linestyle=LINES[state],
+            linewidth=1.4 if trained else 1.1,
+        )
+    trace = next(iter(states.values()))
+    if 0 < len(trace.marked) <= MOST_UPRIGHTS:
+        for step in trace.marked:
+            axes.axvline(step, color=theme.FAINT.light, linewidth=0.8, zorder=0.5)
+    axes.plot(
+        trace.marked,
+        [-0.07] * len(trace.marked),
+        color=theme.INK.light,
+        marker="^",
+        markersize=4.5,
+        linestyle="none",
+        clip_on=False,
+        zorder=3,
+    )
+    axes.set_ylim(-0.07, 1.02)
+    axes.set_yticks([0, 0.5, 1])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlim(0, len(trace.mean) - 1)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _gates_told(page: Page, task: str, cell: str, traces: Sequence[Trace]) -> str:
+    """How far each gate of one cell stands open, and which of them tells the informative steps from the others."""
+    words = page.words
+    own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
+    trained = [trace for trace in own if trace.state == "trained"]
+    initial = [trace for trace in own if trace.state == "initial"]
+    if not trained or not initial:
+        return ""
+    named = dict.fromkeys(trace.gate for trace in trained)
+    means = [
+        words(
+            "gates.mean",
+            gate=words.of("gates.name", gate),
+            trained=_opening(trained, gate),
+            initial=_opening(initial, gate),
+        )
+        for gate in named
+    ]
+    key = "gates.means_task" if page.many_tasks else "gates.means"
+    sentences = [words(key, task=task, cell=cell, gates=words.listed(means))]
+    marked = [trace for trace in trained if trace.marked]
+    if marked:
+        most = max(marked, key=_moved)
+        n = len(most.marked)
+        if _moved(most) < MOVED:
+            sentences.append(words("gates.still", margin=f"{MOVED:g}", n=n))
+        else:
+            at, others = (f"{most.over(informative=i):.2f}" for i in (True, False))
+            gate = words.of("gates.name", most.gate)
+            sentences.append(words("gates.most", n=n, gate=gate, at=at, others=others))
+    return " ".join(sentences)
+
+
+def _opening(traces: Sequence[Trace], gate: str) -> str:
+    """The mean of a gate over all layers and steps."""
+    return f"{statistics.fmean(v for t in traces if t.gate == gate for v in t.mean):.2f}"
+
+
+def _moved(trace: Trace) -> float:
+    """By how much a gate's mean differs at the marked steps; a trace that has no others has not moved."""
+    moved = abs(trace.over(informative=True) - trace.over(informative=False))
+    return 0.0 if math.isnan(moved) else moved
+
+
+def _traces_table(page: Page, traces: Sequence[Trace]) -> Table:
+    words = page.words
+    rows = [
+        (
+            *page.task_cells(trace.task, trace.cell),
+            str(trace.layer + 1),
+            words.of("gates.name", trace.gate),
+            words.of("gradients", trace.state),
+            page.number("gate", statistics.fmean(trace.mean)),
+            *(
+                page.number("gate", trace.over(informative=informative))
+                if trace.marked
+                else words("none")
+                for informative in (True, False)
+            ),
+            words(
+                "range",
+                low=page.number("gate", statistics.fmean(trace.low)),
+                high=page.number("gate", statistics.fmean(trace.high)),
+            ),
+        )
+        for trace in traces
+    ]
+    columns = (
+        *page.task_columns(),
+        page.column("layer"),
+        Column(words("column.gate")),
+        Column(words("column.state")),
+        *(
+            page.column(name)
+            for name in ("gate_mean", "gate_informative", "gate_others", "gate_band")
+        ),
+    )
+    return Table(columns, tuple(rows), words("gates.note"))
+
+
+# --- How long a unit remembers ------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The time scales of one layer's units, in steps, before or after training; `lag` is that of the task."""
+
+    task: str
+    cell: str
+    state: str
+    gate: str
+    layer: int
+    lag: float
+    n_sequences: int
+    steps: tuple[float, ...]
+
+    @property
+    def beyond(self) -> int:
+        """Units whose time scale reaches the task's lag."""
+        return sum(each >= self.lag for each in self.steps)
+
+
+def time_scales(page: Page) -> Section:
+    """A histogram of the units' time scales on a logarithmic axis, a panel for each cell whose units have some."""
+    words, summary = page.words, page.summary
+    title = words("time_scales.title")
+    layers = _units(page)
+    pairs = [pair for pair in summary.pairs if any((one.task, one.cell) == pair for one in layers)]
+    if not pairs:
+        return page.not_measured("time_scales", title, words("time_scales.absent"))
+    whole = {
+        (pair, state): _together([u for u in layers if (u.task, u.cell, u.state) == (*pair, state)])
+        for pair in pairs
+        for state in STATES
+    }
+    drawing, panels = theme.grid(len(pairs), columns=2, height=2.5, sharey=False)
+    most = 10.0 ** math.ceil(math.log10(10 * max(10.0, *(one.lag for one in layers))))
+    for axes, pair in zip(panels, pairs, strict=True):
+        _histogram(page, axes, [one for s in STATES if (one := whole[pair, s])], most)
+    drawing.legend(
+        handles=_histogram_key(page), loc="outside upper left", ncols=2, handlelength=1.8
+    )
+    sequences = words.listed(sorted({f"{one.n_sequences}" for one in layers}))
+    caption = words("time_scales.caption", n=sequences)
+    if any(each > most for one in layers for each in one.steps):
+        caption += " " + words("time_scales.caption_beyond", most=f"{most:,.0f}")
+    picture = Picture(
+        "time_scales",
+        drawing,
+        words("time_scales.description"),
+        caption,
+        _units_table(page, layers),
+    )
+    told = [
+        _units_told(page, before, after)
+        for pair in pairs
+        if (before := whole[pair, "initial"]) and (after := whole[pair, "trained"])
+    ]
+    texts = [words("time_scales.intro"), *told]
+    return Section("time_scales", title, (*map(Paragraph, texts), picture))
+
+
+def _units(page: Page) -> list[Units]:
+    """The stored time scales; a layer with unknown ones, of a diverged model, is left out."""
+    parts = {"task", "cell", "state", "gate", "layer", "task_lag", "n_sequences", "steps"}
+    return [
+        Units(
+            one["task"],
+            one["cell"],
+            one["state"],
+            str(one["gate"]),
+            int(one["layer"]),
+            float(one["task_lag"]),
+            int(one["n_sequences"]),
+            tuple(one["steps"]),
+        )
+        for one in stored(page, "time_scales", parts)
+        if one["steps"] and None not in one["steps"] and one["task_lag"] is not None
+    ]
+
+
+def _together(layers: Sequence[Units]) -> Units | None:
+    """All layers' units as one; None without any."""
+    if not layers:
+        return None
+    return dataclasses.replace(layers[0], steps=tuple(each for one in layers for each in one.steps))
+
+
+def _histogram(page: Page, axes: Axes, states: Sequence[Units], most: float) -> None:
+    words, any_state = page.words, states[0]
+    edges = np.geomspace(1, most, round(math.log10(most) * BINS_A_DECADE) + 1)
+    colour = page.marks[any_state.cell].colour
+    highest = 1
+    for one in states:
+        counts, _ = np.histogram(np.clip(one.steps, 1, most), edges)
+        highest = max(highest, int(counts.max()))
+        if one.state == "trained":
+            axes.stairs(counts, edges, fill=True, color=colour, alpha=0.55, linewidth=0)
+        else:
+            axes.stairs(counts, edges, color=colour, linestyle=LINES["initial"], linewidth=1.3)
+    axes.set_ylim(0, highest * 1.25)
+    axes.axvline(any_state.lag, color=theme.INK.light, linewidth=1.0)
+    left = any_state.lag < most**0.55
+    axes.annotate(
+        words("time_scales.lag", lag=f"{any_state.lag:,.0f}"),
+        (any_state.lag, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(5 if left else -5, -2),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        va="top",
+        fontsize=theme.SIZE - 1,
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(1, most)
+    axes.xaxis.set_major_locator(LogLocator(10))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    gate = words.of("gates.name", any_state.gate)
+    panel = words("time_scales.panel", cell=any_state.cell, gate=gate)
+    axes.set_title(
+        words("panel_lines", cell=panel, task=any_state.task) if page.many_tasks else panel,
+        color=colour,
+    )
+    axes.set_xlabel(words("time_scales.x"))
+    axes.set_ylabel(words("time_scales.y"))
+
+
+def _histogram_key(page: Page) -> list[Line2D | Patch]:
+    solid, dotted = states_key(page)
+    filled = Patch(
+        facecolor=theme.MUTED.light, alpha=0.55, linewidth=0, label=str(solid.get_label())
+    )
+    return [filled, dotted]
+
+
+def _units_told(page: Page, before: Units, after: Units) -> str:
+    def scale(value: float) -> str:
+        return page.number("time_scale", value)
+
+    return page.words(
+        "time_scales.told_task" if page.many_tasks else "time_scales.told",
+        task=after.task,
+        cell=after.cell,
+        n=len(after.steps),
+        median=scale(statistics.median(after.steps)),
+        initial=scale(statistics.median(before.steps)),
+        longest=scale(max(after.steps)),
+        beyond=after.beyond,
+        beyond_initial=before.beyond,
+        lag=page.number("lag", after.lag),
+    )
+
+
+def _units_table(page: Page, layers: Sequence[Units]) -> Table:
+    words = page.words
+    rows = [
+        (
+            *page.task_cells(one.task, one.cell),
+            str(one.layer + 1),
+            words.of("gates.name", one.gate),
+            words.of("gradients", one.state),
+            *(page.number("time_scale", pick(one.steps)) for pick in (min, statistics.median, max)),
+            words("k_of_n", k=one.beyond, n=len(one.steps)),
+            page.number("lag", one.lag),
+        )
+        for one in layers
+    ]
+    columns = (
+        *page.task_columns(),
+        page.column("layer"),
+        Column(words("column.gate")),
+        Column(words("column.state")),
+        *(
+            page.column(name)
+            for name in (
+                *("shortest_scale", "median_scale", "longest_scale"),
+                *("units_beyond", "task_lag"),
+            )
+        ),
+    )
+    return Table(columns, tuple(rows), words("time_scales.note"))

@@ -1,0 +1,56 @@
+"""Selective copy: say eight symbols again that stood anywhere among blanks (Jing et al. 2019; Gu & Dao 2023)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.tasks.base import Batch, DenseClassification, distinct, integers, one_hot
+
+SYMBOLS = 8
+RECALLED = 8  # symbols among the blanks, and steps at the end on which they are asked for
+BLANK, DELIMITER = SYMBOLS, SYMBOLS + 1
+ALPHABET = SYMBOLS + 2
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectiveCopy(DenseClassification):
+    """T steps, blank but for 8 symbols of 8 at random places, then a delimiter and 8 blanks; the symbols in order on the last 8."""
+
+    name: ClassVar[str] = "selective_copy"
+    input_size: ClassVar[int] = ALPHABET
+    output_size: ClassVar[int] = SYMBOLS
+    least_length: ClassVar[int] = RECALLED
+
+    def steps(self, sequence_length: int) -> int:
+        """T + 9: the delimiter and the steps of the recall come on top of T."""
+        return sequence_length + 1 + RECALLED
+
+    def lag(self, sequence_length: int) -> int:
+        """T steps from place 0 to the delimiter: the farthest that the task reaches, where other tasks state the nearest.
+
+        The places are random, so most symbols are nearer: from a symbol to the output that repeats it are T + 1 steps at
+        most and T / 2 + 5 in the mean over the eight.
+        """
+        return sequence_length
+
+    def chance_loss(self, sequence_length: int) -> float:
+        """ln 8 nats: eight symbols, equally likely, on each of the steps that are scored."""
+        return math.log(SYMBOLS)
+
+    def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
+        """Inputs (batch_size, sequence_length + 9, 10), targets (batch_size, 8) in 0..7."""
+        symbols = torch.full((batch_size, self.steps(sequence_length)), BLANK)
+        places = distinct(RECALLED, sequence_length, batch_size, generator).sort(dim=1).values
+        recalled = integers(0, SYMBOLS, (batch_size, RECALLED), generator)
+        symbols.scatter_(1, places, recalled)
+        symbols[:, sequence_length] = DELIMITER
+        return Batch(one_hot(symbols, ALPHABET), recalled)
+
+    def informative(self, inputs: Tensor) -> Tensor:
+        """The places of the eight symbols."""
+        return inputs[:, :, :SYMBOLS].any(dim=-1)

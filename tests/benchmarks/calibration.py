@@ -1,0 +1,260 @@
+"""Do the statistics err as seldom as they say? `lstm` against itself under another name, and simulated results.
+
+    python tests/benchmarks/calibration.py --workers 2
+
+Runs one study of many small searches with the study command (into results/calibration/; what is finished is not run again),
+where `lstm_twin` is `lstm` plugged in under another name, and compares searches of the two as a report would, five against
+five. Then it counts over simulated results whose truth is known. Both tables go to results/reference/calibration/. Nothing
+here decides what is right: it counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness import metrics, records, stats
+from harness.reporting.summary import outcome
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # run as a file, this one finds tests/simulated.py
+from tests import simulated  # noqa: E402  # after the line above
+
+STUDY = "tests/benchmarks/calibration.toml"
+PLUGIN = "tests/benchmarks/twin.py"
+RESULTS = ROOT / "results" / "calibration"
+REFERENCE = ROOT / "results" / "reference" / "calibration"
+GROUP = 5  # searches on each side of a comparison: as few as a ranking takes
+SAME, OTHER = ("lstm", "lstm_twin"), ("lstm", "rnn")
+COMPARISONS = ("kind", "first", "second", "group", "p_value", "verdict", "longer")
+
+Runs = Mapping[int, Sequence[tuple[float, bool | None]]]
+Compared = dict[str, object]
+
+
+def run_study(workers: int) -> None:
+    """Run the study, or go on with it."""
+    if not (RESULTS / "report.html").exists():
+        command = [*(sys.executable, "-m", "harness.study", STUDY), "--plugin", PLUGIN]
+        command += ["--workers", str(workers)]
+        subprocess.run(command, check=True, cwd=ROOT)
+
+
+def runs_of(study: records.StudyRecords, cell: str) -> Runs:
+    """The confirmation's (lag, solved) of each search of a cell."""
+    assert study.confirmation is not None
+    found: dict[int, list[tuple[float, bool | None]]] = {}
+    rows = study.confirmation[study.confirmation["cell"] == cell]
+    columns = (rows[name] for name in ("repeat", "lag", "end", "solved"))
+    for repeat, lag, end, solved in zip(*columns, strict=True):
+        found.setdefault(int(repeat), []).append((float(lag), outcome(str(end), solved)))
+    return found
+
+
+def climbed(searches: Iterable[Sequence[tuple[float, bool | None]]]) -> stats.Ladder:
+    """The ladder of some searches."""
+    return stats.ladder((i, lag, solved) for i, runs in enumerate(searches) for lag, solved in runs)
+
+
+def compare(kind: str, group: int, names: tuple[str, str], sides: Sequence[Sequence]) -> Compared:
+    """One comparison as a report makes it."""
+    (found,) = stats.compare_cells(
+        {
+            f"{name} {i}": climbed(side)
+            for i, (name, side) in enumerate(zip(names, sides, strict=True))
+        }
+    )
+    longer = "" if found.longer is None else found.longer.rpartition(" ")[0]
+    values = (kind, *names, group, found.p_value, found.verdict, longer)
+    return dict(zip(COMPARISONS, values, strict=True))
+
+
+def comparisons(
+    runs: Mapping[str, Runs], generator: np.random.Generator, n_resampled: int
+) -> Iterator[Compared]:
+    """Disjoint groups, each search in one of them; then groups drawn at random, time and again, from the same searches."""
+    for names in (SAME, OTHER):
+        first, second = ([runs[name][repeat] for repeat in sorted(runs[name])] for name in names)
+        for group in range(min(len(first), len(second)) // GROUP):
+            part = slice(group * GROUP, (group + 1) * GROUP)
+            yield compare("disjoint", group, names, (first[part], second[part]))
+        for group in range(n_resampled):
+            sides = [
+                [side[i] for i in generator.choice(len(side), GROUP, replace=False)]
+                for side in (first, second)
+            ]
+            yield compare("drawn", group, names, sides)
+    pooled = [search for name in SAME for search in runs[name].values()]
+    for group in range(n_resampled):
+        drawn = [pooled[i] for i in generator.choice(len(pooled), 2 * GROUP, replace=False)]
+        yield compare("pooled", group, ("lstm", "lstm"), (drawn[:GROUP], drawn[GROUP:]))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def percents(*shares: float) -> str:
+    """Shares as percentages to a tenth, a range between two of them."""
+    return " – ".join(f"{100 * share:.1f}" for share in shares) + " %"
+
+
+def counted(rows: Sequence[Compared], kind: str, names: tuple[str, str]) -> tuple[int, int]:
+    """How many comparisons of a kind show a difference, of how many."""
+    own = [row for row in rows if (row["kind"], row["first"], row["second"]) == (kind, *names)]
+    return sum(row["verdict"] == "difference_shown" for row in own), len(own)
+
+
+def real_rows(rows: Sequence[Compared]) -> Iterator[str]:
+    """The table of the comparisons of real searches."""
+    for what, promised, kind, names in (
+        ("`lstm` against `lstm_twin`, disjoint groups", "≤ 5 %", "disjoint", SAME),
+        ("`lstm` against `lstm_twin`, groups drawn at random", "≤ 5 %", "drawn", SAME),
+        (
+            "any ten of both, five against five, drawn at random",
+            "≤ 5 %",
+            "pooled",
+            ("lstm", "lstm"),
+        ),
+        ("`lstm` against `rnn`, disjoint groups", "", "disjoint", OTHER),
+        ("`lstm` against `rnn`, groups drawn at random", "", "drawn", OTHER),
+    ):
+        k, n = counted(rows, kind, names)
+        interval = stats.binomial_interval(k, n)
+        between = (
+            "–" if kind != "disjoint" or interval is None else percents(interval.low, interval.high)
+        )
+        yield f"| {what} | {promised} | {percents(k / n)} | {between} | {k} of {n:,} |"
+
+
+def simulated_rows(n: int, n_importances: int) -> Iterator[str]:
+    """The table of the simulated results: what is promised, and what was found."""
+    generator = np.random.default_rng(0)
+    for source, sign in (
+        (simulated.false_alarms(generator, n), "≤ "),
+        (simulated.power(generator, n), ""),
+        (simulated.coverage(generator, n), "≥ "),
+        (simulated.importances_coverage(generator, n_importances), "≥ "),
+    ):
+        for found in source:
+            promised = "" if math.isnan(found.nominal) else sign + percents(found.nominal)
+            interval = stats.binomial_interval(found.k, found.n)
+            assert interval is not None
+            between = percents(interval.low, interval.high)
+            share = percents(found.k / found.n)
+            yield f"| {found.what} | {promised} | {share} | {between} | {found.n:,} |"
+
+
+def spans_line(spans: Sequence[float]) -> str:
+    """How the spans of a cell's searches are spread: each with its count."""
+    return ", ".join(f"{span:g}: {spans.count(span)}" for span in sorted(set(spans)))
+
+
+def page(
+    study: records.StudyRecords,
+    spans: Mapping[str, Sequence[float]],
+    tables: Mapping[str, list[str]],
+) -> str:
+    """README.md, from what was counted."""
+    machine, spec = study.machine, study.spec
+    head = "| what | promised | found | 95 % interval | n |\n|:---|---:|---:|---:|---:|"
+    took = metrics.seconds(float(machine["wall_time_s"]))
+    searches = len(next(iter(spans.values())))
+    lines = [
+        "# Calibration",
+        "",
+        (
+            "Are two cells that are the same called different in at most 5 % of comparisons, and does each interval hold the "
+            "true value as often as it says? Counted with real searches of a cell against itself under another name, and with "
+            "simulated results whose truth is known."
+        ),
+        "",
+        "## Real searches",
+        "",
+        (
+            f"`lstm_twin` is `lstm`, plugged in under another name. {searches} searches of each cell on "
+            f"{', '.join(spec.compare.tasks)} ({spec.search.trials} trials of {spec.training.sequences:,} sequences each, the "
+            f"winner trained anew at lags {', '.join(f'{lag:g}' for lag in spec.confirm.lags or ())}), compared five against five "
+            "as a report compares them. Each search is in one of the disjoint groups, so those comparisons are independent and "
+            "have an exact interval. The groups drawn at random use the same searches again and again: their comparisons hang "
+            "together, so they have a share and no interval. `rnn` shows that a difference can be found."
+        ),
+        "",
+        head.replace("found", "called different").replace("| n |", "| comparisons |"),
+        *tables["real"],
+        "",
+        "Spans of the searches, in steps of lag (span: searches; 0: the shortest lag was not solved):",
+        "",
+        *(f"- `{cell}`: {spans_line(own)}" for cell, own in spans.items()),
+        "",
+        "## Simulated results",
+        "",
+        (
+            "Studies drawn at random, where the truth is known by construction ([tests/simulated.py](../../../tests/simulated.py) "
+            "says how). An exact interval covers at least as often as it promises, often more. That of an importance does not "
+            "quite reach its level: its report says so."
+        ),
+        "",
+        head,
+        *tables["simulated"],
+        "",
+        (
+            f"Made by `python tests/benchmarks/calibration.py` on {time.strftime('%Y-%m-%d')}: {machine['cpu']}, "
+            f"{machine['cores']} cores, {machine['workers']} worker, Python {machine['python']}, torch "
+            f"{machine['versions']['torch']}, optuna {machine['versions']['optuna']}. The searches took {took} on a machine that "
+            "others were using too; neither that nor the number of workers bears on a span."
+            if machine["workers"] == 1
+            else f"Made by `python tests/benchmarks/calibration.py --workers {machine['workers']}` on "
+            f"{time.strftime('%Y-%m-%d')}: {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, torch "
+            f"{machine['versions']['torch']}, optuna {machine['versions']['optuna']}. The searches took {took}."
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the study, compare its searches, count over simulated results, write both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resampled", type=int, default=4000, help="groups drawn at random")
+    parser.add_argument("--simulated", type=int, default=2000, help="simulated studies a row")
+    parser.add_argument("--importances", type=int, default=1000, help="the same, for importances")
+    options = parser.parse_args()
+    run_study(options.workers)
+    study = records.read(RESULTS)
+    runs = {cell: runs_of(study, cell) for cell in study.spec.compare.cells}
+    spans = {
+        cell: [float(span) for span in stats.repeat_spans(climbed(own[i] for i in sorted(own)))]
+        for cell, own in runs.items()
+    }
+    compared = list(comparisons(runs, np.random.default_rng(0), options.resampled))
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    searches = [
+        {"cell": cell, "repeat": repeat, "span": f"{span:g}"}
+        for cell, own in spans.items()
+        for repeat, span in zip(sorted(runs[cell]), own, strict=True)
+    ]
+    write_csv(REFERENCE / "searches.csv", ("cell", "repeat", "span"), searches)
+    disjoint = [row for row in compared if row["kind"] == "disjoint"]
+    write_csv(REFERENCE / "comparisons.csv", COMPARISONS, disjoint)
+    tables = {
+        "real": list(real_rows(compared)),
+        "simulated": list(simulated_rows(options.simulated, options.importances)),
+    }
+    (REFERENCE / "README.md").write_text(page(study, spans, tables), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
