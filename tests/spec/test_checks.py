@@ -275,7 +275,8 @@ def test_a_study_says_otherwise(table: str) -> None:
     spec = check(parse(compare=compare, space={table: {"zoneout": 0.25}}), own=OWN)
     expected = {"own": Fixed(0.25), "narrow": Fixed(0.25)}
     expected |= {"own": Range(0.0, 0.5)} if table == "narrow" else {}
-    assert {name: spec.parameters(name)["zoneout"] for name in expected} == expected
+    found = {name: spec.parameters("adding", name)["zoneout"] for name in expected}
+    assert found == expected
 
 
 def test_a_grid_over_what_a_cell_declares() -> None:
