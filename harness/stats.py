@@ -358,8 +358,10 @@ def probability_longer(
 ) -> Estimate:
     """Probability that a value of `first` exceeds one of `second`, ties counted half.
 
-    The interval is Newcombe's method 5 (Statistics in Medicine 25, 2006, p. 559), which keeps its
-    coverage in small samples and has a width at 0 and 1 too. None below 5 samples on a side. `n` is
+    The interval is Newcombe's method 5 (Statistics in Medicine 25, 2006, p. 559), which has a width
+    at 0 and 1 too. It is approximate: at 95 % it covers in 94 to 97 % where both sides are spread
+    alike, ties or not, and in 92 to 93 % at a probability of a half where one side is spread three
+    times as widely (5 to 20 samples; simulated). None below 5 samples on a side. `n` is
     the number of samples on the smaller side; NaN and None are left out and counted.
     """
     a, a_missing = _known(first)

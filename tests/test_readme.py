@@ -12,7 +12,7 @@ from harness.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/study_file.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/study_file.md", "results/README.md")
 
 
 def test_the_study_in_readme_is_complete() -> None:

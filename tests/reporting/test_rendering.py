@@ -153,10 +153,11 @@ def test_sections_come_in_their_order(report: Rendered) -> None:
     order = [
         *("spans", "claims", "learning", "tradeoff", "throughput", "winners", "sensitivity"),
         *("budget", "gradients", "ends", "absent", "caveats", "machine", "command"),
+        "paper",
     ]
     found = [i for i in report.page.ids if i in order]
     assert found == [key for key in order if key in found]
-    assert {"caveats", "machine", "command"} <= set(found)
+    assert {"caveats", "machine", "command", "paper"} <= set(found)
 
 
 def test_the_answer_stands_at_the_top_and_in_the_terminal(report: Rendered) -> None:

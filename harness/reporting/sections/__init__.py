@@ -10,6 +10,7 @@
     gradients.py     how much of a gradient survives
     ends.py          what failed or was pruned
     closing.py       the caveats, the machine, the command
+    paper.py         a table and a paragraph of methods in LaTeX
 
 A section never reads a file and holds no words: those are in the catalogue.
 """
