@@ -28,7 +28,7 @@ def escape_markdown(text: object) -> str:
     line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
-    return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", escaped)
+    return re.sub(r"^(\s*)([-+=](?=[\s=-]|$)|\d+[.)](?=\s|$))", r"\1\\\2", escaped)
 
 
 _LATEX = {
