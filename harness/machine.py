@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import harness
 from harness.errors import InputError, Shown
 
 FINGERPRINTED = ("torch", "optuna", "numpy", "pandas")
@@ -111,5 +112,8 @@ def fingerprint(device: str) -> dict[str, Any]:
         "threads_per_worker": 1,
         "denormals": "flushed to zero",
         "evaluation": "inference mode",
-        "versions": {name: importlib.metadata.version(name) for name in FINGERPRINTED},
+        "versions": {
+            "harness": harness.__version__,
+            **{name: importlib.metadata.version(name) for name in FINGERPRINTED},
+        },
     }

@@ -1,4 +1,4 @@
-"""`python -m harness.report DIR`: draw the report of a study again from its stored files. Never trains."""
+"""`python -m harness.report DIR`: draw a study's report, or an index of several, from stored files. Never trains."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def report(
         Path, typer.Argument(metavar="DIR", help="The folder of a study's results.")
     ],
     language: Annotated[str, typer.Option(help="Language of the report.")] = "en",
+    index: Annotated[
+        bool, typer.Option("--index", help="Write DIR/README.md over the results in DIR/reference.")
+    ] = False,
 ) -> None:
     """Draw the report of DIR again from what is stored there, without training."""
     from harness.errors import HarnessError
@@ -25,6 +28,9 @@ def report(
     try:
         from harness import records, reporting
 
+        if index:
+            typer.echo(f"index: {reporting.write_index(directory, language)}")
+            return
         answer = reporting.render(records.read(directory), directory, language)
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)

@@ -137,6 +137,20 @@ def _medians(generator: Generator, n: int) -> Iterator[Found]:
         yield Found(f"median_interval: tied on a ladder, {size} samples", found[0].level, k, n)
 
 
+def _medians_over_searches(generator: Generator, n: int) -> Iterator[Found]:
+    """Log-normal runs that share their search's luck; the median of all runs is 1."""
+    for n_seeds in (1, 3):
+        k, level = 0, 0.0
+        for _ in range(n):
+            runs = generator.normal(size=(5, 1)) + 0.5 * generator.normal(size=(5, n_seeds))
+            interval = stats.median_over_searches(np.exp(runs).tolist()).interval
+            assert interval is not None
+            level = interval.level
+            k += covers(interval, 1.0)
+        runs_each = f"{n_seeds} run{'s' * (n_seeds > 1)}"
+        yield Found(f"median_over_searches: 5 searches of {runs_each}", level, k, n)
+
+
 def _probabilities(generator: Generator, n: int) -> Iterator[Found]:
     rungs = np.array(LADDER)
     for size in (5, 10):
@@ -149,6 +163,13 @@ def _probabilities(generator: Generator, n: int) -> Iterator[Found]:
             )
             what = f"probability_longer: {truth:g}, exponential, {size} searches of each cell"
             yield Found(what, 0.95, k, n)
+        first, second = generator.normal(0, 3, (n, size)), generator.normal(0, 1, (n, size))
+        k = sum(
+            covers(stats.probability_longer(a, b).interval, 0.5)
+            for a, b in zip(first, second, strict=True)
+        )
+        what = f"probability_longer: 0.5, one cell thrice as spread, {size} searches of each cell"
+        yield Found(what, 0.95, k, n)
         shares = np.array([0.05, 0.05, 0.1, 0.2, 0.6]), np.array([0.1, 0.4, 0.3, 0.1, 0.1])
         longer = np.tril(np.ones((5, 5)), -1) + np.eye(5) / 2
         truth = float(shares[0] @ longer @ shares[1])
@@ -247,8 +268,8 @@ def _jackknives(generator: Generator, n: int) -> Iterator[Found]:
 
 def coverage(generator: Generator, n: int) -> Iterator[Found]:
     """How often each interval holds the true value."""
-    parts = (_proportions, _medians, _probabilities, _shares, _spans, _best, _jackknives)
-    for part in parts:
+    whole = (_proportions, _medians, _medians_over_searches, _probabilities, _shares, _spans)
+    for part in (*whole, _best, _jackknives):
         yield from part(generator, n)
 
 

@@ -25,7 +25,13 @@ from tests.small import table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/study_file.md", "docs/plugins.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/study_file.md",
+    "docs/plugins.md",
+    "results/README.md",
+)
 CODE = ("README.md", "docs/plugins.md")
 
 

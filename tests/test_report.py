@@ -25,6 +25,16 @@ def test_a_report_is_drawn_again_without_training(tmp_path: Path) -> None:
     assert (directory / "report.md").exists()
 
 
+def test_an_index_of_results_is_written(tmp_path: Path) -> None:
+    """--index writes one page over the results in DIR/reference, and says where; without any it is bad input."""
+    write(tmp_path / "reference" / "quickstart", Wish(repeats=1, trials=1))
+    done = RUN.invoke(app, ["--index", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "README.md" in done.stdout
+    assert "## [quickstart]" in (tmp_path / "README.md").read_text("utf-8")
+    assert RUN.invoke(app, ["--index", str(tmp_path / "reference")]).exit_code == 2
+
+
 def test_rendering_needs_no_torch(tmp_path: Path) -> None:
     """Drawing a report loads no torch, so it starts in a moment."""
     directory = write(tmp_path, Wish(repeats=1, trials=2))

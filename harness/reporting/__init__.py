@@ -1,6 +1,7 @@
 """The report of a study: figures, tables and sentences from the stored records. Never trains, never changes a result.
 
-render.py      report.html, report.md and figures/
+rendering.py   report.html, report.md, paper.tex and figures/
+index.py       one page over a folder of results
 summary.py     from records to numbers: spans, shares, comparisons, claims
 sections/      the parts of a report, each with its sentences, its table and its figure
 catalogue/     all words, one file for each language
@@ -11,6 +12,7 @@ markup.py      escaping, and SVG that fits the page
 templates/     the two pages and their style
 """
 
+from harness.reporting.index import write_index
 from harness.reporting.rendering import Answer, answer, render
 
-__all__ = ["Answer", "answer", "render"]
+__all__ = ["Answer", "answer", "render", "write_index"]

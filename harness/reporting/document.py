@@ -44,10 +44,11 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Something to type into a shell."""
+    """Something to type into a shell, on one line; or lines to copy in another language."""
 
     kind: ClassVar = "code"
     text: str
+    language: str = "sh"
 
 
 @dataclasses.dataclass(frozen=True)

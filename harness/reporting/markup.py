@@ -1,4 +1,4 @@
-"""Plain text and matplotlib's SVG as what a page can hold: Markdown that shows what it was given, SVG that fits a theme."""
+"""Plain text and matplotlib's SVG as what a page can hold: Markdown and LaTeX that show what they were given, SVG that fits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,54 @@ def escape_markdown(text: object) -> str:
     line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
-    return re.sub(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)", r"\1\\\2", escaped)
+    return re.sub(r"^(\s*)([-+=](?=[\s=-]|$)|\d+[.)](?=\s|$))", r"\1\\\2", escaped)
+
+
+_LATEX = {
+    **{sign: "\\" + sign for sign in "{}$&#_%"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': "''",
+    "<": "$<$",
+    ">": "$>$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "—": "---",
+    "“": "``",
+    "”": "''",
+    "‘": "`",
+    "’": "'",
+    "…": r"\ldots{}",
+    "\u00a0": "~",
+    "\x00": "{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+}
+_ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030c")  # those of LaTeX's oldest font encoding
+
+
+def escape_latex(text: object) -> str:
+    """Text that any LaTeX sets as it is, on one line; a letter that a bare document has no font for as [U+C5D8]."""
+    line = re.sub(r"[ \t\n]+", " ", printable(str(text)))
+    apart = re.sub(r"-(?=-)", "-\x00", line)  # two hyphens would become a dash
+    return "".join(map(_latex_letter, apart))
+
+
+def _latex_letter(letter: str) -> str:
+    if letter in _LATEX:
+        return _LATEX[letter]
+    parts = unicodedata.normalize("NFD", letter)
+    if parts[0].isascii() and set(parts[1:]) <= _ACCENTS:
+        return letter
+    return f"{{[}}U+{ord(letter):04X}{{]}}"
 
 
 def unbroken(value: object) -> object:

@@ -1,4 +1,4 @@
-"""From the records of a study to its report: report.html, report.md and figures/. Trains nothing, loads nothing from a network."""
+"""From the records of a study to its report: report.html, report.md, paper.tex and figures/. Trains nothing, loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from harness.reporting.sections import (
     memory,
     opening,
     published,
+    paper,
     sensitivity,
     speed,
     winners,
@@ -69,7 +70,7 @@ def answer(records: StudyRecords, language: str = "en") -> str:
 
 
 def render(records: StudyRecords, directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md and figures/ into `directory`; figures that no longer apply are removed.
+    """Write report.html, report.md, paper.tex and figures/ into `directory`; figures that no longer apply are removed.
 
     The same records give the same bytes on the same machine. Raises InputError for a language without texts.
     """
@@ -82,6 +83,7 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Answ
         if name not in drawings:
             for suffix in (".svg", ".png"):
                 (directory / "figures" / (name + suffix)).unlink(missing_ok=True)
+    write_text(directory / "paper.tex", paper.text(page))
     html = write_text(directory / "report.html", _html(page, report, drawings))
     markdown = write_text(directory / "report.md", _markdown(page, report))
     return Answer(" ".join(report.answer), html, markdown, page.summary.missing)
@@ -151,6 +153,7 @@ def _report(page: Page) -> Report:
         opened = [curves]
         absent = [section for section in absent if section.key != "learning"]
     closed = [closing.caveats(page), closing.machine(page), closing.command(page)]
+    closed.append(paper.section(page))
     return Report(
         language=words.language,
         title=words("page.title", name=summary.records.spec.study.name),
@@ -217,5 +220,6 @@ def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
 def _markdown(page: Page, report: Report) -> str:
     environment = _environment(page=False)
     environment.filters["md"] = markup.escape_markdown
+    environment.filters["lines"] = lambda text: markup.printable(text).replace("```", "'''")
     environment.filters["line"] = lambda text: " ".join(str(text).replace("```", "'''").split())
     return environment.get_template("report.md.jinja").render(report=report, words=page.words)

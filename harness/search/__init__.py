@@ -1,6 +1,7 @@
 """Many trials: space, proposals, the coordinator, executors, storage, resume. Never writes a result file.
 
 configuration.py   a study file's parameters as Optuna distributions, and their values as a TrainingConfig
+arguments.py       what samplers and pruners are given
 proposals.py       samplers and pruners, slot by slot
 storage.py         the Optuna storage: opening, locking, identity
 ledger.py          one Optuna study of the storage: what each slot was given and how it ended

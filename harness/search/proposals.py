@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from harness.machine import derive_seed
 from harness.metrics import Direction
 from harness.parameters import Value
+from harness.search.arguments import pruner_arguments, sampler_arguments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,30 +103,17 @@ class Proposals:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)
 
 
-def num_startup_trials(trials: int) -> int:
-    """Random trials before TPE and GP look at the results: max(4, trials // 4)."""
-    return max(4, trials // 4)
-
-
 def _sampler(plan: SearchPlan, slot: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one ask, seeded anew; every argument is explicit, since Optuna's defaults change."""
+    """A sampler for one ask, seeded anew."""
     seed = derive_seed(*plan.seed_parts, slot, "sampler")
-    startup = num_startup_trials(plan.trials)
+    given = sampler_arguments(plan.sampler, plan.trials)
     if plan.sampler == "tpe":
-        return optuna.samplers.TPESampler(
-            n_startup_trials=startup,
-            n_ei_candidates=24,
-            multivariate=True,
-            group=False,
-            constant_liar=True,
-            seed=seed,
-        )
+        return optuna.samplers.TPESampler(**given, seed=seed)
     if plan.sampler == "gp":
         return optuna.samplers.GPSampler(
+            **given,
             seed=seed,
             independent_sampler=optuna.samplers.RandomSampler(seed=seed),
-            n_startup_trials=startup,
-            deterministic_objective=False,
             warn_independent_sampling=False,
         )
     return optuna.samplers.RandomSampler(seed=seed)
@@ -148,8 +136,7 @@ def _sequence(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.QMCSampler(
-                qmc_type="sobol",
-                scramble=True,
+                **sampler_arguments(plan.sampler, plan.trials),
                 seed=seed,
                 independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                 warn_asynchronous_seeding=False,
@@ -173,25 +160,11 @@ def _options(distribution: BaseDistribution) -> tuple[Any, ...]:
 
 def _pruner(plan: SearchPlan) -> optuna.pruners.BasePruner:
     """A pruner with every argument explicit; resources are training sequences."""
+    given = pruner_arguments(plan.pruner, plan.trials, plan.budget, plan.evaluate_every)
     if plan.pruner == "median":
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=num_startup_trials(plan.trials),
-            n_warmup_steps=plan.budget // 4,
-            interval_steps=1,
-            n_min_trials=3,
-        )
+        return optuna.pruners.MedianPruner(**given)
     if plan.pruner == "halving":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=plan.evaluate_every,
-            reduction_factor=3,
-            min_early_stopping_rate=0,
-            bootstrap_count=0,
-        )
+        return optuna.pruners.SuccessiveHalvingPruner(**given)
     if plan.pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=plan.evaluate_every,
-            max_resource=max(plan.budget, plan.evaluate_every),
-            reduction_factor=3,
-            bootstrap_count=0,
-        )
+        return optuna.pruners.HyperbandPruner(**given)
     return optuna.pruners.NopPruner()

@@ -10,6 +10,7 @@ import pytest
 from harness import records, reporting
 from harness.errors import InputError
 from harness.reporting import catalogue, rendering
+from harness.search.arguments import sampler_arguments
 from harness.spec import Claim
 from tests.reporting.pages import visible_text
 from tests.reporting.synthetic import Wish, write
@@ -139,6 +140,11 @@ CLAIM = '[[claims]]\ncell = "rnn"\ntext = "C1"\nlag = 31\nsource = "S1"'
 DATA = {
     *("temporal_order", "adding", "rnn", "gru", "lstm", "pytorch", "orthogonal", "chrono", "cpu"),
     *("Example", "CPU"),  # the device's name
+    *("begin", "table", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"),
+    *("tab", "tabular", "toprule", "midrule", "bottomrule", "end", "geq", "cdot", "lrrrrrrr"),
+    *("llrrrrrrr", "temporal", "True", "False", "adam"),  # LaTeX, Optuna's arguments, the optimiser
+    *re.findall(r"[A-Za-z_]{3,}", " ".join(sampler_arguments("tpe", 8)).replace("_", r"\_")),
+    "_order",  # temporal\_order, as LaTeX has it
     *("How", "many", "steps", "back", "can", "each", "cell", "remember"),  # the question
 }
 

@@ -4,7 +4,7 @@ import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -28,6 +28,9 @@ def test_escaped_text_is_shown_as_it_was(text: str) -> None:
 
 
 @given(SPECIAL)
+@example("---")
+@example("===")
+@example("1. x")
 def test_escaped_text_starts_nothing(text: str) -> None:
     """At the start of a line escaped text is no list, no heading and no quotation either."""
     shown = MarkdownIt("commonmark").render(markup.escape_markdown(text))

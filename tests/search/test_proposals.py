@@ -15,7 +15,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from harness.search.proposals import Proposals, SearchPlan, num_startup_trials
+from harness.search.arguments import num_startup_trials
+from harness.search.proposals import Proposals, SearchPlan
 from tests.search.scripted import luck
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "grid")

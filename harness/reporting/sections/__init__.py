@@ -11,6 +11,7 @@
     gates.py         what the gates do, and how long a unit remembers
     ends.py          what failed or was pruned
     closing.py       the caveats, the machine, the command
+    paper.py         a table and a paragraph of methods in LaTeX
 
 A section never reads a file and holds no words: those are in the catalogue.
 """

@@ -1,0 +1,112 @@
+"""The index of answers: one page over a folder of results, from what is stored in each. Draws nothing, trains nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from harness import records
+from harness.errors import HarnessError, InputError, Shown
+from harness.metrics import seconds
+from harness.records import StudyRecords, write_text
+from harness.reporting import catalogue
+from harness.reporting.catalogue import Words
+from harness.reporting.markup import escape_markdown
+from harness.reporting.rendering import answer
+
+REFERENCE = "reference"  # the folder of results that are kept
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+def write_index(directory: Path, language: str = "en") -> Path:
+    """Write README.md into `directory`: question, answer, cost, links and command of each folder in its `reference/`.
+
+    A folder with a README.md alone is named with that page's title and first paragraph; one that can't be read is one line
+    that says so. Folders come by name, so the same files give the same page. Raises InputError where there is none.
+    """
+    directory = Path(directory)
+    words = catalogue.load(language)
+    root = directory / REFERENCE
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if not folders:
+        raise InputError(
+            str(directory),
+            REFERENCE,
+            expected="a folder of folders of results",
+            got=Shown("no such folder" if not root.is_dir() else "an empty folder"),
+            remedy="name the folder that holds reference/, such as results",
+        )
+    entries = [_entry(folder, words, language) for folder in folders]
+    command = f"```sh\npython -m harness.report --index {directory.resolve().name}\n```"
+    lines = [f"# {words('index.title')}", words("index.intro"), command, *entries]
+    return write_text(directory / "README.md", "\n\n".join(lines) + "\n")
+
+
+def _entry(folder: Path, words: Words, language: str) -> str:
+    """What one folder holds, as Markdown."""
+    try:
+        if (folder / "spec.toml").exists():
+            return "\n\n".join(_study(records.read(folder), words, language))
+        if (folder / "README.md").is_file():
+            return _page(folder, words)
+        reason = words("index.empty")
+    except (HarnessError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = str(error)
+    return words(
+        "index.unreadable",
+        name=f"**{escape_markdown(folder.name)}**",
+        reason=escape_markdown(reason),
+    )
+
+
+def _study(study: StudyRecords, words: Words, language: str) -> Iterator[str]:
+    """Question, answer, what it took, where to read on, and the command."""
+    folder = study.directory
+    yield f"## {_link(study.spec.study.name, folder, 'report.md')}"
+    if study.spec.study.question:
+        yield f"> {escape_markdown(study.spec.study.question)}"
+    yield escape_markdown(answer(study, language))
+    pages = [name for name in ("report.md", "report.html") if (folder / name).is_file()]
+    figures = sorted(path.name for path in (folder / "figures").glob("*.svg"))
+    items = [_took(study, words)]
+    if pages:
+        links = words.listed(_link(name, folder, name) for name in pages)
+        items.append(words("index.pages", links=links))
+    if figures:
+        names = (_link(name.removesuffix(".svg"), folder, f"figures/{name}") for name in figures)
+        items.append(words("index.figures", links=words.listed(names)))
+    yield "\n".join(f"- {item}" for item in items if item)
+    command = study.machine.get("command")
+    ran = command if isinstance(command, str) and command else _command(study)
+    yield f"```sh\n{' '.join(ran.replace('```', '').split())}\n```"
+
+
+def _command(study: StudyRecords) -> str:
+    return f"python -m harness.study {study.spec.study.name}"
+
+
+def _took(study: StudyRecords, words: Words) -> str:
+    """The time of the whole study and the machine, as far as machine.json has them."""
+    found = study.machine
+    time, cpu, cores = (found.get(key) for key in ("wall_time_s", "cpu", "cores"))
+    if not isinstance(time, int | float) or cpu is None or cores is None:
+        return ""
+    name = found.get("device_name") or cpu
+    key = "index.took" if name == cpu else "index.took_device"
+    text = words(key, time=seconds(float(time)), cpu=cpu, cores=cores, device=name)
+    return escape_markdown(text)
+
+
+def _page(folder: Path, words: Words) -> str:
+    """The title and the first paragraph of a folder's own page; its links would lead astray from here."""
+    parts = re.split(r"\n\s*\n", (folder / "README.md").read_text(encoding="utf-8").strip())
+    title = next((part.lstrip("# ") for part in parts if part.startswith("#")), folder.name)
+    first = next((part for part in parts if not part.startswith(("#", "|", "```"))), "")
+    said = _LINK.sub(r"\1", " ".join(first.split()))
+    return words("index.page", title=f"**{_link(title, folder, 'README.md')}**", said=said)
+
+
+def _link(text: str, folder: Path, file: str) -> str:
+    return f"[{escape_markdown(text)}]({quote(f'{REFERENCE}/{folder.name}/{file}')})"
