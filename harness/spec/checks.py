@@ -151,10 +151,13 @@ def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
                     f"the confirmation ladder of {name} ends at length {top}, below the "
                     f"{longest:g} that is searched: a span beyond it cannot be seen"
                 )
-    training = spec.training
-    if isinstance(training.sequences, int) and isinstance(training.evaluate_every, int):
-        rest = training.sequences % training.evaluate_every
-        if rest and not any(tasks[spec.base(name)].finite for name in spec.compare.tasks):
+    for name, label in spec.pairs:
+        fixed = spec.parameters(name, label)
+        budget, every = fixed["sequences"], fixed["evaluate_every"]
+        if not isinstance(budget, Fixed) or not isinstance(every, Fixed):
+            continue
+        rest = int(budget.value) % int(every.value)
+        if rest and not tasks[spec.base(name)].finite:
             found.append(
                 f"training.sequences is no multiple of training.evaluate_every: the last {rest} sequences are "
                 "trained on and not scored"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import harness
@@ -163,13 +163,16 @@ def _wrapped(line: str, indent: str = "") -> list[str]:
 
 def _sentences(page: Page) -> Iterator[str]:
     words, summary, spec = page.words, page.summary, page.summary.records.spec
-    cells = (
-        words("paper.variant", label=label, cell=spec.base_cell(label))
-        if spec.base_cell(label) != label
-        else label
-        for label in summary.cells
+    cells, tasks = (
+        words.listed(
+            words("paper.variant", label=label, base=spec.base(label))
+            if spec.base(label) != label
+            else label
+            for label in labels
+        )
+        for labels in (summary.cells, summary.tasks)
     )
-    yield words("paper.compare", cells=words.listed(cells), tasks=words.listed(summary.tasks))
+    yield words("paper.compare", cells=cells, tasks=tasks)
     yield from _search(page)
     yield from _space(page)
     yield from _confirmation(page)
@@ -216,25 +219,45 @@ def _fixed(page: Page, name: str) -> int:
 
 
 def _space(page: Page) -> Iterator[str]:
-    """What was searched and what was held fixed; what a cell has of its own, for that cell."""
-    words, summary, spec = page.words, page.summary, page.summary.records.spec
-    own = {cell: _items(page, spec.parameters(cell)) for cell in summary.cells}
+    """What was searched and what was held fixed; what a task or a cell has of its own, for that one."""
+    words, spec = page.words, page.summary.records.spec
+    own = {pair: _items(page, spec.parameters(*pair)) for pair in spec.pairs}
     names = list(dict.fromkeys(name for items in own.values() for name in items))
     shared = {}
     for name in names:
         found = [items.get(name) for items in own.values()]
         shared[name] = max(dict.fromkeys(found), key=found.count)  # what most cells have
-    searched = {name for cell in summary.cells for name in _searched(spec.parameters(cell))}
+    searched = {name for pair in spec.pairs for name in _searched(spec.parameters(*pair))}
     join = words("paper.between_items").join
     space = [item for name, item in shared.items() if name in searched and item]
     fixed = [item for name, item in shared.items() if name not in searched and item]
     yield words("paper.space", space=join(space)) if space else words("paper.space_none")
-    for cell, items in own.items():
-        other = [item for name, item in items.items() if item != shared[name]]
-        if other:
-            yield words("paper.space_cell", cell=cell, space=join(other))
+    others = {
+        pair: [item for name, item in items.items() if item != shared[name]]
+        for pair, items in own.items()
+    }
+    for name, items in _of_one(page, others):
+        yield words("paper.space_own", name=name, space=join(items))
     if fixed:
         yield words("paper.fixed", items=join(fixed))
+
+
+def _of_one(
+    page: Page, others: Mapping[tuple[str, str], Sequence[str]]
+) -> Iterator[tuple[str, list[str]]]:
+    """What all pairs of one task have otherwise, what all of one cell have, and what is left, pair by pair."""
+    left = {pair: list(items) for pair, items in others.items()}
+    for axis, labels in ((0, page.summary.tasks), (1, page.summary.cells)):
+        for label in labels if len(labels) > 1 else ():
+            pairs = [pair for pair in left if pair[axis] == label]
+            common = [item for item in left[pairs[0]] if all(item in left[pair] for pair in pairs)]
+            for pair in pairs:
+                left[pair] = [item for item in left[pair] if item not in common]
+            if common:
+                yield label, common
+    for (task, cell), items in left.items():
+        if items:
+            yield page.words("paper.pair", cell=cell, task=task), items
 
 
 def _searched(parameters: Mapping[str, Parameter]) -> list[str]:
