@@ -7,6 +7,7 @@ are printed, few enough for a log.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ PHASES = {
 }
 QUIET = frozenset({End.COMPLETE, End.PRUNED})
 LOG_LINES = 20  # at most so many lines for a phase in a log, beside trials that fail
+FAILURE_LINES = (
+    10  # for each way to fail: a space that lets many trials diverge would bury the rest
+)
 Pair = tuple[str, str]
 
 
@@ -44,6 +48,7 @@ class StudyConsole:
         self.name, self.total, self.finished, self.logged = "", 0, 0, 0
         self.series: tuple[Series, ...] = ()
         self.evaluations: dict[int, list[dict[str, Any]]] = {}
+        self.failures: Counter[End] = Counter()
 
     def phase(self, name: str, series: Sequence[Series], total: int) -> None:
         """Show a new phase."""
@@ -51,6 +56,7 @@ class StudyConsole:
         self.name, self.series, self.total = name, tuple(series), total
         self.finished = sum(len(each.finished) for each in series)
         self.logged = 0
+        self.failures.clear()
         kept = f", {self.finished} of {total} done before" if self.finished else ""
         self.console.print(f"[bold]{PHASES[name]}[/bold]{kept}", highlight=False)
         if series and self.console.is_terminal:
@@ -71,8 +77,12 @@ class StudyConsole:
         if self.spec.study.print_evaluations:
             self._print_evaluations(progress, result.predictions)
         if result.end not in QUIET:
+            self.failures[result.end] += 1
             name = f"{place.task} {place.cell} repeat {place.repeat} trial {progress.job.slot}"
-            self._print(f"{name}: {result.end}, {result.reason}")
+            if self.failures[result.end] <= FAILURE_LINES:
+                self._print(f"{name}: {result.end}, {result.reason}")
+            if self.failures[result.end] == FAILURE_LINES:
+                self._print(f"(the report counts what else ends so: {result.end})")
         if self.live is not None:
             done = sum(len(each.finished) for each in self._of(pair))
             self.live.update(self.lines[pair], completed=done, best=self._best(pair))

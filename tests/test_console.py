@@ -122,6 +122,20 @@ def test_failures_are_named(told: Callable[..., Told]) -> None:
     assert "temporal_order rnn repeat 2 trial 0: error, KeyError: '[red]x[/red]'" in printed()
 
 
+def test_many_failures_of_one_kind_are_cut_short(told: Callable[..., Told]) -> None:
+    """Ten lines for each way to fail in a phase; the report counts the rest, and another way is still named."""
+    console, printed = told()
+    series = search()
+    console.phase("search", [series], 100)
+    for _ in range(15):
+        tell(console, series, 9.0, End.DIVERGED, reason="not finite")
+    tell(console, series, None, End.ERROR, reason="KeyError")
+    lines = [line for line in printed().splitlines() if "trial" in line]
+    assert sum("diverged, not finite" in line for line in lines) == 10
+    assert sum("error, KeyError" in line for line in lines) == 1
+    assert "(the report counts what else ends so: diverged)" in printed()
+
+
 def test_resumed_phase(told: Callable[..., Told]) -> None:
     """A phase that goes on says how much was done before, and counts on from there."""
     console, printed = told()

@@ -28,7 +28,7 @@ def caveats(page: Page) -> Section:
         said.append(words("caveats.luck", n=summary.repeats, trials=spec.search.trials))
         said.append(words("caveats.budget"))
     if summary.confirmed:
-        said.append(words("caveats.ladder"))
+        said += [words("caveats.ladder")] if summary.has_ladder else []
         said.append(words("caveats.plateau"))
         if spec.confirm.seeds > 1:
             said.append(words("caveats.seeds", seeds=spec.confirm.seeds))

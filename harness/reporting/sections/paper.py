@@ -295,11 +295,10 @@ def _confirmation(page: Page) -> Iterator[str]:
     if not confirm.seeds:
         yield words("paper.unconfirmed")
         return
-    steps = confirm.lags or confirm.sequence_lengths
-    ladder = words(
-        "paper.lags" if confirm.lags else "paper.lengths",
-        lags=words.listed(page.number("lag", step) for step in steps),
-    )
+    ladder = words("paper.own_length")
+    if steps := confirm.lags or confirm.sequence_lengths:
+        listed = words.listed(page.number("lag", step) for step in steps)
+        ladder = words("paper.lags" if confirm.lags else "paper.lengths", lags=listed)
     key = "paper.confirm" if confirm.seeds > 1 else "paper.confirm_one"
     n = page.number("n_runs", confirm.evaluation_sequences)
     yield words(key, seeds=confirm.seeds, ladder=ladder, n=n)

@@ -13,6 +13,7 @@ from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Points, Section, Table
 from harness.reporting.page import Page
 from harness.reporting.published import Check, confirmed
+from harness.reporting.summary import ABOUT
 from harness.spec import Published
 
 
@@ -51,8 +52,9 @@ def picture(page: Page, found: Sequence[Check]) -> Picture:
     for i, check in enumerate(found):
         theirs, mark = float(check.row.value), page.marks[check.row.cell]
         bound = check.row.limit / theirs
-        axes.plot([bound, bound], [i - 0.26, i + 0.26], color=theme.MUTED.light, linewidth=1.4)
-        ratios.append(bound)
+        for end in (bound / ABOUT, bound * ABOUT) if check.row.relation == "about" else (bound,):
+            axes.plot([end, end], [i - 0.26, i + 0.26], color=theme.MUTED.light, linewidth=1.4)
+            ratios.append(end)
         if check.ours.value is None or not 0 < check.ours.value < math.inf:
             continue
         ratio = check.ours.value / theirs
