@@ -32,6 +32,7 @@ from harness.reporting.sections import (
     published,
     sensitivity,
     speed,
+    time_scales,
     winners,
 )
 from harness.reporting.summary import Summary
@@ -144,7 +145,7 @@ def _report(page: Page) -> Report:
         budget.section(page),
         gradients.section(page),
         gates.section(page),
-        gates.time_scales(page),
+        time_scales.section(page),
         ends.section(page),
     ]
     found = [section for section in body if section is not None and not section.absent]
