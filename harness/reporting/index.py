@@ -50,7 +50,7 @@ def _entry(folder: Path, words: Words, language: str) -> str:
         if (folder / "spec.toml").exists():
             return "\n\n".join(_study(records.read(folder), words, language))
         if (folder / "README.md").is_file():
-            return _page(folder, words)
+            return _page(folder)
         reason = words("index.empty")
     except (HarnessError, OSError, ValueError, LookupError, TypeError) as error:
         reason = str(error)
@@ -99,13 +99,13 @@ def _took(study: StudyRecords, words: Words) -> str:
     return escape_markdown(text)
 
 
-def _page(folder: Path, words: Words) -> str:
+def _page(folder: Path) -> str:
     """The title and the first paragraph of a folder's own page; its links would lead astray from here."""
     parts = re.split(r"\n\s*\n", (folder / "README.md").read_text(encoding="utf-8").strip())
     title = next((part.lstrip("# ") for part in parts if part.startswith("#")), folder.name)
     first = next((part for part in parts if not part.startswith(("#", "|", "```"))), "")
     said = _LINK.sub(r"\1", " ".join(first.split()))
-    return words("index.page", title=f"**{_link(title, folder, 'README.md')}**", said=said)
+    return f"## {_link(title, folder, 'README.md')}\n\n{said}"
 
 
 def _link(text: str, folder: Path, file: str) -> str:
