@@ -180,12 +180,14 @@ class Training:
         """Loss and accuracy on `count` sequences of that held-out part of the data, or on all that there are."""
         losses, right, total, looked_at = 0.0, 0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
-        for batch in self._held_out(part, count, sequence_length):
+        size = max(1, EVALUATION_BATCH * self._length // sequence_length)  # no more states at once
+        batches = self._held_out(part, count, sequence_length)
+        for batch in (whole[i : i + size] for whole in batches for i in range(0, len(whole), size)):
             outputs = self.model(batch.inputs)
-            losses += self.task.loss(outputs, batch.targets).item() * len(batch.inputs)
+            losses += self.task.loss(outputs, batch.targets).item() * len(batch)
             correct = self.task.correct(outputs, batch.targets)
             right, total = right + int(correct.sum()), total + correct.numel()
-            looked_at += len(batch.inputs)
+            looked_at += len(batch)
         self.model.train()
         return losses / looked_at, right / total
 

@@ -603,6 +603,18 @@ def test_extrapolation_is_on_longer_sequences() -> None:
         assert one.accuracy == (outputs.argmax(dim=1) == batch.targets).double().mean().item()
 
 
+def test_longer_sequences_come_in_smaller_batches(watch: Callable[..., Watched]) -> None:
+    """Sequences four times as long go through the model a quarter of them at a time: no more states at once."""
+    watch()
+    trial = Training(config(task="watched", evaluation_sequences=250, extrapolation=(4,)))
+    sizes: list[tuple[int, ...]] = []
+    trial.model.cell.register_forward_hook(
+        lambda _module, inputs, _outputs: sizes.append(tuple(inputs[0].shape[:2]))
+    )
+    trial.extrapolate()
+    assert sizes == [(62, 24)] * 4 + [(2, 24)]
+
+
 def test_no_extrapolation_unless_asked() -> None:
     """A trial of a search looks at no other length."""
     assert Training(config()).extrapolate() == ()

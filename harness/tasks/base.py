@@ -28,6 +28,9 @@ class Batch:
         """The same batch on `device`."""
         return Batch(self.inputs.to(device), self.targets.to(device))
 
+    def __len__(self) -> int:
+        return len(self.inputs)
+
     def __getitem__(self, index: slice) -> Batch:
         return Batch(self.inputs[index], self.targets[index])
 
