@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import InputError, nearest
-from harness.parameters import KINDS, Choice, Fixed, Parameter, Range, parse_parameter
+from harness.parameters import KINDS, RESERVED, Choice, Fixed, Parameter, Range, parse_parameter
 from harness.plugins import load_offered, offered
 
 GROUP = "harness.cells"  # of the entry points by which an installed package offers cells
@@ -71,11 +71,11 @@ def _parameters(name: str, hyperparameters: object) -> dict[str, Parameter]:
         expected = "a mapping of names to what is searched"
         raise InputError(where, "hyperparameters", expected=expected, got=hyperparameters)
     for own, given in hyperparameters.items():
-        if not isinstance(own, str) or not own.isidentifier() or own in KINDS:
+        if not isinstance(own, str) or not own.isidentifier() or own in {*KINDS, *RESERVED}:
             raise InputError(
                 where,
                 "hyperparameters",
-                expected="names that Python takes and that no other hyperparameter has",
+                expected="names that Python takes and that no other hyperparameter or result has",
                 got=own,
             )
         is_parameter = isinstance(given, Range | Choice | Fixed)

@@ -85,10 +85,10 @@ def count_parameters(config: ModelConfig) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def derive_hidden_size(config: ModelConfig, num_parameters: int) -> int:
+def derive_hidden_size(config: ModelConfig, num_parameters: int, *, strict: bool = True) -> int:
     """The hidden_size whose model comes nearest to `num_parameters`; that of `config` is ignored.
 
-    Raises InputError where the nearest misses by more than 5 %.
+    Raises InputError where the nearest misses by more than 5 %, unless told not to be `strict`.
     """
 
     def count(hidden_size: int) -> int:
@@ -101,7 +101,7 @@ def derive_hidden_size(config: ModelConfig, num_parameters: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) <= num_parameters else (low, middle)
     best = min((low, high), key=lambda size: abs(count(size) - num_parameters))
-    if abs(count(best) - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
+    if strict and abs(count(best) - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
         raise InputError(
             "training",
             "num_parameters",

@@ -128,6 +128,15 @@ TRAINING: Mapping[str, Kind] = {
 
 KINDS: Mapping[str, Kind] = {**SPACE, **TRAINING}
 
+RESERVED = frozenset(
+    (
+        *("task", "cell", "repeat", "number", "end", "configuration", "objective", "seed"),
+        *("lag", "loss", "skill", "accuracy", "solved", "remembered_steps", "sequences_to_solve"),
+        *("sequences_seen", "train_time_s", "sequences_per_second", "all_steps_loss", "reason"),
+    )
+)
+"""Names of what is found, with which a cell's own hyperparameter would be confused in the tables."""
+
 
 def numbers_of(parameter: Parameter) -> list[float]:
     """The numbers among a parameter's values: the ends of a range, the options, or the value; texts are left out."""

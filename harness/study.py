@@ -145,13 +145,14 @@ def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[StudySpe
 
 def _describe(spec: StudySpec) -> None:
     """--dry-run: the resolved study and its number of trials."""
+    from harness.cells import CELLS
     from harness.spec import count_trials, notes
     from harness.tasks import TASKS
 
     typer.echo(spec.dump())
     searched, confirmed = count_trials(spec, TASKS)
     typer.echo(f"# {searched} trials to search, {confirmed} to confirm")
-    for note in notes(spec, TASKS):
+    for note in notes(spec, TASKS, CELLS):
         typer.echo(f"# note: {note}")
 
 
@@ -184,6 +185,7 @@ def _list(plugins: list[str]) -> None:
 
 def _run(spec: StudySpec, options: RunOptions) -> int:
     """Run the study, show how it goes, and say what it found. Returns the exit code."""
+    from harness.cells import CELLS
     from harness.console import open_console
     from harness.pipeline import run_study
     from harness.spec import notes
@@ -191,7 +193,7 @@ def _run(spec: StudySpec, options: RunOptions) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_console(spec) as console:
-        for note in notes(spec, TASKS):
+        for note in notes(spec, TASKS, CELLS):
             console.note(note)
         try:
             outcome = run_study(spec, options, console)

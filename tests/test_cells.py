@@ -546,7 +546,10 @@ def test_hyperparameters_are_written_as_in_a_study_file() -> None:
         ({"zoneout": []}, "hyperparameters.zoneout: expected at least one value"),
         ({"zoneout": None}, "hyperparameters.zoneout: expected a finite number"),
         ({"zoneout": math.nan}, "hyperparameters.zoneout: expected a finite number"),
-        ({"hidden_size": 3}, "hyperparameters: .*no other hyperparameter has, got 'hidden_size'"),
+        (
+            {"hidden_size": 3},
+            "hyperparameters: .*no other hyperparameter or result has, got 'hidden_size'",
+        ),
         ({"zone out": 3}, "hyperparameters: expected names that Python takes.*got 'zone out'"),
         ({3: 3}, "hyperparameters: expected names that Python takes.*got 3"),
         (["zoneout"], "hyperparameters: expected a mapping"),

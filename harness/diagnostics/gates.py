@@ -60,8 +60,8 @@ class Gates:
 def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
     """The gates of a model on `inputs` (n_sequences, sequence_length, input_size); None where its cell has none.
 
-    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of another shape than
-    gates have; a plug-in's cell may raise anything.
+    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of another shape or
+    range than gates have, and for a memory gate that is none of them; a plug-in's cell may raise anything.
     """
     cell: Any = copy_of_cell(model)
     if not callable(getattr(cell, "gates", None)):
@@ -74,9 +74,16 @@ def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
             raise ValueError(
                 f"gate {name!r} must have shape {expected} (got {tuple(values.shape)})"
             )
+        if (values < 0).any() or (values > 1).any():
+            worst = max(values.max().item(), -values.min().item(), key=abs)
+            raise ValueError(f"gate {name!r} must have values in [0, 1] (got {worst:.3g})")
     if not found:
         return None
     memory = getattr(cell, "memory_gate", "") or ""
+    if memory and memory not in found:
+        raise ValueError(
+            f"'memory_gate' must name one of its gates, {', '.join(found)} (got {memory!r})"
+        )
     scales = found[memory].mean(dim=(1, 2)).tolist() if memory in found else []
     return Gates(
         memory if scales else "",

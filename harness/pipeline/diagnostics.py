@@ -96,14 +96,19 @@ def _look(course: Course, winner: Winner, state: str, longest: int) -> Look:
 def _gains(look: Look) -> dict[str, list[dict[str, Any]]]:
     """On sequences of one length for all cells of a task, so that their lines can be compared as far as the longest."""
     gain = gradient_gain(look.model, look.inputs("diagnostics", look.longest))
+    known = [
+        (lag, each)
+        for lag, each in zip(gain.lags, gain.log10_gain, strict=True)
+        if not math.isnan(each)
+    ]
     row = {
         **look.names,
         "of": gain.of,
         "sequence_length": look.longest,
         "trained_length": look.sequence_length,
         "n_sequences": gain.n_sequences,
-        "lag": list(gain.lags),
-        "log10_gain": [each if math.isfinite(each) else None for each in gain.log10_gain],
+        "lag": [lag for lag, _ in known],
+        "log10_gain": [each if math.isfinite(each) else None for _, each in known],
     }
     return {"gradient_gain": [row]}
 

@@ -141,6 +141,7 @@ def _extrapolation_rows(
             "solved": is_solved(accuracy),
         }
         for factor, length, loss, skill, accuracy in record.result.extrapolations
+        if factor in spec.confirm.extrapolation  # not of an earlier session that had others
     ]
 
 

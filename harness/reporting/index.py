@@ -53,7 +53,7 @@ def _entry(folder: Path, words: Words, language: str) -> str:
             return _page(folder)
         reason = words("index.empty")
     except (HarnessError, OSError, ValueError, LookupError, TypeError) as error:
-        reason = str(error)
+        reason = str(error).replace(str(folder), folder.name)
     return words(
         "index.unreadable",
         name=f"**{escape_markdown(folder.name)}**",

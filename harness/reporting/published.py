@@ -13,7 +13,7 @@ from harness.reporting.summary import ABOUT, RUNS, Summary, outcome
 from harness.spec import Published
 
 Verdict = Literal["reproduced", "reproduced_by_value", "not_reproduced", "not_measured"]
-WORST = {"accuracy": 0.0}  # what a run that diverged or met a limit counts as; else infinity
+WORST = {"accuracy": 0.0}  # of what should be large: as a run that diverged or met a limit counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +55,21 @@ def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Esti
     for repeat, end, solved, value in zip(
         own["repeat"], own["end"], own["solved"], own[metric], strict=True
     ):
-        if outcome(str(end), solved) is not None:
-            known = end == "complete" and not math.isnan(value)
-            by_search.setdefault(int(repeat), []).append(float(value) if known else worst)
-    return stats.median_interval(_median(values) for values in by_search.values())
+        if outcome(str(end), solved) is None:
+            continue
+        if end == "complete" and math.isnan(value) and metric != "sequences_to_solve":
+            continue  # a number that the task does not have, or that an older file lacks
+        known = end == "complete" and not math.isnan(value)
+        by_search.setdefault(int(repeat), []).append(float(value) if known else worst)
+    return stats.median_interval(
+        _median(values, more_is_better=metric in WORST) for values in by_search.values()
+    )
 
 
-def _median(values: Sequence[float]) -> float:
-    """The median, where infinities are values; of two in the middle the greater, so that none is a mean with infinity."""
-    return sorted(values)[len(values) // 2]
+def _median(values: Sequence[float], *, more_is_better: bool) -> float:
+    """The median, where infinities are values; of two in the middle the worse one, so that none is a mean with infinity."""
+    middle = (len(values) - 1) // 2 if more_is_better else len(values) // 2
+    return sorted(values)[middle]
 
 
 def _importance(summary: Summary, row: Published) -> stats.Estimate:

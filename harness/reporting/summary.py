@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from harness import metrics, stats
+from harness.parameters import Fixed
 from harness.records import StudyRecords
 from harness.spec import Claim
 
@@ -185,25 +186,37 @@ class Summary:
         if (
             self.objective.name == "sequences_to_solve"
         ):  # unsolved: the nearer to solved, the better
-            budget = self._budget()
             unsolved = values.isna() & (trials["end"] == "complete")
-            values[unsolved] = budget * (2 - trials.loc[unsolved, "skill"].clip(lower=0))
+            values[unsolved] = self.budgets[unsolved] * (2 - trials["skill"].clip(lower=0))
         failed = trials["end"].isin(("diverged", "timeout", "out_of_memory"))
         for task in self.tasks:
-            rows = failed & (trials["task"] == task)
-            values[rows] = self.worst(task)
+            for budget in self.budgets[failed & (trials["task"] == task)].unique():
+                rows = failed & (trials["task"] == task) & (self.budgets == budget)
+                values[rows] = self.objective.worst(self.chance_loss(task), int(budget))
         values[trials["end"].isin(NO_RESULT)] = math.nan
         return values
 
-    def worst(self, task: str) -> float:
-        """The objective's worst value on a task, as a trial without a result is told. NaN if that can't be told."""
-        return self.objective.worst(self.chance_loss(task), int(self._budget() or 0))
+    def worst(self, task: str, cell: str) -> float:
+        """The objective's worst value for a (task, cell), as a trial without a result is told. NaN if that can't be told."""
+        trials = self.records.trials
+        own = self.budgets[(trials["task"] == task) & (trials["cell"] == cell)]
+        return self.objective.worst(self.chance_loss(task), int(own.max()) if len(own) else 0)
 
-    def _budget(self) -> float:
-        budget = self.records.spec.training.sequences
-        if isinstance(budget, (int, float)) and not isinstance(budget, bool):
-            return float(budget)
-        return float(self.records.trials["sequences_seen"].max())
+    @functools.cached_property
+    def budgets(self) -> pd.Series[float]:
+        """The training budget of each row of trials, in sequences: as the study holds it fixed, or as the trial had it."""
+        trials, spec = self.records.trials, self.records.spec
+        if "sequences" in trials.columns:
+            searched = trials["sequences"].astype(float)
+        else:
+            searched = pd.Series(math.nan, index=trials.index)
+        budgets = searched.fillna(trials["sequences_seen"].max()).fillna(0.0)
+        for task, cell in self.pairs:
+            fixed = spec.parameters(task, cell)["sequences"]
+            if isinstance(fixed, Fixed):
+                rows = (trials["task"] == task) & (trials["cell"] == cell)
+                budgets[rows] = float(fixed.value)
+        return budgets
 
     def chance_loss(self, task: str) -> float:
         """The loss of the best constant prediction, from a row whose skill is not clipped; NaN without one."""

@@ -61,9 +61,12 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def training_config(
-    spec: StudySpec, task: str, cell: str, values: Mapping[str, Value]
+    spec: StudySpec, task: str, cell: str, values: Mapping[str, Value], *, checked: bool = False
 ) -> TrainingConfig:
-    """The configuration of one trial from the values that were proposed for it; seed and device are the caller's."""
+    """The configuration of one trial from the values that were proposed for it; seed and device are the caller's.
+
+    `checked`: num_parameters must be reached within 5 %, or InputError is raised.
+    """
     parameters = spec.parameters(task, cell)
     chosen: dict[str, Any] = {
         name: parameter.value
@@ -78,7 +81,8 @@ def training_config(
         **{"hidden_size": 1} | {name: chosen[name] for name in MODEL_KEYS if name in chosen},
     )
     if chosen["num_parameters"] > 0:
-        hidden_size = derive_hidden_size(model, chosen["num_parameters"])
+        # between the extremes, which were checked before the study, the nearest size will do
+        hidden_size = derive_hidden_size(model, chosen["num_parameters"], strict=checked)
         model = ModelConfig(**{**vars(model), "hidden_size": hidden_size})
     return TrainingConfig(
         model=model,
@@ -105,7 +109,7 @@ def check_sizes(spec: StudySpec, where: str) -> None:
         ):
             values = {**settings, "num_layers": num_layers, "num_parameters": wanted}
             try:
-                training_config(spec, task, label, values)
+                training_config(spec, task, label, values, checked=True)
             except InputError as error:
                 own = {name: values[name] for name in settings if name not in KINDS}
                 beside = "".join(f", {name} = {value!r}" for name, value in own.items())

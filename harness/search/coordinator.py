@@ -52,6 +52,9 @@ class _Running:
     job: Job
     deadline: float | None
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    trained: bool = (
+        False  # to its end: what comes after, such as longer sequences, takes nothing back
+    )
 
 
 class Coordinator:
@@ -141,6 +144,7 @@ class Coordinator:
         config = running.job.config
         spent = data["sequences_seen"] + config.evaluate_every > config.sequences
         ends = spent or not data["finite"] or (data["solved"] and config.stop_when_solved)
+        running.trained = ends and data["finite"]
         if prune and not ends:  # one that ends by itself says how
             self.executor.cancel(request_id)
             reason = f"pruned after {data['sequences_seen']} training sequences"
@@ -148,6 +152,9 @@ class Coordinator:
 
     def _ended(self, request_id: int, running: _Running, how: str, end: str) -> None:
         """The process is gone without an outcome: out of memory, or a crash, which is tried again."""
+        if running.trained:
+            self._finish(request_id, running, End.COMPLETE, {})
+            return
         key = (id(running.series), running.job.slot)
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if End(end) is End.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
@@ -172,8 +179,10 @@ class Coordinator:
         ]
         for request_id in late:
             self.executor.cancel(request_id)
+            running = self.running[request_id]
             reason = f"took longer than {self.limits.trial_timeout_s:g} s"
-            self._finish(request_id, self.running[request_id], End.TIMEOUT, {"reason": reason})
+            end, data = (End.COMPLETE, {}) if running.trained else (End.TIMEOUT, {"reason": reason})
+            self._finish(request_id, running, end, data)
 
     def _give_up(self) -> None:
         """Kill what runs and tell the storage, so that it runs again."""

@@ -6,6 +6,7 @@ What torch's cells and the tasks at hand do is tested; they are left alone, so t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,10 @@ def check_plugins(spec: StudySpec, where: str, device: str) -> None:
         if not own and spec.base(name) in tasks.BUILT_IN:
             continue
         parameters = [spec.parameters(name, label) for label in spec.compare.cells]
-        length = int(min(min(numbers_of(each["sequence_length"])) for each in parameters))
+        lengths = [number for each in parameters for number in numbers_of(each["sequence_length"])]
+        if spec.confirm.seeds and not spec.confirm.lags:
+            lengths += spec.confirm.sequence_lengths
+        length = int(min(lengths))
         batch = _rehearse_task(where, get_task(spec.base(name)), length)
         for label in own:
             failure = _rehearse_cell(spec, where, label, name, batch)
@@ -63,6 +67,11 @@ def _rehearse_task(where: str, task: Task, length: int) -> Batch:
         raise InputError(where, key, expected=expected, got=Shown(f"shape {shape}"))
     if dtype != torch.float32:
         raise InputError(where, key, expected="inputs in torch.float32", got=Shown(dtype))
+    answers: dict[str, Any] = {"loss": loss, "correct": correct}  # whatever a plug-in gives
+    for name, found in answers.items():
+        if not isinstance(found, Tensor):
+            got = Shown(type(found).__name__)
+            raise InputError(where, key, expected=f"{name} to give a tensor", got=got)
     if loss.shape != () or not loss.isfinite():
         got = Shown(f"{loss.item()}" if loss.numel() == 1 else f"shape {tuple(loss.shape)}")
         expected = "a loss that is one finite number, where all outputs are 0"
@@ -73,8 +82,10 @@ def _rehearse_task(where: str, task: Task, length: int) -> Batch:
         raise InputError(where, key, expected=expected, got=got)
     if not (math.isfinite(chance) and chance > 0):
         raise InputError(where, key, expected="a chance_loss above 0", got=chance)
-    if type(lag) is not int or lag < 0:
-        raise InputError(where, key, expected="a lag that is a whole number of steps", got=lag)
+    if type(lag) is not int or lag < 1:
+        expected = f"a lag of at least 1 whole step at length {length}"
+        remedy = "raise least_length, or the shortest length of the study"
+        raise InputError(where, key, expected=expected, got=lag, remedy=remedy)
     return batch
 
 

@@ -131,11 +131,12 @@ class Series:
         if slot not in self.given:
             self.given[slot] = self.proposer.propose(slot)
         params = self.given[slot]
+        config = self._config(slot, params)
         trial_id = self.ledger.start(
             slot, self.slots.keys[slot], params, self._distributions_of(params)
         )
         self.in_flight += 1
-        return Job(slot, params, self._config(slot, params), trial_id)
+        return Job(slot, params, config, trial_id)
 
     def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
         """Take an evaluation; says whether the trial is to be pruned."""
@@ -185,8 +186,9 @@ class Series:
 
     def _trial(self, slot: int, record: SlotRecord) -> FrozenTrial:
         """A finished slot as the sampler's history holds it."""
+        config = self._config(slot, record.params)
         step_values = {
-            int(seen): self._value(self._config(slot, record.params), [_as_mapping(each)])
+            int(seen): self._value(config, [_as_mapping(each)])
             for each in record.result.evaluations
             for seen in (each[0],)
         }

@@ -69,6 +69,17 @@ def check(
     its task, and a size whose memory cannot fit.
     """
     _check_labels(where, spec, tasks, cells)
+    for index, row in enumerate(spec.published):
+        if row.metric == "all_steps_loss" and not hasattr(
+            tasks[spec.base(row.task)], "all_steps_loss"
+        ):
+            raise InputError(
+                where,
+                f"published.{index}.metric",
+                expected=f"a number that the task {row.task} has",
+                got=row.metric,
+                remedy="copy_memory has it",
+            )
     cell_space = {label: dict(table) for label, table in spec.cell_space.items()}
     for task, label in spec.pairs:
         cell, known_task = cells[spec.base(label)], tasks[spec.base(task)]
@@ -131,17 +142,28 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     if not spec.confirm.lags:
         return spec.confirm.sequence_lengths
     lengths = []
-    for lag in spec.confirm.lags:
-        length = task.least_length
+    length = task.least_length
+    for lag in spec.confirm.lags:  # they rise, and so do the lengths
         while not task.finite and task.lag(length) < lag and length < 10 * LONGEST_LAG:
             length += 1
         lengths.append(length)
     return tuple(dict.fromkeys(lengths))
 
 
-def notes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[str, ...]:
+def notes(
+    spec: StudySpec, tasks: Mapping[str, KnownTask], cells: Mapping[str, KnownCell]
+) -> tuple[str, ...]:
     """What is allowed and yet worth a word before the study starts."""
     found = []
+    for name, label in spec.pairs:
+        base = spec.base(label)
+        others = {each for cell in cells if cell != base for each in cells[cell].initializations}
+        wanted = spec.parameters(name, label)[INITIALIZATION].values()
+        found += [  # a plug-in's, which studies do not know of
+            f"{own}, an initialisation of {base}, is not searched; to search it, set space.{label}.{INITIALIZATION}"
+            for own in cells[base].initializations
+            if own not in others and own not in wanted
+        ]
     if spec.confirm.seeds:
         for name, label in spec.pairs:
             longest = max(numbers_of(spec.parameters(name, label)["sequence_length"]))
@@ -244,8 +266,11 @@ def _check_lengths(
                 got=int(min(each)),
                 remedy=f"raise it to {task.least_length}",
             )
+    reached = 0
+    if spec.confirm.lags and spec.confirm.seeds and max(spec.confirm.lags) <= LONGEST_LAG:
+        reached = task.lag(max(ladder(spec, task)))
     for lag in spec.confirm.lags if spec.confirm.seeds else ():
-        if lag > LONGEST_LAG or task.lag(max(ladder(spec, task))) < lag:
+        if lag > reached:
             raise InputError(
                 where,
                 "confirm.lags",

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import InputError, Shown, nearest
-from harness.parameters import INITIALIZATION, SPACE, Fixed, Parameter, Range, numbers_of
+from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, Range, numbers_of
 from harness.spec.tables import Claim, Compare, Published, StudySpec
 
 NAME_LENGTH = 80
+SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 )
@@ -81,6 +82,14 @@ def check_rows(
                 remedy=nearest(name, known),
             )
     for i, row in enumerate(published):
+        if row.metric in SHARES and max(row.value, row.limit) > 1:
+            raise InputError(
+                where,
+                f"published.{i}.value",
+                expected=f"a share of at most 1 for {row.metric}",
+                got=max(row.value, row.limit),
+                remedy="write 95 % as 0.95",
+            )
         if (row.metric == "importance") != bool(row.parameter):
             raise InputError(
                 where,
@@ -94,13 +103,15 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
     """Refuse what contradicts itself; `raw` is the file as it was read. Raises InputError naming the key."""
     _check_ladder(where, spec, raw)
     for name, table in spec.task_space.items():
-        if INITIALIZATION in table:  # which of them apply is a matter of the cell
-            raise InputError(
-                where,
-                f"space.{name}.{INITIALIZATION}",
-                expected="initialisations in [space] or in the table of a cell",
-                got=table[INITIALIZATION].to_plain(),
-            )
+        for key, parameter in table.items():
+            if key == INITIALIZATION or key not in KINDS:  # these are a matter of the cell
+                raise InputError(
+                    where,
+                    f"space.{name}.{key}",
+                    expected="initialisations and a cell's own hyperparameters in the table of a cell",
+                    got=parameter.to_plain(),
+                    remedy=f"write [space.<cell>] {key} = ...",
+                )
     for task, cell in spec.pairs:
         parameters = spec.parameters(task, cell)
         _check_sizes(where, spec, task, cell)
@@ -114,10 +125,38 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
                     got=Shown("nothing"),
                     remedy=f"add {name} to [space], or to [training] to hold it fixed",
                 )
-        _check_own_length(where, spec, parameters["sequence_length"])
         if spec.search.sampler == "grid":
             _check_grid(where, parameters)
+    for task in spec.compare.tasks:
+        _check_own_length(where, spec, task)
+    for index, row in enumerate(spec.published):
+        _check_measurable(where, spec, index, row)
     _check_budget(where, spec)
+
+
+def _check_measurable(where: str, spec: StudySpec, index: int, row: Published) -> None:
+    """A published number must be one that this study can measure."""
+    searched = [
+        name
+        for name, each in spec.parameters(row.task, row.cell).items()
+        if not isinstance(each, Fixed)
+    ]
+    if row.parameter and row.parameter not in searched:
+        raise InputError(
+            where,
+            f"published.{index}.parameter",
+            expected="a hyperparameter that is searched",
+            got=row.parameter,
+            remedy=nearest(row.parameter, searched),
+        )
+    if row.metric not in ("diverged_share", "importance") and not spec.confirm.seeds:
+        raise InputError(
+            where,
+            f"published.{index}.metric",
+            expected="diverged_share or importance where confirm.seeds is 0",
+            got=row.metric,
+            remedy="the others are numbers of the confirmation",
+        )
 
 
 def _check_ladder(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
@@ -139,15 +178,16 @@ def _check_ladder(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
             raise InputError(where, f"confirm.{key}", expected="numbers that rise", got=list(rungs))
 
 
-def _check_own_length(where: str, spec: StudySpec, length: Parameter) -> None:
-    """Winners that are confirmed at their own lengths must have the same one."""
+def _check_own_length(where: str, spec: StudySpec, task: str) -> None:
+    """Winners on a task that are confirmed at their own lengths must have the same one."""
     if not spec.confirm.seeds or spec.confirm.lags or spec.confirm.sequence_lengths:
         return
-    if not isinstance(length, Fixed):
+    found = {spec.parameters(task, cell)["sequence_length"] for cell in spec.compare.cells}
+    if len(found) > 1 or not isinstance(min(found, key=str), Fixed):
         raise InputError(
             where,
             "confirm.sequence_lengths",
-            expected="a ladder of lengths or lags where sequence_length is searched",
+            expected="a ladder of lengths or lags where sequence_length is searched, or differs by cell",
             got=[],
             remedy="winners of different lengths need common rungs to compare on",
         )

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import records
-from harness.records import files
+from harness.parameters import KINDS, RESERVED
+from harness.records import confirmation_columns, files, trial_columns
 
 
 def row(**more: object) -> dict[str, object]:
@@ -163,3 +164,9 @@ def test_names_that_no_file_system_takes_do_not_collide(tmp_path: Path) -> None:
     }
     assert len(paths) == 4
     assert all(path.parent == tmp_path / "winners" for path in paths)
+
+
+def test_every_result_column_is_reserved() -> None:
+    """A cell's own hyperparameter cannot have the name of a column that says what was found."""
+    columns = {*trial_columns(), *confirmation_columns()}
+    assert columns - {*KINDS} <= RESERVED

@@ -78,6 +78,23 @@ def test_a_run_that_does_not_solve_its_task_never_does(found: StudyRecords) -> N
     assert confirmed(study, "adding", "lstm", "accuracy").value == 0.0
 
 
+def test_a_number_that_a_run_does_not_have_is_no_infinity(found: StudyRecords) -> None:
+    """A complete run without a loss says nothing of it; only one that does not solve its task never does."""
+    study = summary(found, loss=math.nan, solved=False, end="complete")
+    assert confirmed(study, "adding", "lstm", "loss").value is None
+    study = summary(found, sequences_to_solve=math.nan, solved=False, end="complete")
+    assert confirmed(study, "adding", "lstm", "sequences_to_solve").value == math.inf
+
+
+def test_of_two_in_the_middle_the_worse_counts(found: StudyRecords) -> None:
+    """With an even number of runs: the smaller accuracy, the larger loss."""
+    keep = found.confirmation is not None and found.confirmation["number"].notna()
+    pairs = dataclasses.replace(found, confirmation=found.confirmation[keep].iloc[:2])  # type: ignore[index]
+    study = summary(pairs, accuracy=[0.5, 0.9], loss=[0.1, 0.2], solved=False, end="complete")
+    assert confirmed(study, "adding", "lstm", "accuracy").value == 0.5
+    assert confirmed(study, "adding", "lstm", "loss").value == 0.2
+
+
 def test_what_is_not_there_is_not_measured(found: StudyRecords) -> None:
     """No confirmation, no such column, no such cell: no value, and the verdict says so."""
     study = Summary(dataclasses.replace(found, confirmation=None))

@@ -77,6 +77,19 @@ WISHES = {
         claims=PUBLISHED,
     ),
     "quickstart": Wish(),
+    "published once": Wish(
+        name="once",
+        tasks=("adding", "delayed_recall"),
+        cells=("rnn", "lstm"),
+        length=60,
+        repeats=1,
+        trials=2,
+        throughput=False,
+        claims=PUBLISHED.partition('[[published]]\ntask = "delayed_recall"')[0],
+    ),
+    "all diverge": Wish(
+        ends={cell: {"diverged": 1.0} for cell in ("rnn", "gru", "lstm")}, throughput=False
+    ),
     "several tasks": Wish(
         tasks=("temporal_order", "delayed_recall"),
         cells=("rnn", "gru", "lstm", "lstm_default"),
@@ -297,7 +310,8 @@ def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
     """How many are reproduced, each beside ours, in the first sentence and the first figure; their set-up in a note."""
     report = every["published"]
     assert re.match(
-        r"\d of 4 published numbers are reproduced here: adding, lstm: ", report.answer.text
+        r"\d of 4 published numbers are reproduced here(, \d of them by the value .*)?: adding, lstm: ",
+        report.answer.text,
     )
     assert "(published 74,000)" in report.answer.text
     figures = [i for i in report.page.ids if i.startswith("figure-")]

@@ -198,3 +198,28 @@ def test_ends_are_counted_with_their_reasons(tmp_path: Path) -> None:
     for one in counted:
         if one["end"] == "diverged":
             assert one["reasons"] == [("loss is nan after 3,200 sequences", one["count"])]
+
+
+def test_a_budget_of_a_task_of_its_own(tmp_path: Path) -> None:
+    """What an unsolved or failed trial counts as hangs on the budget that its task has, not on that of [training]."""
+    claims = "[space.adding]\nsequences = 50_000\n[space.rnn]\nsequences = 4_000"
+    wish = Wish(
+        tasks=("adding", "delayed_recall"), cells=("rnn", "lstm"), objective="sequences_to_solve"
+    )
+    found = records.read(write(tmp_path, dataclasses.replace(wish, claims=claims)))
+    trials = found.trials.assign(
+        end="complete", solved=False, sequences_to_solve=math.nan, skill=0.5
+    )
+    trials.loc[trials["repeat"] == 0, "end"] = "diverged"
+    summary = Summary(changed(found, trials=trials))
+    for (task, cell), budget in {
+        ("adding", "rnn"): 4_000,
+        ("adding", "lstm"): 50_000,
+        ("delayed_recall", "lstm"): 20_000,
+    }.items():
+        own = (trials["task"] == task) & (trials["cell"] == cell)
+        assert set(summary.budgets[own]) == {budget}
+        unsolved = own & (trials["end"] == "complete")
+        assert set(summary.objectives[unsolved]) == {1.5 * budget}
+        assert set(summary.objectives[own & (trials["end"] == "diverged")]) == {2.0 * budget}
+        assert summary.worst(task, cell) == 2 * budget

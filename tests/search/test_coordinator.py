@@ -332,6 +332,21 @@ def test_diverged_is_not_called_pruned(
     assert end_of(series, 5)[0] is End.DIVERGED
 
 
+@pytest.mark.parametrize("last", [[], [ended()], [ended("out_of_memory")]])
+def test_what_comes_after_training_takes_nothing_back(
+    open_all: Callable[..., list[Series]], last: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """A trial that has solved its task is complete, though looking at longer sequences takes too long or kills it."""
+    (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
+    executor = ScriptedExecutor(
+        lambda _: [evaluation(0, 1.0), evaluation(32, 0.1, solved=True), *last]
+    )
+    coordinator = Coordinator(executor, Limits(trial_timeout_s=0.5), lambda _: None)
+    coordinator.run([series])
+    result = series.finished[0].result
+    assert (result.end, result.solved, result.extrapolations) == (End.COMPLETE, True, ())
+
+
 def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[Series]]) -> None:
     """The end of a process of one phase is never taken for a trial of the next, on the same executor."""
     (first, second) = open_all("search.trials=2", 'compare.cells=["rnn","gru"]')

@@ -167,7 +167,7 @@ def sampling(change: Callable[[Batch], Batch]) -> Any:
         ({"chance_loss": lambda self, length: 0.0}, "a chance_loss above 0, got 0.0"),
         (
             {"lag": lambda self, length: length / 2},
-            "a lag that is a whole number of steps, got 5.0",
+            "a lag of at least 1 whole step at length 10, got 5.0",
         ),
     ],
 )

@@ -300,20 +300,36 @@ def test_a_ladder_below_the_searched_range_is_a_note() -> None:
             training={"sequences": 1_600},
         )
     )
-    (note,) = specs.notes(spec, TASKS)
+    (note,) = specs.notes(spec, TASKS, CELLS)
     assert "ladder of adding ends at length 20, below the 300 that is searched" in note
 
 
 def test_sequences_that_are_not_scored_are_a_note() -> None:
     """A budget that is no multiple of the evaluation's distance leaves a rest, which is named."""
     spec = parse(training={"sequences": 1_000, "evaluate_every": 300})
-    (note,) = specs.notes(spec, TASKS)
+    (note,) = specs.notes(spec, TASKS, CELLS)
     assert "the last 100 sequences" in note
+
+
+def test_an_initialisation_that_only_a_plug_in_has_and_no_one_searches() -> None:
+    """A study that lists the usual ones says nothing of a plugged-in cell's own: the user is told."""
+    own = Cell(
+        "own", CELLS["rnn"].factory, 1, {"pytorch": lambda *_: None, "slow": lambda *_: None}
+    )
+    cells = {**CELLS, "own": own}
+    plain = {"compare": {"cells": ["own"]}, "training": {"sequences": 1_600}}
+    (note,) = specs.notes(check(parse(**plain), own=own), TASKS, cells)
+    assert "slow, an initialisation of own, is not searched" in note
+    told = {
+        **plain,
+        "space": {"own": {"initialization": ["pytorch", "slow"]}, "initialization": "pytorch"},
+    }
+    assert specs.notes(check(parse(**told), own=own), TASKS, cells) == ()
 
 
 def test_a_sound_study_has_no_notes() -> None:
     """Nothing is said where nothing is to be said."""
-    assert specs.notes(parse(training={"sequences": 1_600}), TASKS) == ()
+    assert specs.notes(parse(training={"sequences": 1_600}), TASKS, CELLS) == ()
 
 
 @pytest.mark.parametrize(

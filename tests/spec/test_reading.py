@@ -117,6 +117,27 @@ SENSELESS = [
         {"compare": {"tasks": ["lstm"], "cells": ["lstm"]}},
         "compare: expected different names for tasks and cells, got 'lstm'",
     ),
+    ({"space": {"adding": {"alpha": 0.1}}}, r"space.adding.alpha: .*in the table of a cell"),
+    (
+        {
+            "compare": {"cells": ["lstm", "rnn"]},
+            "space": {"rnn": {"sequence_length": 9}},
+            "confirm": {"sequence_lengths": []},
+        },
+        "confirm.sequence_lengths: expected a ladder .*or differs by cell",
+    ),
+    (
+        {"published": [{**PUBLISHED, "metric": "importance", "parameter": "learning_rat"}]},
+        "published.0.parameter: expected a hyperparameter that is searched",
+    ),
+    (
+        {"published": [PUBLISHED], "confirm": {"seeds": 0}},
+        "published.0.metric: expected diverged_share or importance where confirm.seeds is 0",
+    ),
+    (
+        {"published": [{**PUBLISHED, "metric": "accuracy", "value": 95}]},
+        "published.0.value: expected a share of at most 1 .*write 95 % as 0.95",
+    ),
     ({"published": {}}, r"published: expected tables headed \[\[published\]\]"),
     ({"published": [{**PUBLISHED, "cell": "gru"}]}, "published.0.cell: expected a cell of this"),
     ({"published": [{**PUBLISHED, "task": "parity"}]}, "published.0.task: expected a task of this"),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import spec as specs
+from harness.cells import CELLS
 from harness.errors import InputError
 from harness.parameters import KINDS
 from harness.tasks import TASKS
@@ -61,7 +62,7 @@ def test_anything_is_a_study_or_refused(plain: dict[str, Any], onto_a_study: boo
         plain = merge(copy.deepcopy(LEAST), plain)
     try:
         spec = check(specs.parse(plain, "f.toml"))
-        specs.notes(spec, TASKS)
+        specs.notes(spec, TASKS, CELLS)
         specs.count_trials(spec, TASKS)
     except InputError:
         return

@@ -163,7 +163,7 @@ def published(cells: list[str]) -> st.SearchStrategy[dict[str, Any]]:
         {
             "task": st.just("adding"),
             "cell": st.sampled_from(cells),
-            "metric": st.sampled_from(["loss", "sequences_to_solve", "diverged_share"]),
+            "metric": st.sampled_from(["loss", "sequences_to_solve"]),
             "value": st.floats(1e-9, 1e9) | st.integers(1, 10**9),
             "source": names,
         },

@@ -63,7 +63,7 @@ def _curve(page: Page, task: str, cell: str) -> stats.ExpectedBest | None:
     rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != "interrupted")]
     if len(rows) == 0:
         return None
-    worst = summary.worst(task)
+    worst = summary.worst(task, cell)
     if math.isnan(worst):
         values = rows["objective"]
         worst = float(values.max() if summary.objective.direction == "minimize" else values.min())

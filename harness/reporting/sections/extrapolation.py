@@ -60,7 +60,12 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
     """A panel for each task and factor, a line a cell."""
     words, summary = page.words, page.summary
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
-    panels_of = [(task, factor) for task in tasks for factor in factors]
+    panels_of = [
+        (task, factor)
+        for task in tasks
+        for factor in factors
+        if ((table["task"] == task) & (table["factor"] == factor)).any()
+    ]
     drawing, panels = theme.grid(len(panels_of), columns=2, height=2.7)
     drawn: dict[str, Line2D] = {}
     for axes, (task, factor) in zip(panels, panels_of, strict=True):

@@ -201,16 +201,17 @@ def _panel(page: Page, axes: Axes, states: Mapping[str, Trace]) -> None:
     if 0 < len(trace.marked) <= MOST_UPRIGHTS:
         for step in trace.marked:
             axes.axvline(step, color=theme.FAINT.light, linewidth=0.8, zorder=0.5)
-    axes.plot(
-        trace.marked,
-        [-0.07] * len(trace.marked),
-        color=theme.INK.light,
-        marker="^",
-        markersize=4.5,
-        linestyle="none",
-        clip_on=False,
-        zorder=3,
-    )
+    if trace.marked:  # an empty line that is not clipped would lie at the origin of the layout
+        axes.plot(
+            trace.marked,
+            [-0.07] * len(trace.marked),
+            color=theme.INK.light,
+            marker="^",
+            markersize=4.5,
+            linestyle="none",
+            clip_on=False,
+            zorder=3,
+        )
     axes.set_ylim(-0.07, 1.02)
     axes.set_yticks([0, 0.5, 1])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

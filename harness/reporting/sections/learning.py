@@ -126,7 +126,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
 
 
 def _sequences_axis(page: Page, axes: Axes, most: float) -> None:
-    axes.set_xlim(0, most * 1.03)
+    axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
 

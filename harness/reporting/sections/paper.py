@@ -196,7 +196,7 @@ def _search(page: Page) -> Iterator[str]:
     if search.pruner == "none":
         yield words("paper.no_pruner")
     else:
-        budget, every = (_fixed(page, name) for name in ("sequences", "evaluate_every"))
+        budget, every = (_of_all(page, name) for name in ("sequences", "evaluate_every"))
         given = pruner_arguments(search.pruner, search.trials, budget, every) if budget else {}
         yield words("paper.pruner", pruner=_called(page, search.pruner, given))
     if summary.common_trials < search.trials:
@@ -212,10 +212,12 @@ def _called(page: Page, name: str, given: Mapping[str, Any]) -> str:
     return page.words("paper.called", name=name, arguments=arguments)
 
 
-def _fixed(page: Page, name: str) -> int:
-    """A training key that every cell holds fixed; 0 where it is searched."""
-    value = getattr(page.summary.records.spec.training, name)
-    return value if isinstance(value, int) else 0
+def _of_all(page: Page, name: str) -> int:
+    """A training key that is fixed to one value for all; 0 where it is searched, or differs."""
+    spec = page.summary.records.spec
+    values = {spec.parameters(*pair)[name].values() for pair in spec.pairs}
+    ((value,),) = values if len(values) == 1 and len(min(values)) == 1 else (((0,),))
+    return int(value)
 
 
 def _space(page: Page) -> Iterator[str]:
@@ -226,14 +228,15 @@ def _space(page: Page) -> Iterator[str]:
     shared = {}
     for name in names:
         found = [items.get(name) for items in own.values()]
-        shared[name] = max(dict.fromkeys(found), key=found.count)  # what most cells have
+        if None not in found:  # what not all have is said of those that have it
+            shared[name] = max(dict.fromkeys(found), key=found.count)  # what most have
     searched = {name for pair in spec.pairs for name in _searched(spec.parameters(*pair))}
     join = words("paper.between_items").join
     space = [item for name, item in shared.items() if name in searched and item]
     fixed = [item for name, item in shared.items() if name not in searched and item]
     yield words("paper.space", space=join(space)) if space else words("paper.space_none")
     others = {
-        pair: [item for name, item in items.items() if item != shared[name]]
+        pair: [item for name, item in items.items() if item != shared.get(name)]
         for pair, items in own.items()
     }
     for name, items in _of_one(page, others):

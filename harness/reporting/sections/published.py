@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.reporting import theme
@@ -28,6 +27,8 @@ def sentence(page: Page, found: Sequence[Check]) -> str:
     """How many of the published numbers are reproduced here, and each of ours beside theirs."""
     words = page.words
     good = sum(check.verdict.startswith("reproduced") for check in found)
+    weak = sum(check.verdict == "reproduced_by_value" for check in found)
+    key = "published.sentence_weak" if weak else "published.sentence"
     items = [
         words(
             "published.item",
@@ -37,9 +38,9 @@ def sentence(page: Page, found: Sequence[Check]) -> str:
         )
         for check in found
     ]
-    return words(
-        "published.sentence", k=good, n=len(found), items=words("published.between").join(items)
-    )
+    said = words(key, k=good, n=len(found), weak=weak, items=words("published.between").join(items))
+    unknown = sum(check.verdict == "not_measured" for check in found)
+    return f"{said} {words('published.unknown', n=unknown)}" if unknown else said
 
 
 def picture(page: Page, found: Sequence[Check]) -> Picture:
@@ -160,7 +161,8 @@ def _table(page: Page, found: Sequence[Check]) -> Table:
     columns = tuple(
         Column(words.of("published.column", name), kind) for name, kind in kinds.items()
     )
-    levels = {round(c.ours.interval.level, 4) for c in found if c.ours.interval}
-    level = words.listed(page.percent(float(each)) for each in np.unique(list(levels)))
-    note = words("published.note", level=level) if levels else words("published.note_few")
+    levels = sorted({round(c.ours.interval.level, 4) for c in found if c.ours.interval})
+    note = words("published.note_few")
+    if levels:
+        note = words("published.note", level=words.listed(page.percent(each) for each in levels))
     return Table(columns, tuple(rows), note)

@@ -79,9 +79,9 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
         own = [one for one in measured if one.task == task]
         for i, one in enumerate(own):
             mark = page.marks[one.cell]
-            for j, name in enumerate(names):
-                if name not in one.found.shares:
-                    continue
+            named = [name for name in names if name in one.found.shares]
+            for name in named:
+                j = names.index(name)
                 share, interval = one.found.shares[name], one.intervals.get(name)
                 at = j + (i - (len(own) - 1) / 2) * -0.19
                 if interval is not None:
@@ -94,7 +94,7 @@ def _importances(page: Page, measured: list[Measured]) -> Picture:
                     color=mark.colour,
                     linestyle="",
                     markeredgecolor="none",
-                    label=one.cell if j == 0 else None,
+                    label=one.cell if name == named[0] else None,
                 )
         if page.many_tasks:
             axes.set_title(task)
