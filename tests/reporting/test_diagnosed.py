@@ -177,3 +177,15 @@ def test_time_scales_are_counted(tmp_path: Path) -> None:
     )
     assert "2 of 3 reach the 31 steps that the task asks for (0 before training)" in text
     assert "The last bar holds the units beyond 1,000 steps as well." in text
+
+
+def test_panels_without_informative_steps_keep_their_size(tmp_path: Path) -> None:
+    """A task that marks no step has panels of full size: matplotlib warns where a layout collapses."""
+    write(tmp_path, Wish(repeats=1, trials=2, throughput=False, evaluations=False))
+    path = tmp_path / "diagnostics.json"
+    diagnostics = json.loads(path.read_text("utf-8"))
+    assert any(one["informative"] for one in diagnostics["gates"])
+    for one in diagnostics["gates"]:
+        one["informative"] = None
+    path.write_text(json.dumps(diagnostics))
+    reporting.render(records.read(tmp_path), tmp_path)
