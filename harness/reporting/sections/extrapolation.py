@@ -18,7 +18,7 @@ MOST_ROWS = 24  # a longer table opens on demand
 
 
 def section(page: Page) -> Section:
-    """The share of solved runs that solve longer sequences too, against the lag that they were trained at."""
+    """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
     words, summary = page.words, page.summary
     title = words("extrapolation.title")
     table = summary.records.extrapolation
@@ -37,7 +37,9 @@ def section(page: Page) -> Section:
             said.append(words(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
     found, listed = words.listed(said), words.listed(map(str, factors))
     blocks: list[Block] = [Paragraph(words("extrapolation.intro", factors=listed, found=found))]
-    blocks.append(_picture(page, table, factors))
+    # at one length there is one point a panel: the table shows it as well
+    ladder = summary.has_ladder
+    blocks.append(_picture(page, table, factors) if ladder else _table(page, table, factors))
     return Section("extrapolation", title, tuple(blocks))
 
 
