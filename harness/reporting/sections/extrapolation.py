@@ -110,7 +110,7 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
     panels[0].set_ylabel(words("extrapolation.y"))
     order = [cell for cell in summary.cells if cell in drawn]
     handles = [drawn[cell] for cell in order]
-    drawing.legend(handles, order, loc="outside upper left", ncols=min(len(order), 6))
+    drawing.legend(handles, order, loc="outside upper left", ncols=min(len(order), 4))
     return Picture(
         "extrapolation",
         drawing,
