@@ -13,9 +13,9 @@ from harness.parameters import (
     Choice,
     Fixed,
     Parameter,
-    Range,
     numbers_of,
 )
+from harness.spec.sense import check_grid
 from harness.spec.tables import StudySpec
 
 LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are found by counting upward
@@ -96,7 +96,8 @@ def check(
         declared = {
             name: each for name, each in cell.hyperparameters.items() if name not in parameters
         }
-        _check_grid(where, spec, label, declared)
+        if spec.search.sampler == "grid":  # the study's own were looked at when it was read
+            check_grid(where, f"space.{label}", declared)
         if declared:
             cell_space[label] = {**cell_space.get(label, {}), **declared}
         known = {name for each in cells.values() for name in each.initializations}
@@ -208,19 +209,6 @@ def _known(where: str, key: str, what: str, name: str, known: Mapping[str, objec
         )
 
 
-def _check_grid(where: str, spec: StudySpec, label: str, declared: Mapping[str, Parameter]) -> None:
-    """Refuse a range that a cell declares where a grid needs a list; those of the study were looked at when it was read."""
-    for name, parameter in declared.items():
-        if spec.search.sampler == "grid" and isinstance(parameter, Range):
-            raise InputError(
-                where,
-                f"space.{label}.{name}",
-                expected="a list, for the sampler grid",
-                got=parameter.to_plain(),
-                remedy="write the values as a list, or choose another sampler",
-            )
-
-
 def _applying(
     where: str, label: str, wanted: Parameter, cell: KnownCell, known: set[str]
 ) -> Parameter:
@@ -266,10 +254,11 @@ def _check_lengths(
                 got=int(min(each)),
                 remedy=f"raise it to {task.least_length}",
             )
-    reached = 0
-    if spec.confirm.lags and spec.confirm.seeds and max(spec.confirm.lags) <= LONGEST_LAG:
+    lags = spec.confirm.lags if spec.confirm.seeds else ()
+    reached = LONGEST_LAG  # where a lag is above it, that one is named, and no length is looked for
+    if lags and max(lags) <= LONGEST_LAG:
         reached = task.lag(max(ladder(spec, task)))
-    for lag in spec.confirm.lags if spec.confirm.seeds else ():
+    for lag in lags:
         if lag > reached:
             raise InputError(
                 where,

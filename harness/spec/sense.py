@@ -126,7 +126,7 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
                     remedy=f"add {name} to [space], or to [training] to hold it fixed",
                 )
         if spec.search.sampler == "grid":
-            _check_grid(where, parameters)
+            check_grid(where, "space", parameters)
     for task in spec.compare.tasks:
         _check_own_length(where, spec, task)
     for index, row in enumerate(spec.published):
@@ -220,12 +220,13 @@ def _check_sizes(where: str, spec: StudySpec, task: str, cell: str) -> None:
         )
 
 
-def _check_grid(where: str, parameters: Mapping[str, Parameter]) -> None:
+def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> None:
+    """Refuse a range where the sampler grid needs a list. Raises InputError naming its key in that table."""
     for name, parameter in parameters.items():
         if isinstance(parameter, Range):
             raise InputError(
                 where,
-                f"space.{name}",
+                f"{table}.{name}",
                 expected="a list, for the sampler grid",
                 got=parameter.to_plain(),
                 remedy="write the values as a list, or choose another sampler",

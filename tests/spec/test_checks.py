@@ -72,6 +72,7 @@ def test_a_name_that_is_not_at_hand_is_refused(tables: dict[str, Any], match: st
             "confirm.lags: expected lags that the task lesson has, .*got 10",
         ),
         ({"confirm": {"lags": [10**9]}}, "confirm.lags: .*up to 100,000, got 1000000000"),
+        ({"confirm": {"lags": [10, 10**9]}}, "confirm.lags: .*up to 100,000, got 1000000000"),
         ({"space": {"initialization": "chrono"}, "compare": {"cells": ["rnn"]}}, "rnn has"),
         (
             {"compare": {"cells": ["gru"], "variants": {"gru": "lstm"}}},

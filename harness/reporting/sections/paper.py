@@ -215,9 +215,8 @@ def _called(page: Page, name: str, given: Mapping[str, Any]) -> str:
 def _of_all(page: Page, name: str) -> int:
     """A training key that is fixed to one value for all; 0 where it is searched, or differs."""
     spec = page.summary.records.spec
-    values = {spec.parameters(*pair)[name].values() for pair in spec.pairs}
-    ((value,),) = values if len(values) == 1 and len(min(values)) == 1 else (((0,),))
-    return int(value)
+    values = {value for pair in spec.pairs for value in spec.parameters(*pair)[name].values()}
+    return int(values.pop()) if len(values) == 1 else 0
 
 
 def _space(page: Page) -> Iterator[str]:
