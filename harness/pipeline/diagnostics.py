@@ -21,7 +21,7 @@ from harness.pipeline.winners import (
     initial_weights_path,
     weights_path,
 )
-from harness.tasks import Task, get_task
+from harness.tasks import Informs, Task, get_task
 
 N_SEQUENCES = 4  # over which a gain and a time scale are averaged; gates are traced on one
 LEAST_LENGTH = (
@@ -155,5 +155,6 @@ def _gates(look: Look) -> dict[str, list[dict[str, Any]]]:
 
 def _informative(task: Task, inputs: Tensor) -> list[int] | None:
     """The steps of one sequence (1, T, D) that hold something to remember; None where the task does not say."""
-    tell = getattr(task, "informative", None)
-    return None if tell is None else torch.nonzero(tell(inputs)[0]).flatten().tolist()
+    if not isinstance(task, Informs):
+        return None
+    return list(torch.nonzero(task.informative(inputs)[0]).flatten().tolist())
