@@ -9,13 +9,17 @@ JSON on standard output; it runs where only torch and numpy are installed.
 from harness.timing.benchmarks import Benchmark, TimingRequest, prepare
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.flops import training_flops
+from harness.timing.inference import InferenceBenchmark, InferenceRequest, measure_inference
 from harness.timing.throughput import measure
 
 __all__ = [
     "Benchmark",
     "BlockTime",
+    "InferenceBenchmark",
+    "InferenceRequest",
     "TimingRequest",
     "measure",
+    "measure_inference",
     "prepare",
     "time_block",
     "training_flops",

@@ -30,6 +30,7 @@ NUMBERS: Mapping[str, tuple[type, float]] = {
     "learning_rate": (float, 0),
     "max_grad_norm": (float, 0),
     "n_blocks": (int, 1),
+    "n_calls": (int, 1),
     "block_s": (float, 1e-6),
     "time_budget_s": (float, 0),
     "seed": (int, 0),
