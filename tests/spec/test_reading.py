@@ -284,7 +284,7 @@ def test_a_broken_study_does_not_hide_the_others(
     (tmp_path / "broken.toml").write_text("[study", "utf-8")
     (tmp_path / "other.toml").write_text("study = 3", "utf-8")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    monkeypatch.setattr("harness.spec.reading.study_directory", lambda: tmp_path)
+    monkeypatch.setattr("harness.spec.files.study_directory", lambda: tmp_path)
     listed = specs.list_studies()
     assert set(listed) == {"good", "broken", "binary"}
     assert listed["good"] == "?"
