@@ -23,9 +23,11 @@ from harness.machine import derive_seed, describe_device, settle_process
 from harness.models import ModelConfig, SequenceModel, build_model
 from harness.tasks import get_task
 from harness.timing import deployed
-from harness.timing.benchmarks import NUMBERS, _check_number, _checked
+from harness.timing.benchmarks import NUMBERS, check_length, check_number, checked
 from harness.timing.clocks import Median, median_of
+from harness.timing.reference import denormals_flushed
 from harness.timing.throughput import machine_facts
+from harness.timing.worker import one_line
 
 INFERENCE_SCHEMA = 1
 INFERENCE_MEASURES = ("step", "sequence")
@@ -102,7 +104,7 @@ class InferenceRequest:
     @classmethod
     def from_dict(cls, plain: object) -> InferenceRequest:
         """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
-        values = _checked(cls, "request", plain, schema=INFERENCE_SCHEMA, mode="inference")
+        values = checked(cls, "request", plain, schema=INFERENCE_SCHEMA, mode="inference")
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
@@ -114,7 +116,7 @@ class InferenceRequest:
         plugins = tuple(values.get("plugins", ()))
         request = cls(**{**values, "benchmarks": benchmarks, "plugins": plugins})
         for key in ("n_calls", "n_blocks", "time_budget_s", "seed"):
-            _check_number("request", key, getattr(request, key))
+            check_number("request", key, getattr(request, key))
         return request
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def measure_inference(
         try:
             prepared = prepare_inference(benchmark, request.seed)
         except Exception as error:  # noqa: BLE001  # a plug-in may raise anything: it costs its benchmark alone
-            failures[benchmark.name] = _one_line(error)
+            failures[benchmark.name] = one_line(error)
             continue
         if isinstance(prepared, str):
             reasons[benchmark.name] = prepared
@@ -169,7 +171,9 @@ def measure_inference(
     return {
         "schema": INFERENCE_SCHEMA,
         "mode": "inference",
-        "machine": machine_facts(["cpu"]) | {"regime": "one sequence at a time, state carried"},
+        "machine": machine_facts(["cpu"])
+        | {"threads": torch.get_num_threads(), "denormals_flushed": denormals_flushed()}
+        | {"regime": "one sequence at a time"},
         "results": [
             benchmark.to_dict()
             | {"device_name": describe_device(benchmark.device)}
@@ -321,13 +325,13 @@ def _row(ready: Ready, blocks: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 def _benchmark(index: int, plain: object) -> InferenceBenchmark:
     where = f"benchmarks[{index}]"
-    values = _checked(InferenceBenchmark, where, plain)
+    values = checked(InferenceBenchmark, where, plain)
     for field in dataclasses.fields(InferenceBenchmark):
         missing = field.default is dataclasses.MISSING
         if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
             raise InputError(where, field.name, expected="a value", got=None)
         if field.name in NUMBERS and field.name in values:
-            _check_number(where, field.name, values[field.name])
+            check_number(where, field.name, values[field.name])
     for key, known in (
         ("dtype", tuple(deployed.DTYPES)),
         ("measure", INFERENCE_MEASURES),
@@ -338,17 +342,5 @@ def _benchmark(index: int, plain: object) -> InferenceBenchmark:
             expected = f"one of {', '.join(known)}"
             raise InputError(where, key, expected=expected, got=values[key], remedy=remedy)
     get_cell(values["cell"])
-    task, got = get_task(values["task"]), values["sequence_length"]
-    least = task.least_length
-    if task.finite and got != least:
-        expected = f"{least}, the length of the fixed sequences of {values['task']}"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
-    if got < least:
-        expected = f"at least {least}, the shortest that {values['task']} allows"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
+    check_length(where, values["task"], values["sequence_length"])
     return InferenceBenchmark(**values)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
