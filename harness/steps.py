@@ -25,10 +25,27 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 FUSED = frozenset({"adam", "adamw", "sgd"})  # torch has no fused RMSprop
 
 
-def make_optimizer(name: str, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """The optimiser of that name over all parameters; torch's fused implementation where it has one."""
-    fused = {"fused": True} if name in FUSED else {}
-    return OPTIMIZERS[name](model.parameters(), lr=learning_rate, **fused)
+CAPTURABLE = frozenset({"adam", "adamw", "rmsprop"})  # the others can be captured as they are
+
+
+def make_optimizer(
+    name: str,
+    model: nn.Module,
+    learning_rate: float,
+    *,
+    fused: bool = True,
+    capturable: bool = False,
+) -> torch.optim.Optimizer:
+    """The optimiser of that name over all parameters; torch's fused implementation where it has one, unless told not to.
+
+    `capturable`: its state stays on the CUDA device, so that a CUDA graph can hold its step.
+    """
+    options: dict[str, bool] = {}
+    if fused and name in FUSED:
+        options["fused"] = True
+    if capturable and name in CAPTURABLE:
+        options["capturable"] = True
+    return OPTIMIZERS[name](model.parameters(), lr=learning_rate, **options)
 
 
 def training_step(

@@ -14,7 +14,7 @@ from harness.records import StudyRecords, write_text
 from harness.reporting import catalogue
 from harness.reporting.catalogue import Words
 from harness.reporting.markup import escape_markdown
-from harness.reporting.rendering import answer
+from harness.reporting.study_report import answer
 
 REFERENCE = "reference"  # the folder of results that are kept
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")

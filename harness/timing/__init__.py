@@ -1,22 +1,37 @@
 """How fast a training step runs: clocks, warm-up, interleaved blocks, FLOPs and peak memory. Never reads a study.
 
 A training step is zero_grad, forward, loss, backward, clip and optimiser step on real batches of a task, prepared outside
-the timed region. The benchmarks of one request are timed in turn, a block of each in every round, so that what drifts on
-the machine drifts for all. `python -m harness.timing` takes a request as JSON on standard input and gives the answer as
+the timed region. It is run in variants, each in a process of its own, and held against float64 before it is timed. The
+benchmarks of one request are timed in turn, a block of each in every round, so that what drifts on the machine drifts for all. `python -m harness.timing` takes a request as JSON on standard input and gives the answer as
 JSON on standard output; it runs where only torch and numpy are installed.
 """
 
-from harness.timing.benchmarks import Benchmark, TimingRequest, prepare
+from harness.timing.benchmarks import Benchmark, TimingRequest
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.flops import training_flops
+from harness.timing.inference import InferenceBenchmark, InferenceRequest, measure_inference
+from harness.timing.memory import step_bytes_needed
+from harness.timing.subjects import Subject, prepare
 from harness.timing.throughput import measure
+from harness.timing.variants import MEASURES, Variant, parse_variant, unavailable
+from harness.timing.workers import Workers
 
 __all__ = [
+    "MEASURES",
     "Benchmark",
     "BlockTime",
+    "InferenceBenchmark",
+    "InferenceRequest",
+    "Subject",
     "TimingRequest",
+    "Variant",
+    "Workers",
     "measure",
+    "measure_inference",
+    "parse_variant",
     "prepare",
+    "step_bytes_needed",
     "time_block",
     "training_flops",
+    "unavailable",
 ]

@@ -1,7 +1,8 @@
 """`python -m harness.timing`: a request as JSON on standard input, the answer as JSON on standard output.
 
 Bad input ends with exit code 2 and one line on standard error, before anything is timed. What a plug-in prints goes to
-standard error. `--memory` is how the command starts itself to measure the memory of one benchmark.
+standard error. `--memory` and `--worker VARIANT` are how the command starts itself, to measure the memory of one benchmark and
+to run the steps of one variant.
 """
 
 from __future__ import annotations
@@ -12,25 +13,35 @@ import sys
 from contextlib import redirect_stdout
 
 from harness.errors import HarnessError, InputError
-from harness.machine import settle_process
 from harness.plugins import load_plugins
+from harness.timing import worker
 from harness.timing.benchmarks import TimingRequest
-from harness.timing.throughput import measure, measure_memory, use_full_float32
+from harness.timing.inference import InferenceRequest, measure_inference
+from harness.timing.throughput import measure, measure_memory
+from harness.timing.variants import FIXED
 
 USAGE = "usage: python -m harness.timing < request.json > answer.json"
 
 
 def main(arguments: list[str]) -> int:
     """Read a request, time it, write the answer; returns the exit code."""
+    if arguments[:1] == ["--worker"] and len(arguments) == 2:
+        worker.main(arguments[1], sys.stdout)
+        return 0
     if arguments not in ([], ["--memory"]):
         print(USAGE, file=sys.stderr)
         return 0 if arguments == ["--help"] else 2
-    settle_process()
-    use_full_float32()
     try:
         with redirect_stdout(sys.stderr):
+            if arguments:
+                worker.settle(FIXED["tuned"])
             request = read_request(sys.stdin.read())
-            answer = dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
+            if isinstance(request, InferenceRequest):
+                answer = measure_inference(request)
+            else:
+                answer = (
+                    dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
+                )
     except HarnessError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -38,8 +49,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def read_request(text: str) -> TimingRequest:
-    """Parse the request and load its plug-ins. Raises InputError for what can't be used."""
+def read_request(text: str) -> TimingRequest | InferenceRequest:
+    """Parse the request, whose `mode` may be "inference", and load its plug-ins. Raises InputError for what can't be used."""
     try:
         plain = json.loads(text)
     except json.JSONDecodeError as error:
@@ -48,6 +59,8 @@ def read_request(text: str) -> TimingRequest:
     if not isinstance(plugins, list) or not all(isinstance(name, str) for name in plugins):
         raise InputError("request", "plugins", expected="a list of names", got=plugins)
     load_plugins(plugins)  # before the names of cells and tasks are looked up
+    if isinstance(plain, dict) and "mode" in plain:
+        return InferenceRequest.from_dict(plain)
     return TimingRequest.from_dict(plain)
 
 

@@ -1,27 +1,21 @@
-"""What is timed: benchmarks as plain data, and the closure of a benchmark's training step. Never reads a clock."""
+"""What is timed, as plain data: benchmarks, and the request that holds them. Builds nothing, never reads a clock."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
 from harness.cells import get_cell
 from harness.errors import InputError, nearest
-from harness.machine import derive_seed
-from harness.models import ModelConfig, build_model
-from harness.steps import OPTIMIZERS, make_optimizer, training_step
+from harness.models import ModelConfig
+from harness.steps import OPTIMIZERS
 from harness.tasks import get_task
-from harness.timing.flops import matrix_product, training_flops
+from harness.timing.variants import MEASURES, parse_variant
 
-SCHEMA = 1
-N_BATCHES = 4  # prepared for each benchmark and used in turn
-MATRIX_PRODUCT = "matrix product"
+SCHEMA = 2
 NUMBERS: Mapping[str, tuple[type, float]] = {
     "hidden_size": (int, 1),
     "num_layers": (int, 1),
@@ -30,6 +24,7 @@ NUMBERS: Mapping[str, tuple[type, float]] = {
     "learning_rate": (float, 0),
     "max_grad_norm": (float, 0),
     "n_blocks": (int, 1),
+    "n_calls": (int, 1),
     "block_s": (float, 1e-6),
     "time_budget_s": (float, 0),
     "seed": (int, 0),
@@ -39,7 +34,10 @@ NUMBERS: Mapping[str, tuple[type, float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """One training step to time: a model, its task, its optimiser and a device. `name` is unique in its request."""
+    """One step to time: a model, its task, its optimiser, a device, and how it is run. `name` is unique in its request.
+
+    `variant` is a name of harness.timing.variants, `measure` one of MEASURES.
+    """
 
     name: str
     task: str
@@ -56,6 +54,8 @@ class Benchmark:
         default_factory=lambda: MappingProxyType({})
     )
     device: str = "cpu"
+    variant: str = "tuned"
+    measure: str = "training_step"
 
     @property
     def model(self) -> ModelConfig:
@@ -81,8 +81,10 @@ class TimingRequest:
     """What to time and for how long.
 
     `n_blocks` blocks of about `block_s` seconds for each benchmark, after the warm-up. `time_budget_s` > 0 ends the rounds
-    early, never before 5 of them. `memory`: also measure the peak memory, on a CPU in a process of its own (a second or
-    two each). `plugins`: modules that register the cells and tasks used.
+    early, never before 5 of them. `memory`: also measure the peak memory of tuned training steps, on a CPU in a process of
+    its own (a second or two each). `reference`: hold each variant's loss and gradients against float64 before it is timed, and
+    count denormal gradients. `limits`: also measure what one time step costs at least. `plugins`: modules that register the
+    cells and tasks used.
     """
 
     benchmarks: tuple[Benchmark, ...]
@@ -91,12 +93,14 @@ class TimingRequest:
     time_budget_s: float = 0.0
     seed: int = 0
     memory: bool = True
+    reference: bool = True
+    limits: bool = False
     plugins: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, plain: object) -> TimingRequest:
         """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
-        values = _checked(cls, "request", plain, schema=SCHEMA)
+        values = checked(cls, "request", plain, schema=SCHEMA)
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
@@ -113,7 +117,12 @@ class TimingRequest:
             }
         )
         for key in ("n_blocks", "block_s", "time_budget_s", "seed"):
-            _check_number("request", key, getattr(request, key))
+            check_number("request", key, getattr(request, key))
+        for key in ("memory", "reference", "limits"):
+            if not isinstance(getattr(request, key), bool):
+                raise InputError(
+                    "request", key, expected="true or false", got=getattr(request, key)
+                )
         return request
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,97 +133,44 @@ class TimingRequest:
         return {"schema": SCHEMA, **plain, "benchmarks": benchmarks, "plugins": plugins}
 
 
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """Something that is ready to be timed on `device`.
-
-    `step` does the work once; `reset` brings back the first weights, so that every block does the same work.
-    """
-
-    name: str
-    device: str
-    step: Callable[[], object]
-    reset: Callable[[], None]
-    flops: int | None
-    num_sequences: int = 0
-    num_tokens: int = 0
-    num_parameters: int = 0
-
-
-def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
-    """Build the model and its batches on the device and close over a training step.
-
-    The batches are real data of the task, drawn beforehand and used in turn. The weights are those of the benchmark's
-    initialisation, and `reset` restores them (not the optimiser's moments). So the gradients timed are those of the first
-    steps of a training.
-    """
-    device = torch.device(benchmark.device)
-    task = get_task(benchmark.task)
-    model = build_model(benchmark.model, derive_seed(seed, "weights")).to(device)
-    optimizer = make_optimizer(benchmark.optimizer, model, benchmark.learning_rate)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
-    batches = [
-        task.sample(benchmark.batch_size, benchmark.sequence_length, generator).to(device)
-        for _ in range(N_BATCHES)
-    ]
-    first_weights = [weight.detach().clone() for weight in model.parameters()]
-    turn = itertools.cycle(batches)
-
-    def step() -> object:
-        return training_step(model, optimizer, task, next(turn), benchmark.max_grad_norm)
-
-    @torch.no_grad()
-    def reset() -> None:
-        for weight, first in zip(model.parameters(), first_weights, strict=True):
-            weight.copy_(first)
-
-    n_steps = batches[0].inputs.shape[1]
-    return Subject(
-        name=benchmark.name,
-        device=benchmark.device,
-        step=step,
-        reset=reset,
-        flops=training_flops(benchmark.model, benchmark.batch_size, n_steps),
-        num_sequences=benchmark.batch_size,
-        num_tokens=benchmark.batch_size * n_steps,
-        num_parameters=sum(weight.numel() for weight in first_weights),
-    )
-
-
-def prepare_peak(device: str) -> Subject:
-    """A float32 matrix product as a subject, to be timed in the same rounds as the benchmarks on that device."""
-    step, flops = matrix_product(device)
-    return Subject(MATRIX_PRODUCT, device, step, lambda: None, flops)
-
-
 def _benchmark(index: int, plain: object) -> Benchmark:
     where = f"benchmarks[{index}]"
-    values = _checked(Benchmark, where, plain)
+    values = checked(Benchmark, where, plain)
     for field in dataclasses.fields(Benchmark):
         missing = field.default is dataclasses.MISSING
         if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
             raise InputError(where, field.name, expected="a value", got=None)
         if field.name in NUMBERS and field.name in values:
-            _check_number(where, field.name, values[field.name])
+            check_number(where, field.name, values[field.name])
     optimizer = values.get("optimizer", "adam")
     if optimizer not in OPTIMIZERS:
         remedy = nearest(str(optimizer), OPTIMIZERS)
         raise InputError(
             where, "optimizer", expected="a known optimiser", got=optimizer, remedy=remedy
         )
+    parse_variant(values.get("variant", "tuned"), f"{where}: variant")
+    measure = values.get("measure", "training_step")
+    if measure not in MEASURES:
+        remedy = nearest(str(measure), MEASURES)
+        raise InputError(where, "measure", expected="a measure", got=measure, remedy=remedy)
     get_cell(values["cell"])
-    task, got = get_task(values["task"]), values["sequence_length"]
-    least = task.least_length
-    if task.finite and got != least:
-        expected = f"{least}, the length of the fixed sequences of {values['task']}"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
-    if got < least:
-        expected = f"at least {least}, the shortest that {values['task']} allows"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
+    check_length(where, values["task"], values["sequence_length"])
     return Benchmark(**values)
 
 
-def _check_number(where: str, key: str, value: object) -> None:
+def check_length(where: str, name: str, got: int) -> None:
+    """Refuse a sequence_length that the task of that name does not have."""
+    task = get_task(name)
+    least = task.least_length
+    if task.finite and got != least:
+        expected = f"{least}, the length of the fixed sequences of {name}"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+    if got < least:
+        expected = f"at least {least}, the shortest that {name} allows"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+
+
+def check_number(where: str, key: str, value: object) -> None:
     """Refuse what is no finite number of the key's type, or is under its least."""
     kind, least = NUMBERS[key]
     fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
@@ -223,7 +179,7 @@ def _check_number(where: str, key: str, value: object) -> None:
         raise InputError(where, key, expected=f"{name} of at least {least:g}", got=value)
 
 
-def _checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:
+def checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:
     """The keys of `plain` that `cls` has; those in `fixed` must have that value and are dropped."""
     if not isinstance(plain, dict):
         raise InputError(where, expected="a JSON object", got=plain)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+AGREEMENT = 0.02  # warm-up ends when three blocks in a row differ by no more than this
+WARM_UP_BLOCKS = 12  # and here at the latest
+
 
 @dataclasses.dataclass(frozen=True)
 class BlockTime:
@@ -63,6 +66,33 @@ def _time_block_on_cuda(
         torch.cuda.synchronize()
         wall_s = (time.perf_counter_ns() - start) * 1e-9
     return BlockTime(first.elapsed_time(last) * 1e-3 / n_steps, wall_s / n_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """Blocks before the timed ones, and the steps in a block that was found; `steady` if the last three agreed within 2 %."""
+
+    n_steps: int
+    blocks: tuple[BlockTime, ...]
+    steady: bool
+
+
+def warm_up(run: Callable[[int], BlockTime], block_s: float) -> WarmUp:
+    """Run blocks of about `block_s` seconds until three in a row agree within 2 %, 12 at most; `run` times so many steps.
+
+    The number of steps in a block is found here, from the second step on (the first one allocates).
+    """
+    run(1)
+    n_steps = max(1, math.ceil(block_s / max(run(1).wall_time_s, 1e-9)))
+    blocks: list[BlockTime] = []
+    while len(blocks) < WARM_UP_BLOCKS:
+        blocks.append(run(n_steps))
+        if len(blocks) == 1:  # One step is a poor guide to many: once more, from the whole block.
+            n_steps = max(1, math.ceil(block_s / max(blocks[0].wall_time_s, 1e-9)))
+        last = [block.step_time_s for block in blocks[-3:]]
+        if len(last) == 3 and max(last) <= (1 + AGREEMENT) * min(last):
+            return WarmUp(n_steps, tuple(blocks), steady=True)
+    return WarmUp(n_steps, tuple(blocks), steady=False)
 
 
 def median_of(samples: Sequence[float], level: float = 0.95) -> Median:

@@ -1,18 +1,16 @@
-"""Floating-point operations by formula, and a matrix product as the measure of a machine. Never times anything."""
+"""What a step costs by formula: floating-point operations, and the least bytes that it moves. Never times anything."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
 
 from harness.cells import get_cell
 from harness.models import ModelConfig
 from harness.tasks import get_task
+from harness.timing.benchmarks import Benchmark
 
 TRAINING_PASSES = 3  # forward, and backward twice as much: to the inputs and to the weights
-PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # sides of the square product: about 20 ms each
+FLOAT_BYTES = 4
+OPTIMIZER_PASSES = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 3}
+"""Passes over the weights of one update: gradient, weight and moments read; weight and moments written."""
 
 
 def training_flops(model: ModelConfig, batch_size: int, n_steps: int) -> int | None:
@@ -36,10 +34,29 @@ def training_flops(model: ModelConfig, batch_size: int, n_steps: int) -> int | N
     return TRAINING_PASSES * (stack + head)
 
 
-def matrix_product(device: str) -> tuple[Callable[[], Tensor], int]:
-    """A float32 matrix product on `device` into a fixed place, and its floating-point operations."""
-    size = PEAK_SIZE[torch.device(device).type]
-    generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(size, size, generator=generator).to(device) for _ in range(2))
-    product = torch.empty(size, size, device=device)
-    return (lambda: torch.mm(left, right, out=product)), 2 * size**3
+def step_flops(benchmark: Benchmark, n_steps: int) -> int | None:
+    """Floating-point operations of what a benchmark times: `forward` is one pass of the three."""
+    flops = training_flops(benchmark.model, benchmark.batch_size, n_steps)
+    return flops // TRAINING_PASSES if flops and benchmark.measure == "forward" else flops
+
+
+def step_bytes(benchmark: Benchmark, n_steps: int, num_parameters: int) -> int | None:
+    """Bytes that a step moves at the least, were every number moved once for each use; None for a cell without known gates.
+
+    Forward reads the weights and inputs and writes gates and states, (G + 1) H for each layer, step and sequence; backward
+    reads both again and writes the gradients; clipping reads those, and the optimiser passes over weights and moments. What
+    a cache does not hold is moved more often, so no step comes below the time that this traffic takes.
+    """
+    cell, task = get_cell(benchmark.cell), get_task(benchmark.task)
+    if cell.gates is None:
+        return None
+    states = benchmark.num_layers * (cell.gates + 1) * benchmark.hidden_size
+    activations = benchmark.batch_size * n_steps * (task.input_size + states)
+    weights = num_parameters
+    if benchmark.measure == "forward":
+        return FLOAT_BYTES * (weights + activations)
+    moved = 3 * weights + 2 * activations
+    if benchmark.measure == "training_step":
+        clip = 1 if benchmark.max_grad_norm > 0 else 0
+        moved += (clip + OPTIMIZER_PASSES[benchmark.optimizer]) * weights
+    return FLOAT_BYTES * moved

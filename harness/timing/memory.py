@@ -12,6 +12,12 @@ from pathlib import Path
 
 import torch
 
+from harness.cells import get_cell, num_parameters_of_stack
+from harness.tasks import get_task
+from harness.tasks.base import Lengthened
+from harness.timing.benchmarks import Benchmark
+from harness.timing.subjects import N_BATCHES
+
 STEPS = 2  # the first step makes the optimiser's state, the second one holds everything at once
 PROBE_TIMEOUT_S = 120.0
 CUDA_ALLOCATOR = "cuda_allocator"
@@ -30,6 +36,22 @@ class PeakMemory:
     kind: str
     peak_bytes: int | None
     before_bytes: int | None = None
+
+
+def step_bytes_needed(benchmark: Benchmark) -> int:
+    """About how many bytes a training step holds at once, beside Python and torch: to see whether it can fit before it is built.
+
+    Weights, gradients, two moments and the kept first weights; the batches; and what backward reads of each step: gates, states
+    and inputs, with their gradients. A cell of unknown gates is taken to have four.
+    """
+    cell, task = get_cell(benchmark.cell), get_task(benchmark.task)
+    gates, hidden = cell.gates or 4, benchmark.hidden_size
+    length = benchmark.sequence_length
+    steps = task.steps(length) if isinstance(task, Lengthened) else length
+    weights = num_parameters_of_stack(gates, task.input_size, hidden, benchmark.num_layers)
+    held = task.input_size * N_BATCHES + benchmark.num_layers * (gates + 2) * hidden
+    outputs = 2 * task.output_size if task.dense else 0
+    return 4 * (5 * weights + benchmark.batch_size * steps * (held + outputs))
 
 
 def high_water_bytes() -> int | None:

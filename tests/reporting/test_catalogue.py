@@ -9,7 +9,7 @@ import pytest
 
 from harness import records, reporting
 from harness.errors import InputError
-from harness.reporting import catalogue, rendering
+from harness.reporting import catalogue
 from harness.search.arguments import sampler_arguments
 from harness.spec import Claim
 from tests.reporting.pages import visible_text
@@ -160,7 +160,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(catalogue.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(rendering.catalogue, "load", lambda _: catalogue.Words("xx", blank))
+    monkeypatch.setattr(catalogue, "load", lambda _: catalogue.Words("xx", blank))
     found = records.read(directory)
     machine = {"command": "·"}
     found = type(found)(**{**vars(found), "machine": machine})

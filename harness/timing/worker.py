@@ -1,0 +1,195 @@
+"""A worker: a process that runs steps in one variant, told by JSON lines what to prepare and when to run a block.
+
+It settles threads, denormals and TF32 as its variant says before anything else runs, keeps what it has prepared until it is told
+to drop it, and ends when its standard input does. It decides nothing: `harness.timing.workers` is the other end of the line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from harness.plugins import load_plugins
+from harness.timing.benchmarks import Benchmark
+from harness.timing.clocks import BlockTime, time_block, warm_up
+from harness.timing.limits import copy, product
+from harness.timing.memory import STEPS, cuda_peak
+from harness.timing.reference import (
+    Reference,
+    captured_deviation,
+    check,
+    compute_reference,
+    denormals_flushed,
+    deviation,
+)
+from harness.timing.subjects import Subject, build, close
+from harness.timing.variants import Variant, parse_variant
+
+
+def settle(variant: Variant) -> None:
+    """Set the calling process's threads, denormals and TF32 as the variant says; before any pool of threads exists.
+
+    `plain` is left as torch comes, TF32 included; in all others TF32 is off but where it is asked for, for matrix products and
+    for cuDNN's recurrent layers alike: torch's defaults differ between them.
+    """
+    if variant.n_threads is not None:
+        torch.set_num_threads(variant.n_threads)
+        precision = "tf32" if variant.precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
+    if variant.flush_denormals:
+        torch.set_flush_denormal(True)
+
+
+def serve(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:
+    """Answer each line of `inlet` with one of `outlet`, until there are no more; what fails is an answer too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
+    settle(variant)
+    bench = Bench(variant)
+    for line in inlet:
+        try:
+            with redirect_stdout(sys.stderr):  # a plug-in may print
+                answer = bench.answer(json.loads(line))
+        except Exception as error:  # noqa: BLE001  # a plug-in may raise anything: it costs its benchmark alone
+            answer = {"error": one_line(error)}
+        outlet.write(json.dumps(answer) + "\n")
+        outlet.flush()
+
+
+class Bench:
+    """What a worker has prepared, by name, and the commands that it takes."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self.subjects: dict[str, Subject] = {}
+        self.commands: Mapping[str, Callable[..., dict[str, Any]]] = {
+            "plugins": self.plugins,
+            "facts": self.facts,
+            "reference": self.reference,
+            "prepare": self.prepare,
+            "product": self.product,
+            "copy": self.copy,
+            "warm_up": self.warm_up,
+            "block": self.block,
+            "drop": self.drop,
+        }
+
+    def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one command: {"do": name, ...its arguments}."""
+        arguments = {key: value for key, value in command.items() if key != "do"}
+        return self.commands[command["do"]](**arguments)
+
+    def plugins(self, names: list[str]) -> dict[str, Any]:
+        """Import plug-ins."""
+        load_plugins(names)
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """How this process is set, as found by asking and trying."""
+        settings = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+        return {
+            "n_threads": torch.get_num_threads(),
+            "denormals_flushed": denormals_flushed(),
+            "tf32": any(setting.fp32_precision == "tf32" for setting in settings),
+        }
+
+    def reference(self, benchmark: dict[str, Any], seed: int, path: str) -> dict[str, Any]:
+        """Compute a reference into a file."""
+        found = compute_reference(Benchmark(**benchmark), seed)
+        found.save(Path(path))
+        return {
+            "precision": found.precision,
+            "denormal_fraction": found.denormal_fraction,
+            "zero_fraction": found.zero_fraction,
+        }
+
+    def prepare(self, benchmark: dict[str, Any], seed: int, reference: str) -> dict[str, Any]:
+        """Build a benchmark, hold it against a reference's file ("": none), take the first steps; what is known of it by then."""
+        asked = Benchmark(**benchmark)
+        errors: dict[str, Any] = {}
+        with cuda_peak(asked.device) as peaks:
+            work = build(asked, seed)
+            subject = close(asked, work)
+            if reference:
+                kept = Reference.load(Path(reference))
+                if self.variant.cuda_graph:
+                    loss = subject.step()
+                    assert isinstance(loss, torch.Tensor)
+                    found = captured_deviation(work, asked.measure, loss, kept)
+                else:
+                    found = deviation(work, asked.measure, kept)
+                check(found, self.variant.precision, kept.precision)
+                errors = dataclasses.asdict(found)
+                del kept, found
+            subject.reset()
+            for _ in range(STEPS):
+                subject.step()
+        self.subjects[asked.name] = subject
+        facts = {
+            field.name: getattr(subject, field.name)
+            for field in dataclasses.fields(subject)
+            if field.name not in ("step", "reset")
+        }
+        return {**facts, **errors, "peak": [dataclasses.asdict(each) for each in peaks]}
+
+    def product(self, name: str, device: str) -> dict[str, Any]:
+        """Prepare a matrix product in this variant's precision."""
+        self.subjects[name] = product(name, device, self.variant.precision)
+        return {"flops": self.subjects[name].flops}
+
+    def copy(self, name: str, device: str) -> dict[str, Any]:
+        """Prepare a copy of memory."""
+        self.subjects[name] = copy(name, device)
+        return {"num_bytes": self.subjects[name].num_bytes}
+
+    def warm_up(self, name: str, block_s: float) -> dict[str, Any]:
+        """Find how many steps make a block, and run until blocks agree."""
+        return dataclasses.asdict(warm_up(self._run(name), block_s))
+
+    def block(self, name: str, n_steps: int) -> dict[str, Any]:
+        """Time one block, after one step that wakes caches and threads."""
+        run = self._run(name)
+        if n_steps > 1:
+            run(1)
+        return dataclasses.asdict(run(n_steps))
+
+    def drop(self) -> dict[str, Any]:
+        """Forget everything prepared, and give its memory back."""
+        self.subjects.clear()
+        gc.collect()
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+        return {}
+
+    def _run(self, name: str) -> Callable[[int], BlockTime]:
+        subject = self.subjects[name]
+
+        def run(n_steps: int) -> BlockTime:
+            subject.reset()  # every block does the same work
+            return time_block(subject.step, n_steps, subject.device)
+
+        return run
+
+
+def main(name: str, outlet: TextIO) -> None:
+    """Serve standard input as the variant of that name."""
+    serve(parse_variant(name), sys.stdin, outlet)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; the errors of our own speak for themselves."""
+    from harness.errors import HarnessError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, HarnessError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
