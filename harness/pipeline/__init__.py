@@ -16,6 +16,7 @@ from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
+from harness.pipeline.inference import time_inference
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -244,12 +245,13 @@ def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
     measure_diagnostics(course, kept)
     records.remove_throughput(course.directory)  # an earlier session's is of other winners
+    records.remove_inference(course.directory)
     if not course.spec.throughput.enabled or not kept:
         return
     course.watcher.phase("time", (), len(kept))
     try:
         winners, grid = time_winners(course, kept), time_grid(course, kept)
+        records.write_throughput(course.directory, {"winner": winners, "grid": grid})
+        records.write_inference(course.directory, {"winner": time_inference(course, kept)})
     except WorkerError as error:
-        course.watcher.note(f"{error}; the report goes without timings")
-        return
-    records.write_throughput(course.directory, {"winner": winners, "grid": grid})
+        course.watcher.note(f"{error}; the report goes without what is not timed")
