@@ -46,12 +46,13 @@ def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:
     return (Points(tuple(dict.fromkeys(lines))),) if lines else ()
 
 
-def numbers(page: Page, table: pd.DataFrame) -> Table:
-    """Every timed row: times with their intervals, bytes and error."""
+def numbers(page: Page, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False) -> Table:
+    """Every timed row: times with their intervals, bytes and error; `shapes`: with the sizes of its network."""
+    shape = SHAPE if shapes else []
     rows = [
         (
             *page.task_cells(str(row["task"]), str(row["cell"])),
-            *(page.number(name, row[name]) for name in SHAPE),
+            *(page.number(name, row[name]) for name in shape),
             page.words.of("inference.dtype", str(row["dtype"])),
             page.words.of("inference.measure", str(row["measure"])),
             *timed_cells(page, row, "median"),
@@ -63,7 +64,7 @@ def numbers(page: Page, table: pd.DataFrame) -> Table:
     ]
     columns = (
         *page.task_columns(),
-        *(page.column(name) for name in SHAPE),
+        *(page.column(name) for name in shape),
         Column(page.words("column.dtype")),
         Column(page.words("column.measured")),
         *(page.column(name) for name in ("median_us", "interval_median")),
@@ -71,7 +72,7 @@ def numbers(page: Page, table: pd.DataFrame) -> Table:
         *(page.column(name) for name in ("weights_bytes", "state_bytes")),
         *(page.column(name) for name in ("output_error", "n_calls")),
     )
-    return Table(columns, tuple(rows), page.words("inference.note"))
+    return Table(columns, tuple(rows), page.words("inference.note"), folded)
 
 
 def timed_cells(page: Page, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:

@@ -65,7 +65,8 @@ def section(page: StudyPage) -> Section:
         blocks += [Points(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
         blocks.append(_picture(page, found))
     timed = table[table["median_us"].notna()]
-    blocks += [numbers(page, timed)] if len(timed) else []
+    if len(timed):
+        blocks.append(numbers(page, timed, shapes=False, folded=bool(blocks)))
     return Section("latency", title, (*blocks, *failures(page, table)))
 
 
