@@ -231,7 +231,6 @@ def _measure(course: Course, kept: Sequence[Winner]) -> None:
     """Look into the kept models, and time them alone on the machine."""
     measure_diagnostics(course, kept)
     records.remove_throughput(course.directory)  # an earlier session's is of other winners
-    records.remove_inference(course.directory)
     if not course.spec.throughput.enabled or not kept:
         return
     course.watcher.phase("time", (), len(kept))

@@ -27,27 +27,33 @@ def inference_section(page: Page, table: pd.DataFrame) -> Section:
     if len(timed) == 0:
         return Section("inference", page.words("latency.title"), tail)
     blocks: list[Block] = [by_dtype(page, timed)]
-    if timed["hidden_size"].nunique() > 1:
+    if len(timed["hidden_size"].unique()) > 1:
         blocks.append(against_size(page, timed))
     return Section("inference", page.words("latency.title"), (*blocks, *tail))
 
 
 def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:
-    """What was not timed, each with its reason; nothing where all was."""
-    lines = tuple(
-        page.words("inference.failed", benchmark=row["benchmark"], reason=row["reason"])
+    """What was not timed, each cell and dtype with its reason; nothing where all was."""
+    lines = [
+        page.words(
+            "inference.failed",
+            cell=row["cell"],
+            dtype=page.words.of("inference.dtype", str(row["dtype"])),
+            reason=row["reason"],
+        )
         for row in table[table["median_us"].isna()].to_dict("records")
-    )
-    return (Points(lines),) if lines else ()
+    ]
+    return (Points(tuple(dict.fromkeys(lines))),) if lines else ()
 
 
-def numbers(page: Page, table: pd.DataFrame) -> Table:
-    """Every timed row: times with their intervals, bytes and error."""
+def numbers(page: Page, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False) -> Table:
+    """Every timed row: times with their intervals, bytes and error; `shapes`: with the sizes of its network."""
+    shape = SHAPE if shapes else []
     rows = [
         (
             *page.task_cells(str(row["task"]), str(row["cell"])),
-            *(page.number(name, row[name]) for name in SHAPE),
-            str(row["dtype"]),
+            *(page.number(name, row[name]) for name in shape),
+            page.words.of("inference.dtype", str(row["dtype"])),
             page.words.of("inference.measure", str(row["measure"])),
             *timed_cells(page, row, "median"),
             *timed_cells(page, row, "p99"),
@@ -58,7 +64,7 @@ def numbers(page: Page, table: pd.DataFrame) -> Table:
     ]
     columns = (
         *page.task_columns(),
-        *(page.column(name) for name in SHAPE),
+        *(page.column(name) for name in shape),
         Column(page.words("column.dtype")),
         Column(page.words("column.measured")),
         *(page.column(name) for name in ("median_us", "interval_median")),
@@ -66,7 +72,7 @@ def numbers(page: Page, table: pd.DataFrame) -> Table:
         *(page.column(name) for name in ("weights_bytes", "state_bytes")),
         *(page.column(name) for name in ("output_error", "n_calls")),
     )
-    return Table(columns, tuple(rows), page.words("inference.note"))
+    return Table(columns, tuple(rows), page.words("inference.note"), folded)
 
 
 def timed_cells(page: Page, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
@@ -102,7 +108,10 @@ def by_dtype(page: Page, timed: pd.DataFrame) -> Picture:
         axes.set_title(page.words("inference.at", measure=name, hidden=hidden))
         _dots(page, axes, own[own["measure"] == measure], places)
         axes.set_xlabel(page.words("inference.x"))
-    texts = [page.words("inference.row", cell=cell, dtype=dtype) for cell, dtype in places]
+    texts = [
+        page.words("inference.row", cell=cell, dtype=page.words.of("inference.dtype", dtype))
+        for cell, dtype in places
+    ]
     panels[0].set_yticks(range(len(places)), texts)
     panels[0].set_ylim(len(places) - 0.4, -0.6)
     machine = str(own["device_name"].iloc[0])
@@ -159,7 +168,7 @@ def against_size(page: Page, timed: pd.DataFrame) -> Picture:
     placed = {}
     for i, dtype in enumerate(dtypes):
         rows = own[own["dtype"] == dtype]
-        panels[i].set_title(dtype)
+        panels[i].set_title(page.words.of("inference.dtype", dtype))
         placed[panels[i]] = _lines(page, panels[i], rows, "median_us")
         placed[panels[n + i]] = _lines(page, panels[n + i], rows, "bytes_held")
         panels[n + i].set_xlabel(page.words("inference.x_size"))
@@ -191,8 +200,14 @@ def _lines(page: Page, axes: Axes, rows: pd.DataFrame, y: str) -> list[labels.En
             for row in own.to_dict("records"):
                 at, span = row["hidden_size"], [row["median_low_us"], row["median_high_us"]]
                 axes.plot([at, at], span, color=mark.colour, alpha=0.4, linewidth=3)
-        style = {"color": mark.colour, "linestyle": mark.line, "marker": mark.marker}
-        axes.plot(own["hidden_size"], own[y], markeredgecolor="none", **style)
+        axes.plot(
+            own["hidden_size"],
+            own[y],
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            markeredgecolor="none",
+        )
         ends.append(
             labels.End(
                 float(own["hidden_size"].iloc[-1]), float(own[y].iloc[-1]), cell, mark.colour

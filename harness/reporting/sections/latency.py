@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from harness.metrics import METRICS, whole
 from harness.reporting import labels, theme
 from harness.reporting.document import Block, Paragraph, Picture, Points, Section, Table
-from harness.reporting.inference import failures, numbers, tail, time_axis, timed_cells
+from harness.reporting.inference import failures, numbers, time_axis, timed_cells
 from harness.reporting.sections.speed import span_point
 from harness.reporting.study_page import StudyPage
 from harness.reporting.summary import Memory
@@ -65,7 +65,8 @@ def section(page: StudyPage) -> Section:
         blocks += [Points(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
         blocks.append(_picture(page, found))
     timed = table[table["median_us"].notna()]
-    blocks += [numbers(page, timed)] if len(timed) else []
+    if len(timed):
+        blocks.append(numbers(page, timed, shapes=False, folded=bool(blocks)))
     return Section("latency", title, (*blocks, *failures(page, table)))
 
 
@@ -134,23 +135,22 @@ def _best(
         span = page.span(each.memory.span, each.memory.ladder)
         return words("latency.cell", cell=each.cell, span=span)
 
-    given = {"time": words("latency.us", value=whole(budget[0])), "size": _size(page, budget[1])}
+    time, size = words("latency.us", value=whole(budget[0])), _size(page, budget[1])
     if len(within) == 1:
-        return words("latency.alone", cell=named(within[0]), **given)
+        return words("latency.alone", cell=named(within[0]), time=time, size=size)
     unbeaten = [one for one in within if not any(longer(other, one) for other in within)]
     best = max(unbeaten or within, key=lambda each: each.memory.span.value or 0.0)
     others = [each for each in within if each is not best]
     rivals = [each for each in others if not longer(best, each)]
     if not rivals:
-        return words("latency.best", cell=named(best), **given)
+        return words("latency.best", cell=named(best), time=time, size=size)
     pairs = [verdict(best, each) for each in rivals]
-    cells = words.listed([named(each) for each in (best, *rivals)])
     if any(pair is None or pair.verdict != "no_difference_shown" for pair in pairs):
-        return words(
-            "latency.values", cells=words.listed([named(each) for each in within]), **given
-        )
+        every = words.listed([named(each) for each in within])
+        return words("latency.values", cells=every, time=time, size=size)
+    cells = words.listed([named(each) for each in (best, *rivals)])
     against = words("latency.tied_or").join(each.cell for each in rivals)
-    return words("latency.tied", cells=cells, cell=best.cell, others=against, **given)
+    return words("latency.tied", cells=cells, cell=best.cell, others=against, time=time, size=size)
 
 
 def _size(page: StudyPage, size: float) -> str:
@@ -200,7 +200,6 @@ def _points(page: StudyPage, axes: Axes, winners: Sequence[Deployed]) -> list[la
             span=page.span(each.memory.span, each.memory.ladder),
             size=METRICS["weights_bytes"].text(each.bytes_held),
         )
-        tail(axes, row, each.memory.span.value or 0.0, mark.colour)
         spots.append(span_point(axes, each.memory, at, mark, text))
     axes.margins(x=0.3, y=0.14)
     axes.set_ylim(bottom=0)
