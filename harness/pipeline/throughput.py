@@ -91,7 +91,8 @@ def _time(
 ) -> dict[str, Any]:
     """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
     request = {
-        "schema": 1,
+        "schema": 2,
+        "reference": False,  # what was trained so all along
         "benchmarks": list(benchmarks),
         "memory": memory,
         "n_blocks": N_BLOCKS,
