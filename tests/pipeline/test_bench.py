@@ -123,8 +123,8 @@ def test_a_bench_measures_each_group_once_and_writes_its_files(tmp_path: Path) -
         tomllib.loads((tmp_path / "small" / "grid.toml").read_text()), ""
     )
     assert outcome.json_path == tmp_path / "small" / "throughput.json"
-    assert [line for line in watcher.told if line.endswith("done")][0].startswith(
-        "hidden size 8, 1 layers"
+    assert next(line for line in watcher.told if line.endswith("done")).startswith(
+        "hidden size 8, 1 layer,"
     )
 
 
