@@ -105,23 +105,34 @@ class _Square:
 Line = tuple[str, Shape]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Map:
+    """The map of one device: the square of each variant in each line, and what has no time there although it was asked for.
+
+    A line is a cell at the sizes `pooled`, for whatever else its rows differ in.
+    """
+
+    pooled: tuple[str, ...]
+    lines: Mapping[Line, Mapping[str, _Square]]
+    lost: Container[tuple[str, str, Shape]]
+
+
 def _picture(page: BenchPage) -> Picture:
     words, timings = page.words, page.timings
-    maps: dict[str, dict[Line, dict[str, _Square]]] = {}
-    pooled: tuple[str, ...] = SHAPE
+    maps: dict[str, _Map] = {}
     for pooled in POOLS:
-        maps = {device: _squares(page, device, pooled) for device in timings.devices}
-        maps = {device: lines for device, lines in maps.items() if lines}
-        if sum(map(len, maps.values())) <= MOST_ROWS:
+        every_map = {device: _mapped(page, device, pooled) for device in timings.devices}
+        maps = {device: one for device, one in every_map.items() if one.lines}
+        if sum(len(one.lines) for one in maps.values()) <= MOST_ROWS:
             break
     variants = [v for v in timings.variants if v != PLAIN]
-    heights = [0.235 * len(lines) + 0.5 for lines in maps.values()]
+    heights = [0.235 * len(one.lines) + 0.5 for one in maps.values()]
     drawing = theme.figure(sum(heights) + 0.75)
     panels = drawing.subplots(len(maps), 1, squeeze=False, height_ratios=heights).ravel()
-    for axes, (device, lines) in zip(panels, maps.items(), strict=True):
+    for axes, (device, one) in zip(panels, maps.items(), strict=True):
         if page.many_devices:
             axes.set_title(page.device(device), pad=22)
-        _draw(page, axes, lines, variants, pooled, _lost(page, device, pooled))
+        _draw(page, axes, one, variants)
     _key(page, panels[-1])
     every = [gain for change in timings.changes for gain in change.gains]
     shapes = [dict(zip(SHAPE, gain.shape, strict=True)) for gain in every]
@@ -129,13 +140,12 @@ def _picture(page: BenchPage) -> Picture:
     caption = words("changes.caption")
     if fixed:
         caption += " " + words("changes.fixed", shape=page.shape(every[0].shape, fixed))
-    if pooled != SHAPE:
+    if any(one.pooled != SHAPE for one in maps.values()):
         caption += " " + words("changes.pooled")
     return Picture("speedup", drawing, words("changes.description"), caption, _table(page))
 
 
-def _squares(page: BenchPage, device: str, pooled: Sequence[str]) -> dict[Line, dict[str, _Square]]:
-    """For each line of the map, that is a cell at a shape, the square of each variant."""
+def _mapped(page: BenchPage, device: str, pooled: tuple[str, ...]) -> _Map:
     found: dict[Line, dict[str, list[Gain]]] = {}
     for change in page.timings.changes:
         if change.device != device:
@@ -145,29 +155,20 @@ def _squares(page: BenchPage, device: str, pooled: Sequence[str]) -> dict[Line, 
             line = (gain.cell, tuple(named[key] for key in pooled))
             found.setdefault(line, {}).setdefault(change.variant, []).append(gain)
     lines = sorted(found, key=lambda line: (page.cells.index(line[0]), line[1]))
-    return {
+    squares = {
         line: {variant: _Square(tuple(gains)) for variant, gains in found[line].items()}
         for line in lines
     }
-
-
-def _lost(page: BenchPage, device: str, pooled: Sequence[str]) -> set[tuple[str, str, Shape]]:
-    """(variant, cell, line's shape) that the grid asked for and that have no time."""
-    return {
+    lost = {
         (str(row["variant"]), str(row["cell"]), tuple(row[key] for key in pooled))
         for row in page.timings.rows
         if row["device"] == device and row["measure"] == STEP and not row["step_time_s"] > 0
     }
+    return _Map(pooled, squares, lost)
 
 
-def _draw(
-    page: BenchPage,
-    axes: Axes,
-    lines: Mapping[Line, Mapping[str, _Square]],
-    variants: Sequence[str],
-    pooled: Sequence[str],
-    lost: Container[tuple[str, str, Shape]],
-) -> None:
+def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
+    pooled, lines = drawn.pooled, drawn.lines
     shapes = [dict(zip(pooled, shape, strict=True)) for _, shape in lines]
     varying = [key for key in pooled if len({shape[key] for shape in shapes}) > 1]
     for y, (cell, shape) in enumerate(lines):
@@ -200,7 +201,7 @@ def _draw(
             )
         for x, variant in enumerate(variants):
             square = lines[cell, shape].get(variant)
-            if square is None and (variant, cell, shape) in lost:
+            if square is None and (variant, cell, shape) in drawn.lost:
                 _hatch(axes, x, y)
             else:
                 _square(page, axes, x, y, square)
