@@ -282,6 +282,13 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     Metric("exponent", "", None, "Power of x with which a time grows."),
     Metric("n_blocks", "blocks", None, "Timed blocks behind a median.", whole),
     Metric("n_runs", "runs", None, "Runs behind an estimate.", whole),
+    # How fast it answers.
+    Metric("median_us", "us", "minimize", "Median time of a call, one sequence at a time."),
+    Metric("p99_us", "us", "minimize", "Time that 99 of 100 calls do not exceed."),
+    Metric("weights_bytes", "bytes", "minimize", "Weights and buffers as held.", size_in_bytes),
+    Metric("state_bytes", "bytes", "minimize", "State of one sequence.", size_in_bytes),
+    Metric("output_error", "", "minimize", "Relative error of the outputs against float64."),
+    Metric("n_calls", "calls", None, "Calls timed, each alone.", whole),
 )
 
 

@@ -89,15 +89,21 @@ def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> dict[
 def _time(
     course: Course, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
 ) -> dict[str, Any]:
-    """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
+    """Time training steps. Raises WorkerError where that fails."""
     request = {
-        "schema": 1,
+        "schema": 2,
+        "reference": False,  # what was trained so all along
         "benchmarks": list(benchmarks),
         "memory": memory,
         "n_blocks": N_BLOCKS,
         "time_budget_s": TIME_BUDGET_S,
         "plugins": list(course.options.plugins),
     }
+    return ask(request)
+
+
+def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "harness.timing"],

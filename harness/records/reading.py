@@ -34,7 +34,7 @@ from harness.records.columns import (
 class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
-    `trials`, `confirmation`, `extrapolation`, `evaluations` and `throughput` have the columns of the files of the same names: text columns
+    `trials`, `confirmation`, `extrapolation`, `evaluations`, `throughput` and `inference` have the columns of the files of the same names: text columns
     hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
     """
 
@@ -46,6 +46,7 @@ class StudyRecords:
     extrapolation: pd.DataFrame | None = None
     evaluations: pd.DataFrame | None = None
     throughput: pd.DataFrame | None = None
+    inference: pd.DataFrame | None = None
     diagnostics: dict[str, Any] | None = None
     winners: Mapping[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -85,6 +86,7 @@ def read(directory: Path) -> StudyRecords:
         extrapolation=_optional_csv(directory / "extrapolation.csv", EXTRAPOLATION_COLUMNS),
         evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
         throughput=_read_throughput(directory),
+        inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
         diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
         winners=_read_winners(directory / "winners"),
     )

@@ -27,8 +27,8 @@ PARAMS = (
 
 
 def remove_throughput(directory: Path) -> None:
-    """Remove throughput.csv and throughput.json, if they are there: what they hold is of another session's winners."""
-    for name in ("throughput.csv", "throughput.json"):
+    """Remove the files of both, if they are there: what they hold is of another session's winners."""
+    for name in ("throughput.csv", "throughput.json", "inference.csv", "inference.json"):
         (directory / name).unlink(missing_ok=True)
 
 

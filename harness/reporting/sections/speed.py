@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -9,8 +11,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.reporting import labels, theme
 from harness.reporting.axes import short
 from harness.reporting.document import Block, Column, Picture, Points, Section, Table
-from harness.reporting.shapes import against_shape, speed, speed_range
+from harness.reporting.shapes import Estimated, against_shape, speed, speed_range
 from harness.reporting.study_page import StudyPage
+from harness.reporting.summary import Memory
 
 
 def tradeoff(page: StudyPage) -> Section:
@@ -68,29 +71,8 @@ def _points(
             continue
         row, mark = own.iloc[0].to_dict(), page.marks[cell]
         value, low, high = speed(row)
-        ends = [memory.span.value, memory.span.value]
-        axes.plot([low, high], [memory.span.value] * 2, color=mark.colour, alpha=0.35, linewidth=3)
-        if memory.span.interval is not None:
-            ends = [memory.span.interval.low, memory.span.interval.high]
-            axes.plot([value] * 2, ends, color=mark.colour, alpha=0.35, linewidth=3)
-            if memory.span.high_is_open:
-                axes.annotate(
-                    "",
-                    (value, ends[1]),
-                    xytext=(0, 22),
-                    textcoords="offset points",
-                    arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
-                )
-        axes.plot(
-            value,
-            memory.span.value,
-            marker=mark.marker,
-            color=mark.colour,
-            markersize=9,
-            clip_on=False,
-        )
         text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
-        spots.append(labels.Spot(value, memory.span.value, ends[0], ends[1], text, mark.colour))
+        spots.append(span_point(axes, memory, (value, low, high), mark, text))
         texts.append(
             (
                 *page.task_cells(task, cell),
@@ -110,6 +92,29 @@ def _points(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     return texts, spots
+
+
+def span_point(
+    axes: Axes, memory: Memory, at: Estimated, mark: theme.Mark, text: str
+) -> labels.Spot:
+    """Draw a measured span at a value of x, with the intervals of both; returns where its text belongs."""
+    value, low, high = at
+    span, interval = memory.span.value or 0.0, memory.span.interval
+    ends = (span, span) if interval is None else (interval.low, interval.high)
+    bar: dict[str, Any] = {"color": mark.colour, "alpha": 0.35, "linewidth": 3}
+    axes.plot([low, high], [span, span], **bar)
+    if interval is not None:
+        axes.plot([value, value], ends, **bar)
+        if memory.span.high_is_open:
+            axes.annotate(
+                "",
+                (value, ends[1]),
+                xytext=(0, 22),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
+            )
+    axes.plot(value, span, marker=mark.marker, color=mark.colour, markersize=9, clip_on=False)
+    return labels.Spot(value, span, *ends, text, mark.colour)
 
 
 def throughput(page: StudyPage) -> Section:
