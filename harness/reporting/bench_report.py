@@ -35,6 +35,7 @@ FIGURES = (
     "denormals",
     "peak_memory",
     "inference",
+    "inference_size",
 )
 
 

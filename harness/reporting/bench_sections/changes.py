@@ -10,6 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Polygon, Rectangle
+from matplotlib.text import Text
 
 from harness.metrics import whole
 from harness.reporting import theme
@@ -167,65 +168,60 @@ def _mapped(page: BenchPage, device: str, pooled: tuple[str, ...]) -> _Map:
     return _Map(pooled, squares, lost)
 
 
+HEAD, COLUMN = -0.02, 0.13  # of the names left of the map, as shares of its width
+
+
 def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
-    pooled, lines = drawn.pooled, drawn.lines
-    shapes = [dict(zip(pooled, shape, strict=True)) for _, shape in lines]
-    varying = [key for key in pooled if len({shape[key] for shape in shapes}) > 1]
-    for y, (cell, shape) in enumerate(lines):
-        named = dict(zip(pooled, shape, strict=True))
-        texts = [
-            str(named[key]) if key == "initialization" else page.number(key, named[key])
-            for key in varying
-        ]
-        above = list(lines)[y - 1][0] if y else None
-        if cell != above:
-            axes.text(
-                *(-0.02, y),
-                cell,
-                ha="right",
-                va="center",
-                color=page.marks[cell].colour,
-                fontweight="bold",
-                transform=axes.get_yaxis_transform(),
-            ).set_x(-0.02 - 0.13 * len(varying) if varying else -0.02)
-        for i, text in enumerate(reversed(texts)):
-            axes.text(
-                -0.02 - 0.13 * i,
-                y,
-                text,
-                ha="right",
-                va="center",
-                fontsize=theme.SIZE - 1,
-                color=theme.MUTED.light,
-                transform=axes.get_yaxis_transform(),
-            )
+    _name_lines(page, axes, drawn)
+    for y, (line, squares) in enumerate(drawn.lines.items()):
         for x, variant in enumerate(variants):
-            square = lines[cell, shape].get(variant)
-            if square is None and (variant, cell, shape) in drawn.lost:
+            square = squares.get(variant)
+            if square is None and (variant, *line) in drawn.lost:
                 _hatch(axes, x, y)
             else:
                 _square(page, axes, x, y, square)
-        if cell != above and y:
-            axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8, zorder=3)
-    for i, key in enumerate(reversed(varying)):
-        axes.text(
-            -0.02 - 0.13 * i,
-            -0.78,
-            page.words(f"changes.head.{key}"),
-            ha="right",
-            va="bottom",
-            fontsize=theme.SIZE - 1.5,
-            color=theme.MUTED.light,
-            transform=axes.get_yaxis_transform(),
-        )
     axes.set_xlim(-0.5, len(variants) - 0.5)
-    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_ylim(len(drawn.lines) - 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xticks(range(len(variants)), [v.replace("_", "\n") for v in variants])
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
     axes.tick_params(axis="x", labelcolor=theme.INK.light, labelsize=theme.SIZE - 1)
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)
+
+
+def _name_lines(page: BenchPage, axes: Axes, drawn: _Map) -> None:
+    """Left of the map: each cell once, and the sizes in which the lines differ, a column each."""
+    shapes = [dict(zip(drawn.pooled, shape, strict=True)) for _, shape in drawn.lines]
+    varying = [key for key in drawn.pooled if len({shape[key] for shape in shapes}) > 1]
+    above = None
+    for y, ((cell, _), shape) in enumerate(zip(drawn.lines, shapes, strict=True)):
+        if cell != above:
+            name = _write(axes, len(varying), y, cell, page.marks[cell].colour)
+            name.set_fontweight("bold")
+            if y:
+                axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8, zorder=3)
+        above = cell
+        for i, key in enumerate(reversed(varying)):
+            is_word = key == "initialization"
+            text = str(shape[key]) if is_word else page.number(key, shape[key])
+            _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.SIZE - 1)
+    for i, key in enumerate(reversed(varying)):
+        head = _write(axes, i, -0.78, page.words(f"changes.head.{key}"), theme.MUTED.light)
+        head.set(fontsize=theme.SIZE - 1.5, verticalalignment="bottom")
+
+
+def _write(axes: Axes, column: int, y: float, text: str, colour: str) -> Text:
+    """A text left of the map; columns are counted from the map outwards."""
+    return axes.text(
+        HEAD - COLUMN * column,
+        y,
+        text,
+        ha="right",
+        va="center",
+        color=colour,
+        transform=axes.get_yaxis_transform(),
+    )
 
 
 def _hatch(axes: Axes, x: int, y: int) -> None:

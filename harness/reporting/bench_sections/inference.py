@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Section
+from harness.reporting.inference import inference_section
 
 
 def section(page: BenchPage) -> Section:
-    """Median and 99th percentile of a call by cell and dtype."""
-    words = page.words
-    return page.not_measured("inference", words("inference.title"), words("inference.absent"))
+    """What every report with inference.csv shows."""
+    table = page.records.inference
+    if table is None or len(table) == 0:
+        words = page.words
+        return page.not_measured("inference", words("inference.title"), words("inference.absent"))
+    return inference_section(page, table)
