@@ -115,9 +115,9 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
 
 def report(directory: Path) -> Answer:
     """Render the report of a results directory from what is stored there."""
-    from harness.reporting import render
+    from harness.reporting import render_folder
 
-    return render(records.read(directory), directory)
+    return render_folder(directory)
 
 
 def _places(spec: StudySpec) -> list[Place]:

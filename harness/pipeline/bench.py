@@ -378,9 +378,8 @@ def _depth(row: Mapping[str, Any]) -> tuple[int, int, str]:
     return round(n_steps), row["num_layers"], row["device"]
 
 
-def _render(directory: Path) -> Path | None:
-    """Draw the report of a bench; None where this version has none."""
-    from harness import reporting
+def _render(directory: Path) -> Path:
+    """Draw the report of a bench."""
+    from harness.reporting import render_bench
 
-    render = getattr(reporting, "render_bench", None)
-    return None if render is None else render(records.read_bench(directory), directory).html
+    return render_bench(records.read_bench(directory), directory).html

@@ -3,12 +3,14 @@
     columns.py      which columns there are
     writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
+    blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
     files.py        temporary file, flush, rename; floats that read back exactly
 
 It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.
 """
 
+from harness.records.blocks import read_blocks
 from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
@@ -45,6 +47,7 @@ __all__ = [
     "confirmation_columns",
     "read",
     "read_bench",
+    "read_blocks",
     "remove_throughput",
     "trial_columns",
     "winner_path",

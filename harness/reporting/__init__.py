@@ -4,6 +4,11 @@
     study_page.py      what each of those sections is given
     summary.py         from a study's records to numbers: spans, shares, comparisons, claims
     sections/          the parts of a study's report, each with its sentences, its table and its figure
+    bench_report.py    the report of a bench: its sections in order
+    bench_page.py      what each of those sections is given
+    timings.py         from a bench's rows to numbers: gains, limits, growth
+    bench_sections/    the parts of a bench's report
+    folders.py         the report of a folder, whichever it holds
     index.py           one page over a folder of results
 
 What every report shares:
@@ -19,8 +24,18 @@ What every report shares:
     templates/         the two pages and their style
 """
 
+from harness.reporting.bench_report import answer_bench, render_bench
+from harness.reporting.folders import render_folder
 from harness.reporting.index import write_index
 from harness.reporting.rendering import Answer
 from harness.reporting.study_report import answer, render
 
-__all__ = ["Answer", "answer", "render", "write_index"]
+__all__ = [
+    "Answer",
+    "answer",
+    "answer_bench",
+    "render",
+    "render_bench",
+    "render_folder",
+    "write_index",
+]

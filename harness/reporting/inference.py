@@ -25,11 +25,11 @@ def inference_section(page: Page, table: pd.DataFrame) -> Section:
     timed = table[table["median_us"].notna()]
     tail: tuple[Block, ...] = failures(page, table)
     if len(timed) == 0:
-        return Section("inference", page.words("latency.title"), tail)
+        return Section("inference", page.words("inference.title"), tail)
     blocks: list[Block] = [by_dtype(page, timed)]
     if len(timed["hidden_size"].unique()) > 1:
         blocks.append(against_size(page, timed))
-    return Section("inference", page.words("latency.title"), (*blocks, *tail))
+    return Section("inference", page.words("inference.title"), (*blocks, *tail))
 
 
 def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,31 +16,36 @@ from harness.reporting.axes import short, spaced
 from harness.reporting.page import Page
 
 Row = Mapping[Any, Any]
+OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
 Estimated = tuple[float, float, float]  # a value and the two ends of its interval
 
 
 def against_shape(
-    page: Page, rows: pd.DataFrame, value: Callable[[Row], Estimated], y: str
+    page: Page,
+    rows: pd.DataFrame,
+    value: Callable[[Row], Estimated],
+    y: str,
+    sizes: Sequence[str] = tuple(OTHER),
 ) -> Figure:
-    """Draw a positive number of each row against hidden size and against length, the other held where most was measured."""
-    devices = list(rows["device"].unique())
-    drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey="row")
+    """Draw a positive number of each row against hidden size and against length, the other held where most was measured.
+
+    `sizes` may leave one of the two out.
+    """
+    devices, n = list(rows["device"].unique()), len(sizes)
+    drawing, panels = theme.grid(n * len(devices), columns=n, height=2.9, sharey="row")
     placed = {}
     for i, device in enumerate(devices):
         own = rows[rows["device"] == device]
         name = str(own["device_name"].iloc[0]) or device
-        for axes, (x, other) in zip(
-            panels[2 * i : 2 * i + 2],
-            (("hidden_size", "sequence_length"), ("sequence_length", "hidden_size")),
-            strict=True,
-        ):
+        for axes, x in zip(panels[n * i : n * i + n], sizes, strict=True):
+            other = OTHER[x]
             fixed, those = _slice(own, x, other)
             held = page.words(f"throughput.at_{other}", value=page.number(other, fixed))
             prefix = page.words("throughput.device", name=name, device=device)
             axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
             placed[axes] = _lines(page, axes, those, x, value)
             axes.set_xlabel(page.words(f"throughput.x_{x}"))
-        panels[2 * i].set_ylabel(y)
+        panels[n * i].set_ylabel(y)
     labels.label_ends(drawing, placed)
     return drawing
 
