@@ -62,6 +62,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("harness.pipeline.bench.timing_engine", engine)
+    monkeypatch.setattr("harness.pipeline.bench._render", lambda folder: folder / "report.html")
     monkeypatch.setattr("signal.signal", lambda *_: None)
     Path("small.toml").write_text(SMALL, encoding="utf-8")
     return lambda *arguments: CliRunner().invoke(bench.app, list(arguments))
@@ -215,3 +216,5 @@ def test_stopped_and_resumed_for_real(tmp_path: Path) -> None:
     assert [each["params"]["hidden_size"] for each in benchmarks] == [1, 2]
     assert all(each["stats"]["mean"] > 0 for each in benchmarks)
     assert "groups measured before" in done.stderr
+    assert (stored.parent / "report.html").is_file()
+    assert (stored.parent / "report.md").is_file()

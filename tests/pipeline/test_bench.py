@@ -30,6 +30,12 @@ GRID: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tests of their own, and take longer than all that is tested here."""
+    monkeypatch.setattr(bench, "_render", lambda directory: directory / "report.html")
+
+
 class Fake:
     """An engine that answers at once, and can be told to stop, or what to change in an answer."""
 
