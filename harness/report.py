@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness import commandline
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -41,11 +41,7 @@ def report(
 
 def main() -> None:
     """Run the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # an answer has letters that not every terminal has
+    commandline.print_any_letter()
     app()
 
 

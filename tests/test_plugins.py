@@ -330,7 +330,7 @@ def test_an_offer_is_timed(site: Path) -> None:
     )
     benchmark = {"name": "one", "task": "long", "cell": "mine", "hidden_size": 4}
     benchmark |= {"num_layers": 1, "sequence_length": 6, "batch_size": 4}
-    request = {"schema": 1, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
+    request = {"schema": 2, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
     done = subprocess.run(
         [sys.executable, "-m", "harness.timing"],
         input=json.dumps({**request, "memory": False}),

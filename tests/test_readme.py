@@ -125,7 +125,7 @@ def test_readme_plug_ins_are_timed(tmp_path: Path) -> None:
     write_files("README.md", tmp_path)
     benchmark = {"name": "one", "task": "first_bit", "cell": "mgu", "hidden_size": 8}
     benchmark |= {"num_layers": 1, "sequence_length": 6, "batch_size": 4}
-    request = {"schema": 1, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
+    request = {"schema": 2, "benchmarks": [benchmark], "n_blocks": 5, "block_s": 1e-3}
     request |= {"memory": False, "plugins": ["mgu.py", "first_bit.py"]}
     done = run([sys.executable, "-m", "harness.timing"], tmp_path, input=json.dumps(request))
     assert done.returncode == 0, done.stderr

@@ -94,7 +94,10 @@ class Timing(Table):
 
 
 class Inference(Table):
-    """[inference]: calls of the network alone, one sequence at a time, one thread (--mode inference)."""
+    """[inference]: calls of the network alone, one sequence at a time, one thread (--mode inference).
+
+    `n_calls` of each; `time_budget_s` > 0 ends a group's rounds early.
+    """
 
     dtypes: Annotated[tuple[Literal["float32", "bfloat16", "int8"], ...], Field(min_length=1)] = (
         "float32",
@@ -106,6 +109,7 @@ class Inference(Table):
         "sequence",
     )
     n_calls: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1_000
+    time_budget_s: Annotated[StrictFloat, Field(ge=0, le=1e6)] = 0.0
 
 
 TABLES: Mapping[str, type[Table]] = {

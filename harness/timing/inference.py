@@ -23,10 +23,10 @@ from harness.machine import derive_seed, describe_device, settle_process
 from harness.models import ModelConfig, SequenceModel, build_model
 from harness.tasks import get_task
 from harness.timing import deployed
+from harness.timing.answer import machine_facts
 from harness.timing.benchmarks import NUMBERS, check_length, check_number, checked
 from harness.timing.clocks import Median, median_of
 from harness.timing.reference import denormals_flushed
-from harness.timing.throughput import machine_facts
 from harness.timing.worker import one_line
 
 INFERENCE_SCHEMA = 1

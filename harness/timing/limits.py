@@ -9,11 +9,11 @@ import torch
 
 from harness.timing.benchmarks import Benchmark
 from harness.timing.subjects import AUTOCAST, Subject
-from harness.timing.variants import Precision, Variant
+from harness.timing.variants import Precision, Variant, parse_variant
 
 PRODUCT_SIZE: Mapping[str, int] = {"cpu": 1024, "cuda": 8192}
 """Sides of the square product: about 20 ms each in float32."""
-COPY_BYTES: Mapping[str, int] = {"cpu": 64 * 2**20, "cuda": 2**30}
+COPY_BYTES: Mapping[str, int] = {"cpu": 256 * 2**20, "cuda": 2**30}
 """More than a processor's last cache holds for one core, and more than a card's."""
 SMALLEST = {"hidden_size": 8, "num_layers": 1, "batch_size": 1}
 """A step so small that its arithmetic is nothing beside what each time step costs anyway."""
@@ -49,11 +49,6 @@ def copy(name: str, device: str) -> Subject:
     )
 
 
-def peak_key(variant: Variant) -> tuple[int | None, Precision]:
-    """Variants with equal keys are held against the same product: same threads, same precision."""
-    return variant.n_threads, variant.precision
-
-
 def smallest(benchmark: Benchmark, name: str, length: int) -> Benchmark:
     """The smallest step of the same cell on the same task and device, tuned."""
     return dataclasses.replace(
@@ -75,3 +70,23 @@ def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str
     if device.startswith("cuda"):
         return (n_steps + num_layers - 1) * latency_s
     return n_steps * num_layers * latency_s
+
+
+def product_name(benchmark: Benchmark) -> str:
+    """The matrix product that a benchmark is held against; those with equal threads and precision share one."""
+    variant = parse_variant(benchmark.variant)
+    return f"matrix product, {_threads(variant)}, {variant.precision}, {benchmark.device}"
+
+
+def copy_name(benchmark: Benchmark) -> str:
+    """The copy that a benchmark is held against."""
+    return f"copy, {_threads(parse_variant(benchmark.variant))}, {benchmark.device}"
+
+
+def latency_name(benchmark: Benchmark, length: int) -> str:
+    """The smallest step of a benchmark's cell and task at that length."""
+    return f"latency, {benchmark.task}/{benchmark.cell}/{benchmark.initialization}, length {length}, {benchmark.device}"
+
+
+def _threads(variant: Variant) -> str:
+    return "default threads" if variant.n_threads is None else f"threads {variant.n_threads}"

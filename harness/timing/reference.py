@@ -18,14 +18,17 @@ from harness.timing.benchmarks import Benchmark
 from harness.timing.subjects import Workpiece, build
 from harness.timing.variants import Precision
 
-TOLERANCE: Mapping[Precision, float] = {
-    "float32": 1e-3,
-    "tf32": 3e-2,
-    "float16": 3e-2,
-    "bfloat16": 2e-1,
+TOLERANCE: Mapping[Precision, tuple[float, float]] = {
+    "float32": (1e-4, 1e-4),
+    "tf32": (3e-3, 3e-2),
+    "float16": (3e-3, 3e-2),
+    "bfloat16": (2e-2, 2e-1),
 }
-"""The largest relative error of loss or gradients with which a variant is timed: about a thousand roundings of float32, and
-sixty of the others (their units are 2^-24, 2^-11, 2^-11 and 2^-8). A wrong gate or a lost step is off by more than any of them."""
+"""The largest relative error of loss and of gradients with which a variant is timed.
+
+Measured at most, over three tasks, three cells and their initialisations, hidden 8 and 64, length 50 and 400: float32 1.3e-7 and
+7e-7, bfloat16 1.7e-3 and 8.4e-2 (chrono, 400 steps). tf32 and float16 round to eight times finer than bfloat16; not measured.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +111,8 @@ def captured_deviation(
 
 def check(found: Deviation, precision: Precision, against: str) -> None:
     """Raise HarnessError, naming the number, where a deviation is more than its precision explains; `against` names the reference."""
-    most = TOLERANCE[precision]
-    for what, error in (("loss", found.loss_error), ("gradients", found.gradient_error)):
+    errors = (("loss", found.loss_error), ("gradients", found.gradient_error))
+    for (what, error), most in zip(errors, TOLERANCE[precision], strict=True):
         if error is not None and not error <= most:
             raise HarnessError(
                 f"not timed: its {what} differ{'s' * (what == 'loss')} from {against} by {error:.2g}, "
@@ -141,7 +144,7 @@ def _input_gradient_shares(work: Workpiece, batch: Batch) -> tuple[float, float]
     """
     inputs = batch.inputs.clone().requires_grad_()
     loss = work.task.loss(work.model(inputs), batch.targets)
-    (gradient,) = torch.autograd.grad(loss, inputs)
+    (gradient,) = torch.autograd.grad(loss, inputs, materialize_grads=True)
     size = gradient.abs().cpu()
     smallest = torch.finfo(torch.float32).tiny
     zero = int((size == 0).sum())

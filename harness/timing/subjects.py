@@ -203,12 +203,13 @@ def _as_run(
         return Autocast(model, device_type, AUTOCAST[precision])
     if not compiled:
         return model
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    inductor.compile_threads = (
-        1  # a pool of compilers would outlive the compilation and disturb what is timed
-    )
-    made: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    # a pool of compilers would outlive the compilation, and disturb what is timed
+    inductor.compile_threads = 1
+    dynamo.recompile_limit = 10_000  # after 8 models torch would fall back to none, and say nothing
+    made: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment]
     return made
 
 
@@ -216,7 +217,6 @@ def _compile(run: Callable[[Batch], Tensor], work: Workpiece) -> tuple[float, in
     """Run twice, and say how many seconds the first took longer, and how often dynamo broke the graph."""
     from torch._dynamo.utils import counters
 
-    torch.compiler.reset()  # another shape's code would be guarded against, or made dynamic
     counters.clear()
     times = []
     for batch in (work.batches[0], work.batches[0]):
@@ -225,6 +225,11 @@ def _compile(run: Callable[[Batch], Tensor], work: Workpiece) -> tuple[float, in
         times.append(time.perf_counter() - start)
     work.reset()
     return max(times[0] - times[1], 0.0), sum(counters["graph_break"].values())
+
+
+def forget_compiled() -> None:
+    """Drop what torch.compile has made in this process: nothing compiled before may be run after."""
+    torch.compiler.reset()
 
 
 def _captured(run: Callable[[Batch], Tensor], work: Workpiece) -> Callable[[], object]:

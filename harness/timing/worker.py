@@ -31,7 +31,7 @@ from harness.timing.reference import (
     denormals_flushed,
     deviation,
 )
-from harness.timing.subjects import Subject, build, close
+from harness.timing.subjects import Subject, build, close, forget_compiled
 from harness.timing.variants import Variant, parse_variant
 
 
@@ -165,6 +165,8 @@ class Bench:
     def drop(self) -> dict[str, Any]:
         """Forget everything prepared, and give its memory back."""
         self.subjects.clear()
+        if self.variant.compiled:
+            forget_compiled()
         gc.collect()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import stats
-from harness.timing.clocks import median_of, time_block
+from harness.timing.clocks import BlockTime, median_of, time_block, warm_up
 
 
 def test_a_block_takes_every_step_and_divides_by_their_number():
@@ -58,3 +58,34 @@ def test_no_samples_are_refused():
     """Without a block there is no median."""
     with pytest.raises(ValueError, match="'samples' must hold at least one"):
         median_of([])
+
+
+def clock(times_s):
+    """What times so many steps, each as long as the next of `times_s` says; and the calls it got."""
+    turns, asked = iter(times_s), []
+
+    def run(n_steps):
+        asked.append(n_steps)
+        time_s = next(turns)
+        return BlockTime(time_s, time_s)
+
+    return run, asked
+
+
+def test_warm_up_of_a_steady_step_ends_when_three_blocks_agree():
+    """A step of constant time is steady after three blocks, in blocks of about the time asked for."""
+    run, asked = clock([9.0, 0.01, 0.005, *[0.004] * 9])
+    found = warm_up(run, block_s=0.02)
+    assert found.steady
+    assert asked == [1, 1, 2, 4, 4, 4]
+    assert found.n_steps == 4
+    assert [block.step_time_s for block in found.blocks] == [0.005, 0.004, 0.004, 0.004]
+
+
+def test_warm_up_of_a_restless_step_gives_up():
+    """A step that never settles is reported as such, after 12 blocks."""
+    run, asked = clock([0.001, 0.002] * 50)
+    found = warm_up(run, block_s=1e-6)
+    assert not found.steady
+    assert len(found.blocks) == 12
+    assert len(asked) == 14

@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.cells import CELLS, Cell
 from harness.models import ModelConfig
 from harness.tasks import TASKS
-from harness.timing.flops import matrix_product, training_flops
+from harness.timing.benchmarks import Benchmark
+from harness.timing.flops import step_bytes, step_flops, training_flops
 
 MODEL = ModelConfig("temporal_order", "lstm", hidden_size=16, num_layers=2, sequence_length=10)
 
@@ -71,9 +72,30 @@ def test_a_cell_that_tells_its_count(monkeypatch):
     assert found == 3 * (8_000 + 160 + 2) * 50 + 3 * 640
 
 
-def test_the_matrix_product_is_counted_right():
-    """Torch counts as many operations in the peak's product as it claims."""
-    step, flops = matrix_product("cpu")
-    with FlopCounterMode(display=False) as counter:
-        step()
-    assert counter.get_total_flops() == flops
+BENCHMARK = Benchmark("one", "temporal_order", "lstm", 16, 2, 10, batch_size=5)
+
+
+def test_bytes_by_hand():
+    """Weights and states of a small LSTM, each moved as often as a step must."""
+    weights, states = 1_000, 5 * 10 * (8 + 2 * (4 + 1) * 16)
+    forward = dataclasses.replace(BENCHMARK, measure="forward")
+    both = dataclasses.replace(BENCHMARK, measure="forward_backward")
+    assert step_bytes(forward, 10, weights) == 4 * (weights + states)
+    assert step_bytes(both, 10, weights) == 4 * (3 * weights + 2 * states)
+    # one pass to clip, seven for Adam; none and three for plain SGD that does not clip
+    assert step_bytes(BENCHMARK, 10, weights) == 4 * (11 * weights + 2 * states)
+    sgd = dataclasses.replace(BENCHMARK, optimizer="sgd", max_grad_norm=0.0)
+    assert step_bytes(sgd, 10, weights) == 4 * (6 * weights + 2 * states)
+
+
+def test_bytes_of_a_cell_of_unknown_gates_are_not_measured(monkeypatch):
+    """A plug-in that tells no gates has no bytes, rather than wrong ones."""
+    cell = Cell("secret", CELLS["lstm"].factory, None, CELLS["lstm"].initializations)
+    monkeypatch.setitem(CELLS, "secret", cell)
+    assert step_bytes(dataclasses.replace(BENCHMARK, cell="secret"), 10, 1_000) is None
+
+
+def test_forward_is_a_third():
+    """A training step's operations are three passes, of which forward is one."""
+    forward = dataclasses.replace(BENCHMARK, measure="forward")
+    assert step_flops(BENCHMARK, 10) == 3 * step_flops(forward, 10)
