@@ -87,8 +87,10 @@ class BenchConsole:
     def done_with(self, outcome: BenchOutcome) -> None:
         """Show what was found at the grid's own shape, and where the rest is."""
         self.close()
-        table = self._calls(outcome.rows) if _are_calls(outcome.rows) else self._steps(outcome.rows)
+        make = self._calls if _are_calls(outcome.rows) else self._steps
+        title, table = make(outcome.rows)
         self.console.print()
+        self._print(title)
         self.console.print(table)
         if self.n_failed:
             self._print(
@@ -111,13 +113,12 @@ class BenchConsole:
         seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
         return f", about {_duration(seconds)} left"
 
-    def _steps(self, rows: Sequence[Mapping[str, Any]]) -> Table:
+    def _steps(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
         shown, title = _at_shape(rows, self.spec, SHAPE)
         measures = self.spec.compare.measures
         shown = [row for row in shown if row["measure"] == measures[0]] or shown
-        table = Table(
-            "cell", "variant", title=f"{shown[0]['measure'] if shown else 'nothing'}, {title}"
-        )
+        title = f"{shown[0]['measure'].replace('_', ' ') if shown else 'nothing'} at {title}"
+        table = Table("cell", "variant")
         devices = dict.fromkeys(row["device"] for row in shown)
         for name in ("sequences/s", "over plain"):
             table.add_column(name, justify="right")
@@ -133,12 +134,13 @@ class BenchConsole:
                 _speedup(row),
             ]
             table.add_row(*map(escape, [*cells, *([row["device"]] if len(devices) > 1 else [])]))
-        return table
+        return title, table
 
-    def _calls(self, rows: Sequence[Mapping[str, Any]]) -> Table:
+    def _calls(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
         steps = [row for row in rows if row["measure"] == "step"] or list(rows)
         shown, title = _at_shape(steps, self.spec, SHAPE_OF_CALLS)
-        table = Table("cell", "dtype", title=f"{shown[0]['measure']}, {title}")
+        title = f"{shown[0]['measure']} at {title}"
+        table = Table("cell", "dtype")
         for name in ("median µs", "99th percentile µs", "bytes of weights"):
             table.add_column(name, justify="right")
         for row in shown:
@@ -146,7 +148,7 @@ class BenchConsole:
             numbers = [row.get(name) for name in ("median_us", "p99_us", "weights_bytes")]
             texts = ["" if number is None else significant(number) for number in numbers]
             table.add_row(*map(escape, (row["cell"], row["dtype"], texts[0] or reason, *texts[1:])))
-        return table
+        return title, table
 
     def _print(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
@@ -161,13 +163,14 @@ def _at_shape(
 ) -> tuple[list[Mapping[str, Any]], str]:
     """The rows at the grid's own shape, or at that of the first row where it was not measured, and the shape in words."""
     if not rows:
-        return [], "measured"
+        return [], "any shape"
     shape = {name: getattr(spec.shape, name) for name in names}
     at_own = [row for row in rows if all(row[name] == shape[name] for name in names)]
     if not at_own:
         shape = {name: rows[0][name] for name in names}
         at_own = [row for row in rows if all(row[name] == shape[name] for name in names)]
-    return at_own, ", ".join(f"{name} {value}" for name, value in shape.items())
+    words = [f"{name.replace('_', ' ')} {value}" for name, value in shape.items()]
+    return at_own, ", ".join(words)
 
 
 def _speedup(row: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ def inference_groups(spec: GridSpec, cells: Mapping[str, InitializedCell]) -> tu
                     each = _called(spec, (hidden, layers, at), own)
                     group[each["name"]] = each
     return tuple(
-        Group(f"hidden size {hidden}, {layers} layers", "cpu", tuple(group.values()))
+        Group(f"hidden size {hidden}, {_layers(layers)}", "cpu", tuple(group.values()))
         for (hidden, layers), group in found.items()
     )
 
@@ -100,4 +100,8 @@ def _short(sizes: Sequence[int]) -> str:
 
 def _label(sizes: Sequence[int]) -> str:
     hidden, layers, length, batch = sizes
-    return f"hidden size {hidden}, {layers} layers, length {length}, batch {batch}"
+    return f"hidden size {hidden}, {_layers(layers)}, length {length}, batch {batch}"
+
+
+def _layers(number: int) -> str:
+    return f"{number} layer" if number == 1 else f"{number} layers"

@@ -30,6 +30,12 @@ GRID: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tests of their own, and take longer than all that is tested here."""
+    monkeypatch.setattr(bench, "_render", lambda directory: directory / "report.html")
+
+
 class Fake:
     """An engine that answers at once, and can be told to stop, or what to change in an answer."""
 
@@ -123,8 +129,8 @@ def test_a_bench_measures_each_group_once_and_writes_its_files(tmp_path: Path) -
         tomllib.loads((tmp_path / "small" / "grid.toml").read_text()), ""
     )
     assert outcome.json_path == tmp_path / "small" / "throughput.json"
-    assert [line for line in watcher.told if line.endswith("done")][0].startswith(
-        "hidden size 8, 1 layers"
+    assert next(line for line in watcher.told if line.endswith("done")).startswith(
+        "hidden size 8, 1 layer,"
     )
 
 
