@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness.reporting import labels, theme
 from harness.reporting.axes import short, spaced
@@ -20,12 +21,17 @@ OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
 Estimated = tuple[float, float, float]  # a value and the two ends of its interval
 
 
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """What is drawn of each row, and how the axis calls it: a logarithmic one, or one from 0."""
+
+    value: Callable[[Row], Estimated]
+    name: str
+    is_log: bool = True
+
+
 def against_shape(
-    page: Page,
-    rows: pd.DataFrame,
-    value: Callable[[Row], Estimated],
-    y: str,
-    sizes: Sequence[str] = tuple(OTHER),
+    page: Page, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
 ) -> Figure:
     """Draw a positive number of each row against hidden size and against length, the other held where most was measured.
 
@@ -43,9 +49,9 @@ def against_shape(
             held = page.words(f"throughput.at_{other}", value=page.number(other, fixed))
             prefix = page.words("throughput.device", name=name, device=device)
             axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
-            placed[axes] = _lines(page, axes, those, x, value)
+            placed[axes] = _lines(page, axes, those, x, drawn)
             axes.set_xlabel(page.words(f"throughput.x_{x}"))
-        panels[n * i].set_ylabel(y)
+        panels[n * i].set_ylabel(drawn.name)
     labels.label_ends(drawing, placed)
     return drawing
 
@@ -76,20 +82,19 @@ def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]
     return fixed, rows[(rows[other] == fixed) & (rows["num_layers"] == layers)]
 
 
-def _lines(
-    page: Page, axes: Axes, rows: pd.DataFrame, x: str, value: Callable[[Row], Estimated]
-) -> list[labels.End]:
+def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity) -> list[labels.End]:
     """A line a cell; returns where they end."""
     values = sorted(rows[x].unique())
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    if drawn.is_log:
+        axes.set_yscale("log")
     ends = []
     for cell in page.cells:
         own = rows[rows["cell"] == cell].sort_values(x)
         if len(own) == 0:
             continue
         mark = page.marks[cell]
-        found = [value(row) for row in own.to_dict("records")]
+        found = [drawn.value(row) for row in own.to_dict("records")]
         for at, (_, low, high) in zip(own[x], found, strict=True):
             axes.plot([at, at], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
         axes.plot(
@@ -105,6 +110,10 @@ def _lines(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: page.number(x, at)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: short(page, at)))
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    if drawn.is_log:
+        axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_ylim(bottom=0)
     axes.yaxis.set_minor_locator(NullLocator())
     return ends

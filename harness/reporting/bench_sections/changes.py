@@ -25,6 +25,7 @@ POOLS: tuple[tuple[str, ...], ...] = (
     ("hidden_size",),
     (),
 )
+WIDE = 6  # columns; beyond that their names are broken
 FEW_ROWS = 12  # a longer table opens on demand
 MOST_FAILED = 100
 
@@ -132,7 +133,7 @@ def _picture(page: BenchPage) -> Picture:
     panels = drawing.subplots(len(maps), 1, squeeze=False, height_ratios=heights).ravel()
     for axes, (device, one) in zip(panels, maps.items(), strict=True):
         if page.many_devices:
-            axes.set_title(page.device(device), pad=22)
+            axes.set_title(page.device(device))
         _draw(page, axes, one, variants)
     _key(page, panels[-1])
     every = [gain for change in timings.changes for gain in change.gains]
@@ -183,7 +184,10 @@ def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> 
     axes.set_xlim(-0.5, len(variants) - 0.5)
     axes.set_ylim(len(drawn.lines) - 0.5, -0.5)
     axes.set_yticks([])
-    axes.set_xticks(range(len(variants)), [v.replace("_", "\n") for v in variants])
+    names = [variant.replace("_", "\n") for variant in variants]
+    if len(names) > WIDE:
+        names = [name.replace("=", "\n= ") for name in names]
+    axes.set_xticks(range(len(variants)), names)
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
     axes.tick_params(axis="x", labelcolor=theme.INK.light, labelsize=theme.SIZE - 1)
     axes.spines["bottom"].set_visible(False)

@@ -91,38 +91,35 @@ def _sentence(page: BenchPage, points: Sequence[_Point], name: str) -> str:
     words = page.words
     own = [point for point in points if point.initialization == name]
     longest = [point for point in own if point.length == own[-1].length]
-    shares = [
-        words(
-            "denormals.share",
-            cell=point.cell,
-            denormal=page.number("denormal_fraction", point.denormal),
-            zero=page.number("zero_fraction", point.zero),
-        )
-        for point in longest
-        if not math.isnan(point.denormal + point.zero)
-    ]
-    gains = [
-        words("bench.of_cell", cell=point.cell, value=_gain(page, point.gain))
-        for point in longest
-        if point.gain.value is not None
-    ]
     length = page.number("sequence_length", own[-1].length)
     said = []
-    if shares:
-        listed = words.listed(shares)
-        said.append(words("denormals.at", length=length, initialization=name, shares=listed))
-    if gains:
-        key = "denormals.wins" if shares else "denormals.wins_at"
-        listed = words.listed(gains)
-        said.append(words(key, length=length, initialization=name, gains=listed))
+    known = [point for point in longest if not math.isnan(point.denormal + point.zero)]
+    if any(point.denormal + point.zero for point in known):
+        shares = words.listed(
+            words(
+                "denormals.share",
+                cell=point.cell,
+                denormal=page.number("denormal_fraction", point.denormal),
+                zero=page.number("zero_fraction", point.zero),
+            )
+            for point in known
+        )
+        said.append(words("denormals.at", length=length, initialization=name, shares=shares))
+    elif known:
+        cells = words.listed(point.cell for point in known)
+        said.append(words("denormals.at_none", length=length, initialization=name, cells=cells))
+    shown = [p for p in longest if p.gain.interval is not None and p.gain.interval.low > 1]
+    if shown:
+        gains = words.listed(
+            words("bench.of_cell", cell=point.cell, value=page.times(*_ends(point)))
+            for point in shown
+        )
+        key = "denormals.wins" if known else "denormals.wins_at"
+        said.append(words(key, length=length, initialization=name, gains=gains))
+    elif any(point.gain.value is not None for point in longest):
+        key = "denormals.wins_nothing" if known else "denormals.wins_nothing_at"
+        said.append(words(key, length=length, initialization=name))
     return " ".join(said)
-
-
-def _gain(page: BenchPage, gain: stats.Estimate) -> str:
-    assert gain.value is not None
-    between = gain.interval
-    ends = (between.low, between.high) if between else (math.nan, math.nan)
-    return page.times(gain.value, *ends)
 
 
 # --- The picture ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.reporting import labels, theme
+from harness.reporting.axes import short
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.reporting.timings import LIMITS, Row, flops_per_byte, limit, ordered
@@ -112,7 +113,7 @@ def _roofs(page: BenchPage, axes: Axes, rows: Sequence[Row]) -> Annotation:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(10))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
     return slanted
 
 

@@ -72,7 +72,8 @@ def _advice(page: BenchPage, device: str) -> list[str]:
     for i, change in enumerate(gains[:ADVISED]):
         listed = page.gains(change.advised) if i == 0 else _between(page, change.advised)
         key = "bench.first_change" if i == 0 else "bench.next_change"
-        said.append(words(key, change=page.change(change.variant), gains=listed))
+        what = page.change(change.variant)
+        said.append(words(key, change=what, variant=change.variant, gains=listed))
     if not gains:
         said.append(words("bench.no_change"))
     spent = [(change.variant, change.worse_than_tuned) for change in changes]

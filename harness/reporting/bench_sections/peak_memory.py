@@ -7,7 +7,7 @@ import pandas as pd
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.bench_sections.throughput import drawn
 from harness.reporting.document import Column, Picture, Section, Table
-from harness.reporting.shapes import OTHER, Estimated, Row, against_shape
+from harness.reporting.shapes import OTHER, Estimated, Quantity, Row, against_shape
 
 MIB = 2.0**20
 
@@ -40,7 +40,8 @@ def section(page: BenchPage) -> Section:
     sizes = tuple(name for name in OTHER if len({row[name] for row in rows}) > 1)
     if not sizes:
         return Section("peak_memory", title, (table,))
-    drawing = against_shape(page, pd.DataFrame(rows), _mebibytes, words("peak_memory.y"), sizes)
+    memory = Quantity(_mebibytes, words("peak_memory.y"), is_log=False)
+    drawing = against_shape(page, pd.DataFrame(rows), memory, sizes)
     caption = words("peak_memory.caption", variant=rows[0]["variant"])
     picture = Picture("peak_memory", drawing, words("peak_memory.description"), caption, table)
     return Section("peak_memory", title, (picture,))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Block, Column, Picture, Section, Table
-from harness.reporting.shapes import OTHER, against_shape, speed, speed_range
+from harness.reporting.shapes import OTHER, Quantity, against_shape, speed, speed_range
 from harness.reporting.timings import Row
 
 FEW_ROWS = 12  # a longer table opens on demand
@@ -26,7 +26,8 @@ def section(page: BenchPage) -> Section:
     if not sizes:
         table = Table(numbers.columns, numbers.rows, numbers.note, len(numbers.rows) > FEW_ROWS)
         return Section("throughput", title, (table,))
-    drawing = against_shape(page, pd.DataFrame(rows), speed, words("throughput.y"), sizes)
+    quantity = Quantity(speed, words("throughput.y"))
+    drawing = against_shape(page, pd.DataFrame(rows), quantity, sizes)
     caption = words(
         "throughput.caption_bench",
         machine=str(rows[0]["device_name"]),

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.reporting import labels, theme
 from harness.reporting.axes import short
 from harness.reporting.document import Block, Column, Picture, Points, Section, Table
-from harness.reporting.shapes import Estimated, against_shape, speed, speed_range
+from harness.reporting.shapes import Estimated, Quantity, against_shape, speed, speed_range
 from harness.reporting.study_page import StudyPage
 from harness.reporting.summary import Memory
 
@@ -141,7 +141,7 @@ def throughput(page: StudyPage) -> Section:
     grid = grid[grid["task"] == task]
     picture = Picture(
         "throughput",
-        against_shape(page, grid, speed, words("throughput.y")),
+        against_shape(page, grid, Quantity(speed, words("throughput.y"))),
         words("throughput.description"),
         words("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
         numbers,
