@@ -119,6 +119,9 @@ class BenchConsole:
         shown = [row for row in shown if row["measure"] == measures[0]] or shown
         title = f"{shown[0]['measure'].replace('_', ' ') if shown else 'nothing'} at {title}"
         table = Table("cell", "variant")
+        shown = [row for row in shown if not row.get("unavailable")]  # noted before the first group
+        order = list(dict.fromkeys(row["cell"] for row in shown))
+        shown.sort(key=lambda row: order.index(row["cell"]))
         devices = dict.fromkeys(row["device"] for row in shown)
         for name in ("sequences/s", "over plain"):
             table.add_column(name, justify="right")
@@ -126,7 +129,7 @@ class BenchConsole:
             table.add_column("device")
         for row in shown:
             found = row.get("sequences_per_second")
-            reason = row.get("error") or row.get("unavailable") or ""
+            reason = row.get("error") or ""
             cells = [
                 row["cell"],
                 row["variant"],

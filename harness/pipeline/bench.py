@@ -39,6 +39,8 @@ Mode = Literal["training", "inference"]
 Progress = Callable[[str], None]
 SCHEMAS: Mapping[Mode, int] = {"training": TRAINING_SCHEMA, "inference": INFERENCE_SCHEMA}
 ORIGIN = "bench"
+OF_A_STUDY = frozenset(("threads_per_worker", "denormals", "evaluation"))
+"""What a fingerprint says of a study's trials; here it is each variant's own."""
 WRITERS: Mapping[Mode, Callable[..., Path]] = {
     "training": records.write_throughput,
     "inference": records.write_inference,
@@ -303,19 +305,20 @@ def _write(bench: _Bench, stored: Mapping[str, StoredGroup]) -> BenchOutcome:
     """All files of a bench from what is stored of its grid, in either mode and on every device."""
     directory, options = bench.directory, bench.options
     records.write_grid(directory, bench.spec.dump())
-    facts = {
-        **machine.fingerprint(options.devices[-1]),
-        "command": options.command,
-        "devices": sorted({group.device for group in stored.values()}),
+    here = {
+        name: value
+        for name, value in machine.fingerprint(options.devices[-1]).items()
+        if name not in OF_A_STUDY
     }
-    records.write_machine(directory, facts)
+    devices = sorted({group.device for group in stored.values()})
+    records.write_machine(directory, {**here, "command": options.command, "devices": devices})
     rows: dict[Mode, Sequence[Mapping[str, Any]]] = {}
     latencies = latencies_of(stored.values())
     for mode, write in WRITERS.items():
         answers = [group.answer for group in _of_this_grid(bench, stored, mode)]
         whole = combine(answers, latencies)
         if answers:
-            write(directory, {ORIGIN: whole}, facts)
+            write(directory, {ORIGIN: whole}, here)
         rows[mode] = whole["results"]
     name = "inference.json" if options.mode == "inference" else "throughput.json"
     return BenchOutcome(directory, directory / name, tuple(rows[options.mode]), _render(directory))

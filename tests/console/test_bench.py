@@ -85,7 +85,7 @@ def test_what_failed_is_said_but_not_without_end() -> None:
 
 
 def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
-    """Each cell and variant with its rate and its speed-up with the interval; what is not to be had with its reason."""
+    """Each cell and variant with its rate and its speed-up with the interval; what is not to be had was noted before."""
     console, said = told()
     rows = [
         row
@@ -100,8 +100,7 @@ def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
     (line,) = (line for line in text.splitlines() if "lstm" in line and "tuned" in line)
     assert "3,140" in line  # 32 sequences in 0.0102 s
     assert "1.50 (1.40 to 1.60)" in line
-    (line,) = (line for line in text.splitlines() if "lstm" in line and "tf32" in line)
-    assert "no CUDA device" in line
+    assert "tf32" not in text
     assert "tables: results/small/throughput.csv" in text.replace("\\", "/")
     assert "report: results/small/report.html" in text.replace("\\", "/")
 

@@ -125,6 +125,7 @@ def test_a_bench_measures_each_group_once_and_writes_its_files(tmp_path: Path) -
     assert len(found.throughput) == 12
     assert set(found.throughput["origin"]) == {"bench"}
     assert found.machine["command"] == "python -m harness.bench small.toml"
+    assert "threads_per_worker" not in found.machine  # it differs by variant
     assert found.grid == specs.parse_grid(
         tomllib.loads((tmp_path / "small" / "grid.toml").read_text()), ""
     )
