@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from harness import records
 from harness.report import app
 from tests.reporting.synthetic import Wish, write
+from tests.reporting.synthetic_bench import BenchWish, write_bench
 
 RUN = CliRunner()
 
@@ -23,6 +24,15 @@ def test_a_report_is_drawn_again_without_training(tmp_path: Path) -> None:
     assert "On temporal_order, rnn remembers" in done.stdout
     assert (directory / "report.html").exists()
     assert (directory / "report.md").exists()
+
+
+def test_a_bench_is_drawn_again_without_timing(tmp_path: Path) -> None:
+    """A folder with a grid.toml is a bench: the same command draws its report."""
+    directory = write_bench(tmp_path, BenchWish(vary="", cells=("lstm",)))
+    done = RUN.invoke(app, [str(directory)])
+    assert done.exit_code == 0, done.output
+    assert "What to change first" in done.stdout
+    assert "What to change" in (directory / "report.md").read_text("utf-8")
 
 
 def test_an_index_of_results_is_written(tmp_path: Path) -> None:

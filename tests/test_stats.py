@@ -530,3 +530,90 @@ def test_expected_best_interval_is_over_searches():
 def test_expected_best_of_nothing():
     """Without trials there is no curve."""
     assert stats.expected_best([], "maximize", worst=0.0).estimates == ()
+
+
+# --- Speed ---------------------------------------------------------------------------------
+
+
+def test_a_power_law_is_found_again():
+    """Exact samples of 3 x^1.5 give factor, exponent and an interval of no width."""
+    law = stats.power_law({x: [3 * x**1.5] * 7 for x in (10, 20, 50, 400)})
+    assert (law.factor, law.exponent) == pytest.approx((3, 1.5))
+    assert (law.interval.low, law.interval.high) == pytest.approx((1.5, 1.5))
+    assert law.n == 4
+    assert law.largest_miss == pytest.approx(0, abs=1e-12)
+
+
+def test_the_exponent_is_that_of_least_squares():
+    """Of medians that lie on no line: the slope and intercept of scipy's regression of the logarithms."""
+    samples = {1: [1.0, 1.2, 0.9], 3: [2.0, 2.2, 5.0], 10: [9.0, 8.0, 10.0], 40: [20.0]}
+    medians = [1.0, 2.2, 9.0, 20.0]
+    oracle = scipy.stats.linregress(np.log(list(samples)), np.log(medians))
+    law = stats.power_law(samples)
+    assert law.exponent == pytest.approx(oracle.slope)
+    assert law.factor == pytest.approx(math.exp(oracle.intercept))
+    assert law.interval is None  # fewer than 5 samples somewhere
+    fitted = math.exp(oracle.intercept) * np.array(list(samples), dtype=float) ** oracle.slope
+    assert law.largest_miss == pytest.approx(np.max(np.abs(medians / fitted - 1)))
+
+
+def test_a_power_law_takes_three_values():
+    """Any two points lie on one; NaN, None and what is not above 0 are left out."""
+    assert stats.power_law({}) is None
+    assert stats.power_law({1: [1.0] * 5, 2: [2.0] * 5}) is None
+    assert stats.power_law({1: [1.0], 2: [2.0], 3: [NAN, None, 0.0, -1.0]}) is None
+    law = stats.power_law({x: [float(x), NAN, None, -1.0, 0.0] for x in (1, 2, 3)})
+    assert law.exponent == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [5, 6, 11])
+def test_the_error_of_the_exponent_is_that_of_the_bootstrap(n):
+    """The variance of a median in closed form is what drawing with replacement again and again gives."""
+    rng = np.random.default_rng(1)
+    samples = {x: x * np.exp(rng.normal(0, 0.05, n)) for x in (1.0, 2.0, 4.0)}
+    law = stats.power_law(samples)
+    draws = 20_000
+    weights = np.log([1.0, 2.0, 4.0]) - np.log([1.0, 2.0, 4.0]).mean()
+    weights /= np.sum(weights**2)
+    slopes = np.zeros(draws)
+    for weight, values in zip(weights, samples.values(), strict=True):
+        drawn = np.sort(rng.choice(np.log(values), (draws, n)), axis=1)
+        middle = (
+            drawn[:, n // 2]
+            if n % 2
+            else drawn[np.arange(draws), n // 2 - rng.integers(0, 2, draws)]
+        )
+        slopes += weight * middle
+    half_width = (law.interval.high - law.interval.low) / 2
+    assert half_width == pytest.approx(scipy.stats.t.ppf(0.975, n - 1) * slopes.std(), rel=0.03)
+
+
+@pytest.mark.parametrize("n", [5, 11])
+def test_the_interval_of_an_exponent_covers(n):
+    """At 95 % the interval holds the true exponent in at least 95 % of simulated benches, give or take the simulation."""
+    rng = np.random.default_rng(2)
+    n_benches, held = 400, 0
+    for _ in range(n_benches):
+        noise = rng.exponential(0.03, (4, n))  # skewed, as times are
+        samples = {
+            x: x**1.1 * np.exp(own) for x, own in zip((50, 100, 200, 400), noise, strict=True)
+        }
+        interval = stats.power_law(samples).interval
+        held += interval.low <= 1.1 <= interval.high
+    assert held / n_benches > 0.95 - 3 * math.sqrt(0.95 * 0.05 / n_benches)
+
+
+def test_paired_ratios_leave_drift_out():
+    """A machine that slows down by a factor of 4 over the rounds moves neither ratio nor interval."""
+    drift = [1.0, 2.0, 3.0, 4.0, 4.0, 4.0]
+    found = stats.paired_ratio([3 * each for each in drift], drift)
+    assert found.value == pytest.approx(3)
+    assert (found.interval.low, found.interval.high) == pytest.approx((3, 3))
+
+
+def test_rounds_without_a_side_are_missing():
+    """NaN, None and times that are none count as missing; unlike numbers of rounds are refused."""
+    found = stats.paired_ratio([2.0, NAN, 4.0, 0.0, 2.0], [1.0, 1.0, 1.0, 1.0, None])
+    assert (found.value, found.n, found.n_missing, found.interval) == (3.0, 2, 3, None)
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        stats.paired_ratio([1.0], [1.0, 2.0])

@@ -54,8 +54,10 @@ class BenchPage(Page):
 
     def shape_columns(self, keys: Sequence[str] = SHAPE) -> tuple[Column, ...]:
         """The columns that say at which shape a row was timed."""
-        kinds = {key: "text" if key == "initialization" else "number" for key in keys}
-        return tuple(Column(self.words(f"column.{key}"), kinds[key]) for key in keys)  # type: ignore[arg-type]
+        return tuple(
+            Column(self.words(f"column.{key}"), "text" if key == "initialization" else "number")
+            for key in keys
+        )
 
     def shape_cells(self, row: Mapping[Any, Any], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
         """The texts of such columns."""
@@ -69,7 +71,7 @@ class BenchPage(Page):
         items = []
         for key in keys:
             text = str(named[key]) if key == "initialization" else self.number(key, named[key])
-            items.append(self.words(f"bench.shape.{key}", value=text))
+            items.append(self.words.of("bench.shape", key, value=text))
         return self.words("bench.shape_between").join(items)
 
     def times(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
@@ -83,8 +85,8 @@ class BenchPage(Page):
         """The two ends of the interval of a ratio; a dash where there is none."""
         if math.isnan(low) or math.isnan(high):
             return self.words("none")
-        ends = (self.number("speedup", end) for end in (low, high))
-        return self.words("range", **dict(zip(("low", "high"), ends, strict=True)))
+        low_text, high_text = (self.number("speedup", end) for end in (low, high))
+        return self.words("range", low=low_text, high=high_text)
 
     def gains(self, gains: Sequence[Gain]) -> str:
         """The gains of several cells as a sentence has them."""

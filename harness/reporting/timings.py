@@ -24,6 +24,9 @@ SHAPE = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initiali
 Row = Mapping[Any, Any]
 Shape = tuple[Any, ...]  # the values of SHAPE
 Effect = Literal["gain", "loss", "undecided"]
+PROCESS_MARGIN = 1.05
+"""Each variant runs in a process of its own, and the same code in two processes differs by more than 5 % in a quarter to a half
+of pairings (measured on 2 virtual cores), which no interval over the rounds of one pair knows of. So a smaller gain is no advice."""
 LIMITS = ("arithmetic", "bytes", "latency")
 
 
@@ -49,10 +52,15 @@ class Gain:
         return "loss" if self.high < 1 else "undecided"
 
     @property
+    def is_large(self) -> bool:
+        """Whether the whole interval lies further from 1 than another process might move it."""
+        return self.low > PROCESS_MARGIN or self.high < 1 / PROCESS_MARGIN
+
+    @property
     def is_advised(self) -> bool:
         """Whether it gains over `plain`, and over `tuned` where that was timed: else the gain may be all of `tuned`'s."""
-        own = self.over_tuned
-        return self.effect == "gain" and (own is None or own.effect == "gain")
+        shown = (self, self.over_tuned or self)
+        return all(gain.is_large and gain.effect == "gain" for gain in shown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +88,17 @@ class Change:
         return tuple(sorted(found, key=lambda gain: -gain.value))
 
     @property
+    def losing(self) -> tuple[Gain, ...]:
+        """The losses at the reference shape that are large enough to be told."""
+        return tuple(gain for gain in self.at_reference("loss") if gain.is_large)
+
+    @property
     def worse_than_tuned(self) -> tuple[Gain, ...]:
         """At the reference shape, over `tuned`: what gains over `plain` and loses what `tuned` alone would gain."""
         if self.variant == KEPT:
             return ()
         gaining = (g.over_tuned for g in self.reference if g.effect == "gain")
-        return tuple(own for own in gaining if own is not None and own.effect == "loss")
+        return tuple(own for own in gaining if own and own.effect == "loss" and own.is_large)
 
     def count(self, effect: Effect) -> int:
         """Rows that show that effect, of all."""

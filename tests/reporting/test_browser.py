@@ -11,6 +11,7 @@ import pytest
 
 from harness import records, reporting
 from tests.reporting.synthetic import Wish, write
+from tests.reporting.synthetic_bench import BenchWish, write_bench
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -34,11 +35,15 @@ def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart's page."""
-    directory = write(tmp_path_factory.mktemp("page"), Wish(trials=4))
-    return reporting.render(records.read(directory), directory).html
+@pytest.fixture(scope="module", params=["study", "bench"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart's page, and that of a bench."""
+    directory = tmp_path_factory.mktemp("page")
+    if request.param == "bench":
+        write_bench(directory, BenchWish(devices=("cpu", "cuda:0")))
+    else:
+        write(directory, Wish(trials=4))
+    return reporting.render_folder(directory).html
 
 
 def test_the_browser_has_nothing_to_say(page: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.search.arguments import sampler_arguments
 from harness.spec import Claim
 from tests.reporting.pages import visible_text
 from tests.reporting.synthetic import Wish, write
+from tests.reporting.synthetic_bench import BenchWish, write_bench
 
 PACKAGE = Path(reporting.__file__).parent
 TEXTS = catalogue.load("en").texts
@@ -177,3 +179,39 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
     for reason in found.inference["reason"].unique():
         text = text.replace(str(reason), "")
     assert set(re.findall(r"[A-Za-z_]{3,}", text)) <= DATA
+
+
+BENCH_DATA = {
+    *("temporal_order", "rnn", "gru", "lstm", "pytorch", "orthogonal", "chrono", "cpu", "cuda"),
+    *("Example", "CPU", "GPU"),  # the devices' names
+    *("plain", "tuned", "threads", "processes", "bfloat16", "denormals_kept", "compiled"),
+    *("denormals", "kept", "bfloat", "training_step"),
+    *("N1", "Q1", "R1", "R2"),
+}
+
+
+def test_every_word_of_a_bench_comes_from_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of a bench's report."""
+    wish = BenchWish(
+        name="N1",
+        question="Q1",
+        devices=("cpu", "cuda:0"),
+        unavailable={"tf32": "R1"},
+        failed={"gru/training_step/bfloat16/pytorch/h128": "R2"},
+        variants=("plain", "tuned", "threads=2", "bfloat16", "compiled", "tf32"),
+    )
+    directory = write_bench(tmp_path, wish)
+    blank = {
+        key: " ".join(f"{{{field}}}" for field in sorted(catalogue.fields(text))) or "·"
+        for key, text in TEXTS.items()
+    }
+    monkeypatch.setattr(catalogue, "load", lambda _: catalogue.Words("xx", blank))
+    found = dataclasses.replace(records.read_bench(directory), machine={"command": "·"})
+    page = reporting.render_bench(found, tmp_path / "out")
+    text = visible_text(page.html.read_text("utf-8"))
+    text = text.replace(f"python -m harness.report {tmp_path / 'out'}", "")
+    for name in found.throughput["benchmark"]:  # type: ignore[index]
+        text = text.replace(str(name), "")
+    assert set(re.findall(r"[A-Za-z_]{3,}", text)) <= BENCH_DATA

@@ -8,6 +8,7 @@ import pytest
 from harness import records, reporting
 from harness.errors import InputError
 from tests.reporting.synthetic import Wish, write
+from tests.reporting.synthetic_bench import BenchWish, write_bench
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(reference / "d_torn", Wish(trials=1, repeats=1))
     records.write_text(reference / "d_torn" / "machine.json", "{")
     (reference / "e_nothing").mkdir()
+    bench = write_bench(reference / "f_bench", BenchWish(vary="", cells=("rnn",)))
+    reporting.render_folder(bench)
     return root
 
 
@@ -59,13 +62,23 @@ def test_a_folder_with_a_page_alone_is_its_first_paragraph(results: Path) -> Non
     assert line in page(results)
 
 
+def test_a_bench_stands_among_the_studies(results: Path) -> None:
+    """Its question, its answer, its figures and the command that runs it again."""
+    text = page(results)
+    assert "## [bench_quick](reference/f_bench/report.md)" in text
+    assert "> How fast does each cell train on this machine" in text
+    assert "What to change first: run 2 tuned processes at once" in text
+    assert "[variants](reference/f_bench/figures/variants.svg)" in text
+    assert "```sh\npython -m harness.bench bench_quick\n```" in text
+
+
 def test_a_folder_that_cannot_be_read_is_one_line(results: Path) -> None:
     """A torn file and an empty folder are named with the reason; the others are there all the same."""
     lines = page(results).splitlines()
     (torn,) = [line for line in lines if "d_torn" in line]
     assert "can't be read" in torn
     assert "machine.json: expected a JSON file" in torn
-    assert "**e_nothing** can't be read: it has neither spec.toml nor README.md" in lines
+    assert "**e_nothing** can't be read: it has no spec.toml, grid.toml or README.md" in lines
 
 
 def test_names_are_shown_in_the_index(results: Path) -> None:

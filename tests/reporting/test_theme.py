@@ -70,6 +70,35 @@ def test_what_is_drawn_stands_out_from_the_page(page: str) -> None:
         assert contrast(getattr(colour, page), PAPER[page]) >= 3
 
 
+@pytest.mark.parametrize("page", ["light", "dark"])
+def test_ink_stands_on_the_grounds_of_a_scale(page: str) -> None:
+    """Numbers written on a ground of the diverging scale have the contrast of WCAG AA."""
+    for ground in (*theme.LOSSES, theme.EVEN, *theme.GAINS):
+        assert contrast(getattr(theme.INK, page), getattr(ground, page)) >= 4.5
+
+
+@pytest.mark.parametrize("page", ["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHT)
+def test_a_loss_looks_unlike_a_gain(page: str, sight: str) -> None:
+    """Equally strong losses and gains can be told apart by every eye."""
+    matrix = np.array(SIGHT[sight])
+    for loss, gain in zip(theme.LOSSES, theme.GAINS, strict=True):
+        one, other = (lab(matrix @ linear(getattr(colour, page))) for colour in (loss, gain))
+        assert float(np.linalg.norm(one - other)) > 15
+
+
+@pytest.mark.parametrize(
+    ("ratio", "name"),
+    [
+        *((1, "even"), (float("nan"), "even"), (1.1, "gain-1"), (1.25, "gain-2"), (7, "gain-3")),
+        *((1 / 1.1, "loss-1"), (0.7, "loss-2"), (0.5, "loss-3")),
+    ],
+)
+def test_the_scale_is_as_strong_below_1_as_above(ratio: float, name: str) -> None:
+    """1/x is as far from grey as x."""
+    assert theme.diverging(ratio).name == name
+
+
 def test_every_colour_is_one_colour() -> None:
     """No two names share a light value: the page finds its variable by it."""
     assert len({colour.light for colour in theme.COLOURS}) == len(theme.COLOURS)

@@ -16,8 +16,13 @@ from harness.metrics import whole
 from harness.reporting import theme
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Block, Column, Paragraph, Picture, Points, Section, Table
-from harness.reporting.timings import PLAIN, SHAPE, STEP, Change, Gain, Shape
+from harness.reporting.timings import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
 
+SHOWN: Mapping[Effect, str] = {
+    "gain": "changes.gain",
+    "loss": "changes.loss",
+    "undecided": "changes.undecided",
+}
 MOST_ROWS = 45  # of the picture; more shapes are drawn together, a line for several
 POOLS: tuple[tuple[str, ...], ...] = (
     SHAPE,
@@ -54,8 +59,8 @@ def _item(page: BenchPage, change: Change) -> str:
     """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
     words = page.words
     said = [
-        words(f"changes.{effect}", gains=page.gains(gains))
-        for effect in ("gain", "loss", "undecided")
+        words(key, gains=page.gains(gains))
+        for effect, key in SHOWN.items()
         if (gains := change.at_reference(effect))
     ]
     if change.worse_than_tuned:
@@ -211,7 +216,7 @@ def _name_lines(page: BenchPage, axes: Axes, drawn: _Map) -> None:
             text = str(shape[key]) if is_word else page.number(key, shape[key])
             _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.SIZE - 1)
     for i, key in enumerate(reversed(varying)):
-        head = _write(axes, i, -0.78, page.words(f"changes.head.{key}"), theme.MUTED.light)
+        head = _write(axes, i, -0.78, page.words.of("changes.head", key), theme.MUTED.light)
         head.set(fontsize=theme.SIZE - 1.5, verticalalignment="bottom")
 
 
@@ -275,7 +280,7 @@ def _key(page: BenchPage, axes: Axes) -> None:
     patches = [Patch(facecolor=colour.light, linewidth=0) for colour in steps]
     axes.legend(
         patches,
-        [words(f"changes.key.{name}") for name in names],
+        [words.of("changes.key", name) for name in names],
         loc="upper center",
         bbox_to_anchor=(0.42, -0.01),
         ncols=len(names),
@@ -303,7 +308,7 @@ def _table(page: BenchPage) -> Table:
                             page.number("speedup", gain.value),
                             page.ends(gain.low, gain.high),
                             *_over_tuned(page, gain),
-                            words(f"changes.effect.{gain.effect}"),
+                            words.of("changes.effect", gain.effect),
                         )
                     )
     columns = (

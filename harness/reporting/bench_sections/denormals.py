@@ -148,7 +148,7 @@ def _picture(page: BenchPage, points: Sequence[_Point]) -> Picture:
                 axes.set_title(name)
             if i == len(kinds) - 1:
                 axes.set_xlabel(words("throughput.x_sequence_length"))
-        panels[i * len(names)].set_ylabel(words(f"denormals.y.{kind}"))
+        panels[i * len(names)].set_ylabel(words.of("denormals.y", kind))
     labels.label_ends(drawing, placed)
     first = points[0].row
     caption = words(

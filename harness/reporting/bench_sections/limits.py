@@ -187,7 +187,7 @@ def _table(page: BenchPage, rows: Sequence[Row]) -> Table:
                     page.number("flops_per_byte", flops_per_byte(row)),
                     page.number("gflops_per_second", row["gflops_per_second"]),
                     *(page.number("fraction_of_limit", bound.fraction(name)) for name in LIMITS),
-                    words(f"limits.name.{nearest}"),
+                    words.of("limits.name", nearest),
                 )
             )
     columns = (
@@ -197,7 +197,7 @@ def _table(page: BenchPage, rows: Sequence[Row]) -> Table:
         page.column("step_time_s"),
         *((page.column("host_time_s"),) if hosted else ()),
         *(page.column(name) for name in ("flops_per_byte", "gflops_per_second")),
-        *(page.column(f"of_{name}") for name in LIMITS),
+        *(page.column(name) for name in ("of_arithmetic", "of_bytes", "of_latency")),
         Column(words("column.nearest")),
     )
     return Table(columns, tuple(texts), words("limits.note"))

@@ -50,7 +50,7 @@ def _fastest(page: BenchPage, device: str) -> list[str]:
         apart = len(rows) > 1 and speed(rows[0])[1] > speed(rows[1])[2]
         key = "bench.fastest" if apart else "bench.fastest_not_shown"
         key = key if len(rows) > 1 else "bench.fastest_alone"
-        how = words(f"bench.as.{variant}")
+        how = words.of("bench.as", variant)
         listed = words.listed(rest) if rest else ""
         first = rows[0]["cell"]
         items.append(words(key, how=how, first=first, speed=speeds[0], rest=listed))
@@ -61,11 +61,11 @@ def _fastest(page: BenchPage, device: str) -> list[str]:
 
 
 def _advice(page: BenchPage, device: str) -> list[str]:
-    """What to change first, and what loses: only what an interval shows, the largest median gain first."""
+    """What to change first, and what loses: only what an interval shows beyond what processes differ by, the largest median gain first."""
     words = page.words
     changes = [change for change in page.timings.changes if change.device == device]
     gains = [change for change in changes if change.advised]
-    losses = [change for change in changes if change.at_reference("loss")]
+    losses = [change for change in changes if change.losing]
     if not changes:
         return []
     said = []
@@ -78,7 +78,7 @@ def _advice(page: BenchPage, device: str) -> list[str]:
         said.append(words("bench.no_change"))
     spent = [(change.variant, change.worse_than_tuned) for change in changes]
     for key, items in (
-        ("bench.losses", [(change.variant, change.at_reference("loss")) for change in losses]),
+        ("bench.losses", [(change.variant, change.losing) for change in losses]),
         ("bench.spent", [item for item in spent if item[1]]),
     ):
         texts = [words("bench.loses", variant=v, gains=_between(page, g)) for v, g in items]
@@ -108,7 +108,7 @@ def _limits(page: BenchPage, device: str) -> list[str]:
         if row is None or (nearest := limit(row).nearest) is None:
             continue
         fraction = page.number("fraction_of_limit", limit(row).fraction(nearest))
-        which = words(f"limits.of.{nearest}")
+        which = words.of("limits.of", nearest)
         key = "bench.limit" if items else "bench.first_limit"
         items.append(words(key, cell=cell, fraction=fraction, limit=which))
     if not items:

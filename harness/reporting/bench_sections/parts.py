@@ -124,7 +124,7 @@ def _draw(page: BenchPage, axes: Axes, steps: Sequence[_Step]) -> None:
     handles = [axes.barh(0, 0, color=colour.light) for colour in theme.GAINS]
     axes.legend(
         handles,
-        [page.words(f"parts.name.{name}") for name in NAMES],
+        [page.words.of("parts.name", name) for name in NAMES],
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=3,
@@ -161,7 +161,7 @@ def _table(page: BenchPage, steps: Sequence[_Step]) -> Table:
         column
         for name in NAMES
         for column in (
-            Column(words(f"parts.name.{name}"), "number"),
+            Column(words.of("parts.name", name), "number"),
             Column(words("column.interval"), "number"),
         )
     )
