@@ -5,12 +5,15 @@ Heavy imports stand inside the functions, so that --help answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shlex
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 WITHOUT_RESULT = 3
+ONE_SIGNAL_S = 0.3  # `timeout` and schedulers signal the process and then its group, which is one wish
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -77,7 +81,8 @@ def study(  # one parameter for each option of the command
 
     Searches, confirms, times and reports. Run the same command again to resume.
     """
-    try:
+    again = _command(storage, whole_paths=True)
+    with _signals(again), _errors(again):
         _refuse_ray(executor, ray_address)
         if list_all:
             _list(plugins or [])
@@ -108,10 +113,54 @@ def study(  # one parameter for each option of the command
                 where=where,
             ),
         )
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _errors(again: str) -> Iterator[None]:
+    """What went wrong as one line and an exit code."""
+    try:
+        yield
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    raise typer.Exit(code)
+    except KeyboardInterrupt:  # before there was anything to save
+        typer.echo(f"interrupted: to start, run\n  {again}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _signals(again: str) -> Iterator[None]:
+    """SIGINT and SIGTERM: the first gives up what runs and saves all, the second ends the command at once.
+
+    What runs dies with the command, and runs again. A signal that is ignored, as in a shell's background, stays so.
+    """
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+
+    first = 0.0
+
+    def at_once(number: int, frame: object) -> None:
+        if time.monotonic() - first < ONE_SIGNAL_S:
+            return
+        line = f"stopped at once: what was finished is saved; to go on, run\n  {again}\n"
+        os.write(2, line.encode(errors="replace"))
+        os._exit(INTERRUPTED)
+
+    def once(number: int, frame: object) -> None:
+        nonlocal first
+        first = time.monotonic()
+        for each in heard:
+            signal.signal(each, at_once)
+        raise KeyboardInterrupt
+
+    for each in heard:
+        signal.signal(each, once)
+    try:
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each])
 
 
 def _refuse_ray(executor: str, ray_address: str) -> None:
@@ -191,7 +240,6 @@ def _run(spec: StudySpec, options: RunOptions) -> int:
     from harness.spec import notes
     from harness.tasks import TASKS
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_console(spec) as console:
         for note in notes(spec, TASKS, CELLS):
             console.note(note)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cells, machine, records, tasks
-from harness.errors import InputError, Shown, WorkerError
+from harness.errors import NO_ROOM, NOT_ALLOWED, InputError, Shown, WorkerError, unwritable
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
 from harness.pipeline.tables import write_tables
@@ -54,7 +54,19 @@ class Outcome:
 
 
 def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
-    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved."""
+    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved.
+
+    Raises FileError where a disk is full, InputError where a file may not be written: whatever was finished is kept.
+    """
+    try:
+        return _run_study(spec, options, watcher)
+    except OSError as error:
+        if error.errno in NO_ROOM | NOT_ALLOWED and error.filename:
+            raise unwritable(error.filename, error) from error
+        raise
+
+
+def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
     options = dataclasses.replace(options, plugins=_plugins(spec, options))
     course = Course(spec, options, watcher)
     started = time.monotonic()
@@ -68,8 +80,10 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     with contextlib.ExitStack() as held:
         if database_file(url) != (course.directory / "study.db").absolute():
             held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
-        storage = held.enter_context(open_storage(url, spec.study.name))
-        context = StudyContext(spec, storage, options.device, _identity(course), options.where)
+        storage = held.enter_context(open_storage(url, spec.study.name, watcher.note))
+        context = StudyContext(
+            spec, storage, options.device, _identity(course), options.where, watcher.note
+        )
         return _run_phases(course, context, started)
 
 
