@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 WITHOUT_RESULT = 3
-ONE_SIGNAL_S = 0.3  # `timeout` and schedulers signal the process and then its group, which is one wish
+ONE_SIGNAL_S = (
+    0.3  # `timeout` and schedulers signal the process and then its group, which is one wish
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,7 +1,8 @@
 """The result files of a study, written and read: what each column is, and that what is read is what was written.
 
     columns.py      which columns there are
-    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
+    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, retries.csv, diagnostics.json, machine.json,
+                    spec.toml, winners/
     throughput.py   throughput.csv and throughput.json
     reading.py      all of them, as one frozen StudyRecords
     files.py        temporary file, flush, rename; floats that read back exactly
@@ -13,6 +14,7 @@ from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
+    RETRY_COLUMNS,
     THROUGHPUT_COLUMNS,
     confirmation_columns,
     trial_columns,
@@ -27,6 +29,7 @@ from harness.records.writing import (
     write_evaluations,
     write_extrapolation,
     write_machine,
+    write_retries,
     write_spec,
     write_trials,
     write_winner,
@@ -36,6 +39,7 @@ __all__ = [
     "ENDS",
     "EVALUATION_COLUMNS",
     "EXTRAPOLATION_COLUMNS",
+    "RETRY_COLUMNS",
     "THROUGHPUT_COLUMNS",
     "StudyRecords",
     "confirmation_columns",
@@ -49,6 +53,7 @@ __all__ = [
     "write_evaluations",
     "write_extrapolation",
     "write_machine",
+    "write_retries",
     "write_spec",
     "write_text",
     "write_throughput",

@@ -84,6 +84,7 @@ THROUGHPUT_COLUMNS = (
     "peak_memory_bytes",
     "reason",
 )
+RETRY_COLUMNS = ("phase", *SLOT, "sequence_length", "seed", "end", "reason")
 TEXT = frozenset(
     (
         "task",

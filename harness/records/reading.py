@@ -20,6 +20,7 @@ from harness.records.columns import (
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
     LATER,
+    RETRY_COLUMNS,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -32,7 +33,7 @@ from harness.records.columns import (
 class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
-    `trials`, `confirmation`, `extrapolation`, `evaluations` and `throughput` have the columns of the files of the same names: text columns
+    `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries` and `throughput` have the columns of the files of the same names: text columns
     hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
     """
 
@@ -44,6 +45,7 @@ class StudyRecords:
     extrapolation: pd.DataFrame | None = None
     evaluations: pd.DataFrame | None = None
     throughput: pd.DataFrame | None = None
+    retries: pd.DataFrame | None = None
     diagnostics: dict[str, Any] | None = None
     winners: Mapping[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -74,7 +76,11 @@ def read(directory: Path) -> StudyRecords:
     machine = _read_json(directory / "machine.json")
     if machine.get("schema", SCHEMA) != SCHEMA:
         raise InputError(
-            str(directory / "machine.json"), "schema", expected=str(SCHEMA), got=machine["schema"]
+            str(directory / "machine.json"),
+            "schema",
+            expected=str(SCHEMA),
+            got=machine["schema"],
+            remedy="upgrade the harness: a later version wrote these results",
         )
     trials = _read_csv(directory / "trials.csv", trial_columns())
     confirmation = _optional_csv(directory / "confirmation.csv", confirmation_columns())
@@ -91,6 +97,7 @@ def read(directory: Path) -> StudyRecords:
         extrapolation=_optional_csv(directory / "extrapolation.csv", EXTRAPOLATION_COLUMNS),
         evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
         throughput=_optional_csv(directory / "throughput.csv", THROUGHPUT_COLUMNS),
+        retries=_optional_csv(directory / "retries.csv", RETRY_COLUMNS),
         diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
         winners=_read_winners(directory / "winners"),
     )

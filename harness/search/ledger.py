@@ -77,10 +77,9 @@ class SlotRecord:
 class Attempt:
     """A trial that did not end its slot, which ran again: why it was given up."""
 
-    slot: int
+    key: str
     params: Mapping[str, Value]
     end: End
-    seed: int
     reason: str
 
 
@@ -197,8 +196,8 @@ class Ledger:
         """
         found = []
         for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
-            slot, stored = trial.user_attrs.get(SLOT), trial.user_attrs.get(RESULT)
-            if slot is None:
+            key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)
+            if key is None:
                 continue
             if not trial.state.is_finished():
                 self.interrupt(
@@ -209,10 +208,10 @@ class Ledger:
             result = TrialResult.from_json(stored) if stored else None
             if result is None:
                 lost = "ended by another program" if trial.state.is_finished() else "begun twice"
-                found.append(Attempt(slot, trial.params, End.INTERRUPTED, 0, lost))
+                found.append(Attempt(key, trial.params, End.INTERRUPTED, lost))
             elif result.end is End.INTERRUPTED or not _is_last(result):
                 reason = result.reason.removeprefix(RETRY)
-                found.append(Attempt(slot, trial.params, result.end, result.seed, reason))
+                found.append(Attempt(key, trial.params, result.end, reason))
         return found
 
 

@@ -242,7 +242,9 @@ class ForkLauncher:
         """The signal that ended the server; empty where none did."""
         code = self.server.poll()
         with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+            return (
+                f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+            )
         return ""
 
     def _last_words(self) -> str:
