@@ -32,6 +32,22 @@ def silent(text: str) -> None:
     """Say nothing."""
 
 
+class Unanswered(Exception):  # noqa: N818  # an error of ours alone: `do` waits, or names what is wrong
+    """The database did not answer, or refused for a reason of its own. Optuna, which would try again unheard, lets it pass."""
+
+    def __init__(self, error: sqlalchemy.exc.DBAPIError) -> None:
+        super().__init__(first_line(error.orig))
+        self.error = error
+
+
+def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
+    error = context.sqlalchemy_exception
+    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError) or (
+        isinstance(error, sqlalchemy.exc.DBAPIError) and context.is_disconnect
+    ):
+        raise Unanswered(error) from context.original_exception
+
+
 class PatientStorage(RDBStorage):
     """Optuna's storage, each of whose calls outlives its database's absence. `shown` names it in what is said.
 
@@ -41,6 +57,7 @@ class PatientStorage(RDBStorage):
 
     def __init__(self, url: str, shown: str) -> None:
         super().__init__(url)
+        sqlalchemy.event.listen(self.engine, "handle_error", _let_pass)
         self.shown = shown
         self.say: Say = silent
         self.on_return: Callable[[], None] = lambda: None
@@ -54,8 +71,13 @@ class PatientStorage(RDBStorage):
                 if trouble:
                     self.on_return()
                 found = action()
+            except Unanswered as error:
+                if problem := problem_of(self.shown, error.error.orig):
+                    raise problem from error
+                trouble = str(error)
             except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-                trouble = self._waited_for(error)
+                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+                raise StorageError(f"{self.shown}: refused ({first_line(cause)})") from error
             else:
                 if trouble:
                     self.say(f"{self.shown} answers again after {time.monotonic() - begin:.0f} s")
@@ -79,19 +101,6 @@ class PatientStorage(RDBStorage):
         except BaseException:  # Ctrl-C: nothing is waited for any more
             self.patience_s = 0.0
             raise
-
-    def _waited_for(self, error: BaseException) -> str:
-        """Why the database does not answer, in a few words. Raises what waiting does not mend."""
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        if not isinstance(cause, sqlalchemy.exc.DBAPIError):
-            raise error
-        problem = problem_of(self.shown, cause.orig)
-        if problem is not None:
-            raise problem from error
-        refused = sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError
-        if isinstance(cause, refused) or cause.connection_invalidated:
-            return first_line(cause.orig)
-        raise StorageError(f"{self.shown}: refused ({first_line(cause.orig)})") from error
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None

@@ -32,7 +32,14 @@ from harness.errors import (
     StorageError,
     unwritable,
 )
-from harness.search.patience import PatientStorage, Say, first_line, problem_of, silent
+from harness.search.patience import (
+    PatientStorage,
+    Say,
+    Unanswered,
+    first_line,
+    problem_of,
+    silent,
+)
 
 SCHEMA = 1
 IDENTITY = "harness:identity"
@@ -251,7 +258,7 @@ class _ServerLock:
     def take_again(self) -> None:
         """After the server's absence: take it anew, unless it is still held. Raises StorageError where somebody else has it."""
         if self.connection is not None:
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            with contextlib.suppress(Unanswered, sqlalchemy.exc.SQLAlchemyError):
                 self.connection.execute(sqlalchemy.text("SELECT 1"))
                 return
         self.take()
@@ -269,14 +276,13 @@ class _ServerLock:
                 "while the server was away; wait until it is done"
             )
         if not self.taken:  # the server has not noticed yet that our connection is gone
-            raise sqlalchemy.exc.OperationalError(
-                "", {}, RuntimeError("its lock on the study is not free")
-            )
+            held = RuntimeError("its lock on the study is not free")
+            raise Unanswered(sqlalchemy.exc.OperationalError("", {}, held))
 
     def give_back(self) -> None:
         """Close the connection, whatever has become of it."""
         if self.connection is not None:
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            with contextlib.suppress(Unanswered, sqlalchemy.exc.SQLAlchemyError):
                 self.connection.close()
             self.connection = None
 

@@ -72,7 +72,7 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start it, and wait until it takes connections."""
         options = ["-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-F"]
         self.process = subprocess.Popen(
             [*self.prefix, self.program, "-D", str(self.data), *options],
@@ -80,7 +80,7 @@ class PostgresServer:
             stderr=subprocess.DEVNULL,
             cwd="/",
         )
-        wait_until_open(self.port)
+        wait_until_ready(self.port)
 
     def stop(self, mode: str = "immediate") -> None:
         """Stop it at once, as a kill would (immediate), or in order, its clients thrown out (fast)."""
@@ -108,11 +108,12 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.stop()
 
 
-def wait_until_open(port: int) -> None:
-    """Wait until something listens there."""
+def wait_until_ready(port: int) -> None:
+    """Wait until a server there takes connections: one that recovers listens before it does."""
+    ready = [find_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if subprocess.run(ready, check=False, cwd="/").returncode == 0:
             return
         time.sleep(0.05)
     raise AssertionError("the server does not answer")
