@@ -60,7 +60,7 @@ class LocalExecutor:
         self.n_restarts = 0
         self.plugins = tuple(plugins)
         self.launcher: Launcher = (
-            SpawnLauncher(self.events, num_workers) if spawn else ForkLauncher(self.events, plugins)
+            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher()
         )
 
     def new_id(self) -> int:
@@ -116,7 +116,17 @@ class LocalExecutor:
         lost = {"end": End.CRASHED, "how": event.data["reason"]}
         for request_id in sorted(self.in_flight):
             self.events.put(Event(request_id, "ended", dict(lost)))
-        self.launcher = ForkLauncher(self.events, self.plugins)
+        self.launcher = self._fork_launcher()
+
+    def _fork_launcher(self) -> ForkLauncher:
+        """A fork server that is ready; one that is killed before it is, is started again."""
+        while True:
+            try:
+                return ForkLauncher(self.events, self.plugins)
+            except KilledError:
+                self.n_restarts += 1
+                if self.n_restarts > MOST_RESTARTS:
+                    raise
 
     def _named(self, event: Event) -> Event:
         """Name the way a process ended: by a signal, by the kernel for lack of memory, or with an exit code."""
@@ -128,6 +138,10 @@ class LocalExecutor:
         if code == -9 and self.kernel_kills.explain_one():
             end, how = End.OUT_OF_MEMORY, "killed by the system, which had no memory left"
         return Event(event.request_id, "ended", {"end": end, "how": how})
+
+
+class KilledError(WorkerError):
+    """A signal ended the fork server before it was ready."""
 
 
 class ForkLauncher:
@@ -160,15 +174,18 @@ class ForkLauncher:
         self.control.settimeout(START_TIMEOUT_S)
         try:
             ready = self.control.recv(self.answers.size)
-        except TimeoutError:
+        except OSError:  # too long, or gone at once
             ready = b""
         if not ready:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.server.wait(LAST_WORDS_S)
+            killed = self._signal()
             self.server.kill()
             self.server.wait()
-            words = self._last_words()
+            words = killed or self._last_words()
             self.control.close()
             self.log.close()
-            raise WorkerError(f"no worker can be started: {words}")
+            raise (KilledError if killed else WorkerError)(f"no worker can be started: {words}")
         self.control.settimeout(None)
         threading.Thread(target=self._listen, daemon=True).start()
 
