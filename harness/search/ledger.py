@@ -20,8 +20,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from harness.errors import StorageError
 from harness.parameters import Value
 from harness.search.messages import LEARNED_FROM, End
+from harness.search.patience import first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"
+INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
 
 
@@ -146,7 +148,7 @@ class Ledger:
             value=value,
             params=old.params,
             distributions=old.distributions,
-            user_attrs={**old.user_attrs, RESULT: result.to_json()},
+            user_attrs={**old.user_attrs, RESULT: result.to_json(), INSTEAD_OF: old.number},
             system_attrs={VIOLATION: 1.0} if result.end in LEARNED_FROM else {},
             intermediate_values=old.intermediate_values,
         )
@@ -174,7 +176,7 @@ class Ledger:
                 again[key] = trial
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
-            result = TrialResult.from_json(stored) if stored else None
+            result = self._result(trial.number, stored)
             if result is None or result.end is End.INTERRUPTED or not _is_last(result):
                 again[key] = trial
             elif trial.value is None and result.end in WITH_A_VALUE:
@@ -182,6 +184,19 @@ class Ledger:
             else:
                 finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
         return finished, {key: trial for key, trial in again.items() if key not in finished}
+
+    @staticmethod
+    def _result(number: int, stored: str | None) -> TrialResult | None:
+        """What is stored with a trial; None where nothing is. Raises StorageError where it cannot be read."""
+        if not stored:
+            return None
+        try:
+            return TrialResult.from_json(stored)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StorageError(
+                f"what is stored with trial {number} cannot be read ({first_line(error)}): it is damaged, or "
+                "a later version of the harness wrote it; upgrade, or start over with --fresh"
+            ) from error
 
     def interrupt(self, trial_id: int) -> None:
         """Tell a trial that was given up FAIL; its slot runs again. One whose end is written already keeps it."""
@@ -195,9 +210,11 @@ class Ledger:
         One that is RUNNING all the same was begun twice, while the storage did not answer: it is told FAIL.
         """
         found = []
-        for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
+        trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        stored_anew = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
+        for trial in trials:
             key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)
-            if key is None:
+            if key is None or trial.number in stored_anew:
                 continue
             if not trial.state.is_finished():
                 self.interrupt(
@@ -205,7 +222,7 @@ class Ledger:
                         self.study_id, trial.number
                     )
                 )
-            result = TrialResult.from_json(stored) if stored else None
+            result = self._result(trial.number, stored)
             if result is None:
                 lost = "ended by another program" if trial.state.is_finished() else "begun twice"
                 found.append(Attempt(key, trial.params, End.INTERRUPTED, lost))

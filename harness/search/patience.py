@@ -7,6 +7,7 @@ each of its writes may be made twice, but for the making of a trial, of which a 
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -161,8 +162,12 @@ class PatientStorage(RDBStorage):
 
 def problem_of(shown: str, error: BaseException | None) -> HarnessError | None:
     """What is wrong with a SQLite file that does not come right by itself; None for a lock, and for a server's words."""
-    name = getattr(error, "sqlite_errorname", "")
-    if not name or name.startswith(LOCKED):
+    if not isinstance(error, sqlite3.Error):
+        return None
+    name = getattr(
+        error, "sqlite_errorname", ""
+    )  # none where Python refuses, as for a text that is none
+    if name.startswith(LOCKED):
         return None
     if name.startswith(FULL):
         return FileError(shown, first_line(error))

@@ -332,12 +332,18 @@ def open_study(
             storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
             return study_id
         raise StorageError(f"{name}: this Optuna study was written by another program")
-    record = json.loads(stored)
-    if record["schema"] != SCHEMA:
+    try:
+        record = json.loads(stored)
+        schema, keys = record["schema"], dict(record.get("keys", {}))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(
-            f"{name}: schema {record['schema']} of the storage, this version reads {SCHEMA}; upgrade the harness"
+            f"{name}: its identity cannot be read ({first_line(error)}); start over with --fresh"
+        ) from error
+    if schema != SCHEMA:
+        raise StorageError(
+            f"{name}: schema {schema} of the storage, this version reads {SCHEMA}; upgrade the harness"
         )
-    _compare(record["keys"], json.loads(json.dumps(dict(identity))), where)
+    _compare(keys, json.loads(json.dumps(dict(identity))), where)
     storage.set_study_user_attr(study_id, OWNER, _whoami())
     return study_id
 

@@ -303,6 +303,7 @@ def test_another_program_ends_our_trial(
     found = tables(outcome.directory)
     lost = sum(row not in found[name] for name, rows in undisturbed.items() for row in rows)
     lost += abs(len(found["trials.csv"]) - 6)
+    assert not (outcome.directory / "retries.csv").exists()  # nothing was made again
     tally.add(
         "another program ends a running trial of ours",
         "its result is stored all the same, once",
