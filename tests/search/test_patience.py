@@ -161,11 +161,13 @@ def test_lock_after_a_restart(server: PostgresServer, tally: Tally) -> None:
         storage.set_study_user_attr(study_id, "x", 1)
         with pytest.raises(StorageError, match=r"in use by .*, process \d+"):
             open_storage(server.url, "s").__enter__()
+        kept = storage.get_study_user_attrs(study_id).get("x")
     tally.add(
         "a second coordinator after a restart of PostgreSQL",
         "refused with host and process of the first",
-        lost=0,
+        lost=int(kept != 1),
     )
+    assert kept == 1
 
 
 def test_taken_over_while_the_server_was_away(server: PostgresServer) -> None:
