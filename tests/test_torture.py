@@ -23,7 +23,7 @@ from harness.search import local
 from tests.small import family, run_small, study_command, survivors, tables, wait_for, write_small
 from tests.tally import Tally
 
-N_KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
+N_KILLS = int(os.environ.get("TORTURE_KILLS", "4"))
 SEED = int(os.environ.get("TORTURE_SEED", "0"))
 PROMISE = (
     "no finished trial lost or counted twice, none left running, no process left, the same tables"

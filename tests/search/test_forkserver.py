@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -165,6 +167,42 @@ def test_server_that_dies_again_and_again(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(WorkerError, match=r"fork server is gone: .*2 times in a row"):
         forking.next_event(10.0)
     forking.close()
+
+
+def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that is killed while it loads torch is started again."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def start_and_kill_the_first(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments, **options)
+        started.append(process)
+        if len(started) == 1:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(local.subprocess, "Popen", start_and_kill_the_first)
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    assert len(started) == 2
+    assert len(run_one(forking)) == 5
+    forking.close()
+
+
+def test_what_plug_ins_print_takes_no_room(
+    forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trials print is forgotten once it is long, so that weeks of it fill no disk; the last words stay."""
+    launcher = cast("ForkLauncher", forking.launcher)
+    os.write(launcher.log.fileno(), b"x" * 100_000)
+    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 50_000)
+    run_one(forking)
+    deadline = time.monotonic() + 10
+    while os.fstat(launcher.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 10**9)
+    run_one(forking)
+    assert os.fstat(launcher.log.fileno()).st_blocks * 512 < 50_000
+    assert launcher._last_words() in ("a plug-in may print", "also here")
 
 
 def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
