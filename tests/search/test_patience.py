@@ -253,7 +253,9 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.say = said.append
 
     def locked() -> None:
-        raise Unanswered(OperationalError("", {}, sqlite3.OperationalError("database is locked")))
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorname = "SQLITE_BUSY"
+        raise Unanswered(OperationalError("", {}, error))
 
     with pytest.raises(StorageError, match="the storage: no answer"):
         storage.do(locked)
