@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study bench benchmarks test check lint format lock clean
+.PHONY: help study bench benchmarks test check lint format lock torture clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,16 @@ lock: $(VENV)/.dev  ## write constraints.txt anew; ARGS=--upgrade for the newest
 		'# Made by `make lock`; do not edit.' > constraints.tmp
 	grep -Ev '^(#|cuda-|nvidia-|triton)' constraints.txt >> constraints.tmp
 	mv constraints.tmp constraints.txt
+
+FAULTS := results/reference/reliability/faults.jsonl
+KILLS  ?= 200
+
+# The record is replaced when every test has passed.
+torture: $(VENV)/.dev  ## every test that injects faults, with KILLS=200 kills; writes docs/reliability.md
+	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).tmp
+	HARNESS_FAULTS=$(abspath $(FAULTS)).tmp TORTURE_KILLS=$(KILLS) $(BIN)/python -m pytest -m fault -q $(ARGS)
+	mv $(FAULTS).tmp $(FAULTS)
+	$(BIN)/python -m tests.tally
 
 clean:  ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

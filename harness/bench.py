@@ -6,7 +6,6 @@ Heavy imports stand inside the functions, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness import commandline
-from harness.errors import HarnessError, InputError
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.pipeline.bench import BenchOptions
@@ -66,37 +65,33 @@ def bench(  # one parameter for each option of the command
 
     Run the same command again to resume.
     """
-    try:
-        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
-            if list_all:
-                _list(plugins or [])
-                return
-            if mode not in ("training", "inference"):
-                raise InputError("--mode", expected="training or inference", got=mode)
-            chosen: Literal["training", "inference"] = (
-                "training" if mode == "training" else "inference"
-            )
-            spec, where = _load(name, settings or [], plugins or [])
-            if variants:
-                spec = spec.with_variants([each.strip() for each in variants.split(",")])
-            from harness.pipeline.bench import BenchOptions, resolve_devices
+    again = commandline.typed("bench", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        if list_all:
+            _list(plugins or [])
+            return
+        if mode not in ("training", "inference"):
+            raise InputError("--mode", expected="training or inference", got=mode)
+        chosen: Literal["training", "inference"] = "training" if mode == "training" else "inference"
+        spec, where = _load(name, settings or [], plugins or [])
+        if variants:
+            spec = spec.with_variants([each.strip() for each in variants.split(",")])
+        from harness.pipeline.bench import BenchOptions, resolve_devices
 
-            options = BenchOptions(
-                results=results,
-                devices=resolve_devices(devices or [], chosen),
-                mode=chosen,
-                plugins=tuple(plugins or ()),
-                fresh=fresh,
-                command=commandline.typed("bench"),
-                where=where,
-            )
-            if dry_run:
-                _describe(spec, options)
-                return
-            code, answer = _run(spec, options, as_json=as_json)
-    except HarnessError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
+        options = BenchOptions(
+            results=results,
+            devices=resolve_devices(devices or [], chosen),
+            mode=chosen,
+            plugins=tuple(plugins or ()),
+            fresh=fresh,
+            command=commandline.typed("bench"),
+            where=where,
+        )
+        if dry_run:
+            _describe(spec, options)
+            return
+        code, answer = _run(spec, options, as_json=as_json)
     if as_json and answer is not None:
         typer.echo(answer.read_text(encoding="utf-8"), nl=False)
     raise typer.Exit(code)
@@ -172,7 +167,6 @@ def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, 
     from harness.console import open_bench_console
     from harness.pipeline.bench import check_bench, not_to_be_had, run_bench
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_bench_console(spec, on_stderr=as_json) as console:
         for name, reason in not_to_be_had(check_bench(spec, options)).items():
             console.note(f"{name} is not to be had here: {reason}")

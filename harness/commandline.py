@@ -1,14 +1,86 @@
-"""What every command does about its command line: how it was typed, how to type it again, and letters a terminal lacks."""
+"""What every command does about its command line: how it was typed, how to type it again, errors, signals, odd letters."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import shlex
 import shutil
+import signal
+import socket
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import HarnessError
+
 INTERRUPTED = 130  # the exit code of a command that was stopped, with everything saved
+ONE_SIGNAL_S = 0.3  # `timeout` and schedulers signal the process and then its group: one wish
+
+
+@contextlib.contextmanager
+def errors(again: str) -> Iterator[None]:
+    """What went wrong as one line and an exit code."""
+    try:
+        yield
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before there was anything to save
+        print(f"interrupted: to start, run\n  {again}")
+        sys.exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def signals(again: str) -> Iterator[None]:
+    """SIGINT and SIGTERM: the first gives up what runs and saves all, the second ends the command at once.
+
+    What runs dies with the command, and runs again. A signal that is ignored, as in a shell's background, stays so.
+    """
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+    hearing, told = (
+        socket.socketpair()
+    )  # a thread hears what the main one, in a database's C code, does not
+    told.setblocking(False)
+    n_heard = 0
+
+    def once(number: int, frame: object) -> None:
+        nonlocal n_heard
+        n_heard += 1
+        if n_heard == 1:
+            raise KeyboardInterrupt
+
+    def wait_for_the_second() -> None:
+        first = None
+        while numbers := hearing.recv(1):
+            now = time.monotonic()
+            if numbers[0] not in heard:
+                continue
+            if first is None:
+                first = now
+            elif now - first > ONE_SIGNAL_S:
+                line = f"stopped at once: what was finished is saved; to go on, run\n  {again}\n"
+                os.write(2, line.encode(errors="replace"))
+                os._exit(INTERRUPTED)
+
+    waiting = threading.Thread(target=wait_for_the_second, daemon=True)
+    waiting.start()
+    wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    for each in heard:
+        signal.signal(each, once)
+    try:
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each])
+        signal.set_wakeup_fd(wakeup)
+        told.close()
+        waiting.join()
+        hearing.close()
 
 
 def typed(

@@ -4,15 +4,22 @@ HarnessError                 exit code 1
 ├── InputError               exit code 2: a file, key, option or name is not as expected
 │   └── IdentityError        exit code 2: a study exists under that name and is another one
 ├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
-└── WorkerError              exit code 1: no worker process can be started
+├── WorkerError              exit code 1: no worker process can be started
+└── FileError                exit code 1: the disk is full or fails; the same command goes on once that is mended
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 LONGEST_SHOWN = 200  # characters of a value that an error message shows
+NO_ROOM = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+)
+NOT_ALLOWED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR))
 
 
 class HarnessError(Exception):
@@ -59,6 +66,29 @@ class StorageError(HarnessError):
 
 class WorkerError(HarnessError):
     """No worker process can be started, so no trial can run."""
+
+
+class FileError(HarnessError):
+    """A file cannot be written for want of room or for a failing disk; what was finished before is kept."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"{path}: expected room to write, got {reason}; make space and run the same command "
+            "again: what was finished is kept"
+        )
+
+
+def unwritable(path: Path | str, error: OSError) -> HarnessError:
+    """The line for a file or folder that cannot be written: whoever named the place, or the disk, must be mended."""
+    reason = error.strerror or str(error)
+    if error.errno not in NOT_ALLOWED:
+        return FileError(path, reason)
+    return InputError(
+        str(path),
+        expected="a place that can be written",
+        got=Shown(reason),
+        remedy="name another with --results, or allow it",
+    )
 
 
 class Shown(str):

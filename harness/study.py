@@ -6,21 +6,19 @@ Heavy imports stand inside the functions, so that --help answers at once.
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import commandline
-from harness.errors import HarnessError, InputError, Shown
+from harness.errors import InputError, Shown
 
 if TYPE_CHECKING:
     from harness.pipeline import RunOptions
     from harness.spec import StudySpec
 
 WITHOUT_RESULT = 3
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -73,7 +71,8 @@ def study(  # one parameter for each option of the command
 
     Searches, confirms, times and reports. Run the same command again to resume.
     """
-    try:
+    again = _command(storage, whole_paths=True)
+    with commandline.signals(again), commandline.errors(again):
         _refuse_ray(executor, ray_address)
         if list_all:
             _list(plugins or [])
@@ -104,9 +103,6 @@ def study(  # one parameter for each option of the command
                 where=where,
             ),
         )
-    except HarnessError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
     raise typer.Exit(code)
 
 
@@ -187,7 +183,6 @@ def _run(spec: StudySpec, options: RunOptions) -> int:
     from harness.spec import notes
     from harness.tasks import TASKS
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_console(spec) as console:
         for note in notes(spec, TASKS, CELLS):
             console.note(note)

@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from tests.tally import Tally
+
 NO_SKIPS = "HARNESS_NO_SKIPS"  # set by .ci/run: there, only a test that needs CUDA may be skipped
 
 # Tests run side by side, and torch reads this when it is imported.
@@ -42,6 +44,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             for name in workers if alone else [worker]:
                 held.enter_context(FileLock(folder / name))
         return (yield)
+
+
+# ------------------------------------------------------------------------------------------- faults
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Counts the faults that a test injects, and what was lost by them, for docs/reliability.md."""
+    kept = Tally(request.node.nodeid)
+    yield kept
+    kept.store()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever counts faults is marked, so that `make torture` finds it."""
+    for item in items:
+        if "tally" in getattr(item, "fixturenames", ()):
+            item.add_marker("fault")
 
 
 # ----------------------------------------------------------------------------------------- denormals

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import socket
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,28 +18,19 @@ import optuna
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness import pipeline, study
+from harness import commandline, pipeline, study
 from harness.cells import CELLS
 from harness.search import local
 from harness.search.storage import default_url, open_storage
 from tests.small import (
     FAULTY,
     family,
-    run_small,
     study_command,
     survivors,
     table,
-    tables,
-    wait_for,
     write_small,
 )
-
-FOUR_SEARCHES = (
-    'compare.tasks=["temporal_order","delayed_recall"]',
-    'compare.cells=["rnn","gru"]',
-    "search.trials=8",
-    "confirm.seeds=2",
-)
+from tests.tally import Tally
 
 
 def options(*settings: str) -> list[str]:
@@ -57,43 +46,6 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
     return lambda *arguments: CliRunner().invoke(study.app, list(arguments))
 
 
-# ------------------------------------------------------------------------------------- killed, resumed
-
-
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """SIGKILL of the whole process group, again and again, then a run to the end: the tables of an undisturbed study."""
-    (tmp_path / "whole").mkdir()
-    whole = run_small(tmp_path / "whole", *FOUR_SEARCHES, workers=2, plugins=())
-    arguments = [
-        str(write_small(tmp_path)),
-        "--results",
-        str(tmp_path / "results"),
-        "--workers",
-        "2",
-    ]
-    arguments += options(*FOUR_SEARCHES)
-    lots, finished = random.Random(2), [0]
-    for _ in range(3):
-        with study_command(*arguments) as process:
-            wait_for(process, "Searching")
-            goal = finished[-1] + lots.randint(4, 12)
-            while count_finished(tmp_path / "results" / "small") < goal and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(lots.uniform(0, 0.05))
-            started = family(process.pid)
-            os.killpg(process.pid, signal.SIGKILL)
-        assert survivors(started) == []
-        finished.append(count_finished(tmp_path / "results" / "small"))
-    assert finished == sorted(set(finished))  # each kill came in the midst of the work
-    assert finished[-1] < 32 + 16
-    with study_command(*arguments) as process:
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert tables(tmp_path / "results" / "small") == tables(whole.directory)
-    assert states_of(tmp_path / "results" / "small") <= {"COMPLETE", "FAIL"}
-
-
 def storage_of(results: Path) -> optuna.storages.RDBStorage:
     """The storage of a study by Optuna alone."""
     return optuna.storages.RDBStorage(default_url(results))
@@ -107,15 +59,6 @@ def states_of(results: Path) -> set[str]:
         for study in storage.get_all_studies()
         for trial in storage.get_all_trials(study._study_id)
     }
-
-
-def count_finished(results: Path) -> int:
-    """How many trials are complete, asked of the database itself while others write it."""
-    with closing(sqlite3.connect(results / "study.db")) as connection:
-        found = connection.execute(
-            "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
-        ).fetchone()
-        return int(found[0])
 
 
 # -------------------------------------------------------------------------------------- Ctrl-C, SIGTERM
@@ -138,7 +81,7 @@ def terminate(pid: int) -> None:
 
 @pytest.mark.skipif(not local.HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.parametrize("stop", [signal_group, signal_process, terminate])
-def test_interrupted(tmp_path: Path, stop: Callable[[int], None]) -> None:
+def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) -> None:
     """It ends with 130 and the command that resumes; the running trial is told FAIL, and runs again when resumed."""
     arguments = [
         str(write_small(tmp_path)),
@@ -159,7 +102,10 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None]) -> None:
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output
     assert "Traceback" not in output
-    assert survivors(started) == []
+    lost = len(survivors(started)) + (states_of(tmp_path / "my results" / "small") != {"FAIL"})
+    fault = "SIGTERM" if stop is terminate else "Ctrl-C"
+    tally.add(fault, "gives up what runs, saves all, ends with 130 and the command", lost=lost)
+    assert lost == 0
     resume = next(line for line in output.splitlines() if "-m harness.study" in line)
     assert f"'{tmp_path / 'my results'}'" in resume
     assert states_of(tmp_path / "my results" / "small") == {"FAIL"}
@@ -180,6 +126,66 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None]) -> None:
     assert '"interrupted"' in first.user_attrs["result"]
     (row,) = table(tmp_path / "my results" / "small" / "trials.csv")
     assert (row["end"], row["number"]) == ("complete", "0")
+
+
+@pytest.mark.skipif(not local.HAS_FORK_SERVER, reason="no fork server on this system")
+def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
+    """A second Ctrl-C ends the command at once, though it waits for a storage; nothing it started is left."""
+    results = tmp_path / "results" / "small"
+    arguments = [str(write_small(tmp_path)), "--results", str(tmp_path / "results")]
+    arguments += ["--workers", "1", "--plugin", FAULTY, *options("search.trials=1")]
+    arguments += options('compare.cells=["faulty"]', 'space.faulty.fault="hang_once"')
+    environment = {"FAULTY_MARKS": str(tmp_path)}
+    with study_command(*arguments, environment=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "hang_once").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        started = family(process.pid)
+        other = sqlite3.connect(results / "study.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # so that giving up the trial takes long
+        signal_process(process.pid)
+        time.sleep(2 * commandline.ONE_SIGNAL_S)
+        assert process.poll() is None
+        begin = time.monotonic()
+        signal_process(process.pid)
+        output, _ = process.communicate(timeout=30)
+        assert time.monotonic() - begin < 2.0
+        other.execute("ROLLBACK")
+        other.close()
+    assert process.returncode == 130, output
+    assert "stopped at once" in output
+    assert "Traceback" not in output
+    orphans = survivors(started)
+    done = subprocess.run(
+        output.splitlines()[-1].strip(),
+        shell=True,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lost = len(orphans) + abs(len(table(results / "trials.csv")) - 1)
+    lost += "RUNNING" in states_of(results)
+    tally.add("Ctrl-C twice", "ends at once, with 130 and the command that resumes", lost=lost)
+    assert lost == 0
+
+
+def test_one_wish_is_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two signals within a moment, as `timeout` sends them, count once: nothing is ended at once."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    before = signal.getsignal(signal.SIGINT)
+    with commandline.signals("again"):
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * commandline.ONE_SIGNAL_S)
+        assert ended == []
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+    assert ended == [130]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 # ------------------------------------------------------------------------------------------ end to end

@@ -16,7 +16,7 @@ from harness import cells, machine, records, tasks
 from harness.errors import WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
-from harness.pipeline.folders import check_folder, make_folder, put_aside
+from harness.pipeline.folders import check_folder, make_folder, put_aside, writing
 from harness.pipeline.inference import time_inference
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
@@ -56,7 +56,15 @@ class Outcome:
 
 
 def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
-    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved."""
+    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved.
+
+    Raises FileError where a disk is full, InputError where a file may not be written: whatever was finished is kept.
+    """
+    with writing():
+        return _run_study(spec, options, watcher)
+
+
+def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
     options = dataclasses.replace(options, plugins=_plugins(spec, options))
     course = Course(spec, options, watcher)
     started = time.monotonic()
@@ -71,8 +79,10 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     with contextlib.ExitStack() as held:
         if database_file(url) != (course.directory / "study.db").absolute():
             held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
-        storage = held.enter_context(open_storage(url, spec.study.name))
-        context = StudyContext(spec, storage, options.device, _identity(course), options.where)
+        storage = held.enter_context(open_storage(url, spec.study.name, watcher.note))
+        context = StudyContext(
+            spec, storage, options.device, _identity(course), options.where, watcher.note
+        )
         return _run_phases(course, context, started)
 
 

@@ -18,7 +18,7 @@ from harness import cells as cell_registry
 from harness import machine, records, tasks, timing
 from harness.cells import CELLS
 from harness.errors import InputError, Shown
-from harness.pipeline.folders import check_folder, make_folder, put_aside
+from harness.pipeline.folders import check_folder, make_folder, put_aside, writing
 from harness.pipeline.groups import (
     FILE,
     StoredGroup,
@@ -179,13 +179,14 @@ def run_bench(
     """Measure every group, or what is left of them. KeyboardInterrupt passes through, with everything finished saved.
 
     Raises InputError for what cannot be measured, and IdentityError where the folder holds another machine's results, before
-    anything is timed.
+    anything is timed; FileError where a disk is full.
     """
     groups = check_bench(spec, options)
     directory = options.results / spec.grid.name
     check_folder(directory, "bench", "study", "spec.toml")
     identities = {device: identity_of(device, options.mode) for device in options.devices}
     with contextlib.ExitStack() as held:
+        held.enter_context(writing())
         if options.fresh and directory.exists():
             with hold_file(directory / FILE):
                 pass  # refuses where another bench is at work in it

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import InputError, Shown
+from harness.errors import NO_ROOM, NOT_ALLOWED, InputError, Shown, unwritable
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Name the file where a disk is full (FileError) or a place may not be written (InputError), whoever wrote."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM | NOT_ALLOWED and error.filename:
+            raise unwritable(error.filename, error) from error
+        raise
 
 
 def make_folder(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the slots of a study become: the rows of trials.csv, confirmation.csv and evaluations.csv. Never trains."""
+"""What the slots of a study become: the rows of trials.csv, confirmation.csv, evaluations.csv and retries.csv. Never trains."""
 
 from __future__ import annotations
 
@@ -25,22 +25,27 @@ def write_tables(
     searches: Sequence[Series],
     confirmations: Sequence[tuple[Winner, Series]],
 ) -> None:
-    """Write trials.csv, confirmation.csv, extrapolation.csv and evaluations.csv, in the study file's order."""
+    """Write trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv and retries.csv, in the study file's order."""
     order = {pair: index for index, pair in enumerate(spec.pairs)}
 
     def place(series: Series) -> tuple[int, int]:
         return order[series.place.task, series.place.cell], series.place.repeat
 
     evaluations: list[dict[str, Any]] = []
+    retries: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     for series in sorted(searches, key=place):
         for record in _in_order(series):
             trials.append(_row(spec, series, record))
             evaluations.extend(_evaluation_rows("search", series, record))
+        retries.extend(_retry_rows("search", series))
     records.write_trials(directory, trials, spec.searched_keys())
     confirmed: list[dict[str, Any]] = []
     extrapolated: list[dict[str, Any]] = []
     for winner, series in sorted(confirmations, key=lambda pair: place(pair[1])):
+        retries.extend(
+            {**each, "number": winner.record.slot} for each in _retry_rows("confirm", series)
+        )
         for record in _in_order(series):
             row = _row(spec, series, record)
             row |= {"number": winner.record.slot, "configuration": winner.configuration}
@@ -56,6 +61,28 @@ def write_tables(
         records.write_confirmation(directory, confirmed, spec.searched_keys())
         records.write_extrapolation(directory, extrapolated)
     records.write_evaluations(directory, evaluations)
+    records.write_retries(directory, retries)
+
+
+def _retry_rows(phase: str, series: Series) -> list[dict[str, Any]]:
+    """The attempts of a series that were made again."""
+    place = series.place
+    slots = {key: slot for slot, key in enumerate(series.slots.keys)}
+    return [
+        {
+            "phase": phase,
+            "task": place.task,
+            "cell": place.cell,
+            "repeat": place.repeat,
+            "number": slots[attempt.key],
+            "sequence_length": attempt.params["sequence_length"],
+            "seed": series.slots.seeds[slots[attempt.key]],
+            "end": attempt.end.value,
+            "reason": attempt.reason,
+        }
+        for attempt in series.ledger.attempts()
+        if attempt.key in slots  # and was not of another winner
+    ]
 
 
 def _in_order(series: Series) -> list[SlotRecord]:

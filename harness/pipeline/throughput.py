@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,15 @@ from harness.spec import StudySpec
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
 TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
 TIME_BUDGET_S = 25.0  # for the rounds of one request
+# On Linux a process can be told to die with the one that started it, which may be killed, by its main thread at its start.
+LAUNCH = """
+import ctypes, os, runpy, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(sys.argv.pop()):
+        sys.exit("whoever asked is gone")
+runpy.run_module("harness.timing", run_name="__main__", alter_sys=True)
+"""
 
 
 def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
@@ -106,7 +116,12 @@ def ask(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "harness.timing"],
+            [
+                sys.executable,
+                "-c",
+                LAUNCH,
+                *([str(os.getpid())] if sys.platform == "linux" else []),
+            ],
             input=json.dumps(request),
             capture_output=True,
             text=True,

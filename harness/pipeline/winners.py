@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import records
+from harness.errors import unwritable
 from harness.metrics import OBJECTIVES
 from harness.pipeline.course import Course
 from harness.search.configuration import configuration_hash, training_config
+from harness.search.coordinator import MOST_ATTEMPTS
 from harness.search.ledger import SlotRecord
 from harness.search.messages import End, Executor, TrialRequest
 from harness.search.series import Place, Series
@@ -77,8 +80,11 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
     requests = []
     for winner in missing:
         weights = weights_path(course.directory, winner)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        weights.unlink(missing_ok=True)
+        try:
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            weights.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(weights, error) from error
         config = configuration_of(course.spec, winner)
         config = dataclasses.replace(config, device=course.options.device)
         requests.append(
@@ -89,13 +95,14 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
                 weights=str(weights.resolve()),
             )
         )
-    _run(executor, requests)
+    reasons = _run(executor, requests)
     kept = [winner for winner in best if weights_path(course.directory, winner).exists()]
     for winner in best:
         if winner not in kept:
+            reason = reasons.get(str(weights_path(course.directory, winner).resolve()), "")
             course.watcher.note(
                 f"the winner of {winner.place.cell} on {winner.place.task} could not be trained once "
-                "more: it is neither timed nor looked into"
+                f"more: it is neither timed nor looked into ({reason})"
             )
     for winner in kept:
         facts = _facts(course.spec, winner)
@@ -121,17 +128,31 @@ def initial_weights_path(directory: Path, winner: Winner) -> Path:
     return path.with_name(path.stem + ".initial.pt")
 
 
-def _run(executor: Executor, requests: list[TrialRequest]) -> None:
-    """Run some requests to their ends, whatever these are."""
-    running: set[int] = set()
+def _run(executor: Executor, requests: list[TrialRequest]) -> dict[str, str]:
+    """Run some requests to their ends, a crash again; returns why weights were not written, by their file.
+
+    Raises FileError or InputError where a disk would not take them.
+    """
+    running: dict[int, TrialRequest] = {}
+    attempts: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
     while requests or running:
         while requests and len(running) < executor.num_workers:
             request = requests.pop(0)
             executor.submit(request)
-            running.add(request.request_id)
+            running[request.request_id] = request
         event = executor.next_event(None)
-        if event is not None and event.kind != "evaluation":
-            running.discard(event.request_id)
+        if event is None or event.kind == "evaluation" or event.request_id not in running:
+            continue
+        request = running.pop(event.request_id)
+        if unwritten := event.data.get("unwritten"):
+            raise unwritable(request.weights, OSError(*unwritten))
+        reasons[request.weights] = event.data.get("how") or event.data.get("reason", "")
+        attempts[request.weights] += 1
+        crashed = event.kind == "ended" and event.data["end"] == End.CRASHED
+        if crashed and attempts[request.weights] < MOST_ATTEMPTS:
+            requests.append(dataclasses.replace(request, request_id=executor.new_id()))
+    return reasons
 
 
 def _training_hash(spec: StudySpec, winner: Winner) -> str:

@@ -1,7 +1,8 @@
 """The result files of a study and of a bench, written and read: what each column is, and that what is read is what was written.
 
     columns.py      which columns there are
-    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
+    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, retries.csv, diagnostics.json, machine.json,
+                    spec.toml, winners/
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
     blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
@@ -16,6 +17,7 @@ from harness.records.columns import (
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
     INFERENCE_COLUMNS,
+    RETRY_COLUMNS,
     THROUGHPUT_COLUMNS,
     confirmation_columns,
     trial_columns,
@@ -31,6 +33,7 @@ from harness.records.writing import (
     write_extrapolation,
     write_grid,
     write_machine,
+    write_retries,
     write_spec,
     write_trials,
     write_winner,
@@ -41,6 +44,7 @@ __all__ = [
     "EVALUATION_COLUMNS",
     "EXTRAPOLATION_COLUMNS",
     "INFERENCE_COLUMNS",
+    "RETRY_COLUMNS",
     "THROUGHPUT_COLUMNS",
     "BenchRecords",
     "StudyRecords",
@@ -59,6 +63,7 @@ __all__ = [
     "write_grid",
     "write_inference",
     "write_machine",
+    "write_retries",
     "write_spec",
     "write_text",
     "write_throughput",

@@ -136,6 +136,7 @@ LATER_IN_THROUGHPUT = frozenset(
         *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks"),
     )
 )
+RETRY_COLUMNS = ("phase", *SLOT, "sequence_length", "seed", "end", "reason")
 TEXT = frozenset(
     (
         "task",

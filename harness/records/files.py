@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,24 +15,32 @@ from typing import Any
 
 import pandas as pd
 
+from harness.errors import unwritable
+
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file by temporary file, fsync and rename, making its folder if there is none."""
+    """Write a text file as `write_bytes` does."""
     return write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file by temporary file, fsync and rename, making its folder if there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file by temporary file, fsync and rename, making its folder if there is none.
+
+    Raises FileError where there is no room, InputError where it may not be written; the old file is then as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
         raise
     return path
 

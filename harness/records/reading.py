@@ -22,6 +22,7 @@ from harness.records.columns import (
     INFERENCE_COLUMNS,
     LATER,
     LATER_IN_THROUGHPUT,
+    RETRY_COLUMNS,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -34,7 +35,7 @@ from harness.records.columns import (
 class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
-    `trials`, `confirmation`, `extrapolation`, `evaluations`, `throughput` and `inference` have the columns of the files of the same names: text columns
+    `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries`, `throughput` and `inference` have the columns of the files of the same names: text columns
     hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
     """
 
@@ -47,6 +48,7 @@ class StudyRecords:
     evaluations: pd.DataFrame | None = None
     throughput: pd.DataFrame | None = None
     inference: pd.DataFrame | None = None
+    retries: pd.DataFrame | None = None
     diagnostics: dict[str, Any] | None = None
     winners: Mapping[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -87,6 +89,7 @@ def read(directory: Path) -> StudyRecords:
         evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
         throughput=_read_throughput(directory),
         inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
+        retries=_optional_csv(directory / "retries.csv", RETRY_COLUMNS),
         diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
         winners=_read_winners(directory / "winners"),
     )

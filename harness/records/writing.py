@@ -13,6 +13,7 @@ import tomli_w
 from harness.records.columns import (
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
+    RETRY_COLUMNS,
     SCHEMA,
     confirmation_columns,
     trial_columns,
@@ -48,6 +49,17 @@ def write_extrapolation(directory: Path, rows: Sequence[Mapping[str, Any]]) -> P
     order = ("repeat", "sequence_length", "seed", "factor")
     path = Path(directory) / "extrapolation.csv"
     return write_csv(path, EXTRAPOLATION_COLUMNS, _in_order(rows, order))
+
+
+def write_retries(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path | None:
+    """Write retries.csv, one row an attempt that was lost to a crash or an interruption and made again; no rows: no file."""
+    path = Path(directory) / "retries.csv"
+    if not rows:
+        path.unlink(missing_ok=True)
+        return None
+    ranked = _in_order(rows, ("repeat", "number", "sequence_length", "seed"))
+    ranked.sort(key=lambda row: str(row.get("phase", "")) != "search")
+    return write_csv(path, RETRY_COLUMNS, ranked)
 
 
 def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

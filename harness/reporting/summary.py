@@ -303,6 +303,17 @@ def outcome(end: str, solved: object) -> bool | None:
     return end == "complete" and bool(solved)
 
 
+def retries(records: StudyRecords) -> list[dict[str, Any]]:
+    """Attempts that were lost and made again: {phase, task, cell, end, reason, count}."""
+    if records.retries is None or len(records.retries) == 0:
+        return []
+    keys = ["phase", "task", "cell", "end", "reason"]
+    return [
+        {**dict(zip(keys, values, strict=True)), "count": len(rows)}
+        for values, rows in records.retries.groupby(keys, sort=False)
+    ]
+
+
 def ends(records: StudyRecords) -> list[dict[str, Any]]:
     """How the trials and the confirmation runs of each (task, cell) ended: {phase, task, cell, end, count, reasons}."""
     found = []

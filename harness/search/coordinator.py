@@ -6,12 +6,14 @@ deterministic, at most one trial of a search is in flight: so its table does not
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.search.ledger import RETRY, TrialResult
 from harness.search.messages import End, Event, Executor, TrialRequest
 from harness.search.series import Job, Series, first_solved
@@ -74,14 +76,19 @@ class Coordinator:
 
     def run(self, series: Sequence[Series]) -> bool:
         """Run them all; False when the time was up before the end. Ctrl-C gives running trials up and goes on upward."""
+        heard = time.monotonic()
         try:
             while True:
                 self._fill(series)
                 if not self.running:
                     return not any(each.has_next for each in series)
+                self._postpone(time.monotonic() - heard)
                 event = self.executor.next_event(self._patience())
+                heard = time.monotonic()
                 if event is not None:
                     self._take(event)
+                    self._postpone(time.monotonic() - heard)
+                    heard = time.monotonic()
                 self._enforce()
         except BaseException:
             self._give_up()
@@ -184,12 +191,20 @@ class Coordinator:
             end, data = (End.COMPLETE, {}) if running.trained else (End.TIMEOUT, {"reason": reason})
             self._finish(request_id, running, end, data)
 
+    def _postpone(self, spent_s: float) -> None:
+        """Move every deadline by the time in which nobody was heard: a storage that was waited for is no trial's fault."""
+        for each in self.running.values():
+            if each.deadline is not None:
+                each.deadline += spent_s
+
     def _give_up(self) -> None:
-        """Kill what runs and tell the storage, so that it runs again."""
-        for request_id, running in list(self.running.items()):
+        """Kill what runs and tell the storage, so that it runs again; where that fails, it is RUNNING and runs again too."""
+        for request_id in self.running:
             self.executor.cancel(request_id)
-            running.series.give_up(running.job)
-            del self.running[request_id]
+        with contextlib.suppress(HarnessError):
+            for running in self.running.values():
+                running.series.give_up(running.job)
+        self.running.clear()
 
 
 def _result(running: _Running, end: End, data: dict[str, Any]) -> TrialResult:

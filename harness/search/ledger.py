@@ -1,7 +1,8 @@
 """One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
 
 A trial costs three transactions: one creates it, RUNNING, with its slot and its parameters; one stores what it found; one
-ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again.
+ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
+trial of ours, what it finds is stored in a trial of its own.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.errors import StorageError
 from harness.parameters import Value
 from harness.search.messages import LEARNED_FROM, End
+from harness.search.patience import first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"
+INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
 
 
@@ -71,12 +75,26 @@ class SlotRecord:
     result: TrialResult
 
 
-class Ledger:
-    """One Optuna study, by its id in the storage."""
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """A trial that did not end its slot, which ran again: why it was given up."""
 
-    def __init__(self, storage: BaseStorage, study_id: int) -> None:
-        self.storage = storage
-        self.study_id = study_id
+    key: str
+    params: Mapping[str, Value]
+    end: End
+    reason: str
+
+
+class Ledger:
+    """One Optuna study, by its id in the storage; `say` is told what other programs did to it."""
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.storage, self.study_id, self.say = storage, study_id, say
 
     def start(
         self,
@@ -92,19 +110,54 @@ class Ledger:
             distributions=dict(distributions),
             user_attrs={SLOT: slot, KEY: key},
         )
-        return self.storage.create_new_trial(self.study_id, template_trial=template)
+        with _there():
+            return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
         """Store the objective's value at an evaluation."""
-        self.storage.set_trial_intermediate_value(trial_id, step, value)
+        with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
+            self.storage.set_trial_intermediate_value(trial_id, step, value)
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
-        """Store what a trial found, then end it."""
+        """Store what a trial found, then end it; in a trial of its own where another program has ended it."""
+        with _there():
+            try:
+                self._finish(trial_id, value, result)
+            except UpdateFinishedTrialError:
+                if not self._is_finished(trial_id, value, result):
+                    self._finish_anew(trial_id, value, result)
+
+    def _finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         self.storage.set_trial_user_attr(trial_id, RESULT, result.to_json())
         if result.end in LEARNED_FROM:
             self.storage.set_trial_system_attr(trial_id, VIOLATION, 1.0)
         values = None if value is None else [value]
         self.storage.set_trial_state_values(trial_id, state_of(result.end, value), values)
+
+    def _is_finished(self, trial_id: int, value: float | None, result: TrialResult) -> bool:
+        """Whether the trial ended as we wanted it to: before a connection was lost, we may have written it."""
+        trial = self.storage.get_trial(trial_id)
+        same = trial.user_attrs.get(RESULT) == result.to_json()
+        return same and trial.state is state_of(result.end, value)
+
+    def _finish_anew(self, trial_id: int, value: float | None, result: TrialResult) -> None:
+        """Store a trial that another program ended once more, whole, in one transaction."""
+        old = self.storage.get_trial(trial_id)
+        anew = create_trial(
+            state=state_of(result.end, value),
+            value=value,
+            params=old.params,
+            distributions=old.distributions,
+            user_attrs={**old.user_attrs, RESULT: result.to_json(), INSTEAD_OF: old.number},
+            system_attrs={VIOLATION: 1.0} if result.end in LEARNED_FROM else {},
+            intermediate_values=old.intermediate_values,
+        )
+        new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
+        number = self.storage.get_trial(new_id).number
+        self.say(
+            f"another program ended trial {old.number} while it ran ({old.state.name}): what it found is "
+            f"stored as trial {number}"
+        )
 
     def read(self) -> tuple[dict[str, SlotRecord], dict[str, FrozenTrial]]:
         """By key, the finished slots, and the latest trial of those to be run again; tells RUNNING trials FAIL first."""
@@ -123,21 +176,76 @@ class Ledger:
                 again[key] = trial
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
-            result = TrialResult.from_json(stored) if stored else None
+            result = self._result(trial.number, stored)
             if result is None or result.end is End.INTERRUPTED or not _is_last(result):
                 again[key] = trial
+            elif trial.value is None and result.end in WITH_A_VALUE:
+                again[key] = trial  # another program ended it before we could
             else:
                 finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
         return finished, {key: trial for key, trial in again.items() if key not in finished}
 
+    @staticmethod
+    def _result(number: int, stored: str | None) -> TrialResult | None:
+        """What is stored with a trial; None where nothing is. Raises StorageError where it cannot be read."""
+        if not stored:
+            return None
+        try:
+            return TrialResult.from_json(stored)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StorageError(
+                f"what is stored with trial {number} cannot be read ({first_line(error)}): it is damaged, or "
+                "a later version of the harness wrote it; upgrade, or start over with --fresh"
+            ) from error
+
     def interrupt(self, trial_id: int) -> None:
         """Tell a trial that was given up FAIL; its slot runs again. One whose end is written already keeps it."""
         result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self.finish(trial_id, None, result)
+        with _there(), contextlib.suppress(UpdateFinishedTrialError):
+            self._finish(trial_id, None, result)
+
+    def attempts(self) -> list[Attempt]:
+        """The trials that did not end their slots, in the order in which they began; none may be running.
+
+        One that is RUNNING all the same was begun twice, while the storage did not answer: it is told FAIL.
+        """
+        found = []
+        trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        stored_anew = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
+        for trial in trials:
+            key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)
+            if key is None or trial.number in stored_anew:
+                continue
+            if not trial.state.is_finished():
+                self.interrupt(
+                    self.storage.get_trial_id_from_study_id_trial_number(
+                        self.study_id, trial.number
+                    )
+                )
+            result = self._result(trial.number, stored)
+            if result is None:
+                lost = "ended by another program" if trial.state.is_finished() else "begun twice"
+                found.append(Attempt(key, trial.params, End.INTERRUPTED, lost))
+            elif result.end is End.INTERRUPTED or not _is_last(result):
+                reason = result.reason.removeprefix(RETRY)
+                found.append(Attempt(key, trial.params, result.end, reason))
+        return found
+
+
+@contextlib.contextmanager
+def _there() -> Iterator[None]:
+    """Raises StorageError for Optuna's KeyError: what we wrote is gone."""
+    try:
+        yield
+    except KeyError as error:
+        raise StorageError(
+            "the study is gone from its storage: another program deleted it; run the same command again, "
+            "which starts it over"
+        ) from error
 
 
 RETRY = "killed, tried again: "
+WITH_A_VALUE = LEARNED_FROM | {End.COMPLETE, End.PRUNED}
 
 
 def _is_last(result: TrialResult) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from harness.errors import WorkerError
+from harness.errors import WorkerError, unwritable
 from harness.search.messages import End, Event, TrialRequest
 
 POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
@@ -29,6 +29,10 @@ LAST_WORDS_S = (
 )
 # Elsewhere than on Linux a process that has used the system's math libraries can't safely be forked, or not at all.
 HAS_FORK_SERVER = sys.platform == "linux"
+MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
+KILLS_COUNT_S = 10.0  # so long after the kernel counted a kill, a SIGKILL may be its
+LAST_WORDS_BYTES = 4096
+LONGEST_LOG_BYTES = 1 << 20  # plug-ins may print, for a week
 
 Events = queue.SimpleQueue[Event]
 
@@ -51,9 +55,12 @@ class LocalExecutor:
         self.events: Events = queue.SimpleQueue()
         self.ids = itertools.count(1)
         self.cancelled: set[int] = set()
-        self.out_of_memory_kills = _out_of_memory_kills()
+        self.in_flight: set[int] = set()
+        self.kernel_kills = KernelKills()
+        self.n_restarts = 0
+        self.plugins = tuple(plugins)
         self.launcher: Launcher = (
-            SpawnLauncher(self.events, num_workers) if spawn else ForkLauncher(self.events, plugins)
+            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher()
         )
 
     def new_id(self) -> int:
@@ -62,6 +69,7 @@ class LocalExecutor:
 
     def submit(self, request: TrialRequest) -> None:
         """Start a trial; its events are heard of through `next_event`."""
+        self.in_flight.add(request.request_id)
         self.launcher.start(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
@@ -76,11 +84,16 @@ class LocalExecutor:
                     return None
                 continue
             if event.kind == "broken":
-                raise WorkerError(event.data["reason"])
+                self._restart(event)
+                continue
+            if event.kind == "ended":
+                self.in_flight.discard(event.request_id)
+                if "code" in event.data:  # and was not lost with the fork server
+                    self.n_restarts = 0
             if event.request_id in self.cancelled:
                 continue
             if event.kind == "ended":
-                return self._named(event)
+                return self._named(event) if "code" in event.data else event
             return event
 
     def cancel(self, request_id: int) -> None:
@@ -92,6 +105,29 @@ class LocalExecutor:
         """Kill what runs."""
         self.launcher.close()
 
+    def _restart(self, event: Event) -> None:
+        """Start a new fork server in place of one that is gone; the trials that it took with it have crashed."""
+        if event.data["launcher"] is not self.launcher:
+            return  # each thread that finds it gone says so
+        self.n_restarts += 1
+        if self.n_restarts > MOST_RESTARTS:
+            raise WorkerError(f"{event.data['reason']}, {self.n_restarts} times in a row")
+        self.launcher.close()
+        lost = {"end": End.CRASHED, "how": event.data["reason"]}
+        for request_id in sorted(self.in_flight):
+            self.events.put(Event(request_id, "ended", dict(lost)))
+        self.launcher = self._fork_launcher()
+
+    def _fork_launcher(self) -> ForkLauncher:
+        """A fork server that is ready; one that is killed before it is, is started again."""
+        while True:
+            try:
+                return ForkLauncher(self.events, self.plugins)
+            except KilledError:
+                self.n_restarts += 1
+                if self.n_restarts > MOST_RESTARTS:
+                    raise
+
     def _named(self, event: Event) -> Event:
         """Name the way a process ended: by a signal, by the kernel for lack of memory, or with an exit code."""
         code = event.data["code"]
@@ -99,11 +135,13 @@ class LocalExecutor:
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"killed by {signal.Signals(-code).name}"
-        kills = _out_of_memory_kills()
-        if code == -9 and kills > self.out_of_memory_kills:
-            self.out_of_memory_kills = kills
+        if code == -9 and self.kernel_kills.explain_one():
             end, how = End.OUT_OF_MEMORY, "killed by the system, which had no memory left"
         return Event(event.request_id, "ended", {"end": end, "how": how})
+
+
+class KilledError(WorkerError):
+    """A signal ended the fork server before it was ready."""
 
 
 class ForkLauncher:
@@ -117,7 +155,10 @@ class ForkLauncher:
         self.closing = False
         self.readers: dict[int, threading.Thread] = {}
         self.control, theirs = socket.socketpair()
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
+        try:
+            self.log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
+        except OSError as error:
+            raise unwritable("the folder for temporary files", error) from error
         with theirs:
             self.server = subprocess.Popen(
                 [
@@ -133,15 +174,18 @@ class ForkLauncher:
         self.control.settimeout(START_TIMEOUT_S)
         try:
             ready = self.control.recv(self.answers.size)
-        except TimeoutError:
+        except OSError:  # too long, or gone at once
             ready = b""
         if not ready:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.server.wait(LAST_WORDS_S)
+            killed = self._signal()
             self.server.kill()
             self.server.wait()
-            words = self._last_words()
+            words = killed or self._last_words()
             self.control.close()
             self.log.close()
-            raise WorkerError(f"no worker can be started: {words}")
+            raise (KilledError if killed else WorkerError)(f"no worker can be started: {words}")
         self.control.settimeout(None)
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -201,15 +245,29 @@ class ForkLauncher:
                 reader.join(LAST_WORDS_S)
             code = os.waitstatus_to_exitcode(status)
             self.events.put(Event(request_id, "ended", {"code": code}))
+            with contextlib.suppress(OSError, ValueError):
+                if os.fstat(self.log.fileno()).st_size > LONGEST_LOG_BYTES:
+                    self.log.truncate(0)  # what is written next leaves a hole, which takes no room
 
     def _broken(self) -> None:
-        reason = f"the fork server is gone: {self._last_words()}"
-        self.events.put(Event(0, "broken", {"reason": reason}))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.server.wait(LAST_WORDS_S)
+        reason = f"the fork server is gone: {self._signal() or self._last_words()}"
+        self.events.put(Event(0, "broken", {"reason": reason, "launcher": self}))
+
+    def _signal(self) -> str:
+        """The signal that ended the server; empty where none did."""
+        code = self.server.poll()
+        with contextlib.suppress(ValueError):
+            return (
+                f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+            )
+        return ""
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError, ValueError):
-            self.log.seek(0)
-            lines = self.log.read().decode(errors="replace").strip().splitlines()
+            self.log.seek(max(0, os.fstat(self.log.fileno()).st_size - LAST_WORDS_BYTES))
+            lines = self.log.read().decode(errors="replace").strip("\0 \n").splitlines()
             if lines:
                 return str(lines[-1])
         return f"exit code {self.server.poll()}"
@@ -300,16 +358,36 @@ def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
         events.put(Event(request_id, data.pop("kind"), data))
 
 
+class KernelKills:
+    """The processes that the kernel killed for lack of memory: how many of them no trial's end has been explained by.
+
+    The kernel counts them, and does not say which they were; so each explains one SIGKILL that is heard of soon after.
+    """
+
+    def __init__(self) -> None:
+        self.counted = _out_of_memory_kills()
+        self.unexplained, self.until = 0, 0.0
+
+    def explain_one(self) -> bool:
+        """Whether a SIGKILL that was heard of now was the kernel's."""
+        now, counted = time.monotonic(), _out_of_memory_kills()
+        if now > self.until:
+            self.unexplained = 0
+        if counted > self.counted:
+            self.unexplained += counted - self.counted
+            self.counted, self.until = counted, now + KILLS_COUNT_S
+        if self.unexplained == 0:
+            return False
+        self.unexplained -= 1
+        return True
+
+
 def _out_of_memory_kills() -> int:
-    """How many processes the kernel has killed for lack of memory, as far as it says."""
-    total = 0
-    for path, word in (
-        (Path("/sys/fs/cgroup/memory.events"), "oom_kill"),
-        (Path("/proc/vmstat"), "oom_kill"),
-    ):
+    """How many processes the kernel has killed for lack of memory: in this control group, or else on the whole machine."""
+    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
         with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():
                 name, _, count = line.partition(" ")
-                if name == word:
-                    total += int(count)
-    return total
+                if name == "oom_kill":
+                    return int(count)
+    return 0

@@ -44,7 +44,10 @@ class TrialRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """What came back: `kind` is "evaluation", "outcome" or "ended" (the process is gone; `data["how"]` says how)."""
+    """What came back: `kind` is "evaluation", "outcome" or "ended" (the process is gone; `data["how"]` says how).
+
+    `data["unwritten"]` of an outcome says why the weights could not be written, by errno and in words.
+    """
 
     request_id: int
     kind: str

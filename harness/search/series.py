@@ -28,6 +28,7 @@ from harness.search.configuration import (
 )
 from harness.search.ledger import VIOLATION, Ledger, SlotRecord, TrialResult, state_of
 from harness.search.messages import LEARNED_FROM, End
+from harness.search.patience import Say, silent
 from harness.search.proposals import Proposals, SearchPlan
 from harness.search.storage import open_study
 from harness.spec import StudySpec
@@ -65,20 +66,24 @@ class Proposer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class StudyContext:
-    """What every series of a study shares; `where` names the study file in errors, `identity` is what may not change."""
+    """What every series of a study shares; `where` names the study file in errors, `identity` is what may not change.
+
+    `say` is told what other programs did to the storage.
+    """
 
     spec: StudySpec
     storage: BaseStorage
     device: str
     identity: Mapping[str, Any]
     where: str
+    say: Say = silent
 
     def open(self, place: Place, suffix: str = "") -> Ledger:
         """The Optuna study of a place: created, or opened after checking that it is the same one."""
         direction = OBJECTIVES[self.spec.search.objective].direction
         name = f"{self.spec.study.name}/{place.task}/{place.cell}/r{place.repeat}{suffix}"
         study_id = open_study(self.storage, name, direction, self.identity, where=self.where)
-        return Ledger(self.storage, study_id)
+        return Ledger(self.storage, study_id, self.say)
 
 
 @dataclasses.dataclass(frozen=True)

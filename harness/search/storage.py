@@ -22,12 +22,40 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 
-from harness.errors import IdentityError, InputError, Shown, StorageError
+from harness.errors import (
+    NOT_ALLOWED,
+    FileError,
+    HarnessError,
+    IdentityError,
+    InputError,
+    Shown,
+    StorageError,
+    unwritable,
+)
+from harness.search.patience import (
+    PatientStorage,
+    Say,
+    Unanswered,
+    first_line,
+    problem_of,
+    silent,
+)
 
 SCHEMA = 1
 IDENTITY = "harness:identity"
 VERSIONS = "harness:versions"
 OWNER = "harness:owner"
+TAKE_LOCK = {
+    "postgresql": "SELECT pg_try_advisory_lock({key})",
+    "mysql": "SELECT GET_LOCK('harness:{key}', 0)",
+}
+# PostgreSQL then notices after two minutes that a machine is lost, not after two hours, and closes no idle connection.
+KEEP_LOCK = """
+SELECT set_config(name, value, false)
+FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6'),
+             ('idle_session_timeout', '0')) AS wanted(name, value)
+WHERE name IN (SELECT name FROM pg_settings)
+"""
 UNREADABLE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
 
 
@@ -59,11 +87,11 @@ def database_file(url: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
-    """Open the storage and hold its lock until the end of the block.
+def open_storage(url: str, name: str, say: Say = silent) -> Iterator[PatientStorage]:
+    """Open the storage and hold its lock until the end of the block; `say` is told when the database is waited for.
 
     Raises InputError for a URL that is none, StorageError where another coordinator holds the study `name`, or where the
-    database cannot be read or is not Optuna's.
+    database cannot be read or is not Optuna's, FileError where the disk is full.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -78,8 +106,9 @@ def open_storage(url: str, name: str) -> Iterator[RDBStorage]:
     lock = hold_file(database) if database else contextlib.nullcontext()
     with lock:
         storage = _connect(url, str(database) if database else None)
+        storage.say = say
         try:
-            with _server_lock(storage, name, mask(url)):
+            with _server_lock(storage, name):
                 yield storage
         finally:
             storage.remove_session()
@@ -109,20 +138,30 @@ def hold_file(database: Path) -> Iterator[None]:
             f"{database}: in use by {who}; wait until it is done, or stop it"
         ) from None
     except OSError as error:
-        raise StorageError(f"{database}: cannot be written ({error.strerror})") from error
+        raise _unwritable(database, error) from error
     try:
-        owner.write_text(_whoami() + "\n", encoding="utf-8")
+        try:
+            owner.write_text(_whoami() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(database, error) from error
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            owner.unlink(missing_ok=True)
         held.release()
 
 
-def _connect(url: str, database: str | None) -> RDBStorage:
+def _unwritable(database: Path, error: OSError) -> HarnessError:
+    if error.errno in NOT_ALLOWED:
+        return StorageError(f"{database}: cannot be written ({error.strerror})")
+    return unwritable(database, error)
+
+
+def _connect(url: str, database: str | None) -> PatientStorage:
     try:
         if database is not None:
             _prepare_file(database)
-        storage = RDBStorage(url)
+        storage = PatientStorage(url, database or mask(url))
         if database is not None:
             sqlalchemy.event.listen(storage.engine, "connect", _be_quick)
             storage.engine.dispose()
@@ -134,12 +173,15 @@ def _connect(url: str, database: str | None) -> RDBStorage:
             remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
         ) from error
     except (*UNREADABLE, KeyError, IndexError, ValueError) as error:  # the last of braces in a URL
+        problem = problem_of(database or mask(url), _cause(error))
+        if isinstance(problem, FileError):
+            raise problem from error
         raise StorageError(
-            f"{database or mask(url)}: not a storage that can be read ({_reason(error)}); "
+            f"{database or mask(url)}: not a storage that can be read ({first_line(error)}); "
             "name another with --storage, or move it aside"
         ) from error
     except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise StorageError(f"{database or mask(url)}: {_reason(error)}") from error
+        raise StorageError(f"{database or mask(url)}: {first_line(error)}") from error
     return storage
 
 
@@ -159,25 +201,98 @@ def _be_quick(connection: Any, record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+def _cause(error: BaseException) -> BaseException | None:
+    """What the driver said."""
+    cause: BaseException | None = error
+    while isinstance(cause, optuna.exceptions.StorageInternalError):
+        cause = cause.__cause__
+    return cause.orig if isinstance(cause, sqlalchemy.exc.DBAPIError) else cause
+
+
 @contextlib.contextmanager
-def _server_lock(storage: RDBStorage, name: str, shown: str) -> Iterator[None]:
-    """An advisory lock on a PostgreSQL or MySQL server, held by a connection of its own; other databases: none."""
-    key = int.from_bytes(hashlib.sha256(f"harness:{name}".encode()).digest()[:7], "big")
-    dialect = storage.engine.dialect.name
-    statement = {
-        "postgresql": f"SELECT pg_try_advisory_lock({key})",
-        "mysql": f"SELECT GET_LOCK('harness:{key}', 0)",
-    }.get(dialect)
-    if statement is None:
+def _server_lock(storage: PatientStorage, name: str) -> Iterator[None]:
+    """An advisory lock on a PostgreSQL or MySQL server, with the owner's name in a row; other databases: none.
+
+    Raises StorageError, naming the owner, where another coordinator holds it.
+    """
+    if storage.engine.dialect.name not in TAKE_LOCK:
         yield
         return
-    with storage.engine.connect() as connection:
+    lock = _ServerLock(storage, name)
+    try:
+        storage.do(lock.take)
+        if not lock.taken:
+            who = owner_of(storage, name) or "another process"
+            raise StorageError(
+                f"{storage.shown}: study {name} is in use by {who}; wait until it is done"
+            )
+        _sign(storage, name)
+        storage.on_return = lock.take_again
+        yield
+    finally:
+        lock.give_back()
+
+
+class _ServerLock:
+    """A lock held by a connection of its own: it is free when that is gone, by a kill, a lost machine or a restart."""
+
+    def __init__(self, storage: PatientStorage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self.key = int.from_bytes(hashlib.sha256(f"harness:{name}".encode()).digest()[:7], "big")
+        self.connection: sqlalchemy.Connection | None = None
+        self.taken = False
+
+    def take(self) -> None:
+        """Try to take it; `taken` says whether that worked."""
+        dialect = self.storage.engine.dialect.name
+        self.give_back()
+        connection = self.storage.engine.connect()
         connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction open for hours
         connection.detach()  # so that closing it gives the lock back
-        if not connection.execute(sqlalchemy.text(statement)).scalar():
-            who = owner_of(storage, name) or "another process"
-            raise StorageError(f"{shown}: study {name} is in use by {who}; wait until it is done")
-        yield
+        self.connection = connection
+        if dialect == "postgresql":
+            connection.execute(sqlalchemy.text(KEEP_LOCK))
+        found = connection.execute(sqlalchemy.text(TAKE_LOCK[dialect].format(key=self.key)))
+        self.taken = bool(found.scalar())
+
+    def take_again(self) -> None:
+        """After the server's absence: take it anew, unless it is still held. Raises StorageError where somebody else has it."""
+        if self.connection is not None:
+            with contextlib.suppress(Unanswered, sqlalchemy.exc.SQLAlchemyError):
+                self.connection.execute(sqlalchemy.text("SELECT 1"))
+                return
+        self.take()
+        studies = RDBStorage.get_all_studies(
+            self.storage
+        )  # which does not wait: we are asked by who does
+        owners = {
+            str(study.user_attrs[OWNER])
+            for study in studies
+            if study.study_name.startswith(f"{self.name}/") and OWNER in study.user_attrs
+        }
+        if others := owners - {_whoami()}:
+            raise StorageError(
+                f"{self.storage.shown}: study {self.name} was taken over by {min(others)} "
+                "while the server was away; wait until it is done"
+            )
+        if not self.taken:  # the server has not noticed yet that our connection is gone
+            held = RuntimeError("its lock on the study is not free")
+            raise Unanswered(sqlalchemy.exc.OperationalError("", {}, held))
+
+    def give_back(self) -> None:
+        """Close the connection, whatever has become of it."""
+        if self.connection is not None:
+            with contextlib.suppress(Unanswered, sqlalchemy.exc.SQLAlchemyError):
+                self.connection.close()
+            self.connection = None
+
+
+def _sign(storage: BaseStorage, name: str) -> None:
+    """Write our name into every study that we hold."""
+    for study in storage.get_all_studies():
+        if study.study_name.startswith(f"{name}/"):
+            study_id = storage.get_study_id_from_name(study.study_name)
+            storage.set_study_user_attr(study_id, OWNER, _whoami())
 
 
 def owner_of(storage: BaseStorage, name: str) -> str:
@@ -192,10 +307,6 @@ def _whoami() -> str:
     return f"{socket.gethostname()}, process {os.getpid()}"
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def open_study(
     storage: BaseStorage, name: str, direction: str, identity: Mapping[str, Any], *, where: str
 ) -> int:
@@ -207,7 +318,9 @@ def open_study(
     try:
         study_id = storage.get_study_id_from_name(name)
     except KeyError:
-        study_id = storage.create_new_study([wanted], name)
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):  # the connection was lost
+            storage.create_new_study([wanted], name)
+        study_id = storage.get_study_id_from_name(name)
         record = {"schema": SCHEMA, "keys": dict(identity)}
         storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
         storage.set_study_user_attr(study_id, OWNER, _whoami())
@@ -219,12 +332,18 @@ def open_study(
             storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
             return study_id
         raise StorageError(f"{name}: this Optuna study was written by another program")
-    record = json.loads(stored)
-    if record["schema"] != SCHEMA:
+    try:
+        record = json.loads(stored)
+        schema, keys = record["schema"], dict(record.get("keys", {}))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(
-            f"{name}: schema {record['schema']} of the storage, this version reads {SCHEMA}; upgrade the harness"
+            f"{name}: its identity cannot be read ({first_line(error)}); start over with --fresh"
+        ) from error
+    if schema != SCHEMA:
+        raise StorageError(
+            f"{name}: schema {schema} of the storage, this version reads {SCHEMA}; upgrade the harness"
         )
-    _compare(record["keys"], json.loads(json.dumps(dict(identity))), where)
+    _compare(keys, json.loads(json.dumps(dict(identity))), where)
     storage.set_study_user_attr(study_id, OWNER, _whoami())
     return study_id
 

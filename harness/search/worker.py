@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -58,7 +59,12 @@ def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
     for last in training.evaluations():
         send({"kind": "evaluation", **dataclasses.asdict(last)})
     if request["weights"] and initial is not None:
-        _keep(training, initial, Path(request["weights"]))
+        try:
+            _keep(training, initial, Path(request["weights"]))
+        except OSError as error:
+            reason = f"the weights could not be written: {error.strerror}"
+            unwritten = [error.errno, error.strerror]
+            return {"end": End.ERROR, "reason": reason, "unwritten": unwritten}
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
         return {"end": End.DIVERGED, "reason": reason}
@@ -70,14 +76,23 @@ def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
-    """Write the trained weights, and beside them the first ones."""
+    """Write the trained weights, and beside them the first ones, by temporary file, fsync and rename."""
     for state, target in (
         (training.model.state_dict(), path),
         (initial, path.with_name(path.stem + ".initial.pt")),
     ):
+        content = io.BytesIO()  # torch.save to a full disk raises what says nothing of a disk
+        torch.save({name: value.cpu() for name, value in state.items()}, content)
         temporary = target.with_name(target.name + ".tmp")
-        torch.save({name: value.cpu() for name, value in state.items()}, temporary)
-        temporary.replace(target)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def _failure(error: Exception) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import optuna
 import pytest
 
+from harness import pipeline
 from harness.pipeline import Outcome
 from harness.search.local import LocalExecutor
 from harness.search.storage import default_url
 from tests.small import FAULTS, Watching, run_small, table
+from tests.tally import Tally
 
 ENDS = {
     "none": ("complete", ""),
@@ -19,6 +22,12 @@ ENDS = {
     "raise": ("error", "RuntimeError: no such luck"),
     "raise_in_factory": ("error", "RuntimeError: cannot be built"),
     "nan": ("diverged", "the loss was not finite after 0 training sequences"),
+    "nan_at_1": ("diverged", "the loss was not finite after "),
+    "nan_at_2": ("diverged", "the loss was not finite after "),
+    "nan_at_3": ("diverged", "the loss was not finite after "),
+    "nan_at_4": ("diverged", "the loss was not finite after "),  # of 4 steps
+    "explode": ("diverged", "the loss was not finite after "),
+    "cuda_memory": ("out_of_memory", "OutOfMemoryError: CUDA out of memory"),
     "hang": ("timeout", "took longer than 2 s"),
     "kill": ("crashed", "killed by SIGKILL"),
     "segfault": ("crashed", "killed by SIGSEGV"),
@@ -63,11 +72,66 @@ def test_end_and_reason(outcome: Outcome, fault: str) -> None:
     assert (row["num_parameters"] == "") == (fault == "raise_in_factory")
 
 
-def test_every_slot_once(outcome: Outcome) -> None:
-    """No trial is lost or counted twice."""
+FAULTS_SHOWN = {
+    "raise": "an exception in a plug-in",
+    "raise_in_factory": "a plug-in's cell that cannot be built",
+    "nan": "a loss that is not finite from the start",
+    "explode": "a loss that explodes",
+    "hang": "a trial that hangs",
+    "kill": "a trial that is killed",
+    "crash_once": "a trial that is killed once",
+    "segfault": "a segmentation fault",
+    "exit": "a trial that calls os._exit",
+    "memory": "a trial that takes more memory than it may",
+    "cuda_memory": "no memory left on a GPU (simulated)",
+    **{f"nan_at_{step}": "NaN at each step of training" for step in (1, 2, 3, 4)},
+}
+
+
+def test_every_slot_once(outcome: Outcome, tally: Tally) -> None:
+    """No trial is lost or counted twice, and each has the end that its fault has."""
     rows = table(outcome.directory / "trials.csv")
+    for fault, shown in FAULTS_SHOWN.items():
+        if fault in ENDS:
+            ends = [row["end"] for row in rows if row["fault"] == fault]
+            promise = f"costs that trial alone, which ends as `{ENDS[fault][0]}`"
+            tally.add(shown, promise, lost=int(ends != [ENDS[fault][0]]))
+    assert tally.lost == 0
     assert [int(row["number"]) for row in rows] == list(range(len(ENDS)))
-    assert {row["fault"] for row in rows} == set(ENDS)
+    assert {row["fault"] for row in rows} == set(ENDS) == {*FAULTS_SHOWN, "none"} & set(ENDS)
+
+
+RETRIED = {"crash_once": 1, "kill": 2, "segfault": 2, "exit": 2}
+
+
+def test_retries_are_shown(outcome: Outcome) -> None:
+    """Each attempt that was lost and made again is in retries.csv with its reason, under its trial's number and seed."""
+    trials = {row["number"]: row for row in table(outcome.directory / "trials.csv")}
+    retries = table(outcome.directory / "retries.csv")
+    assert Counter(trials[row["number"]]["fault"] for row in retries) == RETRIED
+    for row in retries:
+        assert (row["phase"], row["end"]) == ("search", "crashed")
+        assert row["seed"] == trials[row["number"]]["seed"]
+        fault = trials[row["number"]]["fault"]
+        assert row["reason"] == ("killed by SIGKILL" if fault == "crash_once" else ENDS[fault][1])
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout")  # sixteen faults are too many for an axis
+def test_report_counts_each_end(outcome: Outcome) -> None:
+    """The report has the number of trials for each end, and of the attempts that were made again."""
+    lines = pipeline.report(outcome.directory).markdown.read_text().splitlines()
+    begin = lines.index("## What failed or was pruned")
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in lines[begin:]
+        if line.startswith("|")
+    ]
+    (search,) = [row for row in rows[:4] if row[0] == "Search"]
+    counted = dict(zip(rows[0], search, strict=True))
+    for end, count in Counter(end for end, _ in ENDS.values()).items():
+        shown = {"timeout": "out of time", "out_of_memory": "out of memory"}.get(end, end)
+        assert counted[shown] == str(count)
+    assert any(line.startswith(f"{sum(RETRIED.values())} attempts were lost") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +159,8 @@ def test_infeasible(study: optuna.Study) -> None:
         for trial in study.trials
         if trial.constraints == {"ended": 1.0}
     }
-    wanted = {"nan", "hang", "memory"} & set(ENDS)
+    infeasible_ends = ("diverged", "timeout", "out_of_memory")
+    wanted = {fault for fault, (end, _) in ENDS.items() if end in infeasible_ends}
     assert infeasible == dict.fromkeys(wanted, 0.0)
     assert study.best_trial.params["fault"] in ("none", "crash_once")
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness import pipeline
@@ -15,7 +20,8 @@ from harness.search.ledger import SlotRecord, TrialResult
 from harness.search.local import LocalExecutor
 from harness.search.messages import End
 from harness.search.series import Place
-from tests.small import Watching, run_small, small_spec, table
+from tests.small import Watching, family, run_small, small_spec, survivors, table
+from tests.tally import Tally
 
 PARAMS = {
     "hidden_size": 3,
@@ -70,6 +76,35 @@ def test_failure_of_the_timing(tmp_path: Path) -> None:
     options = RunOptions(tmp_path, "cpu", 1, plugins=("no_such_plugin",))
     with pytest.raises(WorkerError, match=r"timing failed: .*no_such_plugin"):
         throughput.time_winners(Course(small_spec(tmp_path), options, Watching()), [winner()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process dies with another")
+def test_timing_dies_with_the_study(tmp_path: Path, tally: Tally) -> None:
+    """When the coordinator is killed while it times, the process that times is gone soon."""
+    (tmp_path / "slow.py").write_text("import time\nprint('timing', flush=True)\ntime.sleep(60)\n")
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from harness.pipeline import RunOptions, throughput\n"
+        "from harness.pipeline.course import Course\n"
+        "from tests.small import Watching, small_spec\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "options = RunOptions(folder, 'cpu', 1, plugins=(str(folder / 'slow.py'),))\n"
+        "course = Course(small_spec(folder), options, Watching())\n"
+        "throughput._time(course, [], memory=False)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        started: list[psutil.Process] = []
+        deadline = time.monotonic() + 60
+        while not started and time.monotonic() < deadline:
+            time.sleep(0.05)
+            started = family(process.pid)
+        time.sleep(0.3)
+        process.kill()
+    assert len(started) == 1
+    lost = len(survivors(started))
+    tally.add("SIGKILL of the coordinator while it times", "no process is left", lost=lost)
+    assert lost == 0
 
 
 def test_timed(

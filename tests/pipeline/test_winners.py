@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from harness.errors import FileError
 from harness.metrics import OBJECTIVES
-from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials
+from harness.pipeline.winners import Winner, _run, best_of, best_of_pairs, common_trials
 from harness.search.ledger import SlotRecord, TrialResult
-from harness.search.messages import End
+from harness.search.messages import End, TrialRequest
 from harness.search.series import Place, Series
+from tests.search.scripted import ScriptedExecutor, ended, outcome
 from tests.small import small_spec
 
 
@@ -93,3 +95,38 @@ def test_best_over_repeats(tmp_path: Path) -> None:
     assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 1), ("gru", 0)]
     kept = best_of_pairs(small_spec(tmp_path, 'search.objective="loss"'), winners)
     assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
+
+
+def requests(*names: str) -> list[TrialRequest]:
+    """Requests for weights of these names; each trains with its number as its seed."""
+    return [
+        TrialRequest(100 + i, {"seed": i}, weights=f"{name}.pt") for i, name in enumerate(names)
+    ]
+
+
+def test_winner_whose_training_crashes_is_trained_again() -> None:
+    """A crash is tried three times, a crash that does not come back costs nothing, and what is no crash is tried once."""
+    scripts = {
+        0: iter([[ended()], [outcome()]]),
+        1: iter([[ended(how="killed by SIGSEGV")]] * 3),
+        2: iter([[ended("out_of_memory", "no memory left")]]),
+        3: iter([[outcome("error", "ValueError: no")]]),
+    }
+    executor = ScriptedExecutor(lambda training: next(scripts[training["seed"]]), num_workers=2)
+    reasons = _run(executor, requests("once", "always", "memory", "raises"))
+    assert reasons == {
+        "once.pt": "",
+        "always.pt": "killed by SIGSEGV",
+        "memory.pt": "no memory left",
+        "raises.pt": "ValueError: no",
+    }
+    assert len(executor.requests) == 2 + 3 + 1 + 1
+    assert all(next(script, None) is None for script in scripts.values())
+
+
+def test_weights_that_find_no_room() -> None:
+    """Weights that a full disk does not take end the study with a line that names their file."""
+    full = ("outcome", {"end": "error", "reason": "", "unwritten": [28, "No space left on device"]})
+    executor = ScriptedExecutor(lambda training: [full])
+    with pytest.raises(FileError, match=r"a\.pt: expected room to write, got No space left"):
+        _run(executor, requests("a"))

@@ -92,7 +92,7 @@ def test_files_that_a_study_may_lack_are_none(tmp_path: Path) -> None:
     wish = Wish(confirm_seeds=0, evaluations=False, throughput=False, diagnostics=False, repeats=1)
     found = records.read(write(tmp_path, wish))
     absent = (found.confirmation, found.evaluations, found.throughput, found.diagnostics)
-    assert absent == (None, None, None, None)
+    assert (*absent, found.retries) == (None, None, None, None, None)
 
 
 def test_a_searched_key_of_words_is_read(tmp_path: Path) -> None:
@@ -129,7 +129,11 @@ BROKEN = {
     "no columns": ("trials.csv", b"a,b\n1,2\n", "trials.csv: task: expected this column"),
     "no JSON": ("machine.json", b"{", "expected a JSON file"),
     "a JSON list": ("machine.json", b"[]", "expected a JSON object, got list"),
-    "a newer schema": ("machine.json", b'{"schema": 99}', "schema: expected 1, got 99"),
+    "a newer schema": (
+        "machine.json",
+        b'{"schema": 99}',
+        "schema: expected 1, got 99; upgrade the harness",
+    ),
     "no TOML": ("spec.toml", b"= 1", "spec.toml"),
     "no diagnostics": ("diagnostics.json", b"null", "expected a JSON object"),
     "no winner": ("winners/a.toml", b"x = 1", "a.toml: task: expected this key"),

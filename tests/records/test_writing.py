@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import records
+from harness.errors import FileError
 from harness.parameters import KINDS, RESERVED
 from harness.records import confirmation_columns, files, trial_columns
 
@@ -82,6 +83,24 @@ def test_searches_come_before_confirmations(tmp_path: Path) -> None:
     ]
 
 
+def test_attempts_that_were_made_again(tmp_path: Path) -> None:
+    """retries.csv lists those of the searches first; where there are none, an older one goes."""
+    rows = [
+        row(phase=phase, seed=1, number=number, end="crashed", reason="killed by SIGKILL")
+        for phase in ("confirm", "search")
+        for number in (3, 2)
+    ]
+    path = records.write_retries(tmp_path, rows)
+    assert path is not None
+    assert [(r["phase"], r["number"], r["reason"]) for r in read_rows(path)] == [
+        (phase, number, "killed by SIGKILL")
+        for phase in ("search", "confirm")
+        for number in ("2", "3")
+    ]
+    assert records.write_retries(tmp_path, []) is None
+    assert not path.exists()
+
+
 @given(st.floats(allow_nan=False))
 def test_a_float_reads_back_exactly(value: float) -> None:
     """Every float, also a huge, tiny or infinite one, is written so that it reads back as itself."""
@@ -126,7 +145,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(FileError, match=r"report\.md: expected room to write, got No space left"):
         records.write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

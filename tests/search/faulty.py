@@ -1,6 +1,7 @@
 """A plug-in with a cell that fails in whatever way its hyperparameter `fault` says, in place of training.
 
 `hang_once` and `crash_once` fail on the first try of a slot and then train; they leave a mark for it in $FAULTY_MARKS.
+`nan_at_3` yields NaN in the third training step; `explode` makes states greater by 20 orders of magnitude with each.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def fail(fault: str) -> None:
         time.sleep(600)
     if fault == "memory":
         torch.empty(2**28)  # 1 GiB in float32
+    if fault == "cuda_memory":
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
     if fault == "settings":
         product = torch.tensor(1e-310, dtype=torch.float64) * 1
         raise ValueError(f"{torch.get_num_threads()} threads, 1e-310 * 1 = {product.item()}")
@@ -68,6 +71,7 @@ class FaultyCell(nn.Module):
         super().__init__()
         self.module = nn.RNN(input_size, hidden_size, num_layers, batch_first=True)
         self.fault = fault
+        self.n_steps = 0  # of training
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The states of nn.RNN; NaN where that is the fault."""
@@ -78,7 +82,11 @@ class FaultyCell(nn.Module):
         if self.fault == "float32_only" and inputs.dtype is not torch.float32:
             raise RuntimeError("my kernel takes float32 alone")
         states: Tensor = self.module(inputs)[0]
-        return states * float("nan") if self.fault == "nan" else states
+        self.n_steps += torch.is_grad_enabled()
+        if self.fault == "explode":
+            return states * 10.0 ** min(20 * self.n_steps, 300)
+        hit = self.fault in ("nan", f"nan_at_{self.n_steps}")
+        return states * float("nan") if hit else states
 
 
 register_cell(Cell("faulty", FaultyCell, 1, {"pytorch": keep_pytorch}, {"fault": "none"}))

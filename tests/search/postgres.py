@@ -48,51 +48,72 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run a server; the value is its URL, password included. Skips where it cannot be run."""
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
-    initdb, postgres = find_program("initdb"), find_program("postgres")
-    # a folder of its own under the system's: the server's user may not enter pytest's
-    with tempfile.TemporaryDirectory(
-        prefix="harness-postgres-", ignore_cleanup_errors=True
-    ) as name:
-        folder = Path(name)
+class PostgresServer:
+    """A server in a folder of its own, which can be stopped and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        initdb, self.program = find_program("initdb"), find_program("postgres")
         (folder / "password").write_text(SECRET)
         (folder / "password").chmod(0o644)
         folder.chmod(0o755)
-        prefix = as_server_user(folder)
-        data, port = folder / "data", free_port()
+        self.prefix = as_server_user(folder)
+        self.data, self.port = folder / "data", free_port()
+        self.url = f"postgresql+psycopg://tester:{SECRET}@127.0.0.1:{self.port}/postgres"
+        self.process: subprocess.Popen[bytes] | None = None
         subprocess.run(
             [
-                *(*prefix, initdb, "-D", str(data), "-U", "tester", "-A", "scram-sha-256"),
-                *("--pwfile", str(folder / "password"), "-E", "UTF8", "--no-sync", "--locale=C"),
+                *(*self.prefix, initdb, "-D", str(self.data), "-U", "tester"),
+                *("-A", "scram-sha-256", "--pwfile", str(folder / "password")),
+                *("-E", "UTF8", "--no-sync", "--locale=C"),
             ],
             check=True,
             capture_output=True,
             cwd="/",
         )
-        options = ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-F"]
-        with subprocess.Popen(
-            [*prefix, postgres, "-D", str(data), *options],
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        options = ["-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-F"]
+        self.process = subprocess.Popen(
+            [*self.prefix, self.program, "-D", str(self.data), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-        ) as server:
-            try:
-                wait_until_open(port)
-                yield f"postgresql+psycopg://tester:{SECRET}@127.0.0.1:{port}/postgres"
-            finally:
-                server.terminate()  # a fast shutdown follows when its clients are gone
-                stop = [*prefix, find_program("pg_ctl"), "stop", "-D", str(data), "-m", "immediate"]
-                subprocess.run(stop, capture_output=True, cwd="/", check=False)
+        )
+        wait_until_ready(self.port)
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it at once, as a kill would (immediate), or in order, its clients thrown out (fast)."""
+        pg_ctl = find_program("pg_ctl")
+        stop = [*self.prefix, pg_ctl, "stop", "-D", str(self.data), "-m", mode, "-w"]
+        subprocess.run(stop, capture_output=True, cwd="/", check=False)
+        if self.process is not None:
+            self.process.wait(timeout=30)
 
 
-def wait_until_open(port: int) -> None:
-    """Wait until something listens there."""
+@contextlib.contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a server. Skips where it cannot be run."""
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
+    find_program("initdb")
+    # a folder of its own under the system's: the server's user may not enter pytest's
+    with tempfile.TemporaryDirectory(
+        prefix="harness-postgres-", ignore_cleanup_errors=True
+    ) as name:
+        server = PostgresServer(Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait until a server there takes connections: one that recovers listens before it does."""
+    ready = [find_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if subprocess.run(ready, check=False, cwd="/").returncode == 0:
             return
         time.sleep(0.05)
     raise AssertionError("the server does not answer")

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 
+from harness.errors import FileError
 from harness.search.coordinator import Coordinator, Limits, Progress
 from harness.search.messages import End
 from harness.search.proposals import Proposals
@@ -283,6 +284,44 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[Series]]) -> None:
     result = series.finished[0].result
     assert (result.end, result.loss, result.sequences_seen) == (End.TIMEOUT, 0.5, 32)
     assert result.reason == "took longer than 0.5 s"
+
+
+def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[Series]]) -> None:
+    """A storage that is waited for longer than a trial may take makes no trial late; one that hangs is late all the same."""
+    (series,) = open_all("search.trials=2")
+    hangs = iter((False, True))
+
+    def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        return [evaluation(0, 1.0)] if next(hangs) else learns(training)
+
+    def wait(progress: Progress) -> None:
+        if progress.kind != "finished":
+            time.sleep(0.3)
+
+    run([series], ScriptedExecutor(script), Limits(trial_timeout_s=0.2), wait)
+    assert [end_of(series, slot)[0] for slot in (0, 1)] == [End.COMPLETE, End.TIMEOUT]
+
+
+def test_storage_fails_while_all_is_given_up(
+    open_all: Callable[..., list[Series]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the storage can no longer be written, what runs is cancelled all the same, and the first error is told."""
+    series = open_all("search.trials=2", *TASKS_AND_CELLS)
+    executor = ScriptedExecutor(num_workers=4)
+
+    def full(*arguments: object) -> None:
+        raise FileError("study.db", f"no room, {len(executor.cancelled)} cancelled")
+
+    for each in series:
+        monkeypatch.setattr(each.ledger, "report", full)
+        monkeypatch.setattr(each.ledger, "interrupt", full)
+    with pytest.raises(FileError, match="no room, 0 cancelled"):
+        run(series, executor)
+    assert len(executor.cancelled) == 4
+    monkeypatch.undo()
+    again = open_all("search.trials=2", *TASKS_AND_CELLS)
+    assert run(again, ScriptedExecutor())
+    assert all(sorted(each.finished) == [0, 1] for each in again)
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])

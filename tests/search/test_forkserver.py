@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -75,9 +77,32 @@ def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
 
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL while the kernel counts a further kill for lack of memory is out of memory, and no crash."""
-    monkeypatch.setattr(local, "_out_of_memory_kills", lambda: forking.out_of_memory_kills + 1)
-    (ended,) = run_one(forking, "kill")
-    assert ended.data["end"] == End.OUT_OF_MEMORY
+    counted = forking.kernel_kills.counted
+    monkeypatch.setattr(local, "_out_of_memory_kills", lambda: counted + 1)
+    ends = [run_one(forking, "kill")[0].data["end"] for _ in range(2)]
+    assert ends == [End.OUT_OF_MEMORY, End.CRASHED]
+
+
+def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kill that the kernel counted explains one SIGKILL, though both were counted before the first was heard of."""
+    counted = 5
+    monkeypatch.setattr(local, "_out_of_memory_kills", lambda: counted)
+    kills = local.KernelKills()
+    assert not kills.explain_one()  # those before this study explain nothing
+    counted = 7
+    assert [kills.explain_one() for _ in range(3)] == [True, True, False]
+
+
+def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill of another program, of which no trial ended, does not name a SIGKILL of hours later."""
+    counted = 0
+    monkeypatch.setattr(local, "_out_of_memory_kills", lambda: counted)
+    monkeypatch.setattr(local, "KILLS_COUNT_S", 0.05)
+    kills = local.KernelKills()
+    counted = 2
+    assert kills.explain_one()
+    time.sleep(0.1)
+    assert not kills.explain_one()
 
 
 def test_process_of_a_trial_holds_the_line(
@@ -103,22 +128,81 @@ def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch)
     assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
 
 
-def test_server_dies() -> None:
-    """When the fork server is killed, its children die with it and the coordinator hears of it."""
-    forking = LocalExecutor(1, (FAULTY,), spawn=False)
-    server = server_of(forking)
-    submit(forking, "hang")
+def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
+    """Kill the fork server once it has a child; returns both."""
+    server = server_of(executor)
     deadline = time.monotonic() + 10
     while not server.children() and time.monotonic() < deadline:
         time.sleep(0.01)
     children = server.children()
     assert len(children) == 1
     server.kill()
-    with pytest.raises(WorkerError, match="fork server is gone"):
+    return [server, *children]
+
+
+def test_server_dies() -> None:
+    """When the fork server is killed, its children die with it, their trials have crashed, and a new one runs the next."""
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    number = submit(forking, "hang")
+    killed = kill_server(forking)
+    (ended,) = events_of(forking, number)
+    assert ended.data == {
+        "end": End.CRASHED,
+        "how": "the fork server is gone: killed by SIGKILL",
+    }
+    assert survivors(killed) == []
+    assert len(run_one(forking)) == 5
+    forking.close()
+
+
+def test_server_that_dies_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that is killed so often that no trial ends is not started for ever."""
+    monkeypatch.setattr(local, "MOST_RESTARTS", 1)
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    number = submit(forking, "hang")
+    kill_server(forking)
+    events_of(forking, number)
+    submit(forking, "hang")
+    kill_server(forking)
+    with pytest.raises(WorkerError, match=r"fork server is gone: .*2 times in a row"):
         forking.next_event(10.0)
     forking.close()
-    if sys.platform == "linux":
-        assert survivors(children) == []
+
+
+def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that is killed while it loads torch is started again."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def start_and_kill_the_first(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments, **options)
+        started.append(process)
+        if len(started) == 1:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(local.subprocess, "Popen", start_and_kill_the_first)
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    assert len(started) == 2
+    assert len(run_one(forking)) == 5
+    forking.close()
+
+
+def test_what_plug_ins_print_takes_no_room(
+    forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trials print is forgotten once it is long, so that weeks of it fill no disk; the last words stay."""
+    launcher = cast("ForkLauncher", forking.launcher)
+    os.write(launcher.log.fileno(), b"x" * 100_000)
+    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 50_000)
+    run_one(forking)
+    deadline = time.monotonic() + 10
+    while os.fstat(launcher.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 10**9)
+    run_one(forking)
+    assert os.fstat(launcher.log.fileno()).st_blocks * 512 < 50_000
+    assert launcher._last_words() in ("a plug-in may print", "also here")
 
 
 def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:

@@ -8,6 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from harness.errors import StorageError
 from harness.search.ledger import RETRY, Ledger, TrialResult, state_of
 from harness.search.messages import End
 from harness.search.storage import default_url, open_storage
@@ -52,6 +53,52 @@ def test_result_survives(tmp_path: Path) -> None:
     assert repr(finished["0"].result) == repr(FULL)  # as text NaN equals NaN
     assert (finished["0"].slot, finished["0"].params, finished["0"].value) == (0, {"x": 0.5}, 0.5)
     assert again == {}
+
+
+@pytest.mark.parametrize("stored", ["{", "[]", '{"end": "won"}', '{"end": "complete", "x": 1}'])
+def test_result_that_cannot_be_read(ledger: Ledger, stored: str) -> None:
+    """What is damaged, or of a later version, is named by its trial."""
+    trial_id = start(ledger)
+    ledger.storage.set_trial_user_attr(trial_id, "result", stored)
+    ledger.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
+    with pytest.raises(StorageError, match="what is stored with trial 0 cannot be read"):
+        ledger.read()
+
+
+def test_attempts(ledger: Ledger) -> None:
+    """What did not end its slot is listed with its reason; one begun twice is told FAIL; others are not listed."""
+    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, RETRY + "killed by SIGKILL"))
+    ledger.interrupt(start(ledger))
+    ledger.storage.set_trial_state_values(start(ledger), TrialState.FAIL)
+    ledger.finish(start(ledger), 0.5, FULL)
+    twice = start(ledger)
+    foreign = ledger.storage.create_new_trial(ledger.study_id)
+    found = [(each.key, each.end, each.reason) for each in ledger.attempts()]
+    assert found == [
+        ("0", End.CRASHED, "killed by SIGKILL"),
+        ("0", End.INTERRUPTED, "the study was interrupted"),
+        ("0", End.INTERRUPTED, "ended by another program"),
+        ("0", End.INTERRUPTED, "begun twice"),
+    ]
+    assert ledger.storage.get_trial(twice).state is TrialState.FAIL
+    assert ledger.storage.get_trial(foreign).state is TrialState.RUNNING
+
+
+def test_ended_by_another_program_before_it_was_told(ledger: Ledger) -> None:
+    """A result without a value, because another program ended the trial and we were killed, runs again."""
+    trial_id = start(ledger)
+    ledger.storage.set_trial_user_attr(trial_id, "result", FULL.to_json())
+    ledger.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    finished, again = ledger.read()
+    assert (finished, list(again)) == ({}, ["0"])
+
+
+def test_written_before_the_connection_was_lost(ledger: Ledger) -> None:
+    """An end that is told twice, because nobody knows whether the first was heard, is there once."""
+    trial_id = start(ledger)
+    ledger.finish(trial_id, 0.5, FULL)
+    ledger.finish(trial_id, 0.5, FULL)
+    assert len(ledger.storage.get_all_trials(ledger.study_id)) == 1
 
 
 def test_started_whole(ledger: Ledger) -> None:

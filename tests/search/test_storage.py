@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import random
 import socket
 import sqlite3
 import subprocess
@@ -22,15 +23,17 @@ from harness.search.local import LocalExecutor
 from harness.search.storage import default_url, hold_file, mask, open_storage, open_study
 from tests.search.postgres import SECRET, postgres_server
 from tests.small import FAULTY, run_small, tables
+from tests.tally import Tally
 
+REFUSED = "one line, exit code 2, and the file as it was"
 ME = f"{socket.gethostname()}, process {os.getpid()}"
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server."""
-    with postgres_server() as url:
-        yield url
+    with postgres_server() as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -83,24 +86,65 @@ def test_closed_afterwards(url: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"study.db", "study.db.lock"}
 
 
-def test_corrupt_file(url: str, tmp_path: Path) -> None:
+def test_corrupt_file(url: str, tmp_path: Path, tally: Tally) -> None:
     """A file that is no database is refused by name and left as it is."""
     (tmp_path / "study.db").write_bytes(b"no database " * 500)
     with pytest.raises(
         StorageError, match=r"study\.db: not a storage that can be read .*--storage"
-    ):
+    ) as refused:
         open_storage(url, "s").__enter__()
-    assert (tmp_path / "study.db").read_bytes() == b"no database " * 500
+    lost = int((tmp_path / "study.db").read_bytes() != b"no database " * 500)
+    tally.add("a storage that is no database", REFUSED, lost=lost)
+    assert (lost, refused.value.exit_code) == (0, 2)
 
 
-def test_truncated_file(url: str, tmp_path: Path) -> None:
+def what_comes_of(url: str, study_id: int) -> int | Exception:
+    """How many trials a storage has that is opened and read, or why it could not be."""
+    try:
+        with open_storage(url, "s") as storage:
+            open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
+            return len(storage.get_all_trials(study_id))
+    except Exception as error:  # noqa: BLE001  # which is what is tested
+        return error
+
+
+def test_damaged_file(url: str, tmp_path: Path, tally: Tally) -> None:
+    """A database with any page of rubbish is read whole, or refused by name: never in part, and never by a traceback."""
+    with open_storage(url, "s") as storage:
+        study_id = open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
+        for _ in range(3):
+            storage.create_new_trial(study_id)
+    whole = (tmp_path / "study.db").read_bytes()
+    outcomes = []
+    for page in random.Random(1).sample(range(len(whole) // 4096), 12):
+        damaged = bytearray(whole)
+        damaged[page * 4096 : (page + 1) * 4096] = random.Random(page).randbytes(4096)
+        (tmp_path / "study.db").write_bytes(damaged)
+        outcomes.append(what_comes_of(url, study_id))
+    refused = [each for each in outcomes if isinstance(each, StorageError)]
+    assert refused
+    assert all(each.exit_code == 2 and "study.db" in str(each) for each in refused)
+    tally.add(
+        "a storage with a page of rubbish",
+        "read whole, or one line, exit code 2",
+        injected=len(outcomes),
+        lost=sum(each != 3 for each in outcomes if each not in refused),
+    )
+    assert tally.lost == 0
+
+
+def test_truncated_file(url: str, tmp_path: Path, tally: Tally) -> None:
     """A database that was cut short is refused by name."""
     with open_storage(url, "s") as storage:
         open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
     whole = (tmp_path / "study.db").read_bytes()
-    (tmp_path / "study.db").write_bytes(whole[: len(whole) // 2])
+    half = whole[: len(whole) // 2]
+    (tmp_path / "study.db").write_bytes(half)
     with pytest.raises(StorageError, match=r"study\.db: not a storage that can be read"):
         open_storage(url, "s").__enter__()
+    lost = int((tmp_path / "study.db").read_bytes() != half)
+    tally.add("a storage that was cut short", REFUSED, lost=lost)
+    assert lost == 0
 
 
 def test_folder_in_place_of_a_file(url: str, tmp_path: Path) -> None:
@@ -110,7 +154,7 @@ def test_folder_in_place_of_a_file(url: str, tmp_path: Path) -> None:
         open_storage(url, "s").__enter__()
 
 
-def test_database_of_another_program(url: str, tmp_path: Path) -> None:
+def test_database_of_another_program(url: str, tmp_path: Path, tally: Tally) -> None:
     """A SQLite file that holds other tables is refused and not changed in a single byte."""
     other = sqlite3.connect(tmp_path / "study.db")
     other.execute("CREATE TABLE recipes (name)")
@@ -119,7 +163,9 @@ def test_database_of_another_program(url: str, tmp_path: Path) -> None:
     before = (tmp_path / "study.db").read_bytes()
     with pytest.raises(StorageError, match=r"another program .*recipes"):
         open_storage(url, "s").__enter__()
-    assert (tmp_path / "study.db").read_bytes() == before
+    lost = int((tmp_path / "study.db").read_bytes() != before)
+    tally.add("the database of another program", REFUSED, lost=lost)
+    assert lost == 0
 
 
 def test_schema_of_another_optuna(url: str, tmp_path: Path) -> None:
@@ -207,7 +253,9 @@ def hold(url: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_second_coordinator(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+def test_second_coordinator(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, tally: Tally
+) -> None:
     """A second coordinator is refused with host and process of the first; when that is killed, it is let in."""
     url = default_url(tmp_path) if kind == "sqlite" else str(request.getfixturevalue("postgres"))
     with hold(url) as holder:
@@ -222,6 +270,22 @@ def test_second_coordinator(request: pytest.FixtureRequest, tmp_path: Path, kind
             assert holder.stdout is not None
     with open_storage(url, "s") as storage:
         open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
+        owner = storages.owner_of(storage, "s")
+    tally.add(
+        f"a second coordinator ({'SQLite' if kind == 'sqlite' else 'PostgreSQL'})",
+        "refused with host and process of the first; let in when that is killed",
+        injected=2,
+        lost=int(owner != ME),
+    )
+    assert owner == ME
+
+
+def test_owner_is_named_at_once(postgres: str) -> None:
+    """Whoever holds a study on a server is named, though another held it before and nothing was written since."""
+    with hold(postgres) as before:
+        before.kill()
+        before.wait()
+    with open_storage(postgres, "s") as storage:
         assert storages.owner_of(storage, "s") == ME
 
 
@@ -328,14 +392,27 @@ def test_study_that_was_cut_short(url: str) -> None:
         assert json.loads(stored) == {"schema": storages.SCHEMA, "keys": {"x": 1}}
 
 
-def test_newer_schema(url: str) -> None:
+def test_newer_schema(url: str, tally: Tally) -> None:
     """A study of a later version of the harness is refused, and says to upgrade."""
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
         later = json.dumps({"schema": storages.SCHEMA + 1, "keys": {}})
         storage.set_study_user_attr(study_id, storages.IDENTITY, later)
-        with pytest.raises(StorageError, match="upgrade"):
+        with pytest.raises(StorageError, match="upgrade") as refused:
             open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
+        lost = int(storage.get_study_user_attrs(study_id)[storages.IDENTITY] != later)
+    tally.add("a study of a later version of the harness", REFUSED, lost=lost)
+    assert (lost, refused.value.exit_code) == (0, 2)
+
+
+def test_identity_that_cannot_be_read(url: str) -> None:
+    """A study whose identity is damaged is refused by name."""
+    with open_storage(url, "s") as storage:
+        study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
+        for damaged in ("{", "[]", '{"schema": 1, "keys": 3}', "null"):
+            storage.set_study_user_attr(study_id, storages.IDENTITY, damaged)
+            with pytest.raises(StorageError, match=r"s/a/b/r0: its identity cannot be read"):
+                open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
 
 
 def test_other_versions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

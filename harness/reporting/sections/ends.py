@@ -29,11 +29,8 @@ def section(page: StudyPage) -> Section:
     if not found:
         return page.not_measured("ends", title, words("ends.absent"))
     if other == 0:
-        return Section(
-            "ends",
-            title,
-            (Paragraph(words("ends.none", n=whole(total))), _table(page, found, folded=True)),
-        )
+        counted = (Paragraph(words("ends.none", n=whole(total))), _table(page, found, folded=True))
+        return Section("ends", title, (*counted, *_retries(page)))
     blocks: list[Block] = [
         Paragraph(words("ends.some", n=whole(total), other=whole(other))),
         Picture(
@@ -46,7 +43,7 @@ def section(page: StudyPage) -> Section:
     ]
     if any(one["reasons"] for one in found):
         blocks.append(_reasons(page, found))
-    return Section("ends", title, tuple(blocks))
+    return Section("ends", title, (*blocks, *_retries(page)))
 
 
 def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -132,6 +129,33 @@ def _reasons(page: StudyPage, found: list[dict[str, Any]]) -> Table:
         Column(words("column.reason")),
     )
     return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
+
+
+def _retries(page: StudyPage) -> tuple[Block, ...]:
+    """What was lost on the way and made again; nothing where nothing was."""
+    words, found = page.words, numbers.retries(page.summary.records)
+    if not found:
+        return ()
+    rows = tuple(
+        (
+            words.of("phase", one["phase"]),
+            *page.task_cells(one["task"], one["cell"]),
+            words.of("end", one["end"]),
+            str(one["count"]),
+            shorten(one["reason"]),
+        )
+        for one in found[:MOST_REASONS]
+    )
+    columns = (
+        Column(words("column.phase"), "group"),
+        *page.task_columns(),
+        Column(words("column.end")),
+        page.column("count"),
+        Column(words("column.reason")),
+    )
+    total = whole(sum(one["count"] for one in found))
+    table = Table(columns, rows, words("ends.retries_note"), folded=len(rows) > FEW_REASONS)
+    return (Paragraph(words("ends.retried", n=total)), table)
 
 
 def shorten(text: str, most: int = 160) -> str:

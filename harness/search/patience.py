@@ -1,0 +1,187 @@
+"""A storage that waits for its database: with growing pauses, with a word about it, and not for ever.
+
+A server that restarts, or a file that another program keeps locked, comes back by itself; a full disk, a file that may not be
+written and a damaged one do not, and are named at once. It knows no study, and starts nothing over that may have been written:
+each of its writes may be made twice, but for the making of a trial, of which a second one stays RUNNING and is found later.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import FileError, HarnessError, StorageError
+
+PATIENCE_S = 600.0  # a server's restart takes seconds, its machine's some minutes
+PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # the last one again and again
+FULL = ("SQLITE_FULL", "SQLITE_IOERR")
+LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+class Unanswered(Exception):  # noqa: N818  # an error of ours alone: `do` waits, or names what is wrong
+    """The database did not answer, or refused for a reason of its own. Optuna, which would try again unheard, lets it pass."""
+
+    def __init__(self, error: sqlalchemy.exc.DBAPIError) -> None:
+        super().__init__(first_line(error.orig))
+        self.error = error
+
+
+def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
+    error = context.sqlalchemy_exception
+    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError) or (
+        isinstance(error, sqlalchemy.exc.DBAPIError) and context.is_disconnect
+    ):
+        raise Unanswered(error) from context.original_exception
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's storage, each of whose calls outlives its database's absence. `shown` names it in what is said.
+
+    `on_return` is called when the database answers again, before anything is written. Raises StorageError when patience is at
+    its end, FileError where there is no room.
+    """
+
+    def __init__(self, url: str, shown: str) -> None:
+        super().__init__(url)
+        sqlalchemy.event.listen(self.engine, "handle_error", _let_pass)
+        self.shown = shown
+        self.say: Say = silent
+        self.on_return: Callable[[], None] = lambda: None
+        self.patience_s = PATIENCE_S
+
+    def do(self, action: Callable[[], T]) -> T:
+        """Run it until the database answers."""
+        begin, trouble, n_pauses = time.monotonic(), "", 0
+        while True:
+            try:
+                if trouble:
+                    self.on_return()
+                found = action()
+            except Unanswered as error:
+                if problem := problem_of(self.shown, error.error.orig):
+                    raise problem from error
+                trouble = str(error)
+            except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+                raise StorageError(f"{self.shown}: refused ({first_line(cause)})") from error
+            else:
+                if trouble:
+                    self.say(f"{self.shown} answers again after {time.monotonic() - begin:.0f} s")
+                return found
+            left = begin + self.patience_s - time.monotonic()
+            pause = PAUSES_S[min(n_pauses, len(PAUSES_S) - 1)]
+            if left <= pause:
+                self.patience_s = 0.0  # what follows, such as giving trials up, does not wait again
+                raise StorageError(
+                    f"{self.shown}: no answer for {time.monotonic() - begin:.0f} s ({trouble}); run the "
+                    "same command again when it is back: what was finished is kept"
+                )
+            if n_pauses == 0 or pause == PAUSES_S[-1]:
+                self.say(f"{self.shown} does not answer ({trouble}): waiting, {left:.0f} s at most")
+            self._pause(pause)
+            n_pauses += 1
+
+    def _pause(self, pause_s: float) -> None:
+        try:
+            time.sleep(pause_s)
+        except BaseException:  # Ctrl-C: nothing is waited for any more
+            self.patience_s = 0.0
+            raise
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        return self.do(lambda: RDBStorage.create_new_study(self, directions, study_name))
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.do(lambda: RDBStorage.set_study_user_attr(self, study_id, key, value))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self.do(lambda: RDBStorage.get_study_user_attrs(self, study_id))
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self.do(lambda: RDBStorage.get_study_id_from_name(self, study_name))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self.do(lambda: RDBStorage.get_all_studies(self))
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        return self.do(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        self.do(
+            lambda: RDBStorage.set_trial_intermediate_value(
+                self, trial_id, step, intermediate_value
+            )
+        )
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.do(lambda: RDBStorage.set_trial_user_attr(self, trial_id, key, value))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.do(lambda: RDBStorage.set_trial_system_attr(self, trial_id, key, value))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        return self.do(lambda: RDBStorage.set_trial_state_values(self, trial_id, state, values))
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.do(lambda: RDBStorage.get_trial(self, trial_id))
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return self.do(
+            lambda: RDBStorage.get_trial_id_from_study_id_trial_number(self, study_id, trial_number)
+        )
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Any = None,
+    ) -> list[FrozenTrial]:
+        return self.do(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
+
+
+def problem_of(shown: str, error: BaseException | None) -> HarnessError | None:
+    """What is wrong with a SQLite file that does not come right by itself; None for a lock, and for a server's words."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    name = getattr(
+        error, "sqlite_errorname", ""
+    )  # none where Python refuses, as for a text that is none
+    if name.startswith(LOCKED):
+        return None
+    if name.startswith(FULL):
+        return FileError(shown, first_line(error))
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StorageError(f"{shown}: cannot be written ({first_line(error)})")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StorageError(
+            f"{shown}: not a storage that can be read ({first_line(error)}); "
+            "name another with --storage, or move it aside"
+        )
+    return StorageError(f"{shown}: refused ({first_line(error)})")
+
+
+def first_line(error: BaseException | None) -> str:
+    """An error's first line, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
