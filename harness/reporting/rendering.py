@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -79,13 +80,22 @@ def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
     return environment.get_template("report.html.jinja").render(
         report=report,
         words=page.words,
-        colours=theme.COLOURS,
+        colours=_colours(drawings),
         slots={cell: mark.slot for cell, mark in page.marks.items()},
         style=Markup(style),  # noqa: S704  # ours, from the package
         drawings={
             name: Markup(svg)  # noqa: S704  # matplotlib escapes the texts that it writes
             for name, svg in drawings.items()
         },
+    )
+
+
+def _colours(drawings: Mapping[str, str]) -> tuple[theme.Colour, ...]:
+    """The colours of a page: the scale for ratios only where a figure has any of it."""
+    return tuple(
+        colour
+        for colour in theme.COLOURS
+        if colour not in theme.SCALE or any(f"--{colour.name})" in svg for svg in drawings.values())
     )
 
 

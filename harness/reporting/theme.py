@@ -79,7 +79,8 @@ GAINS = (
     Colour("gain-3", "#64a7db", "#25699f"),
 )
 _STEPS = (1.25, 2.0)  # where a gain is in the next colour; a loss at their inverses
-COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values(), *LOSSES, EVEN, *GAINS)
+SCALE = (*LOSSES, EVEN, *GAINS)
+COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values(), *SCALE)
 _USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (

@@ -214,6 +214,13 @@ class Timings:
         task = self.records.grid.shape.task
         return tuple((task, cell) for cell in self.cells if cell not in found)
 
+    @functools.cached_property
+    def usual_width(self) -> float:
+        """Median width of the intervals of step times, as a share of the time; NaN without any."""
+        ends = ((r["step_time_high_s"], r["step_time_low_s"], r["step_time_s"]) for r in self.steps)
+        widths = [(high - low) / middle for high, low, middle in ends if high >= low]
+        return statistics.median(widths) if widths else math.nan
+
     # --- What a variant changes -------------------------------------------------------------
 
     @functools.cached_property

@@ -284,6 +284,16 @@ def test_what_was_not_measured_is_named(every: dict[str, Rendered]) -> None:
     assert every["bare"].answer.text.count("reaches") == 0
 
 
+def test_a_machine_that_was_not_quiet_is_a_caveat(
+    every: dict[str, Rendered], tmp_path: Path
+) -> None:
+    """Wide intervals are told first among the caveats; narrow ones are not."""
+    directory = write_bench(tmp_path, BenchWish(vary="", noise=0.2))
+    noisy = reporting.render_folder(directory).markdown.read_text("utf-8")
+    assert re.search(r"## Caveats\s+- The machine was not quiet: half .* wider than \d\d %", noisy)
+    assert "not quiet" not in every["quick"].markdown
+
+
 def test_without_plain_nothing_is_compared(every: dict[str, Rendered]) -> None:
     """Gains are over plain, so without it there are none; speeds are there all the same."""
     report = every["no plain"]

@@ -186,7 +186,7 @@ BENCH_DATA = {
     *("Example", "CPU", "GPU"),  # the devices' names
     *("plain", "tuned", "threads", "processes", "bfloat16", "denormals_kept", "compiled"),
     *("denormals", "kept", "bfloat", "training_step"),
-    *("N1", "Q1", "R1", "R2"),
+    *("MiB", "N1", "Q1", "R1", "R2"),
 }
 
 

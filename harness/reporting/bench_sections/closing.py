@@ -6,11 +6,15 @@ from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Block, Code, Paragraph, Points, Section
 from harness.reporting.machine_facts import noted
 
+NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
+
 
 def caveats(page: BenchPage) -> Section:
     """What a careful reader would object, said first."""
     words, timings = page.words, page.timings
     said = []
+    if timings.usual_width > NOISY:
+        said.append(words("bench.caveats.noisy", width=page.percent(timings.usual_width)))
     if timings.timed:
         said.append(words("bench.caveats.implementation"))
         if any(device == "cpu" for device in timings.devices):

@@ -107,7 +107,7 @@ def _roofs(page: BenchPage, axes: Axes, rows: Sequence[Row]) -> Annotation:
     axes.set_xlim(left, right)
     axes.set_ylim(min(lowest, rate * left) / 2, peak * 2.6)
     text = page.words("limits.roof_arithmetic", rate=page.number("gflops_per_second", peak))
-    _beside(axes, text, (right, peak), (-2, 5), "right")
+    _beside(axes, text, (ridge, peak), (4, 5), "left")
     text = page.words("limits.roof_bytes", rate=page.number("gflops_per_second", rate))
     slanted = _beside(axes, text, (left, rate * left), (8, 13), "left")
     for axis in (axes.xaxis, axes.yaxis):
