@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,10 @@ from harness.spec.tables import (
     Throughput,
     Training,
 )
+from harness.spec.toml import parse_toml, read_toml
+
+INSTEAD = (("confirm.sequence_lengths", "confirm.lags"),)
+"""Keys of which a study has one or the other."""
 
 
 def study_directory() -> Path:
@@ -43,8 +46,8 @@ def list_studies() -> dict[str, str]:
     found = {}
     for path in sorted(study_directory().glob("*.toml")):
         try:
-            study = tomllib.loads(path.read_text(encoding="utf-8")).get("study")
-        except (OSError, ValueError, RecursionError) as error:
+            study = read_toml(path).get("study")
+        except InputError as error:
             found[path.stem] = f"cannot be read: {error}"
             continue
         if isinstance(study, dict) and "name" in study:
@@ -73,18 +76,10 @@ def find_study(name: str) -> Path:
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read a study file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
-    where = path.name
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), expected="a readable text file", got=Shown(type(error).__name__)
-        ) from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
-        raise InputError(where, expected="TOML", got=Shown(str(error))) from error
+    raw = read_toml(path)
     for override in overrides:
         _override(raw, override)
-    return parse(raw, where)
+    return parse(raw, path.name)
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
@@ -191,6 +186,8 @@ def _translate(
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     if first["type"] == "too_short":
         expected = "at least one"
+    if first["type"] == "too_long":
+        expected = f"a list of at most {first['ctx']['max_length']:,}"
     remedy = ""
     annotation = model.model_fields[path[0]].annotation
     if first["type"] == "literal_error" and isinstance(got, str):
@@ -235,14 +232,15 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise InputError("--set", expected="KEY=VALUE", got=override)
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        (value,) = parse_toml(f"value = {text}", "--set").values()
+    except (InputError, ValueError):  # ValueError: a line break, and another key behind it
+        plain = text.isprintable() and not set(text) & {*"'\"\\"}
         raise InputError(
             "--set",
             key,
             expected="a TOML value",
             got=text,
-            remedy="quote a text: " + f"{key}='\"{text}\"'",
+            remedy=f"quote a text: {key}='\"{text}\"'" if plain else "",
         ) from None
     table: Any = raw
     *path, last = key.split(".")
@@ -250,4 +248,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise InputError("--set", key, expected="a key of a table", got=part)
+    for pair in INSTEAD:
+        if key in pair:  # what was typed last takes the place of the other, wherever that came from
+            table.pop(pair[1 - pair.index(key)].rpartition(".")[2], None)
     table[last] = value

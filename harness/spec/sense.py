@@ -11,6 +11,7 @@ from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, R
 from harness.spec.tables import Claim, Compare, Published, StudySpec
 
 NAME_LENGTH = 80
+MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
 SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
@@ -24,6 +25,10 @@ def labels_of(compare: Compare, names: tuple[str, ...]) -> set[str]:
 
 def check_names(where: str, name: str, compare: Compare) -> None:
     """Names become files and folders: none may be empty, very long, a path or unprintable; labels are used once."""
+    pairs = len(compare.tasks) * len(compare.cells)
+    if pairs > MOST_PAIRS:
+        expected = f"at most {MOST_PAIRS:,} pairs of a task and a cell"
+        raise InputError(where, "compare", expected=expected, got=Shown(f"{pairs:,}"))
     named = [("study.name", name)]
     named += [(f"compare.tasks.{index}", each) for index, each in enumerate(compare.tasks)]
     named += [(f"compare.cells.{index}", each) for index, each in enumerate(compare.cells)]
