@@ -4,6 +4,7 @@
     writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
     throughput.py   throughput.csv and throughput.json
     reading.py      all of them, as one frozen StudyRecords
+    checking.py     what their cells and values may be
     files.py        temporary file, flush, rename; floats that read back exactly
 
 It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.

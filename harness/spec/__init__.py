@@ -18,6 +18,7 @@ from harness.spec.tables import (
     Throughput,
     Training,
 )
+from harness.spec.toml import read_toml
 
 __all__ = [
     "RESERVED_NAMES",
@@ -40,4 +41,5 @@ __all__ = [
     "load",
     "notes",
     "parse",
+    "read_toml",
 ]
