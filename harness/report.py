@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.commandline import LineCommand, run
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=LineCommand)
 def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The folder of a study's results.")
@@ -41,12 +41,7 @@ def report(
 
 def main() -> None:
     """Run the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # an answer has letters that not every terminal has
-    app()
+    run(app)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Bounds:
     high: float = MOST
     whole: bool = False
     needed: bool = False
+    or_infinite: bool = False
 
     def describe(self) -> str:
         """In words, as an error message says it."""
@@ -38,12 +39,15 @@ class Bounds:
         """Whether a cell may hold it; NaN is an empty cell."""
         if math.isnan(value):
             return not self.needed
+        if self.or_infinite and math.isinf(value):
+            return True
         return self.low <= value <= self.high and (not self.whole or value == int(value))
 
 
 COUNT = Bounds(whole=True)
 SIZE = Bounds(low=1, whole=True)
 POSITIVE = Bounds(low=1e-15, high=1e15)  # drawn on logarithmic axes
+LOSS = Bounds(low=-4e38, high=4e38, or_infinite=True)  # what float32 holds
 COLUMNS: Mapping[str, Bounds] = {
     "repeat": Bounds(high=1e6, whole=True, needed=True),
     "number": Bounds(high=1e9, whole=True, needed=True),
@@ -59,6 +63,8 @@ COLUMNS: Mapping[str, Bounds] = {
     "sequences_to_solve": COUNT,
     "sequences_seen": COUNT,
     "peak_memory_bytes": COUNT,
+    "loss": LOSS,
+    "all_steps_loss": LOSS,
     "skill": Bounds(low=-1, high=1),
     "accuracy": Bounds(high=1),
     "remembered_steps": Bounds(),

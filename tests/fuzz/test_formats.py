@@ -209,7 +209,7 @@ def test_other_values(name: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", WITH_VALUES)
+@pytest.mark.parametrize("name", ["study", "timing"])
 def test_each_number_in_each_place(name: str) -> None:
     """A hostile number in each place in turn, and no more memory than a good file takes, give or take 32 MB."""
     each = formats()[name]
