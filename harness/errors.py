@@ -86,17 +86,21 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def printable(text: str) -> str:
-    """The text on one line, with escapes for what would not be seen there or would be obeyed."""
-    line = " ".join(text.split())
-    if line.isprintable():
-        return line
+def visible(text: str) -> str:
+    """The text with escapes for what would not be seen on a terminal or would be obeyed by it."""
+    if text.isprintable():
+        return text
     return "".join(
         letter
         if letter.isprintable()
         else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in line
+        for letter in text
     )
+
+
+def printable(text: str) -> str:
+    """The same on one line, without line breaks and double blanks."""
+    return visible(" ".join(text.split()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commandline import LineCommand, run
+from harness.errors import HarnessError, printable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -23,8 +24,6 @@ def report(
     ] = False,
 ) -> None:
     """Draw the report of DIR again from what is stored there, without training."""
-    from harness.errors import HarnessError
-
     try:
         from harness import records, reporting
 
@@ -35,7 +34,7 @@ def report(
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    typer.echo(answer.text)
+    typer.echo(printable(answer.text))
     typer.echo(f"report: {answer.html}")
 
 

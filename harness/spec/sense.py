@@ -14,7 +14,10 @@ NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
 SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
-    {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+    {
+        *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
+        *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789¹²³"),
+    }
 )
 
 
@@ -36,7 +39,7 @@ def check_names(where: str, name: str, compare: Compare) -> None:
         plain = (
             text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
         )
-        reserved = text.partition(".")[0].upper() in RESERVED_NAMES
+        reserved = text.partition(".")[0].strip().upper() in RESERVED_NAMES
         if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
             raise InputError(
                 where,

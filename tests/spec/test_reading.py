@@ -231,7 +231,7 @@ def test_names_in_any_script(name: str) -> None:
             "\u200b",
             "\ud800",
         ),
-        *("x" * 81, "한" * 27, "dot.", "CON", "nul.toml", "com1"),
+        *("x" * 81, "한" * 27, "dot.", "CON", "nul.toml", "com1", "NUL .x", "lpt²", "conin$"),
     ],
 )
 def test_names_that_no_folder_may_have(name: str) -> None:
