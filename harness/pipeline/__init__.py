@@ -16,6 +16,7 @@ from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
+from harness.pipeline.disk import low_disk, needed_bytes
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -36,7 +37,7 @@ from harness.search.storage import (
     remember_versions,
 )
 from harness.spec import StudySpec, ladder
-from harness.tasks import Hashed, get_task
+from harness.tasks import TASKS, Hashed, get_task
 
 if TYPE_CHECKING:
     from harness.reporting import Answer
@@ -65,6 +66,7 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
         _set_aside(course)
     _make_directory(course)
     url = options.storage or default_url(course.directory)
+    _note_low_disk(course, database_file(url))
     with contextlib.ExitStack() as held:
         if database_file(url) != (course.directory / "study.db").absolute():
             held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
@@ -169,6 +171,23 @@ def _make_directory(course: Course) -> None:
             expected="a folder that can be written",
             got=Shown(f"{course.directory} ({error.strerror})"),
         ) from error
+
+
+def _note_low_disk(course: Course, database: Path | None) -> None:
+    """Say so, once for each disk, where the results or the database may not find room."""
+    needed = needed_bytes(course.spec, TASKS)
+    folders = dict.fromkeys([course.directory.absolute(), *([database.parent] if database else [])])
+    devices = {_device(folder): folder for folder in reversed(folders)}
+    for folder in devices.values():
+        if remark := low_disk(folder, needed):
+            course.watcher.note(remark)
+
+
+def _device(folder: Path) -> int | Path:
+    try:
+        return folder.stat().st_dev
+    except OSError:  # not made yet
+        return folder
 
 
 def _set_aside(course: Course) -> None:
