@@ -17,7 +17,7 @@ from harness.errors import InputError, Shown
 
 MOST = 2**53  # above it a float no longer tells whole numbers apart
 DEEPEST = 16  # objects within objects of a JSON file
-LARGEST = 1e18  # of a number of machine.json: more bytes than any machine has
+LARGEST = 1e18  # of a number of a JSON file: more bytes, or steps that a gate keeps a value, than there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _is_count(value: object) -> bool:
 def _is_number(value: object) -> bool:
     """A number that may be drawn: not a huge one, of which no axis can be made."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= POSITIVE.high  # type: ignore[arg-type]  # a number, as just said
+    return number and abs(value) <= LARGEST  # type: ignore[arg-type]  # a number, as just said
 
 
 def _or_null(check: Check) -> Check:
