@@ -16,7 +16,7 @@ from harness import cells, machine, records, tasks
 from harness.errors import InputError, Shown, WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
-from harness.pipeline.disk import low_disk, needed_bytes
+from harness.pipeline.room import low_disk, needed_bytes
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep

@@ -12,6 +12,7 @@ from harness.spec.tables import Claim, Compare, Published, StudySpec
 
 NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
+MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: each is held in memory
 SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
     {
@@ -139,6 +140,7 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
         _check_own_length(where, spec, task)
     for index, row in enumerate(spec.published):
         _check_measurable(where, spec, index, row)
+    _check_number(where, spec)
     _check_budget(where, spec)
 
 
@@ -239,6 +241,19 @@ def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> N
                 got=parameter.to_plain(),
                 remedy="write the values as a list, or choose another sampler",
             )
+
+
+def _check_number(where: str, spec: StudySpec) -> None:
+    """Refuse more trials, or confirmation runs, than can be kept in mind: nobody waits for so many."""
+    searches = len(spec.pairs) * spec.search.repeats
+    rungs = len(spec.confirm.lags or spec.confirm.sequence_lengths) or 1
+    for key, what, number in (
+        ("search.trials", "trials", searches * spec.search.trials),
+        ("confirm.seeds", "runs", searches * rungs * spec.confirm.seeds),
+    ):
+        if number > MOST_TRIALS:
+            expected = f"at most {MOST_TRIALS:,} {what} in all"
+            raise InputError(where, key, expected=expected, got=Shown(f"{number:,}"))
 
 
 def _check_budget(where: str, spec: StudySpec) -> None:

@@ -354,6 +354,14 @@ def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
             "confirm.sequence_lengths: expected a list of at most 1,000",
         ),
         (
+            {"search": {"trials": 10**9}},
+            "search.trials: expected at most 1,000,000 trials in all, got 5,000,000,000",
+        ),
+        (
+            {"confirm": {"seeds": 10_000, "sequence_lengths": list(range(10, 31))}},
+            "confirm.seeds: expected at most 1,000,000 runs in all, got 1,050,000",
+        ),
+        (
             {"confirm": {"lags": list(range(10, 1_011))}},
             "confirm.lags: expected a list of at most 1,000",
         ),

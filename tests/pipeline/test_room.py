@@ -1,4 +1,4 @@
-"""harness.pipeline.disk: a remark where the disk may not have room, and nothing more."""
+"""harness.pipeline.room: a remark where the disk may not have room, and nothing more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.pipeline import disk
+from harness.pipeline import room
 from harness.tasks import TASKS
 from tests.small import Watching, run_small, small_spec
 
@@ -54,25 +54,25 @@ def test_a_disk_that_does_not_say_is_not_worth_a_word(
 ) -> None:
     """Neither is a folder that is not there yet: the nearest that is there is asked."""
     asked = free(monkeypatch, 0)
-    assert "0.0 kB are free in " in disk.low_disk(tmp_path / "a" / "b", 1)
+    assert "0.0 kB are free in " in room.low_disk(tmp_path / "a" / "b", 1)
     assert asked == [tmp_path]
 
     def fails(folder: Path) -> None:
         raise OSError
 
     monkeypatch.setattr(shutil, "disk_usage", fails)
-    assert disk.low_disk(tmp_path, 10**18) == ""
+    assert room.low_disk(tmp_path, 10**18) == ""
 
 
 def test_the_need_grows_with_what_is_written(tmp_path: Path) -> None:
     """Trials, evaluations and weights, each by hand: 3 trials of 2 evaluations, then more of each."""
     base = 40 * 2**20
     trials = 3 * (6_000 + 2 * 500)
-    assert disk.needed_bytes(small_spec(tmp_path), TASKS) == base + trials + 8 * 8 * 4 * 4
+    assert room.needed_bytes(small_spec(tmp_path), TASKS) == base + trials + 8 * 8 * 4 * 4
     many = small_spec(tmp_path, "search.trials=1000", "training.sequences=32000")
-    assert disk.needed_bytes(many, TASKS) == base + 1000 * (6_000 + 1000 * 500) + 8 * 8 * 4 * 4
+    assert room.needed_bytes(many, TASKS) == base + 1000 * (6_000 + 1000 * 500) + 8 * 8 * 4 * 4
     large = small_spec(tmp_path, "space.hidden_size=1000")
-    assert disk.needed_bytes(large, TASKS) == base + trials + 64 * 10**6
+    assert room.needed_bytes(large, TASKS) == base + trials + 64 * 10**6
 
 
 def test_the_estimate_covers_what_is_written(tmp_path: Path) -> None:
@@ -80,5 +80,5 @@ def test_the_estimate_covers_what_is_written(tmp_path: Path) -> None:
     settings = ("search.trials=12", "training.sequences=640", "confirm.seeds=1")
     directory = run_small(tmp_path, *settings).directory
     written = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    needed = disk.needed_bytes(small_spec(tmp_path, *settings), TASKS)
-    assert 150_000 < written < needed - disk.BASE_BYTES + 200_000  # an empty database
+    needed = room.needed_bytes(small_spec(tmp_path, *settings), TASKS)
+    assert 150_000 < written < needed - room.BASE_BYTES + 200_000  # an empty database
