@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 STUDY  ?= quickstart
 GRID   ?= bench_quick
 ARGS   ?=
+FUZZ   ?= 5000
 # Tests run side by side, but for those that measure time (mark `alone`).
 TESTS  ?= -n logical --maxprocesses 4
 
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study bench benchmarks test check lint format lock torture clean
+.PHONY: help study bench benchmarks test check lint format torture fuzz audit lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +46,13 @@ lint: $(VENV)/.dev  ## lint, format and types only
 format: $(VENV)/.dev  ## mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/.dev  ## thousands of hostile input files: make fuzz FUZZ=20000
+	HARNESS_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+audit: $(VENV)/.dev  ## known weaknesses of the versions in constraints.txt (asks the index of advisories)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 # torch names exact versions of its CUDA parts itself, and other ones in its other builds.
 lock: $(VENV)/.dev  ## write constraints.txt anew; ARGS=--upgrade for the newest versions

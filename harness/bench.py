@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=commandline.LineCommand)
 def bench(  # one parameter for each option of the command
     name: Annotated[
         str, typer.Argument(metavar="[GRID]", help="A TOML file, or a name that --list shows.")
@@ -181,8 +181,7 @@ def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, 
 
 def main() -> None:
     """Run the command; the processes that time never import this module."""
-    commandline.print_any_letter()
-    app()
+    commandline.run(app)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-LONGEST_SHOWN = 200  # characters of a value that an error message shows
+LONGEST_SHOWN = 200  # characters of a value, a place or a key that an error message shows
+LONGEST_TOLD = 1_000  # of what was expected, of a description, and of a remedy
+MOST_NAMES = 40  # that a remedy lists
 NO_ROOM = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 )
@@ -23,9 +25,15 @@ NOT_ALLOWED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, 
 
 
 class HarnessError(Exception):
-    """Base of every error that is shown to the user as one line, without a traceback."""
+    """Base of every error that is shown to the user as one line, without a traceback.
+
+    What no terminal may obey, such as a control character in a name of a study file, is shown as an escape.
+    """
 
     exit_code = 1
+
+    def __init__(self, line: str) -> None:
+        super().__init__(printable(line))
 
 
 class InputError(HarnessError):
@@ -46,12 +54,12 @@ class InputError(HarnessError):
             got,
             remedy,
         )
-        place = f"{where}: {key}" if key else where
-        shown = got if isinstance(got, Shown) else _shorten(got)
-        line = f"{place}: expected {expected}, got {shown}"
+        place = ": ".join(_cut(part, LONGEST_SHOWN) for part in (where, key) if part)
+        shown = _cut(got, LONGEST_TOLD) if isinstance(got, Shown) else _shorten(got)
+        line = f"{place}: expected {_cut(expected, LONGEST_TOLD)}, got {shown}"
         if remedy:
-            line += f"; {remedy}"
-        super().__init__(" ".join(line.split()))
+            line += f"; {_cut(remedy, LONGEST_TOLD)}"
+        super().__init__(line)
 
 
 class IdentityError(InputError):
@@ -101,13 +109,35 @@ def _shorten(value: object) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # ValueError: more digits than Python turns into text
         return f"a value of type {type(value).__name__}, too large to show"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return _cut(text, LONGEST_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what would not be seen on a terminal or would be obeyed by it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )
+
+
+def printable(text: str) -> str:
+    """The same on one line, without line breaks and double blanks."""
+    return visible(" ".join(text.split()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Propose the nearest of the `known` names: "did you mean 'lstm'?", or list them all when none is near."""
+    """Propose the nearest of the `known` names: "did you mean 'lstm'?", or list them when none is near."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
-    return "known: " + ", ".join(names)
+    more = len(names) - MOST_NAMES
+    return "known: " + ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

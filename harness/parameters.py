@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import InputError, nearest
+from harness.errors import InputError, Shown, nearest
 
 Value = int | float | str | bool
 
@@ -100,6 +100,7 @@ class Kind:
 
 
 MOST = 2**31 - 1
+MOST_OPTIONS = 1_000  # of a list; more is a range
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine")
 INITIALIZATION = "initialization"
@@ -153,6 +154,9 @@ def parse_parameter(where: str, key: str, name: str, raw: object, kind: Kind | N
     if isinstance(raw, list | tuple):
         if not raw:
             raise InputError(where, key, expected="at least one value", got=raw)
+        if len(raw) > MOST_OPTIONS:
+            got = Shown(f"{len(raw):,}")
+            raise InputError(where, key, expected=f"at most {MOST_OPTIONS:,} values", got=got)
         options = tuple(_value(where, key, each, kind) for each in raw)
         if len(set(options)) < len(options):  # 1, 1.0 and true are one value to Optuna
             raise InputError(where, key, expected="different values", got=raw)

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -38,9 +39,32 @@ def load_plugin(name: str) -> ModuleType:
         raise InputError(
             "--plugin",
             expected="a module that can be imported",
-            got=Shown(f"{name}: {type(error).__name__}: {error}"),
+            got=Shown(f"{name}{_line_of(name, error)}: {type(error).__name__}: {_said(error)}"),
             remedy="give a dotted module name or the path of a .py file",
         ) from error
+
+
+def _line_of(name: str, error: BaseException) -> str:
+    """Where in its source an import failed, with the file where that is not `name`; empty where there is no source."""
+    if isinstance(error, SyntaxError):
+        file, line = error.filename or name, error.lineno
+    else:
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename not in (__file__, importlib.__file__)
+            and not frame.filename.startswith("<frozen ")
+        ]
+        if not frames:
+            return ""
+        file = frames[0].filename  # the module itself, which may have called what failed
+        line = [frame.lineno for frame in frames if frame.filename == file][-1]
+    same = Path(file).name == Path(name).name
+    return f", line {line}" if same else f", {Path(file).name} line {line}"
+
+
+def _said(error: BaseException) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)
 
 
 def plugin_hash(name: str) -> str:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from harness import commandline
+from harness.commandline import LineCommand, run
+from harness.errors import HarnessError, printable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=LineCommand)
 def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The folder of a study's or a bench's results.")
@@ -23,8 +24,6 @@ def report(
     ] = False,
 ) -> None:
     """Draw the report of DIR again from what is stored there, without training or timing."""
-    from harness.errors import HarnessError
-
     try:
         from harness import reporting
 
@@ -35,14 +34,13 @@ def report(
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    typer.echo(answer.text)
+    typer.echo(printable(answer.text))
     typer.echo(f"report: {answer.html}")
 
 
 def main() -> None:
     """Run the command."""
-    commandline.print_any_letter()
-    app()
+    run(app)
 
 
 if __name__ == "__main__":

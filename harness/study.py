@@ -6,13 +6,15 @@ Heavy imports stand inside the functions, so that --help answers at once.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import commandline
-from harness.errors import InputError, Shown
+from harness.errors import InputError, Shown, printable
 
 if TYPE_CHECKING:
     from harness.pipeline import RunOptions
@@ -22,7 +24,7 @@ WITHOUT_RESULT = 3
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=commandline.LineCommand)
 def study(  # one parameter for each option of the command
     name: Annotated[
         str, typer.Argument(metavar="[STUDY]", help="A TOML file, or a name that --list shows.")
@@ -80,9 +82,9 @@ def study(  # one parameter for each option of the command
         overrides = [*(settings or [])]
         overrides += [] if trials is None else [f"search.trials={trials}"]
         overrides += [] if seed is None else [f"study.seed={seed}"]
-        spec, where = _load(name, overrides, plugins or [])
+        spec, where, remarks = _load(name, overrides, plugins or [])
         if dry_run:
-            _describe(spec)
+            _describe(spec, remarks)
             return
         from harness.machine import num_cores, resolve_device
         from harness.pipeline import RunOptions
@@ -102,6 +104,7 @@ def study(  # one parameter for each option of the command
                 command=_command(storage),
                 where=where,
             ),
+            remarks,
         )
     raise typer.Exit(code)
 
@@ -116,47 +119,66 @@ def _refuse_ray(executor: str, ray_address: str) -> None:
         )
 
 
-def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[StudySpec, str]:
-    """The study of that name or file, held against what is at hand here."""
+def _load(
+    name: str, overrides: list[str], plugins: list[str]
+) -> tuple[StudySpec, str, tuple[str, ...]]:
+    """The study of that name or file, held against what is at hand here; where it lies, and what is worth a word."""
     from harness import cells, tasks
     from harness import spec as specs
     from harness.cells import CELLS
     from harness.machine import memory_bytes
-    from harness.plugins import load_plugins, offered
+    from harness.plugins import offered
     from harness.tasks import TASKS
 
     path = specs.find_study(name)
-    load_plugins(plugins)
+    remarks = _load_plugins(plugins)
     spec = specs.load(path, overrides)
     for task in {spec.base(label) for label in spec.compare.tasks} & {*offered(tasks.GROUP)}:
         tasks.get_task(task)
     for cell in {spec.base(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
         cells.get_cell(cell)
-    return specs.check(spec, path.name, TASKS, CELLS, memory_bytes()), path.name
+    spec = specs.check(spec, path.name, TASKS, CELLS, memory_bytes())
+    return spec, path.name, (*remarks, *specs.notes(spec, TASKS, CELLS))
 
 
-def _describe(spec: StudySpec) -> None:
-    """--dry-run: the resolved study and its number of trials."""
+def _load_plugins(names: list[str]) -> list[str]:
+    """Import each plug-in; a remark for each that registers nothing: a call may have been forgotten."""
     from harness.cells import CELLS
-    from harness.spec import count_trials, notes
+    from harness.plugins import load_plugin
+    from harness.tasks import TASKS
+
+    remarks = []
+    for name in names:
+        before, known = set(sys.modules), (len(TASKS), len(CELLS))
+        module = load_plugin(name)
+        if module.__name__ not in before and known == (len(TASKS), len(CELLS)):
+            remarks.append(
+                f"the plug-in {name} registers nothing; register_cell and register_task do"
+            )
+    return remarks
+
+
+def _describe(spec: StudySpec, remarks: Sequence[str]) -> None:
+    """--dry-run: the resolved study and its number of trials."""
+    from harness.spec import count_trials
     from harness.tasks import TASKS
 
     typer.echo(spec.dump())
     searched, confirmed = count_trials(spec, TASKS)
     typer.echo(f"# {searched} trials to search, {confirmed} to confirm")
-    for note in notes(spec, TASKS, CELLS):
-        typer.echo(f"# note: {note}")
+    for remark in remarks:
+        typer.echo(f"# note: {printable(remark)}")
 
 
 def _list(plugins: list[str]) -> None:
     """--list: what can be run here. What installed packages offer is named, not loaded."""
     from harness import cells, tasks
     from harness.cells import CELLS
-    from harness.plugins import load_plugins, offered
+    from harness.plugins import offered
     from harness.spec import list_studies
     from harness.tasks import TASKS
 
-    load_plugins(plugins)
+    remarks = _load_plugins(plugins)
     there = [f"{name}: {', '.join(cell.initializations)}" for name, cell in CELLS.items()]
     more = [
         [
@@ -172,20 +194,19 @@ def _list(plugins: list[str]) -> None:
     ):
         typer.echo(title)
         for each in names:
-            typer.echo(f"  {each}")
+            typer.echo(f"  {printable(each)}")
+    for remark in remarks:
+        typer.echo(f"note: {printable(remark)}")
 
 
-def _run(spec: StudySpec, options: RunOptions) -> int:
+def _run(spec: StudySpec, options: RunOptions, remarks: Sequence[str]) -> int:
     """Run the study, show how it goes, and say what it found. Returns the exit code."""
-    from harness.cells import CELLS
     from harness.console import open_console
     from harness.pipeline import run_study
-    from harness.spec import notes
-    from harness.tasks import TASKS
 
     with open_console(spec) as console:
-        for note in notes(spec, TASKS, CELLS):
-            console.note(note)
+        for remark in remarks:
+            console.note(remark)
         try:
             outcome = run_study(spec, options, console)
         except KeyboardInterrupt:
@@ -208,8 +229,7 @@ def _command(storage: str, *, whole_paths: bool = False) -> str:
 def main() -> None:
     """Run the command; the fork server and its children never import this module."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    commandline.print_any_letter()
-    app()
+    commandline.run(app)
 
 
 if __name__ == "__main__":

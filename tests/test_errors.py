@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from harness import errors
-from harness.errors import HarnessError, InputError, Shown, nearest
+from harness.errors import (
+    HarnessError,
+    InputError,
+    Shown,
+    StorageError,
+    WorkerError,
+    nearest,
+)
 
 
 def test_an_input_error_is_one_sentence() -> None:
@@ -51,6 +58,24 @@ def test_a_long_value_is_cut() -> None:
     said = str(InputError("f", expected="a name", got="x" * 1_000_000))
     assert len(said) < 300
     assert said.endswith("xxx...")
+
+
+def test_every_part_of_a_line_is_cut() -> None:
+    """Hostile names of keys, descriptions and remedies leave a line that a terminal can show."""
+    long = "x" * 1_000_000
+    error = InputError(long, long, expected=long, got=Shown(long), remedy=nearest(long, [long * 2]))
+    assert len(str(error)) < 4_000
+    many = nearest("?", [f"name {i:04}" for i in range(1_000)])
+    assert many.endswith("name 0039 and 960 more")
+
+
+@pytest.mark.parametrize("error", [HarnessError, StorageError, WorkerError])
+def test_no_terminal_obeys_an_error(error: type[HarnessError]) -> None:
+    """Colours, cursor moves, bells, reversed writing and half letters are shown as escapes; letters of any script stay."""
+    said = str(error("a\x1b[31mb\x07\u202ec\ud800\n한글 é"))
+    assert said == "a\\x1b[31mb\\x07\\u202ec\\ud800 한글 é"
+    said = str(InputError("f\x1b]0;x\x07.toml", "k\x9b", expected="a name", got=Shown("\r\x08")))
+    assert said == "f\\x1b]0;x\\x07.toml: k\\x9b: expected a name, got \\x08"
 
 
 def test_the_nearest_name_is_proposed() -> None:

@@ -61,7 +61,7 @@ OWNERS = {
     "matplotlib": {"reporting"},
     "jinja2": {"reporting"},
     "markupsafe": {"reporting"},
-    "typer": COMMANDS,
+    "typer": COMMANDS | {"commandline"},
     "rich": COMMANDS | {"console"},
 }
 

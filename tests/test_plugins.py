@@ -105,22 +105,32 @@ def test_a_path_in_any_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("def (", "SyntaxError"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("import no_such_module", "ModuleNotFoundError"),
-        ("raise SystemExit(0)", "SystemExit"),
-        ("import sys; sys.exit('usage')", "SystemExit: usage"),
+        ("\ndef (", "line 2: SyntaxError"),
+        ("1 / 0", "line 1: ZeroDivisionError: division by zero"),
+        ("def f():\n    1 / 0\n\nf()", "line 2: ZeroDivisionError"),
+        ("import json\n\njson.loads('')", "line 3: JSONDecodeError"),
+        ("\nimport no_such_module", "line 2: ModuleNotFoundError"),
+        ("raise SystemExit(0)", "line 1: SystemExit"),
+        ("import sys; sys.exit('usage')", "line 1: SystemExit: usage"),
     ],
 )
 def test_a_plugin_that_fails(tmp_path: Path, text: str, match: str) -> None:
     """The message names the plug-in and its error; what was half loaded is forgotten, so that it can be tried again."""
     path = write(tmp_path, text)
     before = set(sys.modules)
-    with pytest.raises(InputError, match=rf"--plugin: .*mine.py: {match}"):
+    with pytest.raises(InputError, match=rf"--plugin: .*mine.py, {match}"):
         load_plugin(path)
     assert not [name for name in set(sys.modules) - before if "mine" in name]
     write(tmp_path, "value = 2")
     assert load_plugin(path).value == 2
+
+
+def test_a_module_of_a_package_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a dotted name the message names the file and the line as well."""
+    write(tmp_path, "x = 1\n1 / 0", "a_broken_package/__init__.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"a_broken_package\.b, __init__\.py line 2: ZeroDiv"):
+        load_plugin("a_broken_package.b")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
+from harness.errors import visible
 from harness.metrics import METRICS, OBJECTIVES
 from harness.pipeline import Outcome
 from harness.search.coordinator import Progress as TrialProgress
@@ -179,7 +180,9 @@ class StudyConsole:
             self._print(f"  final predictions {shown}")
 
     def _print(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
+        self.console.print(
+            escape(visible(text)), highlight=False, soft_wrap=not self.console.is_terminal
+        )
 
 
 @contextlib.contextmanager

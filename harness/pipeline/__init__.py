@@ -18,6 +18,7 @@ from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
 from harness.pipeline.folders import check_folder, make_folder, put_aside, writing
 from harness.pipeline.inference import time_inference
+from harness.pipeline.room import low_disk, needed_bytes
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -38,7 +39,7 @@ from harness.search.storage import (
     remember_versions,
 )
 from harness.spec import StudySpec, ladder
-from harness.tasks import Hashed, get_task
+from harness.tasks import TASKS, Hashed, get_task
 
 if TYPE_CHECKING:
     from harness.reporting import Answer
@@ -76,6 +77,7 @@ def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcom
     check_folder(course.directory, "study", "bench", "grid.toml")
     make_folder(course.directory)
     url = options.storage or default_url(course.directory)
+    _note_low_disk(course, database_file(url))
     with contextlib.ExitStack() as held:
         if database_file(url) != (course.directory / "study.db").absolute():
             held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
@@ -170,6 +172,23 @@ def _notes(done_before: int) -> list[str]:
     return [
         f"The study was resumed: {done_before} trials had been done in earlier sessions, whose time is in no sum here."
     ]
+
+
+def _note_low_disk(course: Course, database: Path | None) -> None:
+    """Say so, once for each disk, where the results or the database may not find room."""
+    needed = needed_bytes(course.spec, TASKS)
+    folders = dict.fromkeys([course.directory.absolute(), *([database.parent] if database else [])])
+    devices = {_device(folder): folder for folder in reversed(folders)}
+    for folder in devices.values():
+        if remark := low_disk(folder, needed):
+            course.watcher.note(remark)
+
+
+def _device(folder: Path) -> int | Path:
+    try:
+        return folder.stat().st_dev
+    except OSError:  # not made yet
+        return folder
 
 
 def _set_aside(course: Course) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import records
-from harness.errors import unwritable
+from harness import spec as specs
+from harness.errors import InputError, unwritable
 from harness.metrics import OBJECTIVES
 from harness.pipeline.course import Course
 from harness.search.configuration import configuration_hash, training_config
@@ -164,8 +164,8 @@ def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     """Whether the weights on the disk are this winner's."""
     path = records.winner_path(directory, winner.place.task, winner.place.cell, ".toml")
     try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = specs.read_toml(path)
+    except InputError:
         return False
     same = facts.get("training") == _training_hash(spec, winner)
     paths = (weights_path(directory, winner), initial_weights_path(directory, winner))

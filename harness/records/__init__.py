@@ -6,6 +6,7 @@
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
     blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
+    checking.py     what their cells and values may be
     files.py        temporary file, flush, rename; floats that read back exactly
 
 It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.

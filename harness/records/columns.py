@@ -128,14 +128,17 @@ INFERENCE_COLUMNS = (
     "reason",
 )
 LATER = frozenset(("all_steps_loss",))  # what files of earlier versions lack: read as empty cells
-LATER_IN_THROUGHPUT = frozenset(
-    (
-        *("variant", "measure", "initialization", "n_threads", "n_processes", "host_time_s"),
-        *("bytes_per_step", "copy_bytes_per_second", "latency_bound_s"),
-        *("speedup", "speedup_low", "speedup_high", "loss_error", "gradient_error"),
-        *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks"),
-    )
-)
+LATER_IN = {
+    "throughput.csv": frozenset(
+        (
+            *("variant", "measure", "initialization", "n_threads", "n_processes", "host_time_s"),
+            *("bytes_per_step", "copy_bytes_per_second", "latency_bound_s"),
+            *("speedup", "speedup_low", "speedup_high", "loss_error", "gradient_error"),
+            *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks"),
+        )
+    ),
+}
+"""The same for one file alone."""
 RETRY_COLUMNS = ("phase", *SLOT, "sequence_length", "seed", "end", "reason")
 TEXT = frozenset(
     (

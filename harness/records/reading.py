@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,15 @@ import pandas as pd
 
 from harness import spec as specs
 from harness.errors import InputError, Shown
+from harness.records.checking import (
+    MACHINE,
+    WINNER,
+    check_diagnostics,
+    check_names,
+    check_numbers,
+    check_shape,
+    check_tree,
+)
 from harness.records.columns import (
     COUNTS,
     ENDS,
@@ -21,7 +29,7 @@ from harness.records.columns import (
     EXTRAPOLATION_COLUMNS,
     INFERENCE_COLUMNS,
     LATER,
-    LATER_IN_THROUGHPUT,
+    LATER_IN,
     RETRY_COLUMNS,
     SCHEMA,
     TEXT,
@@ -73,25 +81,32 @@ def read(directory: Path) -> StudyRecords:
     _require(directory, "study", ("spec.toml", "trials.csv", "machine.json"))
     spec = specs.load(directory / "spec.toml")
     machine = _read_machine(directory)
-    trials = _read_csv(directory / "trials.csv", trial_columns())
-    confirmation = _optional_csv(directory / "confirmation.csv", confirmation_columns())
-    for name, table in (("trials.csv", trials), ("confirmation.csv", confirmation)):
+    tables = {
+        name: _read_table(directory / f"{name}.csv", columns)
+        for name, columns in (
+            ("trials", trial_columns()),
+            ("confirmation", confirmation_columns()),
+            ("extrapolation", EXTRAPOLATION_COLUMNS),
+            ("evaluations", EVALUATION_COLUMNS),
+            ("retries", RETRY_COLUMNS),
+            ("throughput", THROUGHPUT_COLUMNS),
+            ("inference", INFERENCE_COLUMNS),
+        )
+    }
+    for name, table in tables.items():
         if table is not None:
-            _check_names(directory / name, table, spec)
+            check_names(str(directory / f"{name}.csv"), table, spec)
+    trials = tables.pop("trials")
+    assert trials is not None, "looked for above"
     diagnostics = directory / "diagnostics.json"
     return StudyRecords(
         directory=directory,
         spec=spec,
         machine=machine,
         trials=trials,
-        confirmation=confirmation,
-        extrapolation=_optional_csv(directory / "extrapolation.csv", EXTRAPOLATION_COLUMNS),
-        evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
-        throughput=_read_throughput(directory),
-        inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
-        retries=_optional_csv(directory / "retries.csv", RETRY_COLUMNS),
-        diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
+        diagnostics=_read_diagnostics(diagnostics) if diagnostics.is_file() else None,
         winners=_read_winners(directory / "winners"),
+        **tables,
     )
 
 
@@ -106,8 +121,8 @@ def read_bench(directory: Path) -> BenchRecords:
         directory=directory,
         grid=specs.load_grid(directory / "grid.toml"),
         machine=_read_machine(directory),
-        throughput=_read_throughput(directory),
-        inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
+        throughput=_read_table(directory / "throughput.csv", THROUGHPUT_COLUMNS),
+        inference=_read_table(directory / "inference.csv", INFERENCE_COLUMNS),
     )
 
 
@@ -135,27 +150,36 @@ def _read_machine(directory: Path) -> dict[str, Any]:
     path = directory / "machine.json"
     machine = _read_json(path)
     if machine.get("schema", SCHEMA) != SCHEMA:
-        raise InputError(str(path), "schema", expected=str(SCHEMA), got=machine["schema"])
+        raise InputError(
+            str(path),
+            "schema",
+            expected=str(SCHEMA),
+            got=machine["schema"],
+            remedy="upgrade the harness: a later version wrote these results",
+        )
+    check_shape(str(path), machine, MACHINE)
     return machine
 
 
-def _read_throughput(directory: Path) -> pd.DataFrame | None:
-    path = directory / "throughput.csv"
-    return _optional_csv(path, THROUGHPUT_COLUMNS, LATER_IN_THROUGHPUT)
+def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
+    """One table, each number within what its column may hold; None where there is no such file."""
+    if not path.is_file():
+        return None
+    table = _read_csv(path, columns)
+    check_numbers(str(path), table, path.name)
+    return table
 
 
-def _optional_csv(
-    path: Path, columns: Sequence[str], later: frozenset[str] = LATER
-) -> pd.DataFrame | None:
-    return _read_csv(path, columns, later) if path.is_file() else None
-
-
-def _read_csv(path: Path, columns: Sequence[str], later: frozenset[str] = LATER) -> pd.DataFrame:
-    """A CSV file of ours, each column with its type; `later` ones may be missing. Raises InputError for a missing column or a cell that is no number."""
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV file of ours, each column with its type; what older files lack is empty. Raises InputError for a missing column or a cell that is no number."""
+    later = LATER_IN.get(path.name, LATER)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
+    if not isinstance(table.index, pd.RangeIndex) or table.isna().to_numpy().any():
+        short = Shown("a line that has more, or fewer")
+        raise InputError(str(path), expected="a cell for each column in each line", got=short)
     for column in columns:
         if column in later and column not in table.columns:
             table[column] = ""
@@ -179,6 +203,8 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
     if name in TEXT:
         return column.astype(object)
     if name == "solved":
+        if wrong := {*column} - {"true", "false", ""}:
+            raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
         return column.map({"true": True, "false": False}).astype("boolean")
     numeric = int if name in COUNTS or name == "seed" else float
     empty = math.nan if numeric is float else None
@@ -195,38 +221,39 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
         raise InputError(
             str(path), name, expected="a number in each line", got=Shown("an empty cell")
         )
+    if numeric is int and not all(value is None or 0 <= value < 2**63 for value in values):
+        raise InputError(
+            str(path), name, expected="whole numbers from 0 to 2^63", got=Shown("others")
+        )
     kind = {"seed": "Int64"}.get(name, "int64" if name in COUNTS else "float64")
     return pd.Series(values, dtype=kind, name=name)
 
 
-def _check_names(path: Path, table: pd.DataFrame, spec: specs.StudySpec) -> None:
-    for column, known in (("task", spec.compare.tasks), ("cell", spec.compare.cells)):
-        for name in table[column].unique():
-            if name not in known:
-                expected = f"one that spec.toml compares ({', '.join(known)})"
-                raise InputError(str(path), column, expected=expected, got=name)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object without absurd numbers, NaN or endless nesting."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also endless digits
         raise InputError(str(path), expected="a JSON file", got=Shown(str(error))) from error
     if not isinstance(value, dict):
         raise InputError(str(path), expected="a JSON object", got=Shown(type(value).__name__))
+    check_tree(str(path), value)
     return value
+
+
+def _read_diagnostics(path: Path) -> dict[str, Any]:
+    found = _read_json(path)
+    check_diagnostics(str(path), found)
+    return found
 
 
 def _read_winners(directory: Path) -> dict[tuple[str, str], dict[str, Any]]:
     winners = {}
     for path in sorted(directory.glob("*.toml")):
-        try:
-            winner = tomllib.loads(path.read_text(encoding="utf-8"))
-            winners[winner["task"], winner["cell"]] = winner
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(str(path), expected="a TOML file", got=Shown(str(error))) from error
-        except KeyError as error:
-            raise InputError(
-                str(path), str(error.args[0]), expected="this key", got=Shown("nothing")
-            ) from error
+        winner = specs.read_toml(path)
+        for key in ("task", "cell"):
+            if key not in winner:
+                raise InputError(str(path), key, expected="this key", got=Shown("nothing"))
+        check_shape(str(path), winner, WINNER)
+        winners[winner["task"], winner["cell"]] = winner
     return winners

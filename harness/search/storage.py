@@ -71,7 +71,8 @@ def mask(url: str) -> str:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         return "(unreadable storage URL)"
-    secrets = {name: "***" for name in parsed.query if "pass" in name or "pwd" in name}
+    words = ("pass", "pwd", "secret", "token")
+    secrets = {name: "***" for name in parsed.query if any(w in name.lower() for w in words)}
     shown = parsed.update_query_dict(secrets).render_as_string(hide_password=True)
     return shown.replace("%2A%2A%2A", "***")
 

@@ -28,6 +28,7 @@ from harness.spec.tables import (
     Throughput,
     Training,
 )
+from harness.spec.toml import read_toml
 
 __all__ = [
     "RESERVED_NAMES",
@@ -58,5 +59,6 @@ __all__ = [
     "notes",
     "parse",
     "parse_grid",
+    "read_toml",
     "training_groups",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ from harness.parameters import (
 from harness.spec.sense import check_grid
 from harness.spec.tables import StudySpec
 
-LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are found by counting upward
+LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are looked for up to ten times as far
 
 
 class KnownTask(Protocol):
@@ -142,13 +143,11 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     """
     if not spec.confirm.lags:
         return spec.confirm.sequence_lengths
-    lengths = []
-    length = task.least_length
-    for lag in spec.confirm.lags:  # they rise, and so do the lengths
-        while not task.finite and task.lag(length) < lag and length < 10 * LONGEST_LAG:
-            length += 1
-        lengths.append(length)
-    return tuple(dict.fromkeys(lengths))
+    if task.finite:
+        return (task.least_length,)
+    lengths = range(task.least_length, 10 * LONGEST_LAG)  # a lag never falls with the length
+    places = [bisect_left(lengths, lag, key=task.lag) for lag in spec.confirm.lags]
+    return tuple(dict.fromkeys(task.least_length + place for place in places))
 
 
 def notes(

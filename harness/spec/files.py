@@ -6,7 +6,6 @@ A file with a table [study] is a study, one with [grid] a grid of benchmarks; ea
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pydantic
 
 from harness.errors import InputError, Shown, nearest
 from harness.spec.tables import Table
+from harness.spec.toml import parse_toml, read_toml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,8 @@ class FileKind:
 STUDY = FileKind("study", "python -m harness.study")
 GRID = FileKind("grid", "python -m harness.bench")
 KINDS = (STUDY, GRID)
+INSTEAD = (("confirm.sequence_lengths", "confirm.lags"),)
+"""Keys of which a file has one or the other."""
 
 
 def study_directory() -> Path:
@@ -43,8 +45,8 @@ def list_files(kind: FileKind) -> dict[str, str]:
     found = {}
     for path in sorted(study_directory().glob("*.toml")):
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8")).get(kind.table)
-        except (OSError, ValueError, RecursionError) as error:
+            table = read_toml(path).get(kind.table)
+        except InputError as error:
             found[path.stem] = f"cannot be read: {error}"
             continue
         if isinstance(table, dict) and "name" in table:
@@ -93,16 +95,9 @@ def _of_another_kind(where: str, kind: FileKind, other: FileKind, name: str) -> 
     )
 
 
-def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_settings(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The plain values of a file, with `KEY=VALUE` overrides applied. Raises InputError for what is no TOML."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), expected="a readable text file", got=Shown(type(error).__name__)
-        ) from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
-        raise InputError(path.name, expected="TOML", got=Shown(str(error))) from error
+    raw = read_toml(path)
     for each in overrides:
         override(raw, each)
     return raw
@@ -170,6 +165,8 @@ def _translate(
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     if first["type"] == "too_short":
         expected = "at least one"
+    if first["type"] == "too_long":
+        expected = f"a list of at most {first['ctx']['max_length']:,}"
     if first["type"] == "tuple_type":
         expected = "a list"
     remedy = ""
@@ -194,14 +191,15 @@ def override(raw: dict[str, Any], setting: str) -> None:
     if not separator or not key:
         raise InputError("--set", expected="KEY=VALUE", got=setting)
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        (value,) = parse_toml(f"value = {text}", "--set").values()
+    except (InputError, ValueError):  # ValueError: a line break, and another key behind it
+        plain = text.isprintable() and not set(text) & {*"'\"\\"}
         raise InputError(
             "--set",
             key,
             expected="a TOML value",
             got=text,
-            remedy="quote a text: " + f"{key}='\"{text}\"'",
+            remedy=f"quote a text: {key}='\"{text}\"'" if plain else "",
         ) from None
     table: Any = raw
     *path, last = key.split(".")
@@ -209,4 +207,7 @@ def override(raw: dict[str, Any], setting: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise InputError("--set", key, expected="a key of a table", got=part)
+    for pair in INSTEAD:
+        if key in pair:  # what was typed last takes the place of the other, wherever that came from
+            table.pop(pair[1 - pair.index(key)].rpartition(".")[2], None)
     table[last] = value

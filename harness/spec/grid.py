@@ -25,8 +25,8 @@ from harness.spec.files import (
     find_file,
     list_files,
     read_rows,
+    read_settings,
     read_table,
-    read_toml,
 )
 from harness.spec.sense import check_name, check_once
 from harness.spec.tables import Table
@@ -187,7 +187,7 @@ def find_grid(name: str) -> Path:
 
 def load_grid(path: Path, overrides: Sequence[str] = ()) -> GridSpec:
     """Read a grid file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
-    return parse_grid(read_toml(path, overrides), path.name)
+    return parse_grid(read_settings(path, overrides), path.name)
 
 
 def parse_grid(raw: Mapping[str, Any], where: str) -> GridSpec:

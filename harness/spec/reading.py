@@ -20,8 +20,8 @@ from harness.spec.files import (
     find_file,
     list_files,
     read_rows,
+    read_settings,
     read_table,
-    read_toml,
 )
 from harness.spec.sense import check_names, check_rows, check_sense, labels_of
 from harness.spec.tables import (
@@ -53,7 +53,7 @@ def find_study(name: str) -> Path:
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read a study file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
-    return parse(read_toml(path, overrides), path.name)
+    return parse(read_settings(path, overrides), path.name)
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudySpec:

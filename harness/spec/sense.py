@@ -11,9 +11,14 @@ from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, R
 from harness.spec.tables import Claim, Compare, Published, StudySpec
 
 NAME_LENGTH = 80
+MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
+MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: each is held in memory
 SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
-    {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+    {
+        *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
+        *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789¹²³"),
+    }
 )
 
 
@@ -24,6 +29,10 @@ def labels_of(compare: Compare, names: tuple[str, ...]) -> set[str]:
 
 def check_names(where: str, name: str, compare: Compare) -> None:
     """Names become files and folders: none may be empty, very long, a path or unprintable; labels are used once."""
+    pairs = len(compare.tasks) * len(compare.cells)
+    if pairs > MOST_PAIRS:
+        expected = f"at most {MOST_PAIRS:,} pairs of a task and a cell"
+        raise InputError(where, "compare", expected=expected, got=Shown(f"{pairs:,}"))
     named = [("study.name", name)]
     named += [(f"compare.tasks.{index}", each) for index, each in enumerate(compare.tasks)]
     named += [(f"compare.cells.{index}", each) for index, each in enumerate(compare.cells)]
@@ -139,6 +148,7 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
         _check_own_length(where, spec, task)
     for index, row in enumerate(spec.published):
         _check_measurable(where, spec, index, row)
+    _check_number(where, spec)
     _check_budget(where, spec)
 
 
@@ -239,6 +249,19 @@ def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> N
                 got=parameter.to_plain(),
                 remedy="write the values as a list, or choose another sampler",
             )
+
+
+def _check_number(where: str, spec: StudySpec) -> None:
+    """Refuse more trials, or confirmation runs, than can be kept in mind: nobody waits for so many."""
+    searches = len(spec.pairs) * spec.search.repeats
+    rungs = len(spec.confirm.lags or spec.confirm.sequence_lengths) or 1
+    for key, what, number in (
+        ("search.trials", "trials", searches * spec.search.trials),
+        ("confirm.seeds", "runs", searches * rungs * spec.confirm.seeds),
+    ):
+        if number > MOST_TRIALS:
+            expected = f"at most {MOST_TRIALS:,} {what} in all"
+            raise InputError(where, key, expected=expected, got=Shown(f"{number:,}"))
 
 
 def _check_budget(where: str, spec: StudySpec) -> None:

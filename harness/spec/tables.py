@@ -88,7 +88,7 @@ class Confirm(Table):
     """
 
     seeds: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
-    sequence_lengths: tuple[Positive, ...] = (
+    sequence_lengths: Annotated[tuple[Positive, ...], Field(max_length=1_000)] = (
         10,
         20,
         40,
@@ -96,7 +96,7 @@ class Confirm(Table):
         120,
         200,
     )
-    lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = ()
+    lags: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=1_000)] = ()
     evaluation_sequences: Positive = 10_000
     extrapolation: Annotated[tuple[Factor, ...], Field(max_length=8)] = (2, 4)
 

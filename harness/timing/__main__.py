@@ -12,7 +12,7 @@ import json
 import sys
 from contextlib import redirect_stdout
 
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, Shown
 from harness.plugins import load_plugins
 from harness.timing import worker
 from harness.timing.benchmarks import TimingRequest
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         with redirect_stdout(sys.stderr):
             if arguments:
                 worker.settle(FIXED["tuned"])
-            request = read_request(sys.stdin.read())
+            request = read_request(_standard_input())
             if isinstance(request, InferenceRequest):
                 answer = measure_inference(request)
             else:
@@ -49,11 +49,18 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise InputError("request", expected="JSON", got=Shown("bytes that are no text")) from None
+
+
 def read_request(text: str) -> TimingRequest | InferenceRequest:
     """Parse the request, whose `mode` may be "inference", and load its plug-ins. Raises InputError for what can't be used."""
     try:
         plain = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
         raise InputError("request", expected="JSON", got=text[:40], remedy=str(error)) from None
     plugins = plain.get("plugins", []) if isinstance(plain, dict) else []
     if not isinstance(plugins, list) or not all(isinstance(name, str) for name in plugins):

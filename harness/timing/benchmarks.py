@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from harness.cells import get_cell
-from harness.errors import InputError, nearest
+from harness.errors import InputError, Shown, nearest
 from harness.models import ModelConfig
 from harness.steps import OPTIMIZERS
 from harness.tasks import get_task
 from harness.timing.variants import MEASURES, parse_variant
 
 SCHEMA = 2
-NUMBERS: Mapping[str, tuple[type, float]] = {
-    "hidden_size": (int, 1),
-    "num_layers": (int, 1),
-    "sequence_length": (int, 1),
-    "batch_size": (int, 1),
-    "learning_rate": (float, 0),
-    "max_grad_norm": (float, 0),
-    "n_blocks": (int, 1),
-    "n_calls": (int, 1),
-    "block_s": (float, 1e-6),
-    "time_budget_s": (float, 0),
-    "seed": (int, 0),
+MOST = 2**31 - 1
+NUMBERS: Mapping[str, tuple[type, float, float]] = {
+    "hidden_size": (int, 1, MOST),
+    "num_layers": (int, 1, 1_000),
+    "sequence_length": (int, 1, MOST),
+    "batch_size": (int, 1, MOST),
+    "learning_rate": (float, 0, sys.float_info.max),
+    "max_grad_norm": (float, 0, sys.float_info.max),
+    "n_blocks": (int, 1, 10**6),
+    "n_calls": (int, 1, 10**6),
+    "block_s": (float, 1e-6, 3_600),
+    "time_budget_s": (float, 0, 10**9),
+    "seed": (int, 0, 2**63 - 1),
 }
-"""What a request's numbers are, and the least that they may be."""
+"""What a request's numbers are, and the least and the greatest that they may be."""
+TEXTS = ("name", "task", "cell", "initialization", "optimizer", "device", "variant", "measure")
+MOST_BENCHMARKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +108,13 @@ class TimingRequest:
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
+        if len(listed) > MOST_BENCHMARKS:
+            expected = f"a list of at most {MOST_BENCHMARKS:,}"
+            raise InputError("request", "benchmarks", expected=expected, got=Shown(len(listed)))
         benchmarks = tuple(_benchmark(i, each) for i, each in enumerate(listed))
-        names = [benchmark.name for benchmark in benchmarks]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError("request", "benchmarks", expected="names that differ", got=name)
+        ((name, times),) = Counter(each.name for each in benchmarks).most_common(1)
+        if times > 1:
+            raise InputError("request", "benchmarks", expected="names that differ", got=name)
         request = cls(
             **{
                 **values,
@@ -142,6 +148,11 @@ def _benchmark(index: int, plain: object) -> Benchmark:
             raise InputError(where, field.name, expected="a value", got=None)
         if field.name in NUMBERS and field.name in values:
             check_number(where, field.name, values[field.name])
+        if field.name in TEXTS and not isinstance(values.get(field.name, ""), str):
+            raise InputError(where, field.name, expected="a text", got=values[field.name])
+    if not isinstance(values.get("hyperparameters", {}), dict):
+        got = values["hyperparameters"]
+        raise InputError(where, "hyperparameters", expected="a JSON object", got=got)
     optimizer = values.get("optimizer", "adam")
     if optimizer not in OPTIMIZERS:
         remedy = nearest(str(optimizer), OPTIMIZERS)
@@ -172,11 +183,12 @@ def check_length(where: str, name: str, got: int) -> None:
 
 def check_number(where: str, key: str, value: object) -> None:
     """Refuse what is no finite number of the key's type, or is under its least."""
-    kind, least = NUMBERS[key]
+    kind, least, most = NUMBERS[key]
     fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    if not fits or not (math.isfinite(value) and value >= least):  # type: ignore[arg-type, operator]
+    if not fits or not least <= value <= most:  # type: ignore[operator]
         name = "a whole number" if kind is int else "a finite number"
-        raise InputError(where, key, expected=f"{name} of at least {least:g}", got=value)
+        up_to = "" if most == sys.float_info.max else f" and at most {most:,}"
+        raise InputError(where, key, expected=f"{name} of at least {least:g}{up_to}", got=value)
 
 
 def checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:

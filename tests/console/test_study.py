@@ -242,3 +242,13 @@ def test_evaluations_are_not_printed_otherwise(told: Callable[..., Told]) -> Non
         Progress("evaluation", series, Job(0, {}, config_of(), 0), evaluation=evaluation)
     )
     assert printed() == "Searching\n"
+
+
+def test_no_terminal_obeys_a_reason(told: Callable[..., Told]) -> None:
+    """What a plug-in says when it fails is shown: no colours, no markup, no moved cursor."""
+    console, printed = told()
+    series = search(total=1)
+    console.phase("search", [series], 1)
+    tell(console, series, None, End.ERROR, reason="[red]no\x1b[2J\x07 luck\u202e[/red]")
+    assert "error, [red]no\\x1b[2J\\x07 luck\\u202e[/red]" in printed()
+    assert not set(printed()) & {*"\x1b\x07\u202e"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -88,3 +91,48 @@ def test_the_page_fits_its_window(page: Path, tmp_path: Path, width: int) -> Non
     title = re.search(r"<title>(\d+)</title>", done.stdout)
     assert title is not None
     assert int(title.group(1)) <= width
+
+
+class Listening(http.server.BaseHTTPRequestHandler):
+    """Answers everything with a script, and keeps what was asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript")
+        self.end_headers()
+        self.wfile.write(b"document.title = 'owned'")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+INJECTED = """<script>document.title = 'owned'</script><script src="{url}a.js"></script>
+<img src="{url}b.png"><img src=x onerror="document.title = 'owned'"><iframe src="{url}c.html"></iframe>
+<link rel="stylesheet" href="{url}d.css"><style>@import "{url}e.css"; body {{ background: url({url}f.png) }}</style>
+<object data="{url}g.svg"></object><video src="{url}h.mp4"></video><base href="{url}">
+<svg><image href="{url}i.png"/><use href="{url}j.svg#k"/><script>document.title = 'owned'</script></svg>"""
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_what_is_injected_neither_runs_nor_loads(page: Path, tmp_path: Path, policy: bool) -> None:
+    """Should a name ever slip through as markup, the page's policy keeps it from running and from the network.
+
+    Without the policy the same page runs it and asks for it, so that the test can tell.
+    """
+    Listening.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        html = page.read_text("utf-8").replace("<main>", "<main>" + INJECTED.format(url=url))
+        if not policy:
+            html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+        injected = records.write_text(tmp_path / "injected.html", html)
+        done = browse(injected, tmp_path / "profile", "--dump-dom")
+        server.shutdown()
+    owned = "<title>owned</title>" in done.stdout
+    assert (owned, bool(Listening.asked)) == (not policy, not policy)
+    assert ("Content Security Policy" in done.stderr) == policy

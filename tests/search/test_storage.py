@@ -217,6 +217,7 @@ def test_missing_driver() -> None:
         f"postgresql+psycopg://host/db?user=u&password={SECRET}",
         f"mysql+pymysql://user:{SECRET}@host:3306/db?charset=utf8",
         f"postgresql://user:{SECRET}@host:no-port/db",
+        f"postgresql://host/db?sslPassword={SECRET}&authToken={SECRET}",
     ],
 )
 def test_mask(url: str) -> None:

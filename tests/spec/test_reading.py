@@ -1,6 +1,7 @@
 """harness.spec.reading: what a study file may say, what is refused, names, files and overrides."""
 
 import math
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from harness import spec as specs
 from harness.errors import InputError
 from harness.metrics import OBJECTIVES
 from harness.parameters import Fixed, Range
+from harness.spec.toml import parse_toml
 from tests.spec.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
@@ -230,7 +232,7 @@ def test_names_in_any_script(name: str) -> None:
             "\u200b",
             "\ud800",
         ),
-        *("x" * 81, "한" * 27, "dot.", "CON", "nul.toml", "com1"),
+        *("x" * 81, "한" * 27, "dot.", "CON", "nul.toml", "com1", "NUL .x", "lpt²", "conin$"),
     ],
 )
 def test_names_that_no_folder_may_have(name: str) -> None:
@@ -299,10 +301,13 @@ def test_a_broken_study_does_not_hide_the_others(
     ("text", "match"),
     [
         (b"[study", "f.toml: expected TOML, got"),
-        (b"\xff\xfe\x00", "expected a readable text file, got UnicodeDecodeError"),
+        (b"\xff\xfe\x00", "expected a readable text file, got text that is not UTF-8"),
         (b"a = " + b"9" * 5_000, "expected TOML"),  # more digits than Python reads
         (b"a = " + b"[" * 100_000, "expected TOML"),
-        (b"a." * 3_000 + b"a = 1", "f.toml: a: expected a known table"),
+        (b"a." * 100_000 + b"a = 1", "f.toml: line 1: expected keys of at most 32 parts"),
+        (b"\n[" + b'"a b" . ' * 100_000 + b"a]", "f.toml: line 2: expected keys of at most 32"),
+        (b"a = {" + b"'a'." * 100_000 + b"a = 1}", "f.toml: line 1: expected keys of at most 32"),
+        (b"# " + b"x" * 1_000_000, "f.toml: expected a text file of at most 1,000,000 bytes"),
         (b"study = " + b"0x" + b"f" * 10_000, "study: expected a table, got a value of type int"),
         (b"study = 2020-01-01", "study: expected a table"),
         (b'[study]\nname = "x"\nseed = 2020-01-01', "study.seed"),
@@ -314,6 +319,59 @@ def test_a_file_that_is_no_study(tmp_path: Path, text: bytes, match: str) -> Non
     path.write_bytes(text)
     with pytest.raises(InputError, match=match):
         specs.load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 900_000, "a." * 30 + "a\n", '"' * 900_000, "'a" * 400_000, "a " * 400_000]
+)
+def test_a_file_of_letters_is_looked_through_at_once(text: str) -> None:
+    """Looking for deep keys takes time as the length of the text, not as its square."""
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"f\.toml: expected TOML"):
+        parse_toml(text, "f.toml")
+    assert time.monotonic() - started < 5
+
+
+def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
+    """A byte order mark and its line ends are no part of the study."""
+    path = tmp_path / "f.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + parse().dump().replace("\n", "\r\n").encode())
+    assert specs.load(path) == parse()
+
+
+@pytest.mark.parametrize(
+    ("tables", "match"),
+    [
+        (
+            {"compare": {"cells": [f"c{i}" for i in range(1_001)]}},
+            "compare: expected at most 1,000 pairs of a task and a cell, got 1,001",
+        ),
+        (
+            {"space": {"hidden_size": list(range(1, 1_002))}},
+            "space.hidden_size: expected at most 1,000 values, got 1,001",
+        ),
+        (
+            {"confirm": {"sequence_lengths": list(range(10, 1_011))}},
+            "confirm.sequence_lengths: expected a list of at most 1,000",
+        ),
+        (
+            {"search": {"trials": 10**9}},
+            "search.trials: expected at most 1,000,000 trials in all, got 5,000,000,000",
+        ),
+        (
+            {"confirm": {"seeds": 10_000, "sequence_lengths": list(range(10, 31))}},
+            "confirm.seeds: expected at most 1,000,000 runs in all, got 1,050,000",
+        ),
+        (
+            {"confirm": {"lags": list(range(10, 1_011))}},
+            "confirm.lags: expected a list of at most 1,000",
+        ),
+    ],
+)
+def test_no_more_than_anybody_would_wait_for(tables: dict[str, Any], match: str) -> None:
+    """What is multiplied later is bounded when it is read."""
+    with pytest.raises(InputError, match=match):
+        parse(**tables)
 
 
 def test_a_folder_is_no_study(tmp_path: Path) -> None:
@@ -359,9 +417,23 @@ def test_the_last_override_counts(least_file: Path) -> None:
     assert spec.search.trials == 2
 
 
+def test_a_ladder_that_is_set_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    """--set of lengths or of lags replaces what the file says of the other; a file that says both is refused."""
+    path = write(tmp_path, parse(confirm={"lags": [5, 10]}).dump())
+    spec = specs.load(path, ["confirm.sequence_lengths=[10, 20]"])
+    assert (spec.confirm.sequence_lengths, spec.confirm.lags) == ((10, 20), ())
+    spec = specs.load(path, ["confirm.sequence_lengths=[10]", "confirm.lags=[7]"])
+    assert spec.confirm.lags == (7,)
+    path = write(tmp_path, path.read_text().replace("lags", "sequence_lengths=[9]\nlags"))
+    with pytest.raises(InputError, match="either lags or sequence_lengths"):
+        specs.load(path)
+
+
 @pytest.mark.parametrize(
     ("override", "match"),
     [
+        ("search.trials=1\nx=2", "--set: search.trials: expected a TOML value"),
+        ("search.trials={" + "a." * 40_000 + "a=1}", "--set: search.trials: expected a TOML value"),
         ("training.batch_size", "--set: expected KEY=VALUE, got 'training.batch_size'"),
         ("=3", "--set: expected KEY=VALUE"),
         ("", "--set: expected KEY=VALUE"),

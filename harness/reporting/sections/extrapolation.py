@@ -26,7 +26,9 @@ def section(page: StudyPage) -> Section:
         return page.not_measured("extrapolation", title, words("extrapolation.absent"))
     places = zip(table["task"], table["sequence_length"], strict=True)
     lags = [summary.lags.get((str(task), float(length)), math.nan) for task, length in places]
-    table = table.assign(lag=lags)
+    table = table.assign(lag=lags).dropna(subset="lag")  # one of no run that is known has no lag
+    if len(table) == 0:
+        return page.not_measured("extrapolation", title, words("extrapolation.absent"))
     factors = sorted(int(factor) for factor in table["factor"].unique())
     said = []
     for task, cell in summary.pairs:

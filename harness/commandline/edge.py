@@ -1,0 +1,65 @@
+"""The edge of a command: one line for a wrong option, odd letters, and no password in what is printed last. Decides nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+import typer
+from typer.core import TyperCommand
+
+from harness.errors import printable
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the part of it that typer carries
+_IN_URL = re.compile(r"(?<=://)([^\s/:@]*):([^\s/]*)@")
+
+
+class LineCommand(TyperCommand):
+    """A command that says what is wrong with its options in one line, as it says all else that is wrong."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the options."""
+        try:
+            return super().make_context(*arguments, **options)
+        except UsageError as error:
+            said = error.format_message()
+            typer.echo(f"error: {printable(said)} (--help lists the options)", err=True)
+            raise typer.Exit(2) from None
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command as the process that it is: any letters, and a traceback that holds no password of its storage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a text has letters that not every terminal has
+    try:
+        app()
+    except Exception:  # noqa: BLE001  # a fault of ours: shown whole, but for passwords
+        sys.stderr.write(hide_passwords(traceback.format_exc(), sys.argv))
+        sys.exit(1)
+
+
+def hide_passwords(text: str, words: Sequence[str]) -> str:
+    """The text with *** for each password of a URL, in it or among the words of a command line."""
+    for word in words:
+        for secret in _passwords(word):
+            for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]):
+                text = text.replace(form, "***")
+    return _IN_URL.sub(r"\1:***@", text)
+
+
+def _passwords(word: str) -> list[str]:
+    """The passwords of a URL, as user:password@ or in its query; none where the word is no URL."""
+    try:
+        parts = urlsplit(word[word.index("://") - 1 :] if "://" in word else "")
+        in_query = [value for key, value in parse_qsl(parts.query) if "pass" in key.lower()]
+        unquoted = [value for _, value in parse_qsl(f"p={parts.password or ''}")]
+    except ValueError:
+        return []
+    found = [parts.password or "", *unquoted, *in_query]
+    return [secret for secret in found if len(secret) > 2]  # a shorter one is only hidden in URLs

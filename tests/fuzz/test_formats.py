@@ -1,0 +1,260 @@
+"""Every kind of file that a user may hand over, with whatever in it: it is taken, or the answer is one line and exit code 2.
+
+To add a kind of file, add a `Format` to FORMATS.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import shutil
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from harness import records, report, reporting, study
+from harness.errors import InputError
+from harness.timing import __main__ as timing
+from tests.fuzz.hostile import (
+    EXAMPLES,
+    NUMBERS,
+    SCALARS,
+    TEXTS,
+    VALUES,
+    Format,
+    edited,
+    guarded,
+    mangled,
+    one_line,
+    places,
+    read_plain,
+    replaced,
+    well_written,
+)
+from tests.reporting.synthetic import Wish, write
+from tests.spec.least import raw
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+RUN = CliRunner()
+pytestmark = pytest.mark.timeout(3_600)  # for make fuzz
+
+
+def settled(share: float = 1.0) -> settings:
+    """So many examples as the run shall have."""
+    return settings(
+        max_examples=max(1, round(share * EXAMPLES)),
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+
+
+# ------------------------------------------------------------------------------------------- readers
+
+
+@cache
+def folder() -> Path:
+    """A folder of this run's own."""
+    path = Path(tempfile.mkdtemp(prefix="harness-fuzz-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def dry_run(content: bytes, *options: str) -> bool:
+    """`python -m harness.study FILE --dry-run`; what it prints is a study file that says the same."""
+    path = folder() / "f.toml"
+    path.write_bytes(content)
+    done = RUN.invoke(study.app, [str(path), "--dry-run", *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    taken = one_line(done.exit_code, done.stderr, done.stdout)
+    if taken and content != done.stdout_bytes:
+        path.write_bytes(done.stdout_bytes)
+        again = RUN.invoke(study.app, [str(path), "--dry-run"])
+        assert again.stdout == done.stdout, again.stderr
+    return taken
+
+
+@cache
+def results() -> Path:
+    """The results of a small study."""
+    wish = Wish(cells=("rnn", "lstm"), repeats=1, trials=2, ladder=(10, 20))
+    directory = write(folder() / "results", wish)
+    winner = {"solved": True, "value": 1.5, "parameters": {"hidden_size": 8}}
+    records.write_winner(directory, "temporal_order", "lstm", winner)
+    return directory
+
+
+def read_results(name: str, *, draw: bool) -> Callable[[bytes], bool]:
+    """What reads a folder of results of which that one file is changed; `draw`: by the command that draws a report."""
+
+    def read(content: bytes) -> bool:
+        path = results() / name
+        kept = path.read_bytes()
+        path.write_bytes(content)
+        try:
+            if draw:
+                done = RUN.invoke(report.app, [str(results())])
+                ended = done.exception is None or isinstance(done.exception, SystemExit)
+                assert ended, repr(done.exception)
+                return one_line(done.exit_code, done.stderr)
+            try:
+                reporting.answer(records.read(results()))
+            except InputError as error:
+                return one_line(2, str(error))
+            return True
+        finally:
+            path.write_bytes(kept)
+
+    return read
+
+
+def request(content: bytes) -> bool:
+    """`python -m harness.timing < FILE`, up to where it would begin to time."""
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
+        patch.setattr(timing, "settle_process", lambda: None)
+        patch.setattr(timing, "measure", lambda request: SimpleNamespace(**request.to_dict()))
+        patch.setattr(timing.json, "dump", lambda *_, **__: None)
+        code = timing.main([])
+    return one_line(code, errors.getvalue(), out.getvalue())
+
+
+REQUEST = b"""{"benchmarks": [{"name": "adding/lstm/a", "task": "adding", "cell": "lstm", "hidden_size": 2,
+"num_layers": 1, "sequence_length": 10, "batch_size": 4, "learning_rate": 0.001, "initialization": "pytorch",
+"optimizer": "adam", "max_grad_norm": 1.0, "hyperparameters": {}, "device": "cpu"}],
+"n_blocks": 5, "block_s": 0.01, "time_budget_s": 0.0, "seed": 0, "memory": false, "plugins": [], "schema": 1}"""
+
+RESULT_FILES = {
+    "spec.toml": "toml",
+    "machine.json": "json",
+    "diagnostics.json": "json",
+    "throughput.json": "json",
+    "winners/temporal_order-lstm.toml": "toml",
+    "trials.csv": "",
+    "confirmation.csv": "",
+    "evaluations.csv": "",
+    "extrapolation.csv": "",
+    "throughput.csv": "",
+}
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Every kind of file, by name."""
+    studies = (tomli_w.dumps(raw()).encode(), *(path.read_bytes() for path in STUDIES))
+    found = [
+        Format("study", studies, dry_run, "toml"),
+        Format("timing", (REQUEST,), request, "json"),
+    ]
+    for name, notation in RESULT_FILES.items():
+        good = ((results() / name).read_bytes(),)
+        found.append(Format(name, good, read_results(name, draw=False), notation))
+    return {each.name: each for each in found}
+
+
+FORMATS = ("study", "timing", *RESULT_FILES)
+WITH_VALUES = ("study", "timing", *(name for name, notation in RESULT_FILES.items() if notation))
+
+
+# --------------------------------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_good_files_are_taken(name: str) -> None:
+    """What is to be broken is whole before."""
+    for content in formats()[name].good:
+        assert formats()[name].read(content)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mangled_files(name: str) -> None:
+    """Words replaced by hostile ones, bytes changed, stretches repeated, ends cut off."""
+    each = formats()[name]
+
+    @settled(1.0 if name in ("study", "timing") else 0.5)
+    @given(st.sampled_from(each.good).flatmap(mangled))
+    def run(content: bytes) -> None:
+        with guarded():
+            each.read(content)
+
+    run()
+
+
+@pytest.mark.parametrize("name", WITH_VALUES)
+def test_other_values(name: str) -> None:
+    """Values of another type, size or name, tables removed, exchanged and added, in a file that is well written."""
+    each = formats()[name]
+    plain = [read_plain(content, each.notation) for content in each.good]
+
+    @settled(3.0 if name in ("study", "timing") else 0.5)
+    @given(st.sampled_from(plain).flatmap(edited))
+    def run(values: dict[str, Any]) -> None:
+        content = well_written(values, each.notation)
+        if content is not None:
+            with guarded():
+                each.read(content)
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["study", "timing"])
+def test_each_number_in_each_place(name: str) -> None:
+    """A hostile number in each place in turn, and no more memory than a good file takes, give or take 32 MB."""
+    each = formats()[name]
+    plain = read_plain(each.good[0], each.notation)
+    known = list(places(plain))
+    chosen = known[:: max(1, len(known) * len(NUMBERS) // EXAMPLES)]
+    tracemalloc.start()
+    try:
+        for path in chosen:
+            for number in NUMBERS:
+                content = well_written(replaced(plain, path, number), each.notation)
+                if content is not None:
+                    each.read(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+@settled(3.0)
+@example("a." * 60_000 + "b", "1")
+@example("study.name", "[" * 60_000)
+@given(
+    st.one_of(
+        st.sampled_from(["study.name", "space.hidden_size", "confirm.lags", "compare.variants.x"]),
+        st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4).map(".".join),
+        st.text(max_size=20),
+    ),
+    st.one_of(st.text(max_size=20), st.sampled_from(TEXTS), VALUES.map(repr), SCALARS.map(str)),
+)
+def test_settings(key: str, value: str) -> None:
+    """--set with any key and any value, and an option without either."""
+    with guarded():
+        dry_run(formats()["study"].good[0], f"--set={key}={value}")
+
+
+@settled(0.05)
+@given(st.data())
+def test_reports_are_drawn_or_refused(data: st.DataObject) -> None:
+    """`python -m harness.report` on results of which one file is changed; few in the suite, for drawing takes seconds."""
+    name = data.draw(st.sampled_from(list(RESULT_FILES)))
+    each = formats()[name]
+    content = data.draw(mangled(each.good[0]))
+    if each.notation and data.draw(st.booleans()):
+        values = data.draw(edited(read_plain(each.good[0], each.notation)))
+        content = well_written(values, each.notation) or content
+    with guarded():
+        read_results(name, draw=True)(content)
