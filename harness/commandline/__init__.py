@@ -2,7 +2,7 @@
 
 from harness.commandline.edge import LineCommand, hide_passwords, run
 from harness.commandline.ending import INTERRUPTED, ONE_SIGNAL_S, errors, signals
-from harness.commandline.typed import this_python, typed
+from harness.commandline.words import this_python, typed
 
 __all__ = [
     "INTERRUPTED",
