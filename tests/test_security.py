@@ -167,8 +167,8 @@ def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """A real PostgreSQL's URL, with a password that is not its own."""
-    with postgres_server() as url:
-        yield url.replace(SECRET, "wr0ng-word")
+    with postgres_server() as running:
+        yield running.url.replace(SECRET, "wr0ng-word")
 
 
 @pytest.mark.parametrize("spelling", ["plain", "in the query", "unknown option"])

@@ -58,7 +58,7 @@ def check_names(where: str, name: str, compare: Compare) -> None:
 def check_name(where: str, key: str, text: str) -> None:
     """Refuse what is no name of a file or folder on some system."""
     plain = text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
-    reserved = text.partition(".")[0].upper() in RESERVED_NAMES
+    reserved = text.partition(".")[0].strip().upper() in RESERVED_NAMES
     if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
         raise InputError(
             where,

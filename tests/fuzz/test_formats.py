@@ -13,18 +13,19 @@ import tempfile
 import tracemalloc
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tomli_w
+import typer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness import records, report, reporting, study
+from harness import bench, records, report, reporting, study
 from harness.errors import InputError
 from harness.timing import __main__ as timing
 from tests.fuzz.hostile import (
@@ -46,7 +47,9 @@ from tests.fuzz.hostile import (
 from tests.reporting.synthetic import Wish, write
 from tests.spec.least import raw
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+GRIDS = [path for path in FILES if b"[grid]" in path.read_bytes()]
+STUDIES = [path for path in FILES if path not in GRIDS]
 RUN = CliRunner()
 pytestmark = pytest.mark.timeout(3_600)  # for make fuzz
 
@@ -71,16 +74,16 @@ def folder() -> Path:
     return path
 
 
-def dry_run(content: bytes, *options: str) -> bool:
-    """`python -m harness.study FILE --dry-run`; what it prints is a study file that says the same."""
+def dry_run(content: bytes, *options: str, app: typer.Typer = study.app) -> bool:
+    """`python -m harness.study FILE --dry-run`, or another command; what it prints is a file that says the same."""
     path = folder() / "f.toml"
     path.write_bytes(content)
-    done = RUN.invoke(study.app, [str(path), "--dry-run", *options])
+    done = RUN.invoke(app, [str(path), "--dry-run", *options])
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     taken = one_line(done.exit_code, done.stderr, done.stdout)
     if taken and content != done.stdout_bytes:
         path.write_bytes(done.stdout_bytes)
-        again = RUN.invoke(study.app, [str(path), "--dry-run"])
+        again = RUN.invoke(app, [str(path), "--dry-run"])
         assert again.stdout == done.stdout, again.stderr
     return taken
 
@@ -124,7 +127,6 @@ def request(content: bytes) -> bool:
     out, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
-        patch.setattr(timing, "settle_process", lambda: None)
         patch.setattr(timing, "measure", lambda request: SimpleNamespace(**request.to_dict()))
         patch.setattr(timing.json, "dump", lambda *_, **__: None)
         code = timing.main([])
@@ -134,7 +136,7 @@ def request(content: bytes) -> bool:
 REQUEST = b"""{"benchmarks": [{"name": "adding/lstm/a", "task": "adding", "cell": "lstm", "hidden_size": 2,
 "num_layers": 1, "sequence_length": 10, "batch_size": 4, "learning_rate": 0.001, "initialization": "pytorch",
 "optimizer": "adam", "max_grad_norm": 1.0, "hyperparameters": {}, "device": "cpu"}],
-"n_blocks": 5, "block_s": 0.01, "time_budget_s": 0.0, "seed": 0, "memory": false, "plugins": [], "schema": 1}"""
+"n_blocks": 5, "block_s": 0.01, "time_budget_s": 0.0, "seed": 0, "memory": false, "plugins": [], "schema": 2}"""
 
 RESULT_FILES = {
     "spec.toml": "toml",
@@ -154,8 +156,10 @@ RESULT_FILES = {
 def formats() -> dict[str, Format]:
     """Every kind of file, by name."""
     studies = (tomli_w.dumps(raw()).encode(), *(path.read_bytes() for path in STUDIES))
+    grids = tuple(path.read_bytes() for path in GRIDS)
     found = [
         Format("study", studies, dry_run, "toml"),
+        Format("grid", grids, partial(dry_run, app=bench.app), "toml"),
         Format("timing", (REQUEST,), request, "json"),
     ]
     for name, notation in RESULT_FILES.items():
@@ -164,8 +168,13 @@ def formats() -> dict[str, Format]:
     return {each.name: each for each in found}
 
 
-FORMATS = ("study", "timing", *RESULT_FILES)
-WITH_VALUES = ("study", "timing", *(name for name, notation in RESULT_FILES.items() if notation))
+FORMATS = ("study", "grid", "timing", *RESULT_FILES)
+WITH_VALUES = (
+    "study",
+    "grid",
+    "timing",
+    *(name for name, notation in RESULT_FILES.items() if notation),
+)
 
 
 # --------------------------------------------------------------------------------------------- tests
