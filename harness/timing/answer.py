@@ -74,14 +74,16 @@ class Limits:
         name = product_name(benchmark)
         if name not in self._times:
             return None
-        return _rate(self._facts[name]["flops"], self._times[name]["step_time_s"], copies)
+        at_once = _at_once(benchmark, copies)
+        return _rate(self._facts[name]["flops"], self._times[name]["step_time_s"], at_once)
 
     def bandwidth(self, benchmark: Benchmark, copies: int) -> float | None:
         """Bytes per second of a copy at the benchmark's threads; of so many at once, were they not to share memory."""
         name = copy_name(benchmark)
         if name not in self._times:
             return None
-        return float(copies * self._facts[name]["num_bytes"] / self._times[name]["step_time_s"])
+        at_once = _at_once(benchmark, copies)
+        return float(at_once * self._facts[name]["num_bytes"] / self._times[name]["step_time_s"])
 
     def latency_bound_s(self, benchmark: Benchmark, n_steps: int) -> float | None:
         """Seconds that the time steps of a training step take at least; None for other measures, or if not asked for."""
@@ -168,11 +170,11 @@ def times_of(timed: Timed, blocks: Sequence[BlockTime]) -> dict[str, Any]:
     median = median_of([block.step_time_s for block in blocks])
     return {
         "n_blocks": median.n,
-        "n_steps_per_block": timed.warm_up["n_steps"],
-        "steady": timed.warm_up["steady"],
+        "n_steps_per_block": timed.warm_up.n_steps,
+        "steady": timed.warm_up.steady,
         "step_times_s": [block.step_time_s for block in blocks],
         "wall_times_s": [block.wall_time_s for block in blocks],
-        "warm_up_times_s": [block["step_time_s"] for block in timed.warm_up["blocks"]],
+        "warm_up_times_s": [block.step_time_s for block in timed.warm_up.blocks],
         "step_time_s": median.value,
         "step_time_low_s": median.low,
         "step_time_high_s": median.high,
@@ -187,6 +189,11 @@ def _speedup(base: Sequence[float] | None, own: Sequence[float], copies: int) ->
         return {"speedup": None, "speedup_low": None, "speedup_high": None}
     median = median_of([copies * a / b for a, b in zip(base, own, strict=True)])
     return {"speedup": median.value, "speedup_low": median.low, "speedup_high": median.high}
+
+
+def _at_once(benchmark: Benchmark, copies: int) -> int:
+    """How many copies have a core of their own; all share one card."""
+    return 1 if benchmark.device.startswith("cuda") else min(copies, num_cores())
 
 
 def _rate(flops: int | None, time_s: float, copies: int) -> float | None:

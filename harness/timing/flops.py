@@ -1,4 +1,4 @@
-"""What a step costs by formula: floating-point operations, and the least bytes that it moves. Never times anything."""
+"""What a step costs by formula: floating-point operations, and the bytes that it moves. Never times anything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from harness.cells import get_cell
 from harness.models import ModelConfig
 from harness.tasks import get_task
 from harness.timing.benchmarks import Benchmark
+from harness.timing.variants import parse_variant
 
 TRAINING_PASSES = 3  # forward, and backward twice as much: to the inputs and to the weights
 FLOAT_BYTES = 4
@@ -41,22 +42,25 @@ def step_flops(benchmark: Benchmark, n_steps: int) -> int | None:
 
 
 def step_bytes(benchmark: Benchmark, n_steps: int, num_parameters: int) -> int | None:
-    """Bytes that a step moves at the least, were every number moved once for each use; None for a cell without known gates.
+    """Bytes that a step moves, were every number moved once for each use; None for a cell without known gates.
 
     Forward reads the weights and inputs and writes gates and states, (G + 1) H for each layer, step and sequence; backward
-    reads both again and writes the gradients; clipping reads those, and the optimiser passes over weights and moments. What
-    a cache does not hold is moved more often, so no step comes below the time that this traffic takes.
+    reads both again and writes the gradients; clipping reads those, and the optimiser passes over weights and moments. Under
+    bfloat16 and float16 inputs and states have two bytes each. What a cache holds is moved faster than a large copy, what it
+    does not hold more often than this: a measure of a step, no bound.
     """
     cell, task = get_cell(benchmark.cell), get_task(benchmark.task)
     if cell.gates is None:
         return None
     states = benchmark.num_layers * (cell.gates + 1) * benchmark.hidden_size
     activations = benchmark.batch_size * n_steps * (task.input_size + states)
-    weights = num_parameters
+    half = parse_variant(benchmark.variant).precision in ("bfloat16", "float16")
+    states_bytes = activations * (FLOAT_BYTES // 2 if half else FLOAT_BYTES)
+    weights_bytes = FLOAT_BYTES * num_parameters
     if benchmark.measure == "forward":
-        return FLOAT_BYTES * (weights + activations)
-    moved = 3 * weights + 2 * activations
+        return weights_bytes + states_bytes
+    moved = 3 * weights_bytes + 2 * states_bytes
     if benchmark.measure == "training_step":
         clip = 1 if benchmark.max_grad_norm > 0 else 0
-        moved += (clip + OPTIMIZER_PASSES[benchmark.optimizer]) * weights
-    return FLOAT_BYTES * moved
+        moved += (clip + OPTIMIZER_PASSES[benchmark.optimizer]) * weights_bytes
+    return moved

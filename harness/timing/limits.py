@@ -9,7 +9,7 @@ import torch
 
 from harness.timing.benchmarks import Benchmark
 from harness.timing.subjects import AUTOCAST, Subject
-from harness.timing.variants import Precision, Variant, parse_variant
+from harness.timing.variants import Precision, Variant, parse_variant, precision_on
 
 PRODUCT_SIZE: Mapping[str, int] = {"cpu": 1024, "cuda": 8192}
 """Sides of the square product: about 20 ms each in float32."""
@@ -24,14 +24,23 @@ SHORT, LONG = (
 
 
 def product(name: str, device: str, precision: Precision) -> Subject:
-    """A square matrix product on `device` into a fixed place, in that precision (tf32 by the process's setting)."""
+    """A square matrix product on `device` into a fixed place, in that precision."""
     size, dtype = PRODUCT_SIZE[torch.device(device).type], AUTOCAST.get(precision, torch.float32)
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(size, size, generator=generator).to(device, dtype) for _ in range(2))
     place = torch.empty(size, size, device=device, dtype=dtype)
-    return Subject(
-        name, device, lambda: torch.mm(left, right, out=place), lambda: None, 2 * size**3
-    )
+
+    def step() -> object:
+        if precision != "tf32":
+            return torch.mm(left, right, out=place)
+        setting = torch.backends.cuda.matmul
+        before, setting.fp32_precision = setting.fp32_precision, "tf32"
+        try:
+            return torch.mm(left, right, out=place)
+        finally:
+            setting.fp32_precision = before
+
+    return Subject(name, device, step, lambda: None, 2 * size**3)
 
 
 def copy(name: str, device: str) -> Subject:
@@ -62,7 +71,7 @@ def smallest(benchmark: Benchmark, name: str, length: int) -> Benchmark:
 
 
 def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str) -> float:
-    """Seconds below which no step comes whose time steps must follow each other.
+    """Seconds that the time steps take which must follow each other, as torch runs them here.
 
     A card may work on a layer while the next is a step behind: (T + L - 1) latencies. A CPU runs the layers one after the
     other: T L of them.
@@ -75,7 +84,8 @@ def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str
 def product_name(benchmark: Benchmark) -> str:
     """The matrix product that a benchmark is held against; those with equal threads and precision share one."""
     variant = parse_variant(benchmark.variant)
-    return f"matrix product, {_threads(variant)}, {variant.precision}, {benchmark.device}"
+    precision = precision_on(variant, benchmark.device)
+    return f"matrix product, {_threads(variant)}, {precision}, {benchmark.device}"
 
 
 def copy_name(benchmark: Benchmark) -> str:

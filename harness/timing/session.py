@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.machine import num_cores
 from harness.timing.benchmarks import Benchmark, TimingRequest
-from harness.timing.clocks import BlockTime
+from harness.timing.clocks import BlockTime, WarmUp, warm_up
 from harness.timing.limits import LONG, SHORT, copy_name, latency_name, product_name, smallest
 from harness.timing.memory import PeakMemory, probe_in_fresh_process
 from harness.timing.variants import unavailable
@@ -36,7 +36,7 @@ class Timed:
     name: str
     variant: str
     facts: Mapping[str, Any]
-    warm_up: Mapping[str, Any]
+    warm_up: WarmUp
     block: Callable[[], BlockTime]
 
 
@@ -90,7 +90,6 @@ class Session:
         self, request: TimingRequest, workers: Workers, progress: Progress, folder: Path
     ) -> None:
         self.request, self.workers, self.progress, self.folder = request, workers, progress, folder
-        self.deadline = time.monotonic() + (request.time_budget_s or math.inf)
         self.missing: dict[str, str] = {}
         self.failures: dict[str, str] = {}
         self.memory: dict[str, PeakMemory] = {}
@@ -112,15 +111,17 @@ class Session:
         ready.sort(key=lambda timed: order[timed.name])
         limits = self._limits(ready)
         self.progress("interleaved blocks")
+        settings = self._settings(variants)  # a worker that ends in a round takes them along
         every = [*ready, *limits]
-        blocks = interleave(every, request.n_blocks, self.deadline, self.failures)
+        deadline = time.monotonic() + (request.time_budget_s or math.inf)
+        blocks = interleave(every, request.n_blocks, deadline, self.failures)
         by_name = dict(zip((timed.name for timed in every), blocks, strict=True))
         return Measured(
             missing=self.missing,
             failures=self.failures,
             memory=self.memory,
             references=self.references,
-            settings=self._settings(variants),
+            settings=settings,
             timed=tuple(timed for timed in ready if timed.name not in self.failures),
             limits=tuple(timed for timed in limits if timed.name not in self.failures),
             blocks=by_name,
@@ -219,9 +220,8 @@ class Session:
         """Prepare something in a variant's worker and warm it up."""
         team = self.workers.team(variant)
         facts = team.ask(**command)
-        warm_up = team.ask(do="warm_up", name=name, block_s=self.request.block_s)
-        n_steps = warm_up["n_steps"]
-        return Timed(name, variant, facts, warm_up, lambda: team.block(name, n_steps))
+        found = warm_up(lambda n_steps: team.block(name, n_steps), self.request.block_s)
+        return Timed(name, variant, facts, found, lambda: team.block(name, found.n_steps))
 
     def _limits(self, ready: Sequence[Timed]) -> list[Timed]:
         """Matrix products and copies for what is timed, and the smallest steps if asked for; what fails is left out."""

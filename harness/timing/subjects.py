@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,7 @@ N_BATCHES = 4  # prepared for each benchmark and used in turn
 GRAPH_WARM_UP = (
     3  # steps on a side stream before a capture, as torch's notes on CUDA graphs ask for
 )
+MOST_HALVINGS = 20  # of float16's scale, from 2^16
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -91,6 +93,17 @@ class Workpiece:
         self.scaler.update()
         return loss
 
+    def settle_scale(self) -> None:
+        """Lower float16's scale of the loss until no gradient overflows, on every batch."""
+        if self.scaler is None:
+            return
+        for batch in self.batches:
+            for _ in range(MOST_HALVINGS):
+                before = self.scaler.get_scale()
+                self.backward(batch)
+                if self.scaler.get_scale() == before:
+                    break
+
     def _backward(self, batch: Batch) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
@@ -145,8 +158,13 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
         first_weights=tuple(weight.detach().clone() for weight in model.parameters()),
         max_grad_norm=benchmark.max_grad_norm,
         variant=variant,
-        scaler=torch.amp.GradScaler(device.type) if variant.precision == "float16" else None,
+        scaler=_scaler(device.type) if variant.precision == "float16" else None,
     )
+
+
+def _scaler(device_type: str) -> torch.amp.GradScaler:
+    """A scale that only falls: one that rises again now and then loses a step, which would be timed as cheap."""
+    return torch.amp.GradScaler(device_type, growth_interval=10**9)
 
 
 def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
@@ -161,6 +179,7 @@ def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
 def close(benchmark: Benchmark, work: Workpiece) -> Subject:
     """The subject of a benchmark that has been built."""
     compile_time_s = graph_breaks = None
+    work.settle_scale()
     run = _run_of(benchmark.measure, work)
     if work.variant.compiled:
         compile_time_s, graph_breaks = _compile(run, work)
@@ -237,7 +256,8 @@ def _captured(run: Callable[[Batch], Tensor], work: Workpiece) -> Callable[[], o
     place = Batch(work.batches[0].inputs.clone(), work.batches[0].targets.clone())
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a capturable optimiser that is not being captured yet
         for _ in range(GRAPH_WARM_UP):
             run(place)
     torch.cuda.current_stream().wait_stream(stream)

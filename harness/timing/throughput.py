@@ -31,14 +31,15 @@ def measure(
     """Time every benchmark of the request and give the answer as JSON takes it.
 
     Raises InputError for a device that is not there, before anything is timed. `workers` are started here and ended unless they
-    are given; what they have prepared is dropped at the end. `progress` is told what begins.
+    are given; what they have prepared is dropped at the end, and where this is interrupted they are ended at once. `progress` is
+    told what begins.
     """
     request = _resolved(request)
     started = time.monotonic()
     with contextlib.ExitStack() as held:
         if workers is None:
             workers = held.enter_context(Workers(request.plugins))
-        held.callback(workers.drop)
+        held.push(workers.after)
         folder = Path(held.enter_context(TemporaryDirectory()))
         measured = Session(request, workers, progress, folder).measure()
         return answer_of(request, measured, time.monotonic() - started)

@@ -78,6 +78,13 @@ def parse_variant(name: str, where: str = "variants") -> Variant:
     return Variant(canonical, n_processes=int(count))
 
 
+def precision_on(variant: Variant, device: str) -> Precision:
+    """The precision of a variant's products on `cpu` or `cuda:I`: `plain` has torch's own on CUDA, where cuDNN's recurrent layers use TF32."""
+    if variant.n_threads is None and device.startswith("cuda"):
+        return "tf32"
+    return variant.precision
+
+
 def unavailable(name: str, device: str) -> str:
     """Why a variant can't be had on `cpu` or `cuda:I` here, in a few words; "" where it can."""
     variant = parse_variant(name)

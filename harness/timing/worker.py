@@ -11,6 +11,7 @@ import gc
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 
 from harness.plugins import load_plugins
 from harness.timing.benchmarks import Benchmark
-from harness.timing.clocks import BlockTime, time_block, warm_up
+from harness.timing.clocks import BlockTime, time_block
 from harness.timing.limits import copy, product
 from harness.timing.memory import STEPS, cuda_peak
 from harness.timing.reference import (
@@ -32,7 +33,16 @@ from harness.timing.reference import (
     deviation,
 )
 from harness.timing.subjects import Subject, build, close, forget_compiled
-from harness.timing.variants import Variant, parse_variant
+from harness.timing.variants import Variant, parse_variant, precision_on
+
+SPINNING_S = 0.02  # libgomp's threads spin 9 to 10 ms after their last work; measured, torch 2.13
+
+
+def use(device: str) -> None:
+    """Make a CUDA device the current one, and initialise CUDA; nothing for a CPU."""
+    if device.startswith("cuda"):
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # the allocator's counters want it first
+        torch.cuda.set_device(device)
 
 
 def settle(variant: Variant) -> None:
@@ -78,7 +88,6 @@ class Bench:
             "prepare": self.prepare,
             "product": self.product,
             "copy": self.copy,
-            "warm_up": self.warm_up,
             "block": self.block,
             "drop": self.drop,
         }
@@ -96,15 +105,18 @@ class Bench:
     def facts(self) -> dict[str, Any]:
         """How this process is set, as found by asking and trying."""
         settings = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+        tf32 = any(setting.fp32_precision == "tf32" for setting in settings)
         return {
             "n_threads": torch.get_num_threads(),
             "denormals_flushed": denormals_flushed(),
-            "tf32": any(setting.fp32_precision == "tf32" for setting in settings),
+            "tf32": tf32 if torch.cuda.is_available() else None,
         }
 
     def reference(self, benchmark: dict[str, Any], seed: int, path: str) -> dict[str, Any]:
         """Compute a reference into a file."""
-        found = compute_reference(Benchmark(**benchmark), seed)
+        asked = Benchmark(**benchmark)
+        use(asked.device)
+        found = compute_reference(asked, seed)
         found.save(Path(path))
         return {
             "precision": found.precision,
@@ -115,6 +127,7 @@ class Bench:
     def prepare(self, benchmark: dict[str, Any], seed: int, reference: str) -> dict[str, Any]:
         """Build a benchmark, hold it against a reference's file ("": none), take the first steps; what is known of it by then."""
         asked = Benchmark(**benchmark)
+        use(asked.device)
         errors: dict[str, Any] = {}
         with cuda_peak(asked.device) as peaks:
             work = build(asked, seed)
@@ -127,7 +140,7 @@ class Bench:
                     found = captured_deviation(work, asked.measure, loss, kept)
                 else:
                     found = deviation(work, asked.measure, kept)
-                check(found, self.variant.precision, kept.precision)
+                check(found, precision_on(self.variant, asked.device), kept.precision)
                 errors = dataclasses.asdict(found)
                 del kept, found
             subject.reset()
@@ -143,24 +156,29 @@ class Bench:
 
     def product(self, name: str, device: str) -> dict[str, Any]:
         """Prepare a matrix product in this variant's precision."""
-        self.subjects[name] = product(name, device, self.variant.precision)
+        use(device)
+        self.subjects[name] = product(name, device, precision_on(self.variant, device))
         return {"flops": self.subjects[name].flops}
 
     def copy(self, name: str, device: str) -> dict[str, Any]:
         """Prepare a copy of memory."""
+        use(device)
         self.subjects[name] = copy(name, device)
         return {"num_bytes": self.subjects[name].num_bytes}
 
-    def warm_up(self, name: str, block_s: float) -> dict[str, Any]:
-        """Find how many steps make a block, and run until blocks agree."""
-        return dataclasses.asdict(warm_up(self._run(name), block_s))
-
     def block(self, name: str, n_steps: int) -> dict[str, Any]:
-        """Time one block, after one step that wakes caches and threads."""
+        """Time one block, after one step that wakes caches and threads.
+
+        A pool of threads goes on spinning for a while; the answer waits for its end, or the next block of another worker would
+        pay for it.
+        """
         run = self._run(name)
         if n_steps > 1:
             run(1)
-        return dataclasses.asdict(run(n_steps))
+        time_s = run(n_steps)
+        if torch.get_num_threads() > 1:
+            time.sleep(SPINNING_S)
+        return dataclasses.asdict(time_s)
 
     def drop(self) -> dict[str, Any]:
         """Forget everything prepared, and give its memory back."""

@@ -83,8 +83,10 @@ class Worker:
                 raise RuntimeError(answer["error"])
         return answer
 
-    def close(self) -> None:
-        """End the process: by the end of its input, or else by force."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End the process: by the end of its input, or by force where that is not heard, or `at_once`."""
+        if at_once:
+            self._process.kill()
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -137,10 +139,10 @@ class Team:
         times = [BlockTime(**member.receive()) for member in self.members]
         return max(times, key=lambda time: time.wall_time_s)
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """End every member."""
         for member in self.members:
-            member.close()
+            member.close(at_once=at_once)
 
 
 class Workers:
@@ -162,11 +164,11 @@ class Workers:
             self._teams[variant] = Team(tuple(Worker(variant, self.plugins) for _ in range(copies)))
         return self._teams[variant]
 
-    def discard(self, variant: str) -> None:
+    def discard(self, variant: str, *, at_once: bool = False) -> None:
         """End a team of which a member is gone; the next request starts it anew."""
         team = self._teams.pop(variant, None)
         if team is not None:
-            team.close()
+            team.close(at_once=at_once)
 
     def drop(self) -> None:
         """Have every team forget what it has prepared; a team that is gone is discarded."""
@@ -175,6 +177,19 @@ class Workers:
                 team.ask(do="drop")
             except RuntimeError:
                 self.discard(variant)
+
+    def after(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """What follows a request: all is dropped; after one that was interrupted, ended, whatever a worker is busy with."""
+        if error is None:
+            self.drop()
+            return
+        for variant in list(self._teams):
+            self.discard(variant, at_once=True)
 
     def __enter__(self) -> Self:
         return self
@@ -186,7 +201,7 @@ class Workers:
         traceback: TracebackType | None,
     ) -> None:
         for variant in list(self._teams):
-            self.discard(variant)
+            self.discard(variant, at_once=error is not None)
 
 
 def _absolute(plugin: str) -> str:

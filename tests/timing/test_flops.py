@@ -84,6 +84,8 @@ def test_bytes_by_hand():
     assert step_bytes(both, 10, weights) == 4 * (3 * weights + 2 * states)
     # one pass to clip, seven for Adam; none and three for plain SGD that does not clip
     assert step_bytes(BENCHMARK, 10, weights) == 4 * (11 * weights + 2 * states)
+    half = dataclasses.replace(forward, variant="bfloat16")  # float32 weights, states of two bytes
+    assert step_bytes(half, 10, weights) == 4 * weights + 2 * states
     sgd = dataclasses.replace(BENCHMARK, optimizer="sgd", max_grad_norm=0.0)
     assert step_bytes(sgd, 10, weights) == 4 * (6 * weights + 2 * states)
 

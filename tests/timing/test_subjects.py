@@ -11,7 +11,7 @@ from harness.models import build_model
 from harness.tasks import get_task
 from harness.timing.benchmarks import Benchmark
 from harness.timing.subjects import build, forget_compiled, prepare
-from harness.timing.variants import unavailable
+from harness.timing.variants import FIXED, unavailable
 
 BENCHMARK = Benchmark("one", "adding", "lstm", 6, 2, 12, batch_size=4, learning_rate=0.01)
 
@@ -134,6 +134,24 @@ def test_a_compiled_step_is_the_same_step():
     forget_compiled()
 
 
+def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
+    """A first scale of 2^16 overflows here; it is lowered before anything is timed, and no step is lost after."""
+    variant = FIXED["float16"]
+    wide = dataclasses.replace(
+        BENCHMARK, cell="rnn", hidden_size=128, initialization="orthogonal", sequence_length=50
+    )
+    work = build(dataclasses.replace(wide, variant="float16"))
+    scale = work.scaler.get_scale()
+    work.settle_scale()
+    assert variant.precision == "float16"
+    assert work.scaler.get_scale() < scale
+    settled = work.scaler.get_scale()
+    for batch in work.batches:
+        work.train(batch)
+    assert work.scaler.get_scale() == settled
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
 @pytest.mark.parametrize("variant", ["cuda_graph", "float16", "bfloat16", "tf32", "compiled"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.timing import variants
-from harness.timing.variants import FIXED, parse_variant, unavailable
+from harness.timing.variants import FIXED, parse_variant, precision_on, unavailable
 
 
 def test_names_mean_what_they_say():
@@ -70,3 +70,11 @@ def test_an_old_card_has_no_bfloat16(monkeypatch):
     assert unavailable("bfloat16", "cuda:0") == "the card has no bfloat16 products"
     assert unavailable("tf32", "cuda:0") == "the card has no tf32 products"
     assert unavailable("float16", "cuda:0") == ""
+
+
+def test_plain_has_the_precision_of_torch():
+    """On a card cuDNN's recurrent layers use TF32 unasked; on a processor, and where it is turned off, nothing does."""
+    plain, tuned = parse_variant("plain"), parse_variant("tuned")
+    assert torch.backends.cudnn.rnn.fp32_precision != "ieee"
+    assert precision_on(plain, "cuda:0") == "tf32"
+    assert precision_on(plain, "cpu") == precision_on(tuned, "cuda:0") == "float32"
