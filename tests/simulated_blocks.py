@@ -16,7 +16,7 @@ import numpy as np
 import scipy.signal
 import scipy.stats
 
-from harness.comparison.blocks import Block, block_value
+from harness.comparison.blocks import Block
 
 NINE = tuple(f"benchmark_{i}" for i in range(9))
 CORRELATION = 0.37  # of a slice with the next: FACTS, "Timing noise"
