@@ -4,7 +4,7 @@ How the budgets are split. Of 9 benchmarks, one that regressed must pass Holm's 
 p-value of n blocks is 2^-n, so a look after n blocks can find it only if its share is at least 9 * 2^-n: 0.0088 after 10
 blocks, 0.000275 after 15, 0.0000086 after 20. Of the 1 % the first look therefore gets 0.0088, and the other two 0.0006 each,
 which after 15 blocks allows two assignments of 32768 (9 * 2 / 32768 = 0.00055), so one small block on the wrong side, and
-after 20 blocks 69 of 1048576. With more than 9 benchmarks a look that could find nothing gives its share to the next.
+after 20 blocks 69 of 1048576. With more than 9 benchmarks a look that could find nothing alone gives its share to the next.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class Rules:
 
 
 def rules_for(n_benchmarks: int, detect: float = DETECT) -> Rules:
-    """The rules for a family of benchmarks. ValueError unless 0 < detect <= 1 and there is a benchmark or none.
+    """The rules for a family of benchmarks. ValueError unless 0 < detect <= 1.
 
-    At most 629 benchmarks can be told apart from noise (0.0006 * 2^20); with more no look can find a single regression.
+    Up to 9 benchmarks a single regression can be found from the first look on, up to 308 from the second on, up to 10485 at
+    the last one; with more only several at once.
     """
     if not 0 < detect <= 1:
         raise ValueError(f"'detect' must be above 0 and at most 1 (got {detect!r})")
