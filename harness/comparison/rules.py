@@ -33,8 +33,8 @@ N_FRESH: Final = 5
 """Blocks that confirm a regression. DESIGN section 8; the looks are as far apart, so they serve those undecided as well."""
 
 N_AGREE: Final = 4
-"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md). Where blocks deviate by 3 %, so
-many times the usual, noise alone confirms in 3.0 % instead of the 4.5 % of "the median alone", and a slow-down of 5 % in
+"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md). Where blocks deviate by 3 %,
+four times the usual, noise alone confirms in 3.0 % instead of the 4.5 % of "the median alone", and a slow-down of 5 % in
 94.0 % instead of 95.1 %; "all five" would confirm it in 77 %."""
 
 MINIMUM_LEVEL: Final = 0.95
