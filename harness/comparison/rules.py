@@ -80,7 +80,7 @@ class Rules:
 
         Less can't turn a slow-down of less than half the floor into a regression. Source: simulation (docs/regressions.md):
         of contaminations by 2 % the floor itself would see 3 % of runs at the first look, half of it 98 %, with a false
-        alarm in none of 1,500 runs (5 of them where blocks deviate by 3 %, as with the floor itself at 6 %).
+        alarm in none of 1,500 runs (7 where blocks deviate by 3 %, as many as the floor itself has at 6 %).
         """
         return math.log1p(self.detect / 4)
 
