@@ -30,6 +30,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/study_file.md",
     "docs/plugins.md",
+    "docs/regressions.md",
     "results/README.md",
 )
 CODE = ("README.md", "docs/plugins.md")

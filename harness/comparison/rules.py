@@ -33,9 +33,9 @@ N_FRESH: Final = 5
 """Blocks that confirm a regression. DESIGN section 8; the looks are as far apart, so they serve those undecided as well."""
 
 N_AGREE: Final = 4
-"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md). Where blocks deviate by 3 %, so
-many times the usual, noise alone confirms in 2.8 % instead of the 4.2 % of "the median alone", and a slow-down of 5 % in
-93.7 % instead of 94.9 %; "all five" would confirm it in 77 %."""
+"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md). Where blocks deviate by 3 %,
+four times the usual, noise alone confirms in 3.0 % instead of the 4.5 % of "the median alone", and a slow-down of 5 % in
+94.0 % instead of 95.1 %; "all five" would confirm it in 77 %."""
 
 MINIMUM_LEVEL: Final = 0.95
 """OK rests on an interval of at least this level, so that it is wrong in at most 2.5 % at a look."""
@@ -73,6 +73,16 @@ class Rules:
         A threshold at `detect` itself would find a slow-down of just that size half the time (FACTS, "Timing noise").
         """
         return math.log1p(self.detect / 2)
+
+    @property
+    def canary_floor(self) -> float:
+        """The least move of the canary that contaminates, as a log ratio: a quarter of `detect`, half of the floor.
+
+        Less can't turn a slow-down of less than half the floor into a regression. Source: simulation (docs/regressions.md):
+        of contaminations by 2 % the floor itself would see 3 % of runs at the first look, half of it 98 %, with a false
+        alarm in none of 1,500 runs (7 where blocks deviate by 3 %, as many as the floor itself has at 6 %).
+        """
+        return math.log1p(self.detect / 4)
 
     @property
     def last_test(self) -> int:

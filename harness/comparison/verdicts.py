@@ -197,14 +197,14 @@ State = Open | Suspect | Finding
 def _void(seen: Sequence[Block], look: Look, rules: Rules) -> Finding | None:
     """What the canary makes of every benchmark, if it moved or says nothing; None if all is well.
 
-    It moved if it is off 0 significantly and by the floor at least: less could not make a regression. It says nothing
-    where fewer than half of the blocks have it.
+    It moved if it is off 0 significantly and by its floor at least. It says nothing where fewer than half of the blocks
+    have it.
     """
     values = _known(block.canary for block in seen)
     nothing = median_interval([])
     if len(values) < len(seen) / 2:
         return Finding("", "inconclusive", "canary_not_measured", nothing)
-    if abs(median(values)) < rules.floor or two_sided_p_value(values) > look.canary_alpha:
+    if abs(median(values)) < rules.canary_floor or two_sided_p_value(values) > look.canary_alpha:
         return None
     return Finding("", "contaminated", "canary_moved", nothing)
 

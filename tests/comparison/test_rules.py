@@ -33,10 +33,11 @@ def test_one_small_block_on_the_wrong_side_is_allowed_after_15_blocks() -> None:
     assert 9 * 2 / 2**15 <= share < 9 * 3 / 2**15
 
 
-def test_the_floor_is_half_of_detect() -> None:
-    """As a ratio of times."""
+def test_the_floor_is_half_of_detect_and_the_canarys_a_quarter() -> None:
+    """As ratios of times."""
     rules = rules_for(3, 0.05)
     assert math.exp(rules.floor) == pytest.approx(1.025)
+    assert math.exp(rules.canary_floor) == pytest.approx(1.0125)
     assert math.exp(rules.most) == pytest.approx(1.05)
 
 

@@ -157,9 +157,7 @@ def test_a_canary_that_moves_contaminates_the_run(sign: int) -> None:
 
 def test_a_canary_that_moves_while_a_suspect_is_confirmed_contaminates_too() -> None:
     """Each look asks the canary, also the one that only confirms."""
-    moving = (0.024,) * 7 + (
-        0.06,
-    ) * 8  # below the floor of 2.5 % after 10 blocks, above it after 15
+    moving = (0.011,) * 7 + (0.06,) * 8  # its median: under a quarter of 5 %, then 6 %
     family, rules = Family(("a",)), rules_for(1)
     suspected = decide(blocks(moving[:10], a=SLOWER * 2), family, rules)
     assert suspected == Measure(5, ("a",), ("a",))
