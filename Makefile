@@ -5,6 +5,7 @@ SHELL  := /bin/sh
 VENV   := .venv
 BIN    := $(VENV)/bin
 STUDY  ?= quickstart
+GRID   ?= bench_quick
 ARGS   ?=
 # Tests run side by side, but for those that measure time (mark `alone`).
 TESTS  ?= -n logical --maxprocesses 4
@@ -16,13 +17,20 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check lint format lock clean
+.PHONY: help study bench benchmarks test check lint format lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 study: $(VENV)/.study  ## run a study: make study STUDY=quickstart ARGS="--workers 2"
 	$(BIN)/python -m harness.study $(STUDY) $(ARGS)
+
+bench: $(VENV)/.study  ## time training steps: make bench GRID=bench_quick ARGS="--device cpu"
+	$(BIN)/python -m harness.bench $(GRID) $(ARGS)
+
+# Without xdist: nothing runs beside what is timed.
+benchmarks: $(VENV)/.dev  ## time the same steps with pytest-benchmark: make benchmarks ARGS=--benchmark-autosave
+	$(BIN)/python -m pytest tests/benchmarks/test_training_step.py -k test_step --benchmark-enable $(ARGS)
 
 test: lint  ## everything that CI checks: lint, format, types, tests
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)

@@ -120,11 +120,12 @@ class TorchCell(nn.Module):
         super().__init__()
         self.module = module(input_size, hidden_size, num_layers, batch_first=True)
         self.memory_gate = {nn.RNN: "", nn.GRU: "update", nn.LSTM: "forget"}[module]
+        self.is_lstm = module is nn.LSTM  # also when a quantised module stands in its place
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Zeros (num_layers, batch_size, hidden_size): h_0, and for the LSTM (h_0, c_0); dtype and device of `like`."""
         zeros = like.new_zeros(self.module.num_layers, batch_size, self.module.hidden_size)
-        return (zeros, zeros) if isinstance(self.module, nn.LSTM) else zeros
+        return (zeros, zeros) if self.is_lstm else zeros
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The last layer's state after every step: (batch_size, sequence_length, hidden_size)."""

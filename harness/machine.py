@@ -78,6 +78,13 @@ def memory_bytes() -> int:
     return total
 
 
+def device_memory_bytes(device: str) -> int:
+    """Memory of the card, or of this machine for `cpu`."""
+    if device == "cpu":
+        return memory_bytes()
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
 def cpu_model() -> str:
     """The processor's name as the system gives it."""
     try:

@@ -263,8 +263,32 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
         "CUDA: most that the allocator held. CPU: the process's high-water mark.",
         size_in_bytes,
     ),
+    Metric("speedup", "", "maximize", "Times the speed of `plain` at the same shape."),
+    Metric("bytes_per_step", "bytes", None, "Least traffic of a step, by formula.", size_in_bytes),
+    Metric("flops_per_byte", "FLOP/byte", None, "Arithmetic of a step for each byte it must move."),
+    Metric(
+        "fraction_of_limit",
+        "",
+        "maximize",
+        "Time that the nearest limit allows, as a share of the time taken.",
+        percent,
+    ),
+    Metric("denormal_fraction", "", None, "Share of denormal gradient entries.", percent),
+    Metric("zero_fraction", "", None, "Share of gradient entries that are zero.", percent),
+    Metric("loss_error", "", None, "Relative error of the loss against float64."),
+    Metric("gradient_error", "", None, "Relative error of the gradients against float64."),
+    Metric("compile_time_s", "s", "minimize", "Time that compiling took, once.", seconds),
+    Metric("graph_breaks", "", "minimize", "Places where the compiler gave up and went on.", whole),
+    Metric("exponent", "", None, "Power of x with which a time grows."),
     Metric("n_blocks", "blocks", None, "Timed blocks behind a median.", whole),
     Metric("n_runs", "runs", None, "Runs behind an estimate.", whole),
+    # How fast it answers.
+    Metric("median_us", "us", "minimize", "Median time of a call, one sequence at a time."),
+    Metric("p99_us", "us", "minimize", "Time that 99 of 100 calls do not exceed."),
+    Metric("weights_bytes", "bytes", "minimize", "Weights and buffers as held.", size_in_bytes),
+    Metric("state_bytes", "bytes", "minimize", "State of one sequence.", size_in_bytes),
+    Metric("output_error", "", "minimize", "Relative error of the outputs against float64."),
+    Metric("n_calls", "calls", None, "Calls timed, each alone.", whole),
 )
 
 

@@ -1,13 +1,13 @@
-"""`python -m harness.report DIR`: draw a study's report, or an index of several, from stored files. Never trains."""
+"""`python -m harness.report DIR`: draw the report of a study or a bench, or an index of several, from stored files. Never trains."""
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from harness import commandline
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -15,23 +15,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def report(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder of a study's results.")
+        Path, typer.Argument(metavar="DIR", help="The folder of a study's or a bench's results.")
     ],
     language: Annotated[str, typer.Option(help="Language of the report.")] = "en",
     index: Annotated[
         bool, typer.Option("--index", help="Write DIR/README.md over the results in DIR/reference.")
     ] = False,
 ) -> None:
-    """Draw the report of DIR again from what is stored there, without training."""
+    """Draw the report of DIR again from what is stored there, without training or timing."""
     from harness.errors import HarnessError
 
     try:
-        from harness import records, reporting
+        from harness import reporting
 
         if index:
             typer.echo(f"index: {reporting.write_index(directory, language)}")
             return
-        answer = reporting.render(records.read(directory), directory, language)
+        answer = reporting.render_folder(directory, language)
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
@@ -41,11 +41,7 @@ def report(
 
 def main() -> None:
     """Run the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # an answer has letters that not every terminal has
+    commandline.print_any_letter()
     app()
 
 

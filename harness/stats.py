@@ -491,7 +491,95 @@ def expected_best(
     return ExpectedBest(tuple(range(1, length + 1)), estimates)
 
 
+# --- Speed ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = factor * x ** exponent, by least squares on the logarithms of the medians at `n` values of x.
+
+    `interval` is that of the exponent, None with too few samples; `largest_miss` is how far a median is from the line at
+    most, as a share of the line: 0.1 is a tenth.
+    """
+
+    factor: float
+    exponent: float
+    interval: Interval | None
+    n: int
+    largest_miss: float
+
+
+def paired_ratio(
+    first: Sequence[float | None], second: Sequence[float | None], level: float = 0.95
+) -> Estimate:
+    """Median of first / second over rounds that were measured side by side, with interval.
+
+    What drifts on a machine drifts for both sides of a round, so it leaves their ratio alone. A round that lacks a side, or
+    has one that is not above 0, is missing. ValueError unless there are as many of one as of the other.
+    """
+    return median_interval(
+        (
+            a / b if a is not None and b is not None and a > 0 and b > 0 else None
+            for a, b in zip(first, second, strict=True)
+        ),
+        level,
+    )
+
+
+def power_law(
+    samples: Mapping[float, Sequence[float | None]], level: float = 0.95
+) -> PowerLaw | None:
+    """How a median grows with x, from the samples (such as the times of blocks) at each x; None below 3 values of x.
+
+    The interval says how far other samples from the same process would move the exponent, not how well a power law fits: see
+    `largest_miss`. The exponent is a sum of the logarithms of the medians, each with a fixed weight; the variance of such a
+    logarithm is that over all ways to draw its samples anew with replacement, in closed form (Maritz & Jarrett 1978), so no
+    random numbers are needed. Its ends are Student's t times the standard error, with one degree of freedom less than the
+    smallest number of samples; None where an x has fewer than 5. At nominally 95 % it covers in 97 to 99 % (5 to 21
+    samples at each of 4 values; simulated). NaN, None and what is not above 0 are left out.
+    """
+    logs = {}
+    for x, values in samples.items():
+        known = [math.log(v) for v in _known(values)[0] if 0 < v < math.inf]
+        if known and x > 0:
+            logs[math.log(x)] = np.sort(np.array(known))
+    if len(logs) < 3:
+        return None
+    at = np.array(list(logs))
+    medians = np.array([float(np.median(values)) for values in logs.values()])
+    weights = (at - at.mean()) / float(np.sum((at - at.mean()) ** 2))
+    exponent = float(weights @ medians)
+    height = float(medians.mean() - exponent * at.mean())
+    misses = np.abs(np.expm1(medians - height - exponent * at))
+    fewest = min(len(values) for values in logs.values())
+    interval = None
+    if fewest >= MINIMUM_REPEATS:
+        variances = np.array([_median_variance(values) for values in logs.values()])
+        error = math.sqrt(float(weights**2 @ variances))
+        half_width = student_quantile((1 + level) / 2, fewest - 1) * error
+        interval = Interval(exponent - half_width, exponent + half_width, level)
+    return PowerLaw(math.exp(height), exponent, interval, len(logs), float(misses.max()))
+
+
 # --- Inside -----------------------------------------------------------------------------------
+
+
+def _median_variance(ascending: NDArray[np.float64]) -> float:
+    """Variance of the median over all ways to draw as many samples from these, with replacement.
+
+    Of an even number, one of the two middle ones is taken, each half of the time: a little wider than their mean.
+    """
+    n = len(ascending)
+    middles = (n // 2 + 1,) if n % 2 else (n // 2, n // 2 + 1)
+    up_to = np.array(
+        [
+            float(np.mean([1 - binomial_cdf(middle - 1, n, k / n) for middle in middles]))
+            for k in range(n + 1)
+        ]
+    )
+    shares = np.diff(up_to)
+    mean = float(shares @ ascending)
+    return float(shares @ (ascending - mean) ** 2)
 
 
 def _known(samples: Iterable[float | None]) -> tuple[NDArray[np.float64], int]:

@@ -5,24 +5,20 @@ Heavy imports stand inside the functions, so that --help answers at once.
 
 from __future__ import annotations
 
-import io
 import os
-import shlex
-import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness import commandline
 from harness.errors import HarnessError, InputError, Shown
 
 if TYPE_CHECKING:
     from harness.pipeline import RunOptions
     from harness.spec import StudySpec
 
-INTERRUPTED = 130
 WITHOUT_RESULT = 3
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -199,45 +195,25 @@ def _run(spec: StudySpec, options: RunOptions) -> int:
             outcome = run_study(spec, options, console)
         except KeyboardInterrupt:
             console.interrupted(_command(options.storage, whole_paths=True))
-            return INTERRUPTED
+            return commandline.INTERRUPTED
         console.done(outcome)
     return WITHOUT_RESULT if outcome.without_result else 0
 
 
 def _command(storage: str, *, whole_paths: bool = False) -> str:
-    """The command line as it was typed, for the report and to resume; a storage URL shows no password, logs are kept."""
-    words = [word for word in sys.argv[1:] if word != "--fresh"]
-    if storage:
-        from harness.search.storage import mask
+    """The command line as it was typed; a storage URL shows no password."""
+    if not storage:
+        return commandline.typed("study", whole_paths=whole_paths)
+    from harness.search.storage import mask
 
-        words = [word.replace(storage, mask(storage)) for word in words]
-    home = str(Path.home())
-    line = shlex.join(words)
-    if not whole_paths and len(home) > 1:
-        line = line.replace(home, "~")
-    python = _this_python() if whole_paths else "python"
-    return f"{python} -m harness.study {line}".strip()
-
-
-def _this_python() -> str:
-    """How this Python is called from here: `python` where that is it, else its path, short where it lies below."""
-    found = shutil.which("python")
-    if found and Path(found).absolute() == Path(sys.executable).absolute():
-        return "python"
-    try:
-        return shlex.quote(str(Path(sys.executable).absolute().relative_to(Path.cwd())))
-    except ValueError:
-        return shlex.quote(sys.executable)
+    secrets = ((storage, mask(storage)),)
+    return commandline.typed("study", whole_paths=whole_paths, secrets=secrets)
 
 
 def main() -> None:
     """Run the command; the fork server and its children never import this module."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # an answer has letters that not every terminal has
+    commandline.print_any_letter()
     app()
 
 

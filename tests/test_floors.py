@@ -24,7 +24,7 @@ FLOORS = {
     3: {"search", "comparison"},
     4: {"records", "reporting"},
     5: {"pipeline"},
-    6: {"study", "bench", "regress", "report", "console", "__main__"},
+    6: {"study", "bench", "regress", "report", "console", "commandline", "__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 COMMANDS = {"study", "bench", "regress", "report"}
@@ -41,6 +41,7 @@ NEIGHBOURS = {
     ("spec", "parameters"): "a study file holds parameters",
     ("reporting", "records"): "a report is drawn from the result files",
     **{(command, "console"): "what a person sees in the terminal" for command in COMMANDS},
+    **{(command, "commandline"): "what every command does about its line" for command in COMMANDS},
 }
 
 # Who may import a third-party package. One that is not here has no owner, and so no place.

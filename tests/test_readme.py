@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from harness import cells, tasks
+from harness import cells, records, tasks
 from harness import spec as specs
 from harness.cells import CELLS, Gated, Stateful, get_cell
 from harness.plugins import load_plugin
+from harness.spec import grid
 from harness.tasks import TASKS
+from harness.timing.variants import COUNTED, FIXED, MEASURES
 from tests.documented import blocks, fenced, study_commands, tiny, write_files
 from tests.small import table
 
@@ -28,6 +30,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/bench.md",
     "docs/study_file.md",
     "docs/plugins.md",
     "docs/regressions.md",
@@ -58,6 +61,52 @@ def test_every_study_at_hand_is_listed() -> None:
     (table,) = re.findall(r"## Studies at hand\n(.*?)\n## ", README, flags=re.DOTALL)
     listed = set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE))
     assert listed == set(specs.list_studies())
+
+
+def test_every_grid_at_hand_is_listed() -> None:
+    """README's table of grids names each grid file, and no other."""
+    (table,) = re.findall(r"## How fast it trains here\n(.*?)\n## ", README, flags=re.DOTALL)
+    listed = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
+    assert set(listed) == set(specs.list_grids())
+
+
+def test_the_grid_file_is_documented() -> None:
+    """docs/bench.md has each key with its default, each variant and measure, each column, and a grid that is accepted."""
+    page = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
+    defaults = documented_defaults(page)
+    for name, model in grid.TABLES.items():
+        assert [key for at, key in defaults if at == name] == list(model.model_fields)
+        for key, field in model.model_fields.items():
+            shown = defaults[name, key]
+            default = () if field.is_required() else field.get_default()
+            if shown not in ("", "all three", "both"):
+                assert tomllib.loads(f"value = {shown}")["value"] == plain(default), key
+            else:
+                assert field.is_required() or isinstance(default, str | tuple), key
+    words = {*FIXED, *(f"{kind}=N" for kind in COUNTED), *MEASURES, *grid.Vary.model_fields}
+    words |= {*records.THROUGHPUT_COLUMNS, *records.INFERENCE_COLUMNS}
+    assert {word for word in words if f"`{word}`" not in page} == set()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    spec = specs.parse_grid(tomllib.loads(text), "docs/bench.md")
+    specs.check_grid_spec(spec, "docs/bench.md", TASKS, CELLS)
+    assert len(specs.training_groups(spec, CELLS, "cpu")) == 6
+
+
+def documented_defaults(page: str) -> dict[tuple[str, str], str]:
+    """The default that the page's table of keys gives for each key of each table of a grid file."""
+    found, name = {}, ""
+    for line in page.splitlines():
+        parts = [part.strip().strip("`") for part in line.split("|")]
+        if len(parts) != 6:
+            continue
+        name = parts[1].strip("[]") or name
+        found[name, parts[2]] = parts[3]
+    return found
+
+
+def plain(default: object) -> object:
+    """A default as TOML would give it."""
+    return list(default) if isinstance(default, tuple) else default
 
 
 def test_every_key_of_a_study_file_is_documented() -> None:

@@ -395,7 +395,7 @@ def test_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the command in the report nor the one that resumes shows the password of a storage."""
     url = "postgresql+psycopg://me:s3cret@host/db"
     monkeypatch.setattr(sys, "argv", ["study", "small.toml", f"--storage={url}", "--fresh"])
-    monkeypatch.setattr(study, "_this_python", lambda: "python")
+    monkeypatch.setattr("harness.commandline.this_python", lambda: "python")
     for whole_paths in (True, False):
         command = study._command(url, whole_paths=whole_paths)
         assert (

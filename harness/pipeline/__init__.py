@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cells, machine, records, tasks
-from harness.errors import InputError, Shown, WorkerError
+from harness.errors import WorkerError
 from harness.pipeline.course import Course, RunOptions, Watcher
 from harness.pipeline.diagnostics import measure_diagnostics
+from harness.pipeline.folders import check_folder, make_folder, put_aside
+from harness.pipeline.inference import time_inference
 from harness.pipeline.tables import write_tables
 from harness.pipeline.throughput import time_grid, time_winners
 from harness.pipeline.winners import Winner, best_of, best_of_pairs, common_trials, keep
@@ -63,7 +65,8 @@ def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome
     check_plugins(spec, options.where, options.device)
     if options.fresh:
         _set_aside(course)
-    _make_directory(course)
+    check_folder(course.directory, "study", "bench", "grid.toml")
+    make_folder(course.directory)
     url = options.storage or default_url(course.directory)
     with contextlib.ExitStack() as held:
         if database_file(url) != (course.directory / "study.db").absolute():
@@ -112,9 +115,9 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
 
 def report(directory: Path) -> Answer:
     """Render the report of a results directory from what is stored there."""
-    from harness.reporting import render
+    from harness.reporting import render_folder
 
-    return render(records.read(directory), directory)
+    return render_folder(directory)
 
 
 def _places(spec: StudySpec) -> list[Place]:
@@ -159,32 +162,16 @@ def _notes(done_before: int) -> list[str]:
     ]
 
 
-def _make_directory(course: Course) -> None:
-    """The folder of the results. Raises InputError where none can be made."""
-    try:
-        course.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            "--results",
-            expected="a folder that can be written",
-            got=Shown(f"{course.directory} ({error.strerror})"),
-        ) from error
-
-
 def _set_aside(course: Course) -> None:
     """Move an older study of that name out of the way: its folder, and its Optuna studies on another storage."""
     directory, name, storage_url = course.directory, course.spec.study.name, course.options.storage
-    number = 1
-    while directory.with_name(f"{directory.name}.old-{number}").exists():
-        number += 1
     if storage_url:
         with open_storage(storage_url, name) as storage:
             move_aside(storage, name)
     elif directory.exists():
         with hold_file(directory / "study.db"):
             pass  # refuses where another coordinator is at work in it
-    if directory.exists():
-        directory.rename(directory.with_name(f"{directory.name}.old-{number}"))
+    put_aside(directory)
 
 
 @contextlib.contextmanager
@@ -249,7 +236,7 @@ def _measure(course: Course, kept: Sequence[Winner]) -> None:
     course.watcher.phase("time", (), len(kept))
     try:
         winners, grid = time_winners(course, kept), time_grid(course, kept)
+        records.write_throughput(course.directory, {"winner": winners, "grid": grid})
+        records.write_inference(course.directory, {"winner": time_inference(course, kept)})
     except WorkerError as error:
-        course.watcher.note(f"{error}; the report goes without timings")
-        return
-    records.write_throughput(course.directory, {"winner": winners, "grid": grid})
+        course.watcher.note(f"{error}; the report goes without what is not timed")

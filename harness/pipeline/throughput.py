@@ -89,7 +89,7 @@ def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> dict[
 def _time(
     course: Course, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
 ) -> dict[str, Any]:
-    """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
+    """Time training steps. Raises WorkerError where that fails."""
     request = {
         "schema": 2,
         "reference": False,  # what was trained so all along
@@ -99,6 +99,11 @@ def _time(
         "time_budget_s": TIME_BUDGET_S,
         "plugins": list(course.options.plugins),
     }
+    return ask(request)
+
+
+def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run `python -m harness.timing` in a process of its own. Raises WorkerError where it fails."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "harness.timing"],

@@ -1,31 +1,35 @@
-"""The result files of a study, written and read: what each column is, and that what is read is what was written.
+"""The result files of a study and of a bench, written and read: what each column is, and that what is read is what was written.
 
     columns.py      which columns there are
     writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, diagnostics.json, machine.json, spec.toml, winners/
-    throughput.py   throughput.csv and throughput.json
-    reading.py      all of them, as one frozen StudyRecords
+    throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
+    blocks.py       the time of every block, from throughput.json
+    reading.py      all of them, as one frozen StudyRecords or BenchRecords
     files.py        temporary file, flush, rename; floats that read back exactly
 
 It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.
 """
 
+from harness.records.blocks import read_blocks
 from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
+    INFERENCE_COLUMNS,
     THROUGHPUT_COLUMNS,
     confirmation_columns,
     trial_columns,
 )
 from harness.records.files import write_bytes, write_text
-from harness.records.reading import StudyRecords, read
-from harness.records.throughput import remove_throughput, write_throughput
+from harness.records.reading import BenchRecords, StudyRecords, read, read_bench
+from harness.records.throughput import remove_throughput, write_inference, write_throughput
 from harness.records.writing import (
     winner_path,
     write_confirmation,
     write_diagnostics,
     write_evaluations,
     write_extrapolation,
+    write_grid,
     write_machine,
     write_spec,
     write_trials,
@@ -36,10 +40,14 @@ __all__ = [
     "ENDS",
     "EVALUATION_COLUMNS",
     "EXTRAPOLATION_COLUMNS",
+    "INFERENCE_COLUMNS",
     "THROUGHPUT_COLUMNS",
+    "BenchRecords",
     "StudyRecords",
     "confirmation_columns",
     "read",
+    "read_bench",
+    "read_blocks",
     "remove_throughput",
     "trial_columns",
     "winner_path",
@@ -48,6 +56,8 @@ __all__ = [
     "write_diagnostics",
     "write_evaluations",
     "write_extrapolation",
+    "write_grid",
+    "write_inference",
     "write_machine",
     "write_spec",
     "write_text",

@@ -32,7 +32,6 @@ RESULT = (
     "all_steps_loss",
     "reason",
 )
-LATER = frozenset(("all_steps_loss",))  # what files of earlier versions lack: read as empty cells
 PARAMETERS = ("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization")
 SLOT = ("task", "cell", "repeat", "number")
 EVALUATION_COLUMNS = (
@@ -67,22 +66,75 @@ THROUGHPUT_COLUMNS = (
     "device",
     "device_name",
     "origin",
+    "variant",
+    "measure",
+    "initialization",
     "hidden_size",
     "num_layers",
     "sequence_length",
     "batch_size",
     "num_parameters",
+    "n_threads",
+    "n_processes",
     "n_blocks",
     "step_time_s",
     "step_time_low_s",
     "step_time_high_s",
+    "host_time_s",
     "sequences_per_second",
     "tokens_per_second",
     "gflops_per_second",
     "fraction_of_peak",
     "peak_gflops_per_second",
+    "bytes_per_step",
+    "copy_bytes_per_second",
+    "latency_bound_s",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "loss_error",
+    "gradient_error",
+    "denormal_fraction",
+    "zero_fraction",
+    "compile_time_s",
+    "graph_breaks",
     "peak_memory_bytes",
     "reason",
+)
+INFERENCE_COLUMNS = (
+    "benchmark",
+    "task",
+    "cell",
+    "device",
+    "device_name",
+    "origin",
+    "dtype",
+    "measure",
+    "initialization",
+    "hidden_size",
+    "num_layers",
+    "sequence_length",
+    "num_parameters",
+    "n_calls",
+    "median_us",
+    "median_low_us",
+    "median_high_us",
+    "p99_us",
+    "p99_low_us",
+    "p99_high_us",
+    "weights_bytes",
+    "state_bytes",
+    "output_error",
+    "reason",
+)
+LATER = frozenset(("all_steps_loss",))  # what files of earlier versions lack: read as empty cells
+LATER_IN_THROUGHPUT = frozenset(
+    (
+        *("variant", "measure", "initialization", "n_threads", "n_processes", "host_time_s"),
+        *("bytes_per_step", "copy_bytes_per_second", "latency_bound_s"),
+        *("speedup", "speedup_low", "speedup_high", "loss_error", "gradient_error"),
+        *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks"),
+    )
 )
 TEXT = frozenset(
     (
@@ -97,6 +149,9 @@ TEXT = frozenset(
         "device",
         "device_name",
         "origin",
+        "variant",
+        "measure",
+        "dtype",
     )
 )
 COUNTS = frozenset(("repeat", "number"))  # always known

@@ -1,4 +1,4 @@
-"""Reading the result files of a study back: typed tables, or one clear line about what is wrong. Runs nothing it reads."""
+"""Reading the result files of a study or a bench back: typed tables, or one clear line about what is wrong. Runs nothing it reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from harness.records.columns import (
     ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
+    INFERENCE_COLUMNS,
     LATER,
+    LATER_IN_THROUGHPUT,
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
@@ -32,7 +34,7 @@ from harness.records.columns import (
 class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
-    `trials`, `confirmation`, `extrapolation`, `evaluations` and `throughput` have the columns of the files of the same names: text columns
+    `trials`, `confirmation`, `extrapolation`, `evaluations`, `throughput` and `inference` have the columns of the files of the same names: text columns
     hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
     """
 
@@ -44,8 +46,20 @@ class StudyRecords:
     extrapolation: pd.DataFrame | None = None
     evaluations: pd.DataFrame | None = None
     throughput: pd.DataFrame | None = None
+    inference: pd.DataFrame | None = None
     diagnostics: dict[str, Any] | None = None
     winners: Mapping[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchRecords:
+    """All that a bench left on the disk, as read once: columns as in StudyRecords; what was not measured is None."""
+
+    directory: Path
+    grid: specs.GridSpec
+    machine: dict[str, Any]
+    throughput: pd.DataFrame | None = None
+    inference: pd.DataFrame | None = None
 
 
 def read(directory: Path) -> StudyRecords:
@@ -54,28 +68,9 @@ def read(directory: Path) -> StudyRecords:
     Raises InputError, naming the file, where a required file (spec.toml, trials.csv, machine.json) is missing or any is broken.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise InputError(
-            str(directory),
-            expected="the folder of a study's results",
-            got=Shown("no such folder" if not directory.exists() else "a file"),
-            remedy="run `python -m harness.study` first, or name a folder in results/",
-        )
-    for name in ("spec.toml", "trials.csv", "machine.json"):
-        if not (directory / name).is_file():
-            raise InputError(
-                str(directory),
-                name,
-                expected="this file of a study's results",
-                got=Shown("no such file"),
-                remedy="run the study again: finished trials are kept",
-            )
+    _require(directory, "study", ("spec.toml", "trials.csv", "machine.json"))
     spec = specs.load(directory / "spec.toml")
-    machine = _read_json(directory / "machine.json")
-    if machine.get("schema", SCHEMA) != SCHEMA:
-        raise InputError(
-            str(directory / "machine.json"), "schema", expected=str(SCHEMA), got=machine["schema"]
-        )
+    machine = _read_machine(directory)
     trials = _read_csv(directory / "trials.csv", trial_columns())
     confirmation = _optional_csv(directory / "confirmation.csv", confirmation_columns())
     for name, table in (("trials.csv", trials), ("confirmation.csv", confirmation)):
@@ -90,24 +85,76 @@ def read(directory: Path) -> StudyRecords:
         confirmation=confirmation,
         extrapolation=_optional_csv(directory / "extrapolation.csv", EXTRAPOLATION_COLUMNS),
         evaluations=_optional_csv(directory / "evaluations.csv", EVALUATION_COLUMNS),
-        throughput=_optional_csv(directory / "throughput.csv", THROUGHPUT_COLUMNS),
+        throughput=_read_throughput(directory),
+        inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
         diagnostics=_read_json(diagnostics) if diagnostics.is_file() else None,
         winners=_read_winners(directory / "winners"),
     )
 
 
-def _optional_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
-    return _read_csv(path, columns) if path.is_file() else None
+def read_bench(directory: Path) -> BenchRecords:
+    """Read the result files of one bench; one that has measured no inference, or nothing else, lacks that table.
+
+    Raises InputError, naming the file, where grid.toml or machine.json is missing or any file is broken.
+    """
+    directory = Path(directory)
+    _require(directory, "bench", ("grid.toml", "machine.json"))
+    return BenchRecords(
+        directory=directory,
+        grid=specs.load_grid(directory / "grid.toml"),
+        machine=_read_machine(directory),
+        throughput=_read_throughput(directory),
+        inference=_optional_csv(directory / "inference.csv", INFERENCE_COLUMNS),
+    )
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV file of ours, each column with its type. Raises InputError for a missing column or a cell that is no number."""
+def _require(directory: Path, what: str, names: Sequence[str]) -> None:
+    """Refuse a folder that lacks what every study, or every bench, leaves."""
+    if not directory.is_dir():
+        raise InputError(
+            str(directory),
+            expected=f"the folder of a {what}'s results",
+            got=Shown("no such folder" if not directory.exists() else "a file"),
+            remedy=f"run `python -m harness.{what}` first, or name a folder in results/",
+        )
+    for name in names:
+        if not (directory / name).is_file():
+            raise InputError(
+                str(directory),
+                name,
+                expected=f"this file of a {what}'s results",
+                got=Shown("no such file"),
+                remedy=f"run the {what} again: what it had finished is kept",
+            )
+
+
+def _read_machine(directory: Path) -> dict[str, Any]:
+    path = directory / "machine.json"
+    machine = _read_json(path)
+    if machine.get("schema", SCHEMA) != SCHEMA:
+        raise InputError(str(path), "schema", expected=str(SCHEMA), got=machine["schema"])
+    return machine
+
+
+def _read_throughput(directory: Path) -> pd.DataFrame | None:
+    path = directory / "throughput.csv"
+    return _optional_csv(path, THROUGHPUT_COLUMNS, LATER_IN_THROUGHPUT)
+
+
+def _optional_csv(
+    path: Path, columns: Sequence[str], later: frozenset[str] = LATER
+) -> pd.DataFrame | None:
+    return _read_csv(path, columns, later) if path.is_file() else None
+
+
+def _read_csv(path: Path, columns: Sequence[str], later: frozenset[str] = LATER) -> pd.DataFrame:
+    """A CSV file of ours, each column with its type; `later` ones may be missing. Raises InputError for a missing column or a cell that is no number."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     for column in columns:
-        if column in LATER and column not in table.columns:
+        if column in later and column not in table.columns:
             table[column] = ""
         if column not in table.columns:
             raise InputError(

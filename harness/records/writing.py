@@ -78,6 +78,11 @@ def write_spec(directory: Path, text: str) -> Path:
     return write_text(Path(directory) / "spec.toml", text)
 
 
+def write_grid(directory: Path, text: str) -> Path:
+    """Write grid.toml, the resolved grid."""
+    return write_text(Path(directory) / "grid.toml", text)
+
+
 def write_winner(directory: Path, task: str, cell: str, winner: Mapping[str, Any]) -> Path:
     """Write winners/<task>-<cell>.toml; TOML knows no empty value, so keys that are None are left out."""
     path = winner_path(directory, task, cell, ".toml")

@@ -78,7 +78,10 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A whole report: the question, the answer, one picture, then the sections."""
+    """A whole report: the question, the answer, one picture, then the sections.
+
+    `figures` names every figure that a report of its kind may have: those that this one lacks are removed from its folder.
+    """
 
     language: str
     title: str
@@ -88,7 +91,7 @@ class Report:
     sections: tuple[Section, ...]
     command: str
     footer: str
-    cells: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
 
     def pictures(self) -> tuple[Picture, ...]:
         """All figures, in order."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from harness import records
 from harness.errors import HarnessError, InputError, Shown
 from harness.metrics import seconds
-from harness.records import StudyRecords, write_text
+from harness.records import BenchRecords, StudyRecords, write_text
 from harness.reporting import catalogue
+from harness.reporting.bench_report import answer_bench
 from harness.reporting.catalogue import Words
 from harness.reporting.markup import escape_markdown
-from harness.reporting.rendering import answer
+from harness.reporting.study_report import answer
 
 REFERENCE = "reference"  # the folder of results that are kept
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -47,8 +50,10 @@ def write_index(directory: Path, language: str = "en") -> Path:
 def _entry(folder: Path, words: Words, language: str) -> str:
     """What one folder holds, as Markdown."""
     try:
+        if (folder / "grid.toml").exists():
+            return "\n\n".join(_said(_bench(records.read_bench(folder), language), words))
         if (folder / "spec.toml").exists():
-            return "\n\n".join(_study(records.read(folder), words, language))
+            return "\n\n".join(_said(_study(records.read(folder), language), words))
         if (folder / "README.md").is_file():
             return _page(folder)
         reason = words("index.empty")
@@ -61,16 +66,42 @@ def _entry(folder: Path, words: Words, language: str) -> str:
     )
 
 
-def _study(study: StudyRecords, words: Words, language: str) -> Iterator[str]:
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What one folder says at its top, and how it came about."""
+
+    folder: Path
+    name: str
+    question: str
+    answer: str
+    machine: Mapping[str, Any]
+    command: str
+
+
+def _study(study: StudyRecords, language: str) -> _Found:
+    about = study.spec.study
+    command = f"python -m harness.study {about.name}"
+    said = answer(study, language)
+    return _Found(study.directory, about.name, about.question, said, study.machine, command)
+
+
+def _bench(bench: BenchRecords, language: str) -> _Found:
+    about = bench.grid.grid
+    command = f"python -m harness.bench {about.name}"
+    said = answer_bench(bench, language)
+    return _Found(bench.directory, about.name, about.question, said, bench.machine, command)
+
+
+def _said(found: _Found, words: Words) -> Iterator[str]:
     """Question, answer, what it took, where to read on, and the command."""
-    folder = study.directory
-    yield f"## {_link(study.spec.study.name, folder, 'report.md')}"
-    if study.spec.study.question:
-        yield f"> {escape_markdown(study.spec.study.question)}"
-    yield escape_markdown(answer(study, language))
+    folder = found.folder
+    yield f"## {_link(found.name, folder, 'report.md')}"
+    if found.question:
+        yield f"> {escape_markdown(found.question)}"
+    yield escape_markdown(found.answer)
     pages = [name for name in ("report.md", "report.html") if (folder / name).is_file()]
     figures = sorted(path.name for path in (folder / "figures").glob("*.svg"))
-    items = [_took(study, words)]
+    items = [_took(found.machine, words)]
     if pages:
         links = words.listed(_link(name, folder, name) for name in pages)
         items.append(words("index.pages", links=links))
@@ -78,18 +109,13 @@ def _study(study: StudyRecords, words: Words, language: str) -> Iterator[str]:
         names = (_link(name.removesuffix(".svg"), folder, f"figures/{name}") for name in figures)
         items.append(words("index.figures", links=words.listed(names)))
     yield "\n".join(f"- {item}" for item in items if item)
-    command = study.machine.get("command")
-    ran = command if isinstance(command, str) and command else _command(study)
+    command = found.machine.get("command")
+    ran = command if isinstance(command, str) and command else found.command
     yield f"```sh\n{' '.join(ran.replace('```', '').split())}\n```"
 
 
-def _command(study: StudyRecords) -> str:
-    return f"python -m harness.study {study.spec.study.name}"
-
-
-def _took(study: StudyRecords, words: Words) -> str:
-    """The time of the whole study and the machine, as far as machine.json has them."""
-    found = study.machine
+def _took(found: Mapping[str, Any], words: Words) -> str:
+    """The time of the whole and the machine, as far as machine.json has them."""
     time, cpu, cores = (found.get(key) for key in ("wall_time_s", "cpu", "cores"))
     if not isinstance(time, int | float) or cpu is None or cores is None:
         return ""

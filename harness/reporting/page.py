@@ -1,34 +1,35 @@
-"""What every section of a report is given, and the phrases that several of them use. Draws nothing."""
+"""What every section of any report is given, and the phrases that several of them use. Draws nothing, knows no records."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from harness import stats
 from harness.metrics import METRICS
 from harness.reporting.catalogue import Words
-from harness.reporting.document import Column, Section
+from harness.reporting.document import Column, Points, Section
 from harness.reporting.fonts import Fonts
-from harness.reporting.summary import Summary
 from harness.reporting.theme import Mark
 
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """The numbers, the words and the look of one report. `command` renders it again."""
+    """The words and the look of one report. `command` renders it again; `tasks` and `cells` are in the order of its files."""
 
-    summary: Summary
     words: Words
     marks: Mapping[str, Mark]
     fonts: Fonts
     command: str
+    tasks: tuple[str, ...]
+    cells: tuple[str, ...]
 
     @property
     def many_tasks(self) -> bool:
         """Whether tables need a column that says the task."""
-        return len(self.summary.tasks) > 1
+        return len(self.tasks) > 1
 
     def task_columns(self) -> tuple[Column, ...]:
         """The leading columns of a table with a row for each (task, cell)."""
@@ -71,34 +72,28 @@ class Page:
         """The level of an interval as a percentage: 94 % for the 0.9375 that five searches can give."""
         return self.percent(interval.level)
 
-    def span(self, span: stats.Span, ladder: stats.Ladder) -> str:
-        """A span in steps: 95, "≥ 159" at the ladder's top, "< 7" below its foot."""
-        if span.value is None:
-            return self.words("not_measured")
-        if span.state == "at_least":
-            return self.words("at_least", value=METRICS["lag"].text(span.value))
-        if span.state == "below_ladder":
-            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
-        return METRICS["lag"].text(span.value)
-
-    def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
-        """The interval of a span over repeats; a dash with too few of them."""
-        if span.interval is None:
-            return self.words("none")
-        low, high = (METRICS["lag"].text(end) for end in (span.interval.low, span.interval.high))
-        if span.interval.high == 0.0 and not span.high_is_open:
-            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
-        if span.high_is_open:
-            high = self.words("at_least", value=high)
-        if span.interval.low == span.interval.high:
-            return high
-        return self.words("range", low=low, high=high)
-
     def not_measured(self, key: str, title: str, reason: str) -> Section:
         """A section that there is not, and why."""
         return Section(key, title, (), reason)
+
+    def left_out(self, absent: Sequence[Section]) -> tuple[Section, ...]:
+        """What was not measured, in one place; nothing where all was."""
+        if not absent:
+            return ()
+        items = (self.words("absent.item", title=one.title, reason=one.absent) for one in absent)
+        return (Section("absent", self.words("absent.title"), (Points(tuple(items)),)),)
 
     def listed_pairs(self, pairs: Sequence[tuple[str, str]]) -> str:
         """(task, cell) pairs as a sentence has them."""
         named = [cell if not self.many_tasks else f"{cell} ({task})" for task, cell in pairs]
         return self.words.listed(named)
+
+
+def command(directory: Path) -> str:
+    """The command that renders the report of a folder again; the folder relative to where we are, if it lies there."""
+    here, there = Path.cwd().resolve(), directory.resolve()
+    path = there.relative_to(here) if there.is_relative_to(here) else directory
+    text = path.as_posix()
+    plain = all(letter.isalnum() or letter in "/._-+:" for letter in text)
+    shown = text if plain else "'" + text.replace("'", "'\\''") + "'"
+    return f"python -m harness.report {shown}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -65,7 +66,20 @@ ENDS: Mapping[str, Colour] = {
     "crashed": Colour("end-crashed", "#3d2b56", "#8d78b0"),
     "interrupted": Colour("end-interrupted", "#2f6f7e", "#6fb7c6"),
 }
-COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values())
+# A diverging scale around 1, from a little to a lot: grounds that ink stands on, on either page.
+LOSSES = (
+    Colour("loss-1", "#fbdfcb", "#4d3023"),
+    Colour("loss-2", "#f5b78e", "#7a401f"),
+    Colour("loss-3", "#ea8a56", "#a04c1e"),
+)
+EVEN = Colour("even", "#eceff2", "#272c32")
+GAINS = (
+    Colour("gain-1", "#d3e6f6", "#1d374c"),
+    Colour("gain-2", "#9dc8ea", "#205078"),
+    Colour("gain-3", "#64a7db", "#25699f"),
+)
+_STEPS = (1.25, 2.0)  # where a gain is in the next colour; a loss at their inverses
+COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values(), *LOSSES, EVEN, *GAINS)
 _USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
@@ -100,6 +114,14 @@ def marks(cells: Sequence[str]) -> dict[str, Mark]:
             slot, CELLS[slot].light, _MARKERS[slot], _LINES[(slot + i // len(CELLS)) % len(_LINES)]
         )
     return found
+
+
+def diverging(ratio: float) -> Colour:
+    """The ground for a ratio: grey at 1 and where it is not known, blue above, orange below, as strong for 1/x as for x."""
+    if math.isnan(ratio) or ratio == 1:
+        return EVEN
+    away = max(ratio, 1 / ratio)
+    return (GAINS if ratio > 1 else LOSSES)[sum(away >= step for step in _STEPS)]
 
 
 Share = bool | Literal["none", "all", "row", "col"]

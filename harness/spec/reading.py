@@ -1,13 +1,10 @@
-"""Reading a study file: where studies lie, --set, and the first thing that is wrong, in one line. Never runs code."""
+"""Reading a study file: its tables, and the first thing that is wrong with them, in one line. Never runs code."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pydantic
 
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import (
@@ -15,6 +12,16 @@ from harness.parameters import (
     Fixed,
     Parameter,
     parse_parameter,
+)
+from harness.spec.files import (
+    STUDY,
+    check_kind,
+    check_tables,
+    find_file,
+    list_files,
+    read_rows,
+    read_table,
+    read_toml,
 )
 from harness.spec.sense import check_names, check_rows, check_sense, labels_of
 from harness.spec.tables import (
@@ -31,25 +38,9 @@ from harness.spec.tables import (
 )
 
 
-def study_directory() -> Path:
-    """Where the studies lie: beside the package in a clone, inside of it where a wheel was installed."""
-    package = Path(__file__).parents[1]
-    inside = package / "studies"
-    return inside if inside.is_dir() else package.parent / "studies"
-
-
 def list_studies() -> dict[str, str]:
     """The names of the studies at hand, each with its question."""
-    found = {}
-    for path in sorted(study_directory().glob("*.toml")):
-        try:
-            study = tomllib.loads(path.read_text(encoding="utf-8")).get("study")
-        except (OSError, ValueError, RecursionError) as error:
-            found[path.stem] = f"cannot be read: {error}"
-            continue
-        if isinstance(study, dict) and "name" in study:
-            found[path.stem] = str(study.get("question", ""))
-    return found
+    return list_files(STUDY)
 
 
 def find_study(name: str) -> Path:
@@ -57,46 +48,21 @@ def find_study(name: str) -> Path:
 
     Raises InputError with the nearest name where there is none.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if path.is_file():
-            return path
-        raise InputError(name, expected="a study file", got=Shown("no such file"))
-    path = study_directory() / f"{name}.toml"
-    known = list_studies()
-    if name not in known:
-        raise InputError(
-            "STUDY", expected="a TOML file or a known study", got=name, remedy=nearest(name, known)
-        )
-    return path
+    return find_file(STUDY, name)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read a study file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
-    where = path.name
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), expected="a readable text file", got=Shown(type(error).__name__)
-        ) from error
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
-        raise InputError(where, expected="TOML", got=Shown(str(error))) from error
-    for override in overrides:
-        _override(raw, override)
-    return parse(raw, where)
+    return parse(read_toml(path, overrides), path.name)
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
     """Validate the plain values of a study file; `where` names it in errors."""
+    check_kind(STUDY, raw, where)
     tables: dict[str, Any] = {}
     lists: dict[str, type[Table]] = {"claims": Claim, "published": Published}
     known = ("study", "compare", "space", "training", "search", "confirm", "throughput", *lists)
-    for name in raw:
-        if name not in known:
-            raise InputError(
-                where, name, expected="a known table", got=name, remedy=nearest(name, known)
-            )
+    check_tables(where, raw, known)
     for name, model in (
         ("study", Study),
         ("compare", Compare),
@@ -105,14 +71,9 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
         ("confirm", Confirm),
         ("throughput", Throughput),
     ):
-        tables[name] = _table(where, name, model, raw.get(name, {}))
+        tables[name] = read_table(where, name, model, raw.get(name, {}))
     for name, row_model in lists.items():
-        rows = raw.get(name, [])
-        if not isinstance(rows, list):
-            raise InputError(where, name, expected=f"tables headed [[{name}]]", got=rows)
-        tables[name] = tuple(
-            _table(where, f"{name}.{index}", row_model, row) for index, row in enumerate(rows)
-        )
+        tables[name] = read_rows(where, name, row_model, raw.get(name, []))
     compare = tables["compare"]
     check_names(where, tables["study"].name, compare)
     check_rows(where, compare, tables["claims"], tables["published"])
@@ -146,59 +107,6 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
     return spec
 
 
-def _table(where: str, name: str, model: type[Table], raw: object) -> Any:
-    if not isinstance(raw, Mapping):
-        raise InputError(where, name, expected="a table", got=raw)
-    try:
-        return model.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise _translate(where, name, model, raw, error) from None
-
-
-def _translate(
-    where: str,
-    table: str,
-    model: type[Table],
-    raw: Mapping[str, Any],
-    error: pydantic.ValidationError,
-) -> InputError:
-    """The first complaint of pydantic as one line of ours."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join([table, *path[:1], *(part for part in path[1:] if part.isdecimal())])
-    got: object = raw
-    for part in first["loc"]:
-        if isinstance(got, Mapping) and part in got:
-            got = got[part]
-        elif isinstance(got, list | tuple) and isinstance(part, int) and part < len(got):
-            got = got[part]
-    if first["type"] == "extra_forbidden":
-        return InputError(
-            where,
-            key,
-            expected="a known key",
-            got=path[0],
-            remedy=nearest(path[0], model.model_fields),
-        )
-    if first["type"] == "missing":
-        return InputError(
-            where,
-            key,
-            expected="a value",
-            got=Shown("nothing"),
-            remedy=f"add {path[0]} to [{table}]",
-        )
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("Input should ")
-    if first["type"] == "too_short":
-        expected = "at least one"
-    remedy = ""
-    annotation = model.model_fields[path[0]].annotation
-    if first["type"] == "literal_error" and isinstance(got, str):
-        words = [str(word) for word in getattr(annotation, "__args__", ())]
-        expected, remedy = "one of " + ", ".join(words), nearest(got, words)
-    return InputError(where, key, expected=expected, got=got, remedy=remedy)
-
-
 def _parse_space(
     where: str, raw: object, compare: Compare
 ) -> tuple[dict[str, Parameter], dict[str, dict[str, Parameter]]]:
@@ -226,28 +134,3 @@ def _parse_space(
                 remedy=nearest(name, {*KINDS, *labels}),
             )
     return space, own
-
-
-def _override(raw: dict[str, Any], override: str) -> None:
-    """Apply one `KEY=VALUE` of --set; VALUE is TOML."""
-    key, separator, text = override.partition("=")
-    key = key.strip()
-    if not separator or not key:
-        raise InputError("--set", expected="KEY=VALUE", got=override)
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        raise InputError(
-            "--set",
-            key,
-            expected="a TOML value",
-            got=text,
-            remedy="quote a text: " + f"{key}='\"{text}\"'",
-        ) from None
-    table: Any = raw
-    *path, last = key.split(".")
-    for part in path:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise InputError("--set", key, expected="a key of a table", got=part)
-    table[last] = value

@@ -28,23 +28,9 @@ def check_names(where: str, name: str, compare: Compare) -> None:
     named += [(f"compare.tasks.{index}", each) for index, each in enumerate(compare.tasks)]
     named += [(f"compare.cells.{index}", each) for index, each in enumerate(compare.cells)]
     for key, text in named:
-        plain = (
-            text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
-        )
-        reserved = text.partition(".")[0].upper() in RESERVED_NAMES
-        if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
-            raise InputError(
-                where,
-                key,
-                expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts and ends with no dot and has none of / \\ : * ? " < > |',
-                got=Shown(repr(text[: NAME_LENGTH + 1])),
-                remedy="Windows keeps it for a device" if reserved else "",
-            )
+        check_name(where, key, text)
     for key, values in (("compare.tasks", compare.tasks), ("compare.cells", compare.cells)):
-        folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
-        for each, same in zip(values, folded, strict=True):
-            if folded.count(same) > 1:  # some file systems keep one file for both
-                raise InputError(where, key, expected="each name once, whatever its case", got=each)
+        check_once(where, key, values)
     for label in compare.variants:
         if label not in (*compare.cells, *compare.tasks):
             raise InputError(
@@ -58,6 +44,28 @@ def check_names(where: str, name: str, compare: Compare) -> None:
         raise InputError(
             where, "compare", expected="different names for tasks and cells", got=label
         )
+
+
+def check_name(where: str, key: str, text: str) -> None:
+    """Refuse what is no name of a file or folder on some system."""
+    plain = text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
+    reserved = text.partition(".")[0].upper() in RESERVED_NAMES
+    if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
+        raise InputError(
+            where,
+            key,
+            expected=f'a printable name of 1 to {NAME_LENGTH} bytes that starts and ends with no dot and has none of / \\ : * ? " < > |',
+            got=Shown(repr(text[: NAME_LENGTH + 1])),
+            remedy="Windows keeps it for a device" if reserved else "",
+        )
+
+
+def check_once(where: str, key: str, values: tuple[str, ...]) -> None:
+    """Refuse a name that stands twice, by whatever case: some file systems keep one file for both."""
+    folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
+    for each, same in zip(values, folded, strict=True):
+        if folded.count(same) > 1:
+            raise InputError(where, key, expected="each name once, whatever its case", got=each)
 
 
 def check_rows(

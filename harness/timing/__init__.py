@@ -9,6 +9,7 @@ JSON on standard output; it runs where only torch and numpy are installed.
 from harness.timing.benchmarks import Benchmark, TimingRequest
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.flops import training_flops
+from harness.timing.inference import InferenceBenchmark, InferenceRequest, measure_inference
 from harness.timing.memory import step_bytes_needed
 from harness.timing.subjects import Subject, prepare
 from harness.timing.throughput import measure
@@ -19,11 +20,14 @@ __all__ = [
     "MEASURES",
     "Benchmark",
     "BlockTime",
+    "InferenceBenchmark",
+    "InferenceRequest",
     "Subject",
     "TimingRequest",
     "Variant",
     "Workers",
     "measure",
+    "measure_inference",
     "parse_variant",
     "prepare",
     "step_bytes_needed",

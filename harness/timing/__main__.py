@@ -16,6 +16,7 @@ from harness.errors import HarnessError, InputError
 from harness.plugins import load_plugins
 from harness.timing import worker
 from harness.timing.benchmarks import TimingRequest
+from harness.timing.inference import InferenceRequest, measure_inference
 from harness.timing.throughput import measure, measure_memory
 from harness.timing.variants import FIXED
 
@@ -35,7 +36,12 @@ def main(arguments: list[str]) -> int:
             if arguments:
                 worker.settle(FIXED["tuned"])
             request = read_request(sys.stdin.read())
-            answer = dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
+            if isinstance(request, InferenceRequest):
+                answer = measure_inference(request)
+            else:
+                answer = (
+                    dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
+                )
     except HarnessError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -43,8 +49,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def read_request(text: str) -> TimingRequest:
-    """Parse the request and load its plug-ins. Raises InputError for what can't be used."""
+def read_request(text: str) -> TimingRequest | InferenceRequest:
+    """Parse the request, whose `mode` may be "inference", and load its plug-ins. Raises InputError for what can't be used."""
     try:
         plain = json.loads(text)
     except json.JSONDecodeError as error:
@@ -53,6 +59,8 @@ def read_request(text: str) -> TimingRequest:
     if not isinstance(plugins, list) or not all(isinstance(name, str) for name in plugins):
         raise InputError("request", "plugins", expected="a list of names", got=plugins)
     load_plugins(plugins)  # before the names of cells and tasks are looked up
+    if isinstance(plain, dict) and "mode" in plain:
+        return InferenceRequest.from_dict(plain)
     return TimingRequest.from_dict(plain)
 
 

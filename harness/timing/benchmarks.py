@@ -24,6 +24,7 @@ NUMBERS: Mapping[str, tuple[type, float]] = {
     "learning_rate": (float, 0),
     "max_grad_norm": (float, 0),
     "n_blocks": (int, 1),
+    "n_calls": (int, 1),
     "block_s": (float, 1e-6),
     "time_budget_s": (float, 0),
     "seed": (int, 0),
@@ -99,7 +100,7 @@ class TimingRequest:
     @classmethod
     def from_dict(cls, plain: object) -> TimingRequest:
         """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
-        values = _checked(cls, "request", plain, schema=SCHEMA)
+        values = checked(cls, "request", plain, schema=SCHEMA)
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
@@ -116,7 +117,7 @@ class TimingRequest:
             }
         )
         for key in ("n_blocks", "block_s", "time_budget_s", "seed"):
-            _check_number("request", key, getattr(request, key))
+            check_number("request", key, getattr(request, key))
         for key in ("memory", "reference", "limits"):
             if not isinstance(getattr(request, key), bool):
                 raise InputError(
@@ -134,13 +135,13 @@ class TimingRequest:
 
 def _benchmark(index: int, plain: object) -> Benchmark:
     where = f"benchmarks[{index}]"
-    values = _checked(Benchmark, where, plain)
+    values = checked(Benchmark, where, plain)
     for field in dataclasses.fields(Benchmark):
         missing = field.default is dataclasses.MISSING
         if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
             raise InputError(where, field.name, expected="a value", got=None)
         if field.name in NUMBERS and field.name in values:
-            _check_number(where, field.name, values[field.name])
+            check_number(where, field.name, values[field.name])
     optimizer = values.get("optimizer", "adam")
     if optimizer not in OPTIMIZERS:
         remedy = nearest(str(optimizer), OPTIMIZERS)
@@ -153,18 +154,23 @@ def _benchmark(index: int, plain: object) -> Benchmark:
         remedy = nearest(str(measure), MEASURES)
         raise InputError(where, "measure", expected="a measure", got=measure, remedy=remedy)
     get_cell(values["cell"])
-    task, got = get_task(values["task"]), values["sequence_length"]
-    least = task.least_length
-    if task.finite and got != least:
-        expected = f"{least}, the length of the fixed sequences of {values['task']}"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
-    if got < least:
-        expected = f"at least {least}, the shortest that {values['task']} allows"
-        raise InputError(where, "sequence_length", expected=expected, got=got)
+    check_length(where, values["task"], values["sequence_length"])
     return Benchmark(**values)
 
 
-def _check_number(where: str, key: str, value: object) -> None:
+def check_length(where: str, name: str, got: int) -> None:
+    """Refuse a sequence_length that the task of that name does not have."""
+    task = get_task(name)
+    least = task.least_length
+    if task.finite and got != least:
+        expected = f"{least}, the length of the fixed sequences of {name}"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+    if got < least:
+        expected = f"at least {least}, the shortest that {name} allows"
+        raise InputError(where, "sequence_length", expected=expected, got=got)
+
+
+def check_number(where: str, key: str, value: object) -> None:
     """Refuse what is no finite number of the key's type, or is under its least."""
     kind, least = NUMBERS[key]
     fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
@@ -173,7 +179,7 @@ def _check_number(where: str, key: str, value: object) -> None:
         raise InputError(where, key, expected=f"{name} of at least {least:g}", got=value)
 
 
-def _checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:
+def checked(cls: type, where: str, plain: object, **fixed: object) -> dict[str, Any]:
     """The keys of `plain` that `cls` has; those in `fixed` must have that value and are dropped."""
     if not isinstance(plain, dict):
         raise InputError(where, expected="a JSON object", got=plain)

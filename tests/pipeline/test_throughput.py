@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import pipeline
 from harness.errors import WorkerError
 from harness.parameters import Choice, Fixed, Range
-from harness.pipeline import RunOptions, throughput
+from harness.pipeline import RunOptions, inference, throughput
 from harness.pipeline.course import Course
 from harness.pipeline.winners import Winner
 from harness.search.ledger import SlotRecord, TrialResult
@@ -77,6 +78,8 @@ def test_timed(
     """A study that times has a row for each winner and each shape of the cross, and the benchmarks as JSON."""
     monkeypatch.setattr(throughput, "N_BLOCKS", 2)
     monkeypatch.setattr(throughput, "TIME_BUDGET_S", 0.2)
+    monkeypatch.setattr(inference, "N_CALLS", 10)
+    monkeypatch.setattr(inference, "N_BLOCKS", 5)
     watcher = Watching()
     settings = ("search.trials=1", "throughput.enabled=true")
     outcome = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
@@ -91,3 +94,38 @@ def test_timed(
     assert float(timed["peak_memory_bytes"]) > 0
     benchmarks = json.loads((outcome.directory / "throughput.json").read_text())["benchmarks"]
     assert len(benchmarks) == len(rows) == 6
+    calls = table(outcome.directory / "inference.csv")
+    assert [(row["dtype"], row["measure"]) for row in calls] == [
+        (dtype, measure)
+        for dtype in ("float32", "bfloat16", "int8")
+        for measure in ("step", "sequence")
+    ]
+    for row in calls[:4]:
+        assert (
+            float(row["median_low_us"]) <= float(row["median_us"]) <= float(row["median_high_us"])
+        )
+        assert (row["n_calls"], row["cell"], row["origin"]) == ("10", "rnn", "winner")
+    assert {row["reason"] for row in calls[4:]} == {"torch has no dynamic int8 nn.RNN"}
+    raw = json.loads((outcome.directory / "inference.json").read_text())["benchmarks"]
+    assert [len(each["stats"]["data"]) for each in raw] == [10] * 4
+    assert float(calls[0]["weights_bytes"]) == 2 * float(calls[2]["weights_bytes"])
+
+
+def test_failure_of_inference(
+    tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study keeps its throughput, says what is missing, and has no inference.csv."""
+
+    def fail(*_: object) -> None:
+        raise WorkerError("timing failed: no")
+
+    answer: dict[str, object] = {"results": []}
+    for name in ("time_winners", "time_grid"):
+        monkeypatch.setattr(pipeline, name, lambda *_: answer)
+    monkeypatch.setattr(pipeline, "time_inference", fail)
+    watcher = Watching()
+    settings = ("search.trials=1", "throughput.enabled=true")
+    outcome = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
+    assert watcher.notes[-1].startswith("timing failed: no; the report goes without")
+    assert (outcome.directory / "throughput.csv").exists()
+    assert not (outcome.directory / "inference.csv").exists()

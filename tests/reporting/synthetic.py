@@ -50,6 +50,7 @@ class Wish:
     reach: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(REACH))
     ends: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)  # by cell
     throughput: bool = True
+    inference: bool = True
     devices: Sequence[str] = ("cpu",)
     diagnostics: bool = True
     evaluations: bool = True
@@ -124,6 +125,9 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
         records.write_evaluations(directory, curves)
     if wish.throughput:
         records.write_throughput(directory, throughput_answers(rng, wish))
+    if wish.throughput and wish.inference:
+        answer = inference_answer(wish.tasks, wish.cells, wish.variants)
+        records.write_inference(directory, {"winner": answer})
     if wish.diagnostics:
         found = {"gradient_gain": _gains(wish), "gates": _gates(wish), "time_scales": _scales(wish)}
         records.write_diagnostics(directory, found)
@@ -345,6 +349,49 @@ def _timed(rng: random.Random, shape: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_bytes": 310_000_000,
         "error": None,
     }
+
+
+STEP_US = {"rnn": 18.0, "gru": 22.0, "lstm": 47.0}
+SLOWER = {"float32": 1.0, "bfloat16": 1.1, "int8": 1.4}
+GATE_BLOCKS = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+def inference_answer(
+    tasks: Sequence[str],
+    cells: Sequence[str],
+    variants: Mapping[str, str],
+    hidden_sizes: Sequence[int] = (24,),
+) -> dict[str, Any]:
+    """What harness.timing answers in inference mode: each cell at three dtypes, a step and a sequence; no int8 rnn."""
+    results = []
+    places = product(tasks, cells, hidden_sizes, SLOWER, ("step", "sequence"))
+    for task, cell, hidden, dtype, measure in places:
+        base = variants.get(cell, cell)
+        name = f"{task}/{cell}/winner/{dtype}/{measure}"
+        name += f"/h{hidden}" if len(hidden_sizes) > 1 else ""
+        row: dict[str, Any] = {"name": name, "task": task, "cell": base, "device": "cpu"}
+        row |= {"dtype": dtype, "measure": measure, "initialization": "pytorch"}
+        row |= {"hidden_size": hidden, "num_layers": 1, "sequence_length": 100}
+        row |= {"device_name": "Example CPU", "unavailable": "", "error": None}
+        if (base, dtype) == ("rnn", "int8"):
+            results.append(row | {"unavailable": "torch has no dynamic int8 nn.RNN"})
+            continue
+        middle = STEP_US.get(base, 30.0) * SLOWER[dtype] * (1 + (hidden / 96) ** 2)
+        middle *= 1 if measure == "step" else 12
+        num = GATE_BLOCKS.get(base, 2) * hidden * (hidden + 10) + 4 * hidden + 4
+        size = {"float32": 4, "bfloat16": 2, "int8": 1}[dtype]
+        state = hidden * (2 if dtype == "bfloat16" else 4) * (2 if base == "lstm" else 1)
+        row |= {"num_parameters": num, "weights_bytes": num * size, "state_bytes": state}
+        row |= {
+            "median_us": middle,
+            "median_low_us": 0.98 * middle,
+            "median_high_us": 1.03 * middle,
+        }
+        row |= {"p99_us": 2 * middle, "p99_low_us": 1.6 * middle, "p99_high_us": 9 * middle}
+        row |= {"n_calls": 20, "call_times_ns": [int(1e3 * middle) + i for i in range(20)]}
+        results.append(row | {"output_error": {4: 3e-7, 2: 4e-3, 1: 2e-2}[size]})
+    machine = {"cpu": "Example CPU", "torch": "2.13.0", "threads": 1, "denormals_flushed": True}
+    return {"schema": 1, "mode": "inference", "machine": machine, "results": results}
 
 
 def _gains(wish: Wish) -> list[dict[str, Any]]:

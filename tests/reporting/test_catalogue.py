@@ -9,7 +9,7 @@ import pytest
 
 from harness import records, reporting
 from harness.errors import InputError
-from harness.reporting import catalogue, rendering
+from harness.reporting import catalogue
 from harness.search.arguments import sampler_arguments
 from harness.spec import Claim
 from tests.reporting.pages import visible_text
@@ -139,7 +139,7 @@ def test_lists_read_as_a_sentence() -> None:
 CLAIM = '[[claims]]\ncell = "rnn"\ntext = "C1"\nlag = 31\nsource = "S1"'
 DATA = {
     *("temporal_order", "adding", "rnn", "gru", "lstm", "pytorch", "orthogonal", "chrono", "cpu"),
-    *("Example", "CPU"),  # the device's name
+    *("Example", "CPU", "KiB"),  # the device's name, and a unit
     *("begin", "table", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"),
     *("tab", "tabular", "toprule", "midrule", "bottomrule", "end", "geq", "cdot", "lrrrrrrr"),
     *("llrrrrrrr", "temporal", "True", "False", "adam"),  # LaTeX, Optuna's arguments, the optimiser
@@ -160,7 +160,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(catalogue.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(rendering.catalogue, "load", lambda _: catalogue.Words("xx", blank))
+    monkeypatch.setattr(catalogue, "load", lambda _: catalogue.Words("xx", blank))
     found = records.read(directory)
     machine = {"command": "·"}
     found = type(found)(**{**vars(found), "machine": machine})
@@ -173,4 +173,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
     if found.confirmation is not None:
         for reason in found.confirmation["reason"].unique():
             text = text.replace(str(reason), "")
+    assert found.inference is not None
+    for reason in found.inference["reason"].unique():
+        text = text.replace(str(reason), "")
     assert set(re.findall(r"[A-Za-z_]{3,}", text)) <= DATA

@@ -13,7 +13,8 @@ from harness.metrics import OBJECTIVES
 from harness.parameters import Fixed, Range
 from tests.spec.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+STUDIES = [path for path in FILES if "study" in tomllib.loads(path.read_text("utf-8"))]
 
 
 # -------------------------------------------------------------------------------- what it refuses
@@ -284,7 +285,7 @@ def test_a_broken_study_does_not_hide_the_others(
     (tmp_path / "broken.toml").write_text("[study", "utf-8")
     (tmp_path / "other.toml").write_text("study = 3", "utf-8")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    monkeypatch.setattr("harness.spec.reading.study_directory", lambda: tmp_path)
+    monkeypatch.setattr("harness.spec.files.study_directory", lambda: tmp_path)
     listed = specs.list_studies()
     assert set(listed) == {"good", "broken", "binary"}
     assert listed["good"] == "?"

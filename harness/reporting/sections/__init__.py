@@ -13,7 +13,7 @@
     gates.py         what the gates do
     time_scales.py   how long a unit remembers
     ends.py          what failed or was pruned
-    closing.py       the caveats, the machine, the command
+    closing.py       the caveats, the command
     paper.py         a table and a paragraph of methods in LaTeX
 
 A section never reads a file and holds no words: those are in the catalogue.

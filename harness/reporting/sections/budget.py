@@ -9,12 +9,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
 from harness.reporting import labels, theme
+from harness.reporting.axes import short
 from harness.reporting.document import Picture, Section, Table
-from harness.reporting.page import Page
-from harness.reporting.sections.speed import short
+from harness.reporting.study_page import StudyPage
 
 
-def section(page: Page) -> Section:
+def section(page: StudyPage) -> Section:
     """The expected best objective of n trials, the median over searches with its interval."""
     words, summary = page.words, page.summary
     title = words("budget.title")
@@ -56,7 +56,7 @@ def section(page: Page) -> Section:
     return Section("budget", title, (picture,))
 
 
-def _curve(page: Page, task: str, cell: str) -> stats.ExpectedBest | None:
+def _curve(page: StudyPage, task: str, cell: str) -> stats.ExpectedBest | None:
     summary = page.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
@@ -71,7 +71,7 @@ def _curve(page: Page, task: str, cell: str) -> stats.ExpectedBest | None:
     return stats.expected_best(searches, summary.objective.direction, worst)
 
 
-def _table(page: Page, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
+def _table(page: StudyPage, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
     """The curves at about six numbers of trials."""
     words, name = page.words, page.summary.objective.name
     most = max(len(curve.n_trials) for curve in curves.values())

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from harness.metrics import seconds, size_in_bytes
-from harness.reporting.document import Block, Code, Column, Paragraph, Points, Section, Table
-from harness.reporting.page import Page
+from harness.reporting.document import Block, Code, Paragraph, Points, Section
+from harness.reporting.machine_facts import noted
+from harness.reporting.study_page import StudyPage
 from harness.stats import MINIMUM_REPEATS
 
-_NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
-
-def caveats(page: Page) -> Section:
+def caveats(page: StudyPage) -> Section:
     """What a careful reader would object, said first."""
     words, summary = page.words, page.summary
     spec = summary.records.spec
@@ -39,30 +34,11 @@ def caveats(page: Page) -> Section:
         said.append(words("caveats.implementation"))
         if (table["device"] == "cpu").any():
             said.append(words("caveats.cpu"))
-    if page.fonts.missing:
-        letters = " ".join(sorted(page.fonts.missing)[:12])
-        said.append(words("caveats.fonts", letters=letters))
-    warnings = summary.records.machine.get("warnings") or []
-    said += [str(warning) for warning in warnings if isinstance(warning, str)]
+    said += noted(page, summary.records.machine)
     return Section("caveats", words("caveats.title"), (Points(tuple(said)),))
 
 
-def machine(page: Page) -> Section:
-    """The machine that ran the study, as machine.json has it."""
-    words = page.words
-    found = page.summary.records.machine
-    rows = [
-        (words.of("machine", key), value)
-        for key, value in _flat({k: v for k, v in found.items() if k not in _NOT_SHOWN})
-    ]
-    columns = (Column(words("column.property")), Column(words("column.value")))
-    blocks: tuple[Block, ...] = (Table(columns, tuple(rows)),)
-    if not rows:
-        blocks = (Paragraph(words("machine.absent"), quiet=True),)
-    return Section("machine", words("machine.title"), blocks)
-
-
-def command(page: Page) -> Section:
+def command(page: StudyPage) -> Section:
     """What to type to run the study again, and to render the report again."""
     words, records = page.words, page.summary.records
     known = records.machine.get("command")
@@ -82,17 +58,3 @@ def command(page: Page) -> Section:
     if isinstance(notes, list) and notes:
         blocks.append(Points(tuple(str(note) for note in notes)))
     return Section("command", words("command.title"), tuple(blocks))
-
-
-def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flat(item)
-        elif isinstance(item, list):
-            yield key, ", ".join(map(str, item))
-        elif key.endswith("_bytes") and isinstance(item, int | float):
-            yield key, size_in_bytes(float(item))
-        elif key.endswith("_s") and isinstance(item, int | float):
-            yield key, seconds(float(item))
-        elif item is not None:
-            yield key, str(item)

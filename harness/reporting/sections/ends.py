@@ -13,13 +13,13 @@ from harness.records import ENDS
 from harness.reporting import summary as numbers
 from harness.reporting import theme
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
-from harness.reporting.page import Page
+from harness.reporting.study_page import StudyPage
 
 MOST_REASONS = 200  # the rest is in the files
 FEW_REASONS = 12  # a longer table opens on demand
 
 
-def section(page: Page) -> Section:
+def section(page: StudyPage) -> Section:
     """Counts by end for each (task, cell), a bar each where any trial did not complete, and the reasons."""
     words, records = page.words, page.summary.records
     found = numbers.ends(records)
@@ -53,7 +53,7 @@ def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
 
 
-def _bars(page: Page, found: list[dict[str, Any]]) -> Figure:
+def _bars(page: StudyPage, found: list[dict[str, Any]]) -> Figure:
     """A bar for each (task, cell), a phase's bars together, its parts the ends."""
     phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
     names = [row for row in _rows(found) if row[0] == phases[0]]
@@ -97,7 +97,7 @@ def _bars(page: Page, found: list[dict[str, Any]]) -> Figure:
     return drawing
 
 
-def _table(page: Page, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
+def _table(page: StudyPage, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
     words = page.words
     ends = [end for end in ENDS if any(one["end"] == end for one in found)]
     rows = []
@@ -115,7 +115,7 @@ def _table(page: Page, found: list[dict[str, Any]], *, folded: bool = False) -> 
     return Table(columns, tuple(rows), words("ends.note"), folded)
 
 
-def _reasons(page: Page, found: list[dict[str, Any]]) -> Table:
+def _reasons(page: StudyPage, found: list[dict[str, Any]]) -> Table:
     words = page.words
     rows = []
     for one in found:

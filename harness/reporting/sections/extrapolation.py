@@ -10,14 +10,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness import stats
 from harness.reporting import theme
+from harness.reporting.axes import dodge, spaced
 from harness.reporting.document import Block, Column, Paragraph, Picture, Section, Table
-from harness.reporting.page import Page
-from harness.reporting.sections.opening import dodge, spaced
+from harness.reporting.study_page import StudyPage
 
 MOST_ROWS = 24  # a longer table opens on demand
 
 
-def section(page: Page) -> Section:
+def section(page: StudyPage) -> Section:
     """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
     words, summary = page.words, page.summary
     title = words("extrapolation.title")
@@ -58,7 +58,7 @@ def _share(rows: pd.DataFrame) -> stats.Share:
     return shares[0] if shares else stats.Share(0.0, 0, 0, 0, None, None)
 
 
-def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
+def _picture(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Picture:
     """A panel for each task and factor, a line a cell."""
     words, summary = page.words, page.summary
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
@@ -120,7 +120,7 @@ def _picture(page: Page, table: pd.DataFrame, factors: list[int]) -> Picture:
     )
 
 
-def _table(page: Page, table: pd.DataFrame, factors: list[int]) -> Table:
+def _table(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Table:
     words = page.words
     rows = []
     for (task, cell), factor in ((pair, each) for pair in page.summary.pairs for each in factors):

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness import metrics
 from harness.reporting import labels, theme
 from harness.reporting.document import Column, Paragraph, Picture, Section, Table
-from harness.reporting.page import Page
+from harness.reporting.study_page import StudyPage
 
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
@@ -60,7 +60,7 @@ class Gain:
         return self.log10_gain[self.lags.index(lag)]
 
 
-def section(page: Page) -> Section:
+def section(page: StudyPage) -> Section:
     """log10 of the gradient gain against lag, a panel a task; an untrained cell dashed, a trained one solid."""
     words, summary = page.words, page.summary
     title = words("gradients.title")
@@ -89,7 +89,7 @@ def section(page: Page) -> Section:
     return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def stored(page: Page, key: str, parts: set[str]) -> list[dict[str, Any]]:
+def stored(page: StudyPage, key: str, parts: set[str]) -> list[dict[str, Any]]:
     """The entries of diagnostics.json under `key` for this study's cells; one that lacks a part is left out."""
     found = (page.summary.records.diagnostics or {}).get(key) or []
     return [
@@ -101,7 +101,7 @@ def stored(page: Page, key: str, parts: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def states_key(page: Page) -> list[Line2D]:
+def states_key(page: StudyPage) -> list[Line2D]:
     """What a solid and a dotted line mean."""
     colour = theme.MUTED.light
     return [
@@ -114,7 +114,7 @@ def states_key(page: Page) -> list[Line2D]:
     ]
 
 
-def read(page: Page) -> list[Gain]:
+def read(page: StudyPage) -> list[Gain]:
     """The measured gains, those of which nothing is known left out."""
     gains = []
     for one in stored(page, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
@@ -139,7 +139,7 @@ def read(page: Page) -> list[Gain]:
     return gains
 
 
-def _panel(page: Page, axes: Axes, gains: Sequence[Gain]) -> list[labels.End]:
+def _panel(page: StudyPage, axes: Axes, gains: Sequence[Gain]) -> list[labels.End]:
     """Draw one task's lines; returns where their names belong."""
     words = page.words
     ends: dict[str, labels.End] = {}
@@ -213,7 +213,7 @@ def power(value: float) -> str:
 # --- In words -----------------------------------------------------------------------------------
 
 
-def share(page: Page, log10_gain: float) -> str:
+def share(page: StudyPage, log10_gain: float) -> str:
     """A gain as a person says it: 3 %, 1/1,700,000, 1.7 times, nothing."""
     words = page.words
     if log10_gain == -math.inf:
@@ -228,7 +228,7 @@ def share(page: Page, log10_gain: float) -> str:
     return words("gradients.times", value=metrics.significant(gain, 2))
 
 
-def _told(page: Page, task: str, gains: Sequence[Gain]) -> str:
+def _told(page: StudyPage, task: str, gains: Sequence[Gain]) -> str:
     """What the lines of one task show, in sentences that follow from its numbers."""
     words = page.words
     pairs: dict[str, dict[str, Gain]] = {}
@@ -262,7 +262,7 @@ def _told(page: Page, task: str, gains: Sequence[Gain]) -> str:
     return " ".join(sentences)
 
 
-def _changed(page: Page, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
+def _changed(page: StudyPage, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
     """Whose gain training raised, lowered, or left about as it was."""
     groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
     for cell, found in both.items():
@@ -278,7 +278,7 @@ def _changed(page: Page, both: Mapping[str, Mapping[str, Gain]], lag: int) -> st
     return page.words("gradients.training", changes=page.words.listed(told))
 
 
-def _reaches(page: Page, gain: Gain) -> str:
+def _reaches(page: StudyPage, gain: Gain) -> str:
     """How far back one trained cell's gain stays over the thresholds, beside the lag that its task asks for."""
     words = page.words
     forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
@@ -312,7 +312,7 @@ def _reaches(page: Page, gain: Gain) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def _table(page: Page, gains: Sequence[Gain]) -> Table:
+def _table(page: StudyPage, gains: Sequence[Gain]) -> Table:
     words = page.words
     rows = []
     for one in gains:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,15 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.reporting import labels, theme
+from harness.reporting.axes import dodge, spaced
 from harness.reporting.document import Column, Picture, Table
-from harness.reporting.page import Page
 from harness.reporting.published import checks
 from harness.reporting.sections import published
+from harness.reporting.study_page import StudyPage
 from harness.reporting.summary import Memory
 from harness.stats import MINIMUM_REPEATS, Comparison
 
 
-def sentences(page: Page) -> tuple[str, ...]:
+def sentences(page: StudyPage) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
     said = []
@@ -42,7 +42,7 @@ def sentences(page: Page) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _solved(page: Page, task: str) -> str:
+def _solved(page: StudyPage, task: str) -> str:
     """How many runs of each cell solve a task at its one length."""
     words, items, lag = page.words, [], None
     for cell in page.summary.cells:
@@ -60,7 +60,7 @@ def _solved(page: Page, task: str) -> str:
     return f"{spans}."
 
 
-def _remembered(page: Page, task: str) -> str:
+def _remembered(page: StudyPage, task: str) -> str:
     """Each cell's span on one task, and which differences between them are shown."""
     words = page.words
     items: list[str] = []
@@ -79,7 +79,7 @@ def _remembered(page: Page, task: str) -> str:
     return " ".join([spans, *_differences(page, page.summary.comparisons.get(task, ()))])
 
 
-def _differences(page: Page, comparisons: Sequence[Comparison]) -> list[str]:
+def _differences(page: StudyPage, comparisons: Sequence[Comparison]) -> list[str]:
     """Which cell remembers longer, only where that is shown."""
     words = page.words
     said, shorter = [], {}
@@ -111,7 +111,7 @@ def _differences(page: Page, comparisons: Sequence[Comparison]) -> list[str]:
     return said
 
 
-def _found(page: Page, task: str) -> str:
+def _found(page: StudyPage, task: str) -> str:
     """What the searches found, where nothing was confirmed: the best trial of each, no ranking."""
     words, best = page.words, page.summary.best
     items = []
@@ -134,7 +134,7 @@ def _found(page: Page, task: str) -> str:
     return words(key, task=task, cells=words.listed(items), n=page.summary.repeats)
 
 
-def _speeds(page: Page) -> list[str]:
+def _speeds(page: StudyPage) -> list[str]:
     """Tokens per second of each cell at one common shape on the first device."""
     table = page.summary.records.throughput
     if table is None or len(table) == 0:
@@ -167,7 +167,7 @@ def _speeds(page: Page) -> list[str]:
     ]
 
 
-def picture(page: Page) -> Picture | None:
+def picture(page: StudyPage) -> Picture | None:
     """Share of runs that solve the task against lag, by cell, a panel a task; None without a ladder of lags."""
     summary, words = page.summary, page.words
     if not summary.has_ladder:
@@ -197,7 +197,7 @@ def picture(page: Page) -> Picture | None:
     return Picture("memory", drawing, words("memory.description"), _caption(page), table)
 
 
-def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
+def _ends(page: StudyPage, memories: Sequence[Memory]) -> list[labels.End]:
     """Where each cell's line ends."""
     ends = []
     for memory in memories:
@@ -209,7 +209,7 @@ def _ends(page: Page, memories: Sequence[Memory]) -> list[labels.End]:
     return ends
 
 
-def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
+def _draw(page: StudyPage, axes: Axes, memories: Sequence[Memory]) -> None:
     lags = sorted({share.lag for memory in memories for share in memory.shares})
     axes.set_xscale("log")
     axes.axhline(0.5, color=theme.FAINT.light, linewidth=1.2, zorder=1)
@@ -247,25 +247,7 @@ def _draw(page: Page, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
 
 
-def dodge(place: int, of: int) -> float:
-    """Factor by which a cell's points are moved sideways, so that no interval hides another."""
-    return 1.022 ** (2 * place - of + 1)
-
-
-def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
-    """The lags that have room for a label on a logarithmic axis; the first and the last always do."""
-    if len(lags) < 3:
-        return list(lags)
-    whole = math.log(lags[-1] / lags[0])
-    kept = [lags[0]]
-    for lag in lags[1:-1]:
-        from_left, to_right = math.log(lag / kept[-1]), math.log(lags[-1] / lag)
-        if min(from_left, to_right) >= least * whole:
-            kept.append(lag)
-    return [*kept, lags[-1]]
-
-
-def shares_table(page: Page) -> Table:
+def shares_table(page: StudyPage) -> Table:
     """Share of runs that solve the task at each lag: solved of n, with exact binomial intervals."""
     summary, words = page.summary, page.words
     columns = (*((page.task_columns()[0],) if page.many_tasks else ()), page.column("lag"))
@@ -294,7 +276,7 @@ def shares_table(page: Page) -> Table:
     return Table((*columns, *cells), tuple(rows), words("memory.shares_note"))
 
 
-def _caption(page: Page) -> str:
+def _caption(page: StudyPage) -> str:
     summary, words = page.summary, page.words
     seeds = summary.records.spec.confirm.seeds
     key = "memory.caption" if seeds == 1 else "memory.caption_seeds"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.reporting import labels, theme
+from harness.reporting.axes import short
 from harness.reporting.document import Block, Column, Picture, Points, Section, Table
-from harness.reporting.page import Page
-from harness.reporting.sections.opening import spaced
+from harness.reporting.shapes import Estimated, against_shape, speed, speed_range
+from harness.reporting.study_page import StudyPage
+from harness.reporting.summary import Memory
 
 
-def tradeoff(page: Page) -> Section:
+def tradeoff(page: StudyPage) -> Section:
     """Memory span against the speed at which the winners train, a panel for each task and device."""
     words, summary = page.words, page.summary
     title = words("tradeoff.title")
@@ -60,7 +60,7 @@ def tradeoff(page: Page) -> Section:
 
 
 def _points(
-    page: Page, axes: Axes, task: str, rows: pd.DataFrame
+    page: StudyPage, axes: Axes, task: str, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, ...]], list[labels.Spot]]:
     """One point a cell, with its intervals in both directions: the rows of the table, and where the names belong."""
     texts, spots = [], []
@@ -69,39 +69,18 @@ def _points(
         memory = page.summary.memory.get((task, cell))
         if len(own) == 0 or memory is None or memory.span.value is None:
             continue
-        row, mark = own.iloc[0], page.marks[cell]
-        speed, low, high = _speed(row)
-        ends = [memory.span.value, memory.span.value]
-        axes.plot([low, high], [memory.span.value] * 2, color=mark.colour, alpha=0.35, linewidth=3)
-        if memory.span.interval is not None:
-            ends = [memory.span.interval.low, memory.span.interval.high]
-            axes.plot([speed] * 2, ends, color=mark.colour, alpha=0.35, linewidth=3)
-            if memory.span.high_is_open:
-                axes.annotate(
-                    "",
-                    (speed, ends[1]),
-                    xytext=(0, 22),
-                    textcoords="offset points",
-                    arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
-                )
-        axes.plot(
-            speed,
-            memory.span.value,
-            marker=mark.marker,
-            color=mark.colour,
-            markersize=9,
-            clip_on=False,
-        )
+        row, mark = own.iloc[0].to_dict(), page.marks[cell]
+        value, low, high = speed(row)
         text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
-        spots.append(labels.Spot(speed, memory.span.value, ends[0], ends[1], text, mark.colour))
+        spots.append(span_point(axes, memory, (value, low, high), mark, text))
         texts.append(
             (
                 *page.task_cells(task, cell),
                 str(row["device"]),
                 page.span(memory.span, memory.ladder),
                 page.span_interval(memory.span, memory.ladder),
-                page.number("tokens_per_second", speed),
-                _range(page, low, high),
+                page.number("tokens_per_second", value),
+                speed_range(page, low, high),
                 *(
                     page.number(name, row[name])
                     for name in ("hidden_size", "num_layers", "sequence_length")
@@ -115,32 +94,30 @@ def _points(
     return texts, spots
 
 
-def _speed(row: Mapping[Any, Any] | pd.Series[Any]) -> tuple[float, float, float]:
-    """Tokens per second with its interval: that of the step's time, turned round."""
-    speed, step = float(row["tokens_per_second"]), float(row["step_time_s"])
-    return (
-        speed,
-        speed * step / float(row["step_time_high_s"]),
-        speed * step / float(row["step_time_low_s"]),
-    )
+def span_point(
+    axes: Axes, memory: Memory, at: Estimated, mark: theme.Mark, text: str
+) -> labels.Spot:
+    """Draw a measured span at a value of x, with the intervals of both; returns where its text belongs."""
+    value, low, high = at
+    span, interval = memory.span.value or 0.0, memory.span.interval
+    ends = (span, span) if interval is None else (interval.low, interval.high)
+    bar: dict[str, Any] = {"color": mark.colour, "alpha": 0.35, "linewidth": 3}
+    axes.plot([low, high], [span, span], **bar)
+    if interval is not None:
+        axes.plot([value, value], ends, **bar)
+        if memory.span.high_is_open:
+            axes.annotate(
+                "",
+                (value, ends[1]),
+                xytext=(0, 22),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
+            )
+    axes.plot(value, span, marker=mark.marker, color=mark.colour, markersize=9, clip_on=False)
+    return labels.Spot(value, span, *ends, text, mark.colour)
 
 
-def _range(page: Page, low: float, high: float) -> str:
-    if math.isnan(low) or math.isnan(high):
-        return page.words("none")
-    low_text, high_text = (page.number("tokens_per_second", end) for end in (low, high))
-    return page.words("range", low=low_text, high=high_text)
-
-
-def short(page: Page, value: float) -> str:
-    """A large number for an axis: 20k, 1.5M."""
-    for size, key in ((1e6, "short.million"), (1e3, "short.thousand")):
-        if abs(value) >= size:
-            return page.words(key, value=f"{value / size:g}")
-    return f"{value:g}"
-
-
-def throughput(page: Page) -> Section:
+def throughput(page: StudyPage) -> Section:
     """Tokens per second against hidden size and against length, a row of panels for each device."""
     words, summary = page.words, page.summary
     title = words("throughput.title")
@@ -162,28 +139,9 @@ def throughput(page: Page) -> Section:
     if task is None:
         return Section("throughput", title, (numbers, *tail) if len(timed) else tail)
     grid = grid[grid["task"] == task]
-    devices = list(grid["device"].unique())
-    drawing, panels = theme.grid(2 * len(devices), columns=2, height=2.9, sharey="row")
-    placed = {}
-    for i, device in enumerate(devices):
-        own = grid[grid["device"] == device]
-        name = str(own["device_name"].iloc[0]) or device
-        for axes, (x, other) in zip(
-            panels[2 * i : 2 * i + 2],
-            (("hidden_size", "sequence_length"), ("sequence_length", "hidden_size")),
-            strict=True,
-        ):
-            fixed, rows = _slice(own, x, other)
-            held = words(f"throughput.at_{other}", value=page.number(other, fixed))
-            prefix = words("throughput.device", name=name, device=device)
-            axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
-            placed[axes] = _lines(page, axes, rows, x)
-            axes.set_xlabel(words(f"throughput.x_{x}"))
-        panels[2 * i].set_ylabel(words("throughput.y"))
-    labels.label_ends(drawing, placed)
     picture = Picture(
         "throughput",
-        drawing,
+        against_shape(page, grid, speed, words("throughput.y")),
         words("throughput.description"),
         words("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
         numbers,
@@ -191,52 +149,12 @@ def throughput(page: Page) -> Section:
     return Section("throughput", title, (picture, *tail))
 
 
-def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
-    """The rows of that value of `other` at which most values of `x` were timed."""
-    widths = rows.groupby(other)[x].nunique()
-    fixed = float(widths[widths == widths.max()].index[-1])
-    layers = rows["num_layers"].min()
-    return fixed, rows[(rows[other] == fixed) & (rows["num_layers"] == layers)]
-
-
-def _lines(page: Page, axes: Axes, rows: pd.DataFrame, x: str) -> list[labels.End]:
-    """A line a cell; returns where they end."""
-    values = sorted(rows[x].unique())
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ends = []
-    for cell in page.summary.cells:
-        own = rows[rows["cell"] == cell].sort_values(x)
-        if len(own) == 0:
-            continue
-        mark = page.marks[cell]
-        speeds = [_speed(row) for _, row in own.iterrows()]
-        for at, (_, low, high) in zip(own[x], speeds, strict=True):
-            axes.plot([at, at], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
-        axes.plot(
-            own[x],
-            [speed for speed, _, _ in speeds],
-            color=mark.colour,
-            linestyle=mark.line,
-            marker=mark.marker,
-            markeredgecolor="none",
-        )
-        ends.append(labels.End(float(own[x].iloc[-1]), speeds[-1][0], cell, mark.colour))
-    axes.xaxis.set_major_locator(FixedLocator(spaced(values, 0.09)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number(x, value)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    return ends
-
-
-def _timed(page: Page, table: pd.DataFrame) -> Table:
+def _timed(page: StudyPage, table: pd.DataFrame) -> Table:
     """Every timed benchmark."""
     words = page.words
     rows = []
     for row in table.to_dict("records"):
-        _, low, high = _speed(row)
+        _, low, high = speed(row)
         rows.append(
             (
                 *page.task_cells(str(row["task"]), str(row["cell"])),
@@ -248,7 +166,7 @@ def _timed(page: Page, table: pd.DataFrame) -> Table:
                 ),
                 page.number("step_time_s", row["step_time_s"]),
                 page.number("tokens_per_second", row["tokens_per_second"]),
-                _range(page, low, high),
+                speed_range(page, low, high),
                 page.number("gflops_per_second", row["gflops_per_second"]),
                 page.number("fraction_of_peak", row["fraction_of_peak"]),
                 page.number("n_blocks", row["n_blocks"]),

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress, notes, the answer. Never decides anything.
+"""How a study goes: progress, notes, the answer. Never decides anything.
 
 On a terminal each (task, cell) has a line with its bar, its trials, its best so far and the time left; elsewhere plain lines
 are printed, few enough for a log.

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from harness.console import LOG_LINES, StudyConsole
+from harness.console.study import LOG_LINES, StudyConsole
 from harness.metrics import OBJECTIVES
 from harness.pipeline import Outcome
 from harness.search.coordinator import Progress

@@ -1,0 +1,47 @@
+"""What every command does about its command line: how it was typed, how to type it again, and letters a terminal lacks."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+INTERRUPTED = 130  # the exit code of a command that was stopped, with everything saved
+
+
+def typed(
+    command: str, *, whole_paths: bool = False, secrets: tuple[tuple[str, str], ...] = ()
+) -> str:
+    """The command line as it was typed, for the report; with `whole_paths` as it resumes from here.
+
+    `--fresh` is left out, so that running it again keeps what there is. `secrets` are texts, each with what is shown instead.
+    """
+    words = [word for word in sys.argv[1:] if word != "--fresh"]
+    for secret, shown in secrets:
+        words = [word.replace(secret, shown) for word in words]
+    home = str(Path.home())
+    line = shlex.join(words)
+    if not whole_paths and len(home) > 1:
+        line = line.replace(home, "~")
+    python = this_python() if whole_paths else "python"
+    return f"{python} -m harness.{command} {line}".strip()
+
+
+def this_python() -> str:
+    """How this Python is called from here: `python` where that is it, else its path, short where it lies below."""
+    found = shutil.which("python")
+    if found and Path(found).absolute() == Path(sys.executable).absolute():
+        return "python"
+    try:
+        return shlex.quote(str(Path(sys.executable).absolute().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(sys.executable)
+
+
+def print_any_letter() -> None:
+    """Let standard output and error replace letters that the terminal has not, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

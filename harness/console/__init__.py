@@ -1,0 +1,10 @@
+"""What a person sees in the terminal, for each command that shows how it goes. Never decides anything.
+
+study.py    a line for each (task, cell) with its bar, or few lines in a log
+bench.py    one bar over the groups with the time left, and a table at the end
+"""
+
+from harness.console.bench import BenchConsole, open_bench_console
+from harness.console.study import StudyConsole, open_console
+
+__all__ = ["BenchConsole", "StudyConsole", "open_bench_console", "open_console"]

@@ -1,0 +1,31 @@
+"""The time of every block of throughput.json, as it was measured. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from harness.errors import InputError, Shown
+
+
+def read_blocks(directory: Path) -> dict[str, tuple[float, ...]]:
+    """Seconds a step of each block, in the order of the rounds, by name of the benchmark; nothing without throughput.json.
+
+    Raises InputError, naming the file, where it is not one of ours.
+    """
+    path = Path(directory) / "throughput.json"
+    if not path.is_file():
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+        found = {
+            str(entry["fullname"]): tuple(float(time) for time in entry["stats"]["data"])
+            for entry in entries
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        expected = "pytest-benchmark's JSON with the data of each benchmark"
+        raise InputError(str(path), expected=expected, got=Shown(str(error))) from error
+    return {
+        name: times for name, times in found.items() if times and all(map(math.isfinite, times))
+    }

@@ -1,0 +1,18 @@
+"""The report of a folder of results, whichever it holds: a bench has a grid.toml, a study a spec.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import records
+from harness.reporting.bench_report import render_bench
+from harness.reporting.rendering import Answer
+from harness.reporting.study_report import render
+
+
+def render_folder(directory: Path, language: str = "en") -> Answer:
+    """Read what a folder holds and write its report there. Raises InputError where it holds neither, or what it holds is broken."""
+    directory = Path(directory)
+    if (directory / "grid.toml").is_file():
+        return render_bench(records.read_bench(directory), directory, language)
+    return render(records.read(directory), directory, language)

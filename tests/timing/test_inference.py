@@ -1,0 +1,240 @@
+"""harness.timing.inference: requests as data, calls timed alone in interleaved blocks, medians and 99th percentiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from harness.cells import CELLS, Cell
+from harness.errors import HarnessError, InputError
+from harness.machine import derive_seed
+from harness.models import build_model
+from harness.tasks import get_task
+from harness.timing import deployed, inference
+from harness.timing.inference import (
+    InferenceBenchmark,
+    InferenceRequest,
+    Ready,
+    measure_inference,
+    percentile,
+    prepare_inference,
+)
+from tests.timing.test_deployed import Averaging
+
+BENCHMARK = InferenceBenchmark("one", "temporal_order", "lstm", 4, 1, 12)
+PLAIN = InferenceRequest((BENCHMARK,)).to_dict()
+
+
+def changed(**values):
+    """The plain request with other values in its only benchmark; None removes a key."""
+    benchmark = {**PLAIN["benchmarks"][0], **values}
+    return {**PLAIN, "benchmarks": [{k: v for k, v in benchmark.items() if v is not None}]}
+
+
+def test_a_request_survives_json():
+    """What to_dict writes, from_dict reads."""
+    request = InferenceRequest(
+        (dataclasses.replace(BENCHMARK, dtype="int8", measure="sequence"),), 300, 6, plugins=("a",)
+    )
+    assert InferenceRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+
+
+@pytest.mark.parametrize(
+    ("plain", "says"),
+    [
+        ([], "request: expected a JSON object"),
+        ({}, "request: benchmarks: expected a list of at least one"),
+        ({**PLAIN, "mode": "inferense"}, "request: mode: expected 'inference', got 'inferense'"),
+        ({**PLAIN, "n_call": 3}, "did you mean 'n_calls'"),
+        ({**PLAIN, "n_calls": 0}, "n_calls: expected a whole number of at least 1"),
+        ({**PLAIN, "schema": 99}, "schema: expected 1, got 99"),
+        ({**PLAIN, "benchmarks": PLAIN["benchmarks"] * 2}, "expected names that differ, got 'one'"),
+        (changed(dtyp="int8"), "did you mean 'dtype'"),
+        (changed(dtype="int4"), "benchmarks[0]: dtype: expected one of float32, bfloat16, int8"),
+        (changed(measure="steps"), "did you mean 'step'"),
+        (changed(device="cuda:0"), "benchmarks[0]: device: expected one of cpu"),
+        (changed(hidden_size=None), "benchmarks[0]: hidden_size: expected a value"),
+        (changed(hidden_size=0), "hidden_size: expected a whole number of at least 1"),
+        (changed(task="temporal_ordre"), "did you mean 'temporal_order'"),
+        (changed(cell="lstn"), "did you mean 'lstm'"),
+        (changed(sequence_length=9), "at least 10, the shortest that temporal_order allows"),
+    ],
+)
+def test_bad_input_is_named(plain, says):
+    """A wrong request is refused with the place, what was expected and the nearest name."""
+    with pytest.raises(InputError) as caught:
+        InferenceRequest.from_dict(plain)
+    assert says in str(caught.value)
+
+
+@torch.inference_mode()
+def test_calls_carry_the_state_through_the_tasks_own_steps():
+    """The k-th call answers what the whole sequence gives at step k, and a reset begins again."""
+    ready = prepare_inference(BENCHMARK, seed=3)
+    model = build_model(BENCHMARK.model, derive_seed(3, "weights"))
+    generator = torch.Generator().manual_seed(derive_seed(3, "batches"))
+    inputs = get_task("temporal_order").sample(4, 12, generator).inputs[:1]
+    whole = model.head(model.cell(inputs))
+    answers = torch.cat([ready.call() for _ in range(12)])
+    assert torch.allclose(answers, whole[0], atol=1e-6)
+    further = ready.call()  # the first step again, with the state that the last one left
+    assert not torch.allclose(further, whole[:, 0], atol=1e-6)
+    ready.reset()
+    assert torch.allclose(ready.call(), whole[:, 0], atol=1e-6)
+    assert ready.facts["output_error"] < 1e-5
+
+
+@torch.inference_mode()
+def test_whole_sequences_are_the_tasks_own():
+    """Each call is the model's answer to one of the prepared sequences, in turn."""
+    ready = prepare_inference(dataclasses.replace(BENCHMARK, measure="sequence"))
+    model = build_model(BENCHMARK.model, derive_seed(0, "weights"))
+    generator = torch.Generator().manual_seed(derive_seed(0, "batches"))
+    inputs = get_task("temporal_order").sample(4, 12, generator).inputs
+    answers = torch.cat([ready.call() for _ in range(5)])
+    assert torch.allclose(answers, model(inputs[[0, 1, 2, 3, 0]]), atol=1e-6)
+
+
+def test_an_error_beyond_the_dtype_is_named(monkeypatch):
+    """A model that is further from float64 than its dtype explains is not timed, and the number is told."""
+    monkeypatch.setattr(deployed, "TOLERANCE", {"bfloat16": 1e-9})
+    with pytest.raises(HarnessError, match=r"differ from float64 by 0\.0\d+, more than bfloat16"):
+        prepare_inference(dataclasses.replace(BENCHMARK, dtype="bfloat16"))
+
+
+class Forgetful(Averaging):
+    """Its single step drops the state."""
+
+    def step(self, inputs, state):
+        """The map alone."""
+        state = 0.5 * self.input(inputs)[None]
+        return state[0], state
+
+    def forward(self, inputs):
+        """With the state."""
+        return Averaging.forward(Remembering(self.input), inputs)
+
+
+class Remembering(Averaging):
+    """The same weights in a cell that keeps its state."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.input = linear
+
+
+def test_a_row_that_fails_costs_itself_alone(monkeypatch):
+    """A step that drops its state fails by its number, an unavailable dtype by its reason; the others are timed."""
+    monkeypatch.setitem(CELLS, "forgetful", Cell("forgetful", lambda *_: Forgetful()))
+    rows = (
+        InferenceBenchmark("forgets", "temporal_order", "forgetful", 2, 1, 12),
+        InferenceBenchmark("none", "temporal_order", "rnn", 2, 1, 12, dtype="int8"),
+        InferenceBenchmark("whole", "temporal_order", "forgetful", 2, 1, 12, measure="sequence"),
+    )
+    answer = measure_inference(InferenceRequest(rows, n_calls=402, n_blocks=6))
+    forgets, none, whole = answer["results"]
+    assert forgets["error"].startswith("not timed: its outputs differ from float64 by 0.")
+    assert none["unavailable"] == "torch has no dynamic int8 nn.RNN"
+    assert none["error"] is None
+    for row in (forgets, none):
+        assert "median_us" not in row
+    assert (whole["n_calls"], len(whole["call_times_ns"])) == (402, 402)
+    assert whole["median_low_us"] <= whole["median_us"] <= whole["median_high_us"]
+    assert whole["median_us"] < whole["p99_us"]
+    assert (
+        min(whole["call_times_ns"]) / 1e3 <= whole["median_us"] <= max(whole["call_times_ns"]) / 1e3
+    )
+
+
+def test_numbers_come_from_the_raw_times():
+    """Median and 99th percentile of each block, then the median over blocks, with two order statistics; by hand for 5 blocks."""
+    blocks = [[1000 * (block + call) for call in range(1, 101)] for block in (4, 0, 3, 1, 2)]
+    row = inference._row(Ready(lambda: None, lambda: None, {}), blocks)
+    assert (row["median_us"], row["median_low_us"], row["median_high_us"]) == (52.5, 50.5, 54.5)
+    assert row["p99_us"] == pytest.approx(2 + 0.99 * (100 + 1 / 3) + 1 / 3)
+    assert row["p99_high_us"] - row["p99_low_us"] == pytest.approx(4)
+    assert row["interval_level"] == 0.9375
+    assert row["call_times_ns"][:2] == [5000, 6000]
+
+
+def test_few_calls_have_no_tail():
+    """With fewer than 67 calls in a block there is no 99th percentile, and with fewer than 5 blocks no interval."""
+    assert percentile(range(66), 0.99) is None
+    assert percentile(range(inference.LEAST_TAIL_CALLS), 0.99) is not None
+    row = inference._row(Ready(lambda: None, lambda: None, {}), [[1, 2, 3]] * 4)
+    assert (row["p99_us"], row["p99_low_us"], row["median_low_us"]) == (None, None, None)
+    assert row["median_us"] == 0.002
+
+
+def test_the_percentile_of_known_samples():
+    """Hyndman and Fan's eighth definition: place p (n + 1/3) + 1/3 of the sorted sample."""
+    samples = [3.0, 1.0, 2.0, 5.0, 4.0]
+    assert percentile(samples, 0.5) == 3.0
+    assert percentile(samples, 0.25) == pytest.approx(1 + (0.25 * (5 + 1 / 3) + 1 / 3 - 1))
+    assert percentile([7.0] * 100, 0.99) == 7.0
+
+
+def _covered(random_, wobble, n=400):
+    """How often the two intervals of 10 blocks of 100 calls hold the true values of a typical block."""
+    ready, hits = Ready(lambda: None, lambda: None, {}), [0, 0]
+    for _ in range(n):
+        blocks = []
+        for _ in range(10):
+            shift = random_.gauss(0, wobble)
+            blocks.append([10 + shift + random_.expovariate(1) for _ in range(100)])
+        row = inference._row(ready, [[1e3 * time for time in block] for block in blocks])
+        hits[0] += row["median_low_us"] <= 10 + 0.6931 <= row["median_high_us"]
+        hits[1] += row["p99_low_us"] <= 10 + 4.6052 <= row["p99_high_us"]
+    return [each / n for each in hits]
+
+
+@pytest.mark.parametrize("wobble", [0.0, 0.3])
+def test_intervals_hold_the_true_values(wobble):
+    """Exponential times, alone and with a shift that a block's calls share: 97.9 % of intervals hold the truth."""
+    for share in _covered(random.Random(1), wobble):
+        assert 0.95 <= share <= 0.998  # 0.979 with a deviation of 0.007
+
+
+def test_blocks_are_interleaved():
+    """A B A B: after some untimed calls each row has its block, from its first state, and the budget ends whole rounds."""
+    seen = []
+    rows = [Ready(lambda n=n: seen.append(n), lambda n=n: seen.append(n.upper()), {}) for n in "ab"]
+    request = InferenceRequest((BENCHMARK,), n_calls=24, n_blocks=12)
+    rounds = inference._rounds(rows, request, deadline=0.0)
+    assert "".join(seen) == ("A" + 5 * "a" + "B" + 5 * "b") * 5
+    assert [[len(block) for block in each] for each in rounds] == [[2, 2]] * 5
+
+
+def ask(request, *options):
+    """Run the command with a request; its exit code and what it wrote."""
+    command = [sys.executable, "-W", "error", "-m", "harness.timing"]
+    return subprocess.run(
+        [*command, *options], input=json.dumps(request), capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_answers():
+    """JSON in, JSON out, in one thread with denormals flushed, and without a warning of torch's."""
+    rows = tuple(
+        dataclasses.replace(BENCHMARK, name=dtype, dtype=dtype) for dtype in deployed.DTYPES
+    )
+    done = ask(InferenceRequest(rows, n_calls=20, n_blocks=5).to_dict())
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["machine"]["threads"] == 1
+    assert answer["machine"]["denormals_flushed"] is True
+    assert [row["dtype"] for row in answer["results"]] == ["float32", "bfloat16", "int8"]
+    assert all(row["median_us"] > 0 and row["device"] == "cpu" for row in answer["results"])
+
+
+def test_the_command_refuses_another_mode():
+    """One line and exit code 2."""
+    done = ask({**PLAIN, "mode": "training"})
+    assert done.returncode == 2
+    assert done.stderr == "request: mode: expected 'inference', got 'training'\n"
