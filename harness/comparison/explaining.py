@@ -37,11 +37,11 @@ class Growth:
 def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Difference, ...]:
     """What differs between the facts of two sides (side_worker.facts): facts first, then variables, then packages."""
     sides = [dict(_flat(facts)) for facts in (base, head)]
-    names = dict.fromkeys([*sides[0], *sides[1]])
+    names = sorted({**sides[0], **sides[1]}, key=_kind)
     pairs = [Difference(name, *(_text(side.get(name)) for side in sides)) for name in names]
     found = [each for each in pairs if each.base != each.head]
-    told = {each.name for each in found}
-    return tuple(each for each in found if each.name.removeprefix("package ") not in told)
+    told = {f"package {each.name}" for each in found}
+    return tuple(each for each in found if each.name not in told)
 
 
 def grown(
@@ -54,6 +54,11 @@ def grown(
     ]
     longer = [each for each in found if each.grown_s > 0]
     return tuple(sorted(longer, key=lambda each: (-each.grown_s, each.operator))[:n])
+
+
+def _kind(name: str) -> int:
+    """Where a name stands: facts, variables, packages."""
+    return 2 if name.startswith("package ") else int(name.startswith("variable "))
 
 
 def _flat(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -110,14 +110,21 @@ class Talker:
 
     def _start(self) -> None:
         self._errors = TemporaryFile("w+b")  # noqa: SIM115  # closed with the process
-        self._process = subprocess.Popen(
-            [self.seat.python, str(self.seat.worker), *self.seat.options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=dict(self.seat.environment),
-            start_new_session=True,  # Ctrl-C is for the conductor; and so all of it can be ended
-        )
+        try:
+            self._process = subprocess.Popen(
+                [self.seat.python, str(self.seat.worker), *self.seat.options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=dict(self.seat.environment),
+                start_new_session=True,  # Ctrl-C is for the conductor; and all of it can be ended
+            )
+        except OSError as error:
+            self._errors.close()
+            got = Shown(f"{self.seat.python}: {error.strerror}")
+            raise InputError(
+                self.seat.label, expected="a Python that can be run", got=got
+            ) from None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
             target=_read, args=(self._process, self._lines), daemon=True

@@ -69,15 +69,15 @@ def _sentences(page: Page, plain: Plain) -> tuple[str, ...]:
     """The verdict, each kind of finding in a sentence, the canary, and what is accepted."""
     words = page.words
     detect = _percent(page, plain["detect"])
-    said = [words(f"compare.answer.{plain['verdict']}", detect=detect)]
+    said = [words.of("compare.answer", plain["verdict"], detect=detect)]
     for verdict in ("regression", "missing", "inconclusive"):
         found = [each for each in plain["findings"] if each["verdict"] == verdict]
         if found and (verdict != plain["verdict"] or verdict != "inconclusive"):
             listed = words.listed(_with_change(page, each) for each in found)
-            said.append(words(f"compare.found.{verdict}", names=listed))
+            said.append(words.of("compare.found", verdict, names=listed))
     faster = [_with_change(page, each) for each in plain["findings"] if each["improved"]]
     if faster:
-        said.append(words("compare.found.faster", names=words.listed(faster)))
+        said.append(words.of("compare.found", "faster", names=words.listed(faster)))
     said += [
         words("compare.accepted", name=each["name"], reason=each["accepted"])
         for each in plain["findings"]
@@ -115,7 +115,6 @@ def _picture(page: Page, plain: Plain) -> Picture:
         detect=detect,
         floor=detect / 2,
         detect_label=words("compare.detect"),
-        floor_label=words("compare.floor"),
     )
     caption = words("compare.caption", n=plain["n_blocks"], detect=_percent(page, detect))
     drawing = forest.forest(rows, axis)

@@ -30,14 +30,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """What the plot says beside its rows: the axis' label and the sign of a change, and the two marked values."""
+    """What the plot says beside its rows: the axis' label, the text of a change, and two marked values, the first named."""
 
     label: str
     change: str
     detect: float
     floor: float
     detect_label: str
-    floor_label: str
 
 
 def forest(rows: Sequence[Row], axis: Axis) -> Figure:
@@ -50,30 +49,25 @@ def forest(rows: Sequence[Row], axis: Axis) -> Figure:
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.4, -0.75)
     axes.axvline(0, color=theme.MUTED.light, linewidth=1.0, zorder=1)
-    for at, label, dash in (
-        (axis.floor, axis.floor_label, (0, (1.3, 1.5))),
-        (axis.detect, axis.detect_label, (0, (5, 1.6))),
-    ):
+    for at, dash in ((axis.floor, (0, (1.3, 1.5))), (axis.detect, (0, (5, 1.6)))):
         axes.axvline(at, color=theme.FAINT.light, linewidth=1.1, linestyle=dash, zorder=1)
-        axes.annotate(
-            label,
-            (at, 1.0),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            color=theme.MUTED.light,
-            fontsize=theme.SIZE - 1.5,
-        )
+    axes.annotate(
+        axis.detect_label,
+        (axis.detect, 1.0),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=theme.MUTED.light,
+        fontsize=theme.SIZE - 1.5,
+    )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor=theme.INK.light)
     axes.grid(visible=False)
     axes.set_xlabel(axis.label)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: axis.change.format(value=f"{100 * value:+.3g}"))
-    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _change(axis, value)))
     beside = axes.secondary_yaxis("right")
     beside.set_yticks(range(len(rows)), [row.text for row in rows])
     beside.tick_params(axis="y", length=0, labelcolor=theme.MUTED.light)
@@ -98,6 +92,12 @@ def _draw(axes: Axes, y: int, row: Row) -> None:
         )
     face = "white" if row.is_quiet else colour.light
     axes.plot([row.value], [y], "D" if row.is_quiet else "o", color=colour.light, mfc=face, ms=6)
+
+
+def _change(axis: Axis, value: float) -> str:
+    """A tick's text; 0 has no sign."""
+    rounded = round(100 * value, 6)
+    return axis.change.format(value=f"{rounded:+g}" if rounded else "0")
 
 
 def _range(rows: Sequence[Row], axis: Axis) -> tuple[float, float]:
