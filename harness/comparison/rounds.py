@@ -47,11 +47,16 @@ Round = tuple[float, float]
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes)."""
+    """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes).
+
+    `new_servers`: each block's processes come from new fork servers, at the cost of importing torch. Forks of one server share
+    its addresses and its hash seed, so that without it blocks would share a part of the luck that they are there to average.
+    """
 
     slice_s: float = 0.025
     n_rounds: int = 24
     budget_s: float | None = None
+    new_servers: bool = True
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,9 @@ class Bench:
     def block(self, wanted: Measure, n_first: int) -> TimedBlock:
         """Fresh processes on all sides, warmed up; then the rounds."""
         started = time.monotonic()
+        if self.pace.new_servers:
+            for talker in (*self.sides, *self.canaries):
+                talker.restart()
         self._load(self.sides)
         self._load(self.canaries)
         for name in wanted.names:

@@ -56,11 +56,15 @@ class Talker:
         if self._is_open and forks:
             self.ask("end")
         elif self._is_open:
-            self.close()
-            self._start()
+            self.restart()
         if forks:
             self.ask("fork")
         self._is_open = True
+
+    def restart(self) -> None:
+        """End the process and start another, without waiting for it to be ready."""
+        self.close()
+        self._start()
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a command and wait for its answer."""
