@@ -90,7 +90,7 @@ def test_a_plug_in_is_loaded_beside_those_that_are_named(space: Workspace, repo:
     task = Task(benchmarks=(BENCHMARK,), plugins=("named.module",))
     source = place(space, repo, "cell.py", task).steps.read_text()
     assert json.dumps(["named.module", str(repo / "cell.py")]) in source
-    with pytest.raises(InputError, match="--base: expected a side with steps.*--suite GRID"):
+    with pytest.raises(InputError, match=r"--base: expected a side with steps.*--suite GRID"):
         place(space, repo, "cell.py", Task(steps=Path("bench/steps.py")))
 
 
@@ -112,11 +112,10 @@ def test_an_install_has_an_environment_of_its_own(
         command, env=dict(found.seat.environment), capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
+    failing = "python -c \"print(1); raise SystemExit('no way')\""
+    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.python))
     with pytest.raises(BuildError, match="got no way") as caught:
-        failing = "python -c \"print(1); raise SystemExit('no way')\""
-        other = Workspace(space.folder / "other")
-        other.folder.mkdir()
-        place(other, repo, ".", Task(steps=Path("bench/steps.py")), failing)
+        place(space, repo, ".", Task(steps=Path("bench/steps.py")), failing)
     assert "1\n" in caught.value.output
 
 
@@ -158,7 +157,7 @@ def test_a_requirement_is_installed_into_an_environment(
     )
     assert done.stdout == "1.0 None\n"
     monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.python))
-    with pytest.raises(BuildError, match="base: .*pip install.*tiny_thing==3.0"):
+    with pytest.raises(BuildError, match=r"base: .*pip install.*tiny_thing==3.0"):
         place(space, repo, "tiny_thing==3.0", Task(steps=Path("bench/steps.py")))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -209,12 +208,12 @@ def test_a_revision_that_imports_the_working_tree_is_refused(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def came_out(slowed: tuple[Comparison, list[object]]) -> Iterator[Comparison]:
+def came_out(slowed: tuple[Comparison, list[object]]) -> Comparison:
     """A comparison whose only finding is OK."""
     comparison, _ = slowed
     finding = dataclasses.replace(comparison.outcome.findings[0], verdict="ok")
     outcome = dataclasses.replace(comparison.outcome, findings=(finding,))
-    yield dataclasses.replace(comparison, outcome=outcome, footprints=())
+    return dataclasses.replace(comparison, outcome=outcome, footprints=())
 
 
 @pytest.mark.alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import sys
 import time
@@ -194,6 +195,20 @@ def test_what_is_named_first_goes_before_what_lies_beside_the_file(
     assert server.ask("modules", folder=own) == {"files": ["mine.py"]}
 
 
+def test_the_documented_file_of_steps_is_one(server: Talker, tmp_path: Path) -> None:
+    """docs/regressions.md, word for word."""
+    page = (Path(__file__).parents[2] / "docs" / "regressions.md").read_text("utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    path = tmp_path / "documented.py"
+    path.write_text(source, encoding="utf-8")
+    server.fresh()
+    assert server.ask("load", file=str(path), paths=[], folder=str(tmp_path))["names"] == [
+        "small_lstm"
+    ]
+    assert server.ask("prepare", name="small_lstm")["sequences_per_step"] == 16
+    assert server.ask("slice", name="small_lstm", n_steps=2)["time_s"] > 0
+
+
 def test_the_canary_is_a_cell_that_trains(server: Talker) -> None:
     """Its warm-up finds a slice; the profiler sees its operators; memory is measured."""
     server.fresh()
@@ -249,7 +264,7 @@ def test_it_ends_with_its_input_even_in_a_step_that_hangs(file: Path) -> None:
         talker.send("prepare", name="hangs")
         assert talker._process.stdin is not None
         talker._process.stdin.close()
-        gone, alive = psutil.wait_procs([server, child], timeout=60)
+        _, alive = psutil.wait_procs([server, child], timeout=60)
         assert alive == []
 
 
@@ -295,12 +310,7 @@ def test_an_answer_that_does_not_come_ends_the_process(file: Path) -> None:
 
 def test_errors_name_the_users_line() -> None:
     """The first place outside of the worker and of the import machinery."""
-    try:
+    with pytest.raises(ValueError, match="'x'") as caught:
         int("x")
-    except ValueError as error:
-        assert side_worker.one_line(error).endswith(f"({Path(__file__).name}, line {_line(error)})")
-
-
-def _line(error: BaseException) -> int:
-    assert error.__traceback__ is not None
-    return error.__traceback__.tb_lineno
+    line = caught.tb.tb_lineno
+    assert side_worker.one_line(caught.value).endswith(f"({Path(__file__).name}, line {line})")

@@ -96,7 +96,7 @@ def test_it_reads_back_with_every_round(written: Path) -> None:
 def test_what_is_no_comparison_is_one_line(tmp_path: Path, content: str) -> None:
     """The file is named."""
     (tmp_path / "comparison.json").write_text(content)
-    with pytest.raises(InputError, match="comparison.json"):
+    with pytest.raises(InputError, match=r"comparison\.json"):
         read_comparison(tmp_path)
 
 
