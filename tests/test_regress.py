@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +20,7 @@ from harness import regress
 from harness.cells import CELLS
 from harness.comparison import rounds
 from harness.comparison.rounds import Asked, Pace
+from harness.comparison.workspace import PREFIX, prune
 from harness.pipeline import comparison as pipeline
 from harness.pipeline.comparison import CompareOptions, run_compare, suite_benchmarks
 from tests.comparison.sided import Silent, git, repository, steps_file
@@ -214,3 +219,51 @@ def test_the_default_suite_is_small() -> None:
     assert len(set(names)) == len(names) <= 9
     assert {name.split("/")[1] for name in names} == {"rnn", "gru", "lstm"}
     assert names[0] == "temporal_order/rnn/h16/t30/b16"
+
+
+def workers_below(folder: Path) -> list[psutil.Process]:
+    """The processes of side_worker.py that run from a folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(str(folder)) and word.endswith("side_worker.py") for word in words):
+            found.append(process)
+    return found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_a_comparison_that_is_ended_leaves_no_process(
+    repo: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    """Interrupted it leaves nothing at all, and says so; killed it leaves its folder, which the next one removes."""
+    temporary = tmp_path_factory.mktemp("temporary").resolve()
+    command = [sys.executable, "-m", "harness.regress", "compare", "--base", "HEAD"]
+    command += ["--steps", "steps.py", "--results", "out"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as conductor:
+        assert conductor.stdout is not None
+        assert "Comparing 2" in conductor.stdout.readline()
+        workers = workers_below(temporary)
+        assert workers
+        conductor.send_signal(getattr(signal, name))
+        _, said = conductor.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
+    assert workers_below(temporary) == []
+    left = list(temporary.glob(f"{PREFIX}*"))
+    if name == "SIGINT":
+        assert conductor.returncode == 130
+        assert said.splitlines()[-1] == "interrupted: nothing was written"
+        assert left == []
+    else:
+        assert git(repo, "worktree", "list").count("\n") == 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(temporary))
+            assert prune(repo) == tuple(left)
+    assert git(repo, "worktree", "list").count("\n") == 0

@@ -424,10 +424,10 @@ def _needs_nothing(function: Callable[..., object]) -> bool:
 
 
 def canary() -> tuple[Step, Step, int]:
-    """The fixed cell that both canaries train, in plain torch: an LSTM of 32 over 40 steps, batch 16, Adam."""
+    """The fixed cell that both canaries train, in plain torch: an LSTM of 32 over 40 steps, batch 16, fused Adam."""
     length, batch, inputs, hidden = 40, 16, 8, 32
     network, head = nn.LSTM(inputs, hidden, batch_first=True), nn.Linear(hidden, 4)
-    optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], lr=1e-3)
+    optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], fused=True)
     data, classes = torch.randn(batch, length, inputs), torch.randint(4, (batch,))
 
     def step() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from harness.metrics import size_in_bytes
 
@@ -67,7 +67,7 @@ class CompareConsole:
     def done(self, plain: Mapping[str, Any], files: str) -> None:
         """Show what came out."""
         self.close()
-        table = Table(*HEADS)
+        table = Table(Column(HEADS[0], overflow="fold"), *HEADS[1:])
         for cells, verdict in rows(plain):
             table.add_row(
                 *map(escape, cells), style=VERDICTS[verdict][1] if verdict != "ok" else ""
