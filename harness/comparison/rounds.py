@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -150,9 +150,9 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
     """Time two sides until the rules say stop. Raises InputError for steps that fail, on either side, naming the benchmark."""
     started = time.monotonic()
     watcher.step("starting both sides")
-    seats = (base.seat, head.seat, base.seat, base.seat)
-    with talkers(seats) as (first, second, *canaries):
-        bench = Bench((base, head), (first, second), (canaries[0], canaries[1]), asked.pace)
+    with ExitStack() as live:
+        first, second = live.enter_context(talkers((base.seat, head.seat)))
+        bench = Bench((base, head), (first, second), asked.pace)
         family, only_in_head = bench.family(asked.accept)
         rules = asked.rules or rules_for(len(family.names), asked.detect)
         watcher.begin(family.names, family.missing)
@@ -161,6 +161,9 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         if asked.memory:
             watcher.step("measuring memory")
             footprints = tuple(bench.footprint(name, family) for name in family.names)
+        if family.names:
+            one, other = live.enter_context(talkers((base.seat, base.seat)))
+            bench.canaries = (one, other)
         blocks = list[TimedBlock]()
         outcome = _time(bench, blocks, family, rules, watcher)
         slower = [one.name for one in outcome.findings if one.verdict == "regression"]
@@ -205,10 +208,12 @@ class Bench:
         self,
         places: tuple[Place, Place],
         sides: tuple[Talker, Talker],
-        canaries: tuple[Talker, Talker],
         pace: Pace,
     ) -> None:
-        self.places, self.sides, self.canaries, self.pace = places, sides, canaries, pace
+        self.places, self.sides, self.pace = places, sides, pace
+        self.canaries: tuple[Talker, Talker] = (
+            sides  # until they are needed, just before the first block
+        )
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
         self.slowest_block_s = 0.0
@@ -244,7 +249,7 @@ class Bench:
     def block(self, wanted: Measure, n_first: int) -> TimedBlock:
         """Fresh processes on all sides, warmed up; then the rounds."""
         started = time.monotonic()
-        if self.pace.new_servers:
+        if self.pace.new_servers and self.slowest_block_s > 0:  # those of the first block are new
             for talker in (*self.sides, *self.canaries):
                 talker.restart()
         self._load(self.sides)
@@ -311,7 +316,7 @@ class Bench:
         """Fresh processes that have loaded their steps."""
         for talker in pair:
             talker.fresh()
-        if pair is self.canaries:
+        if pair is not self.sides:
             return self._both(pair, "load", file="", paths=[], folder="")
         for talker, place in zip(pair, self.places, strict=True):
             talker.send("load", **place.load())

@@ -106,7 +106,7 @@ def test_a_round_is_ab_for_all_and_then_ba_for_all() -> None:
             return {"time_s": self.time_s * n_steps}
 
     base, head = Fake("A", 1.0), Fake("B", 3.0)
-    bench = Bench((None, None), (base, head), (base, head), QUICK)  # type: ignore[arg-type]
+    bench = Bench((None, None), (base, head), QUICK)  # type: ignore[arg-type]
     bench.n_steps = {"x": 5, "y": 7}
     found = bench._round([("x", (base, head)), ("y", (base, head))])  # type: ignore[list-item]
     assert order == ["A x", "B x", "A y", "B y", "B x", "A x", "B y", "A y"]
@@ -126,7 +126,7 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
 )
 def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) -> None:
     """So that ten of them fit: of 10 s a block, 2 set it up, and a round takes half a second."""
-    bench = Bench((None, None), (None, None), (None, None), Pace(budget_s=budget_s))  # type: ignore[arg-type]
+    bench = Bench((None, None), (None, None), Pace(budget_s=budget_s))  # type: ignore[arg-type]
     bench._fit(10, 2.0, 0.5)
     assert bench.pace.n_rounds == n_rounds
 
