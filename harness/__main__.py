@@ -5,6 +5,7 @@ import sys
 COMMANDS = """\
 python -m harness.study [STUDY]   search -> confirm -> time -> report (--help for its options)
 python -m harness.bench [GRID]    time training steps, or inference, over a grid of shapes (--help for its options)
+python -m harness.regress         has training become slower? compare two revisions, environments or versions of torch
 python -m harness.report DIR      render the report of DIR again from what is stored
 """
 

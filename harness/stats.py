@@ -10,11 +10,11 @@ library alone.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -416,7 +416,7 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
     spans = {cell: _known(repeat_spans(rungs))[0] for cell, rungs in runs.items()}
     pairs = list(combinations(runs, 2))
     p_values = {pair: permutation_p_value(spans[pair[0]], spans[pair[1]]) for pair in pairs}
-    adjusted = _holm({pair: p for pair, p in p_values.items() if p is not None}, len(pairs))
+    adjusted = holm({pair: p for pair, p in p_values.items() if p is not None}, len(pairs))
     comparisons = []
     for first, second in pairs:
         n_first, n_second = len(spans[first]), len(spans[second])
@@ -442,6 +442,19 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
             )
         )
     return tuple(comparisons)
+
+
+Compared = TypeVar("Compared", bound=Hashable)
+
+
+def holm(p_values: Mapping[Compared, float], n: int) -> dict[Compared, float]:
+    """Holm's adjusted p-values over `n` comparisons (Holm 1979); the ones without a value count as 1."""
+    adjusted: dict[Compared, float] = {}
+    largest = 0.0
+    for position, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (n - position) * p_value))
+        adjusted[name] = largest
+    return adjusted
 
 
 # --- Value of more trials ---------------------------------------------------------------------
@@ -643,19 +656,6 @@ def _newcombe(value: float, n_first: int, n_second: int, level: float) -> Interv
     low = 0.0 if value == 0.0 else _decreasing_root(too_low)
     high = 1.0 if value == 1.0 else _decreasing_root(not_too_high)
     return Interval(low, high, level)
-
-
-Pair = tuple[str, str]
-
-
-def _holm(p_values: Mapping[Pair, float], n_pairs: int) -> dict[Pair, float]:
-    """Holm's adjusted p-values over `n_pairs` comparisons; the ones without a value count as 1."""
-    adjusted: dict[Pair, float] = {}
-    largest = 0.0
-    for position, (pair, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (n_pairs - position) * p_value))
-        adjusted[pair] = largest
-    return adjusted
 
 
 def _inconclusive(

@@ -50,7 +50,7 @@ OWNERS = {
     "tomli_w": {"spec", "records"},
     "numpy": {"stats"} | floors(1, 5),
     "torch": floors(1, 5),
-    "psutil": {"machine", "search"},
+    "psutil": {"machine", "search", "comparison"},
     "optuna": {"search"},
     "sqlalchemy": {"search"},
     "filelock": {"search"},

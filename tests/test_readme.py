@@ -33,6 +33,7 @@ PAGES = (
     "docs/bench.md",
     "docs/study_file.md",
     "docs/plugins.md",
+    "docs/regressions.md",
     "results/README.md",
 )
 CODE = ("README.md", "docs/plugins.md")

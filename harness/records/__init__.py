@@ -4,6 +4,7 @@
     writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, retries.csv, diagnostics.json, machine.json,
                     spec.toml, winners/
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
+    comparison.py   comparison.json, base.json, head.json and junit.xml
     blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
     checking.py     what their cells and values may be
@@ -23,6 +24,7 @@ from harness.records.columns import (
     confirmation_columns,
     trial_columns,
 )
+from harness.records.comparison import read_comparison, write_comparison
 from harness.records.files import write_bytes, write_text
 from harness.records.reading import BenchRecords, StudyRecords, read, read_bench
 from harness.records.throughput import remove_throughput, write_inference, write_throughput
@@ -53,10 +55,12 @@ __all__ = [
     "read",
     "read_bench",
     "read_blocks",
+    "read_comparison",
     "remove_throughput",
     "trial_columns",
     "winner_path",
     "write_bytes",
+    "write_comparison",
     "write_confirmation",
     "write_diagnostics",
     "write_evaluations",

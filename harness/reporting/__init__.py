@@ -8,6 +8,7 @@
     bench_page.py      what each of those sections is given
     timings.py         from a bench's rows to numbers: gains, limits, growth
     bench_sections/    the parts of a bench's report
+    comparison_report.py    the report of a comparison of two sides, and forest.py, its figure
     folders.py         the report of a folder, whichever it holds
     index.py           one page over a folder of results
 
@@ -25,6 +26,7 @@ What every report shares:
 """
 
 from harness.reporting.bench_report import answer_bench, render_bench
+from harness.reporting.comparison_report import render_comparison
 from harness.reporting.folders import render_folder
 from harness.reporting.index import write_index
 from harness.reporting.rendering import Answer
@@ -36,6 +38,7 @@ __all__ = [
     "answer_bench",
     "render",
     "render_bench",
+    "render_comparison",
     "render_folder",
     "write_index",
 ]

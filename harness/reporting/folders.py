@@ -1,4 +1,4 @@
-"""The report of a folder of results, whichever it holds: a bench has a grid.toml, a study a spec.toml."""
+"""The report of a folder of results, whichever it holds: a bench has a grid.toml, a study a spec.toml, a comparison a comparison.json."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 
 from harness import records
 from harness.reporting.bench_report import render_bench
+from harness.reporting.comparison_report import render_comparison
 from harness.reporting.rendering import Answer
 from harness.reporting.study_report import render
 
 
 def render_folder(directory: Path, language: str = "en") -> Answer:
-    """Read what a folder holds and write its report there. Raises InputError where it holds neither, or what it holds is broken."""
+    """Read what a folder holds and write its report there. Raises InputError where it holds none, or what it holds is broken."""
     directory = Path(directory)
     if (directory / "grid.toml").is_file():
         return render_bench(records.read_bench(directory), directory, language)
+    if (directory / "comparison.json").is_file():
+        return render_comparison(directory, language)
     return render(records.read(directory), directory, language)

@@ -1,0 +1,150 @@
+"""`python -m harness.regress`: performance regressions. Thin: reads the command line and hands on.
+
+Heavy imports stand inside the functions, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import commandline
+from harness.errors import HarnessError, InputError
+
+if TYPE_CHECKING:
+    from harness.comparison.verdicts import FailOn
+    from harness.pipeline.comparison import CompareOptions, CompareOutcome
+
+SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that the CI shows with the run
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.callback()
+def regress() -> None:
+    """Has training become slower? Two sides are timed in the same run, on this machine."""
+
+
+@app.command()
+def compare(  # one parameter for each option of the command
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE", help="A git revision, a Python, a requirement, or a plug-in's file."
+        ),
+    ],
+    head: Annotated[
+        str, typer.Option(metavar="SIDE", help="Likewise. Default: the working tree.")
+    ] = ".",
+    suite: Annotated[
+        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
+    ] = "",
+    steps: Annotated[
+        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
+    detect: Annotated[str, typer.Option(help="The slow-down to find.")] = "5%",
+    budget: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for the timing; shorter blocks, then fewer."),
+    ] = None,
+    install: Annotated[
+        str,
+        typer.Option(
+            metavar="CMD", help='Install a tree into its own environment: "pip install ."'
+        ),
+    ] = "",
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=REASON", help="Let this benchmark's regression pass; repeatable."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        str, typer.Option(metavar="inconclusive", help="Exit with 3 where nothing can be told.")
+    ] = "",
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where results go. Default: results/regress/BASE-HEAD.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print comparison.json, and all else on stderr.")
+    ] = False,
+) -> None:
+    """Compare head with base: exit code 0 ok, 1 regression, 2 bad input, 3 see --fail-on, 4 benchmark missing."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+            if fail_on not in ("", "inconclusive"):
+                raise InputError("--fail-on", expected="inconclusive", got=fail_on)
+            from harness.comparison.rounds import Pace
+            from harness.pipeline.comparison import CompareOptions
+
+            fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
+            options = CompareOptions(
+                base=base,
+                head=head,
+                suite=suite,
+                steps=steps,
+                device=device,
+                plugins=tuple(plugins or ()),
+                detect=detect,
+                install=install,
+                accept=tuple(accept or ()),
+                fail_on=fails,
+                results=results,
+                command=commandline.typed("regress"),
+                pace=Pace(budget_s=budget),
+            )
+            outcome = _compare(options, as_json=as_json)
+    except HarnessError as error:
+        if output := getattr(
+            error, "output", ""
+        ):  # of a command that could not build an environment
+            typer.echo(output.rstrip(), err=True)
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: nothing was written", err=True)
+        raise typer.Exit(commandline.INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
+    """Run a comparison, show how it goes and what came out, and tell the CI."""
+    from harness.console import open_compare_console
+    from harness.console.regress import markdown
+    from harness.pipeline.comparison import run_compare
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with open_compare_console(on_stderr=as_json) as console:
+        outcome = run_compare(options, console)
+        console.done(outcome.plain, str(outcome.directory))
+        if summary := os.environ.get(SUMMARY):
+            try:
+                with open(summary, "a", encoding="utf-8") as file:
+                    file.write(markdown(outcome.plain) + "\n")
+            except OSError as error:
+                console.note(f"{SUMMARY} can't be written: {error.strerror}")
+    return outcome
+
+
+def main() -> None:
+    """Run the command; the processes that time never import this module."""
+    commandline.print_any_letter()
+    app()
+
+
+if __name__ == "__main__":
+    main()
