@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +31,7 @@ def regress() -> None:
     """Has training become slower? Two sides are timed in the same run, on this machine."""
 
 
-@app.command()
+@app.command(cls=commandline.LineCommand)
 def compare(  # one parameter for each option of the command
     base: Annotated[
         str,
@@ -82,8 +81,10 @@ def compare(  # one parameter for each option of the command
     ] = False,
 ) -> None:
     """Compare head with base: exit code 0 ok, 1 regression, 2 bad input, 3 see --fail-on, 4 benchmark missing."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        try:
             if fail_on not in ("", "inconclusive"):
                 raise InputError("--fail-on", expected="inconclusive", got=fail_on)
             from harness.comparison.rounds import Pace
@@ -106,16 +107,10 @@ def compare(  # one parameter for each option of the command
                 pace=Pace(budget_s=budget),
             )
             outcome = _compare(options, as_json=as_json)
-    except HarnessError as error:
-        if output := getattr(
-            error, "output", ""
-        ):  # of a command that could not build an environment
-            typer.echo(output.rstrip(), err=True)
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was written", err=True)
-        raise typer.Exit(commandline.INTERRUPTED) from None
+        except HarnessError as error:
+            if output := getattr(error, "output", ""):  # of a command that built no environment
+                typer.echo(output.rstrip(), err=True)
+            raise
     if as_json:
         typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
     raise typer.Exit(outcome.exit_code)
@@ -127,7 +122,6 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
     from harness.console.regress import markdown
     from harness.pipeline.comparison import run_compare
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_compare_console(on_stderr=as_json) as console:
         outcome = run_compare(options, console)
         console.done(outcome.plain, str(outcome.directory))
@@ -142,8 +136,7 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
 
 def main() -> None:
     """Run the command; the processes that time never import this module."""
-    commandline.print_any_letter()
-    app()
+    commandline.run(app)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ def _names(plain: Plain) -> list[str]:
 
 def _report(page: Page, plain: Plain) -> Report:
     words = page.words
-    sides = {side: plain[side]["label"] for side in ("base", "head")}
+    base, head = (str(plain[side]["label"]) for side in ("base", "head"))
     sections = [_why(page, plain), _memory(page, plain), _method(page, plain)]
     return Report(
         language=words.language,
-        title=words("compare.title", **sides),
-        question=words("compare.question", **sides),
+        title=words("compare.title", base=base, head=head),
+        question=words("compare.question", base=base, head=head),
         answer=_sentences(page, plain),
         opening=(_picture(page, plain),),
         sections=(
