@@ -155,7 +155,7 @@ def test_the_answer_says_what_is_fastest_and_what_to_change(every: dict[str, Ren
     )
     assert "threads" not in report.answer.text.partition("What loses")[0]
     assert re.search(
-        r"rnn reaches [\d.]+ % \(the latency of its time steps as torch", report.answer.text
+        r"rnn reaches [\d.]+ % \(the latency of its time steps in torch\)", report.answer.text
     )
 
 
