@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study bench benchmarks test check lint format torture fuzz audit lock clean
+.PHONY: help study throughput bench test check lint format torture fuzz audit lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,11 +26,11 @@ help:  ## list the commands
 study: $(VENV)/.study  ## run a study: make study STUDY=quickstart ARGS="--workers 2"
 	$(BIN)/python -m harness.study $(STUDY) $(ARGS)
 
-bench: $(VENV)/.study  ## time training steps: make bench GRID=bench_quick ARGS="--device cpu"
+throughput: $(VENV)/.study  ## time training steps over a grid: make throughput GRID=bench_quick ARGS="--device cpu"
 	$(BIN)/python -m harness.bench $(GRID) $(ARGS)
 
 # Without xdist: nothing runs beside what is timed.
-benchmarks: $(VENV)/.dev  ## time the same steps with pytest-benchmark: make benchmarks ARGS=--benchmark-autosave
+bench: $(VENV)/.dev  ## time the same steps with pytest-benchmark: make bench ARGS=--benchmark-autosave
 	$(BIN)/python -m pytest tests/benchmarks/test_training_step.py -k test_step --benchmark-enable $(ARGS)
 
 test: lint  ## everything that CI checks: lint, format, types, tests

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.pipeline.bench import BenchOptions
     from harness.spec import GridSpec
 
+INCOMPLETE = 3  # as of a study: done, but some cell has no valid result
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -61,7 +62,7 @@ def bench(  # one parameter for each option of the command
         bool, typer.Option("--list", help="Print the grids, cells, variants and devices.")
     ] = False,
 ) -> None:
-    """How fast does each cell train here, how far is that from the machine's limit, and what should be changed?
+    """How fast does each cell train here, how far is that from the nearest limit, and what should be changed?
 
     Run the same command again to resume.
     """
@@ -176,7 +177,7 @@ def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, 
             console.interrupted(commandline.typed("bench", whole_paths=True))
             return commandline.INTERRUPTED, None
         console.done_with(outcome)
-    return 0, outcome.json_path
+    return (INCOMPLETE if outcome.missing else 0), outcome.json_path
 
 
 def main() -> None:

@@ -80,6 +80,21 @@ def test_a_bench_ends_with_its_table_and_its_files(invoke: Callable[..., Result]
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("--variants", "tf32"), ("--mode", "inference", "--set", 'inference.dtypes=["bfloat16"]')],
+)
+def test_a_cell_without_a_time_is_exit_code_3(
+    invoke: Callable[..., Result], arguments: tuple[str, ...]
+) -> None:
+    """Everything was tried and written, and the cell is named: here the one variant, or dtype, is not to be had."""
+    done = invoke("small.toml", "--device", "cpu", *arguments)
+    assert done.exit_code == 3, done.output
+    assert "without a single time: lstm on cpu" in done.stdout
+    name = "inference" if "inference" in arguments else "throughput"
+    assert Path(f"results/small/{name}.csv").is_file()
+
+
 @pytest.mark.parametrize("mode", ["training", "inference"])
 def test_json_stands_alone_on_standard_output(invoke: Callable[..., Result], mode: str) -> None:
     """Progress, notes, tables and what plug-ins print go to standard error."""
@@ -106,7 +121,11 @@ def test_json_stands_alone_on_standard_output(invoke: Callable[..., Result], mod
             ["small.toml", "--set", 'compare.cells=["ltsm"]'],
             "compare.cells: expected a known cell.*'lstm'",
         ),
-        (["small.toml", "--set", "shape.hidden_size=1_000_000"], "expected steps that fit into"),
+        (["small.toml", "--set", "shape.hidden_size=1_000_000"], "expected groups that fit into"),
+        (
+            ["small.toml", "--mode", "inference", "--set", "shape.hidden_size=2_000_000"],
+            "expected groups that fit into .*h2000000",
+        ),
         (["small.toml", "--plugin", "nowhere"], "--plugin: expected a module"),
     ],
 )

@@ -69,6 +69,7 @@ def _timed(benchmark: Mapping[str, Any], step_time_s: float) -> dict[str, Any]:
         "n_processes": 1,
         "n_blocks": len(times),
         "n_steps_per_block": 4,
+        "steady": True,
         "step_times_s": times,
         "step_time_s": middle,
         "step_time_low_s": times[0],

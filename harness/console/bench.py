@@ -96,6 +96,9 @@ class BenchConsole:
             self._print(
                 f"{self.n_failed} benchmarks failed; run the same command to try their groups again"
             )
+        if outcome.missing:
+            pairs = ", ".join(f"{cell} on {device}" for cell, device in outcome.missing)
+            self._print(f"without a single time: {pairs}")
         self._print(f"tables: {outcome.json_path.with_suffix('.csv')}")
         if outcome.report is not None:
             self._print(f"report: {outcome.report}")

@@ -17,7 +17,7 @@ import torch
 from harness import cells as cell_registry
 from harness import machine, records, tasks, timing
 from harness.cells import CELLS
-from harness.errors import InputError, Shown
+from harness.errors import InputError
 from harness.pipeline.folders import check_folder, make_folder, put_aside, writing
 from harness.pipeline.groups import (
     FILE,
@@ -27,6 +27,7 @@ from harness.pipeline.groups import (
     key_of,
     read_groups,
 )
+from harness.pipeline.memory import check_memory
 from harness.pipeline.throughput import ask
 from harness.plugins import MODULES, plugin_hash
 from harness.search.storage import hold_file
@@ -69,6 +70,17 @@ class BenchOutcome:
     rows: tuple[Mapping[str, Any], ...]
     report: Path | None
 
+    @property
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """(cell, device) without a single time."""
+        timed = {
+            (row["cell"], row["device"])
+            for row in self.rows
+            if row.get("step_time_s") or row.get("median_us")
+        }
+        every = dict.fromkeys((row["cell"], row["device"]) for row in self.rows)
+        return tuple(pair for pair in every if pair not in timed)
+
 
 class BenchWatcher(Protocol):
     """Who is told how the bench goes."""
@@ -108,7 +120,9 @@ class TimingEngine:
         """Time the benchmarks of the request."""
         if request.get("mode") == "inference":
             progress("calls")
-            return ask(request)
+            return ask(
+                request, timeout_s=None
+            )  # as long as its calls take, and it is interrupted by hand
         return timing.measure(
             timing.TimingRequest.from_dict(dict(request)), self._workers, progress
         )
@@ -152,9 +166,7 @@ def check_bench(spec: GridSpec, options: BenchOptions) -> tuple[Group, ...]:
         for name in block["variants"]:
             timing.parse_variant(name, options.where)
     groups = plan(spec, options.devices, options.mode)
-    for device in dict.fromkeys(group.device for group in groups):
-        own = [each for group in groups if group.device == device for each in group.benchmarks]
-        _check_memory(options, device, own)
+    check_memory(groups, options.mode, options.where)
     return groups
 
 
@@ -220,7 +232,10 @@ def run_bench(
 
 
 def identity_of(device: str, mode: Mode) -> dict[str, Any]:
-    """What must be the same for two numbers to stand in one table: machine, device, versions of what measures."""
+    """What must be the same for two numbers to stand in one table: machine, device, versions of what measures.
+
+    In training also torch's default number of threads, with which `plain` runs: environment variables change it.
+    """
     facts = machine.fingerprint(device)
     names = ("cpu", "cores", "cpu_capability", "system", "python", "device_name")
     cudnn = torch.backends.cudnn.version() if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
@@ -229,6 +244,7 @@ def identity_of(device: str, mode: Mode) -> dict[str, Any]:
         "torch": facts["versions"]["torch"],
         "cudnn": cudnn,
         "schema of harness.timing": SCHEMAS[mode],
+        **({"default threads": torch.get_num_threads()} if mode == "training" else {}),
     }
 
 
@@ -274,29 +290,6 @@ def _plugin_hashes(spec: GridSpec, options: BenchOptions) -> dict[str, str]:
     modules = [MODULES[each] for each in used if each in MODULES]
     names = dict.fromkeys([*options.plugins, *modules])
     return {Path(name).name if name.endswith(".py") else name: plugin_hash(name) for name in names}
-
-
-def _check_memory(
-    options: BenchOptions, device: str, benchmarks: Sequence[Mapping[str, Any]]
-) -> None:
-    """Refuse the largest step on a device where it cannot fit."""
-    if options.mode == "inference":
-        return
-    available = machine.device_memory_bytes(device)
-    needed, largest = 0, ""
-    for plain in benchmarks:
-        copies = timing.parse_variant(plain["variant"]).n_processes
-        found = copies * timing.step_bytes_needed(timing.Benchmark(**plain))
-        if found > needed:
-            needed, largest = found, plain["name"]
-    if needed > available:
-        raise InputError(
-            options.where,
-            "vary",
-            expected=f"steps that fit into {available:,} bytes of memory of {device}",
-            got=Shown(f"about {needed:,} bytes ({largest})"),
-            remedy="lower its sizes",
-        )
 
 
 # ------------------------------------------------------------------------------------- files

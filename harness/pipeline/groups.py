@@ -86,7 +86,7 @@ def check_identity(
                 raise IdentityError(
                     where,
                     name,
-                    expected=f"{before}, as in the results that are there",
+                    expected=f"{'unknown' if before is None else before}, as in the results that are there",
                     got=Shown(value),
                     remedy="start over with --fresh (the old results are moved aside), or use another --results",
                 )

@@ -77,6 +77,7 @@ THROUGHPUT_COLUMNS = (
     "n_threads",
     "n_processes",
     "n_blocks",
+    "steady",
     "step_time_s",
     "step_time_low_s",
     "step_time_high_s",
@@ -134,12 +135,13 @@ LATER_IN = {
             *("variant", "measure", "initialization", "n_threads", "n_processes", "host_time_s"),
             *("bytes_per_step", "copy_bytes_per_second", "latency_bound_s"),
             *("speedup", "speedup_low", "speedup_high", "loss_error", "gradient_error"),
-            *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks"),
+            *("denormal_fraction", "zero_fraction", "compile_time_s", "graph_breaks", "steady"),
         )
     ),
 }
 """The same for one file alone."""
 RETRY_COLUMNS = ("phase", *SLOT, "sequence_length", "seed", "end", "reason")
+TRUTHS = frozenset(("solved", "steady"))  # true, false or nothing
 TEXT = frozenset(
     (
         "task",

@@ -34,6 +34,7 @@ from harness.records.columns import (
     SCHEMA,
     TEXT,
     THROUGHPUT_COLUMNS,
+    TRUTHS,
     confirmation_columns,
     trial_columns,
 )
@@ -44,7 +45,7 @@ class StudyRecords:
     """All that a finished study left on the disk, as read once. What was not written is None or empty.
 
     `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries`, `throughput` and `inference` have the columns of the files of the same names: text columns
-    hold "" where a cell is empty, number columns NaN, `solved` is a nullable boolean and `seed` a nullable integer.
+    hold "" where a cell is empty, number columns NaN, `solved` and `steady` are nullable booleans and `seed` a nullable integer.
     """
 
     directory: Path
@@ -202,7 +203,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
     name = str(column.name)
     if name in TEXT:
         return column.astype(object)
-    if name == "solved":
+    if name in TRUTHS:
         if wrong := {*column} - {"true", "false", ""}:
             raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
         return column.map({"true": True, "false": False}).astype("boolean")

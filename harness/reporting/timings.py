@@ -28,6 +28,8 @@ PROCESS_MARGIN = 1.05
 """Each variant runs in a process of its own, and the same code in two processes differs by more than 5 % in a quarter to a half
 of pairings (measured on 2 virtual cores), which no interval over the rounds of one pair knows of. So a smaller gain is no advice."""
 LIMITS = ("arithmetic", "bytes", "latency")
+OTHER_LATENCY = frozenset(("compiled", "cuda_graph"))
+"""Variants that run a time step in another way than the eager one whose latency was measured, so that it bounds none of theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +217,12 @@ class Timings:
         return tuple((task, cell) for cell in self.cells if cell not in found)
 
     @functools.cached_property
+    def unsteady(self) -> tuple[str, ...]:
+        """Names of timed rows whose warm-up ended before its blocks agreed."""
+        known = ((row["benchmark"], row["steady"]) for row in self.timed)
+        return tuple(str(name) for name, steady in known if isinstance(steady, bool) and not steady)
+
+    @functools.cached_property
     def usual_width(self) -> float:
         """Median width of the intervals of step times, as a share of the time; NaN without any."""
         ends = ((r["step_time_high_s"], r["step_time_low_s"], r["step_time_s"]) for r in self.steps)
@@ -337,23 +345,29 @@ def shape_of(row: Row) -> Shape:
 
 
 def limit(row: Row) -> Limit:
-    """The limits of a row's step, from what was measured in the same run."""
+    """The limits of a row's step, from what was measured in the same run. Rates are of all copies together, and so are the bytes."""
     step, gflops = float(row["step_time_s"]), float(row["gflops_per_second"])
-    peak, moved = float(row["peak_gflops_per_second"]), float(row["bytes_per_step"])
+    peak, moved = float(row["peak_gflops_per_second"]), _bytes_of_all(row)
     rate = float(row["copy_bytes_per_second"])
     bounds = {
         "arithmetic": gflops * step / peak if peak > 0 else math.nan,
         "bytes": moved / rate if rate > 0 else math.nan,
-        "latency": float(row["latency_bound_s"]),
+        "latency": math.nan if row["variant"] in OTHER_LATENCY else float(row["latency_bound_s"]),
     }
     return Limit(step, {name: value for name, value in bounds.items() if value > 0})
 
 
 def flops_per_byte(row: Row) -> float:
     """Arithmetic of a step for each byte that it must move at least; NaN where one of them is not known."""
-    moved = float(row["bytes_per_step"])
+    moved = _bytes_of_all(row)
     work = float(row["gflops_per_second"]) * 1e9 * float(row["step_time_s"])
     return work / moved if moved > 0 else math.nan
+
+
+def _bytes_of_all(row: Row) -> float:
+    """The least bytes of a step in each of the row's processes, as its rates have the arithmetic of all."""
+    copies = float(row["n_processes"])
+    return float(row["bytes_per_step"]) * (copies if copies > 1 else 1.0)
 
 
 def distinct(rows: Sequence[Row], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:

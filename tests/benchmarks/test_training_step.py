@@ -7,6 +7,7 @@ Under `make test` each runs once, untimed.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -116,3 +117,19 @@ def test_what_is_written_of_a_benchmark(tmp_path: Path) -> None:
     assert extra["tokens_per_second"] == pytest.approx(3_200 / entry["stats"]["median"])
     wanted = Benchmark("one", "temporal_order", "lstm", 32, 1, 100)
     assert extra["flops_per_step"] == training_flops(wanted.model, 32, 100)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make: not installed")
+@pytest.mark.parametrize(
+    ("target", "runs"),
+    [
+        (["bench"], "pytest tests/benchmarks/test_training_step.py -k test_step --benchmark-en"),
+        (["throughput", "GRID=bench_full"], "python -m harness.bench bench_full"),
+    ],
+)
+def test_make_runs_these_benchmarks_or_a_grid(target: list[str], runs: str) -> None:
+    """`make bench` is for pytest-benchmark, `make throughput` for a grid."""
+    told = subprocess.run(
+        ["make", "--dry-run", *target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert runs in told.stdout.splitlines()[-1]

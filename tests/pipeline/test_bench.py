@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -318,7 +319,7 @@ def test_a_folder_of_a_study_is_refused(tmp_path: Path) -> None:
     [
         ({"compare": {"cells": ["lstm"], "variants": ["tund"]}}, "small.toml.*a variant.*'tuned'"),
         ({"vary": [{"variants": ["threads=0"]}]}, "threads=N with N from 1"),
-        ({"shape": {"hidden_size": 10**6}}, r"vary: expected steps that fit .*h1000000"),
+        ({"shape": {"hidden_size": 10**6}}, r"vary: expected groups that fit .*h1000000"),
         ({"vary": [{"batch_size": [10**8]}]}, r"about [\d,]+ bytes .*b100000000"),
         (
             {
@@ -343,10 +344,39 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(
 
 def test_a_step_that_fits_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory that counts is that of the device."""
-    monkeypatch.setattr(machine, "memory_bytes", lambda: 5 * 10**6)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 2 * 10**9)
     run(tmp_path / "fits", grid={**GRID, "vary": [{"batch_size": [32]}]})
-    with pytest.raises(InputError, match=r"fit into 5,000,000 bytes of memory of cpu"):
-        run(tmp_path / "not", grid={**GRID, "vary": [{"batch_size": [320]}]})
+    with pytest.raises(InputError, match=r"fit into 2,000,000,000 bytes of memory of cpu"):
+        run(tmp_path / "not", grid={**GRID, "vary": [{"batch_size": [32_000]}]})
+
+
+def test_an_inference_group_may_take_longer_than_a_request_of_a_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A limit would end the same group again on every resume."""
+    given: list[object] = []
+
+    def run(*_arguments: object, timeout: object, **_options: object) -> object:
+        given.append(timeout)
+        return subprocess.CompletedProcess([], 0, stdout="{}", stderr="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with bench.timing_engine(()) as engine:
+        engine.measure({"mode": "inference"}, lambda _text: None)
+    assert given == [None]
+
+
+def test_another_default_number_of_threads_is_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`plain` runs on torch's own number, which OMP_NUM_THREADS changes; inference runs on one thread in any case."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    run(tmp_path)
+    run(tmp_path, mode="inference")
+    monkeypatch.setattr("torch.get_num_threads", lambda: 5)
+    run(tmp_path, mode="inference")
+    with pytest.raises(IdentityError, match=r"default threads: expected 3, .* got 5"):
+        run(tmp_path)
 
 
 # -------------------------------------------------------------------------------- devices, plug-ins

@@ -71,6 +71,7 @@ class BenchWish:
     )
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by part of the name
     n_blocks: int = 11
+    unsteady: str = "no row"  # part of the names of rows whose warm-up did not settle
     noise: float = 0.015
     limits: bool = True
     reference: bool = True
@@ -153,6 +154,7 @@ def _row(
         "n_processes": copies,
         "n_blocks": len(times),
         "n_steps_per_block": 20,
+        "steady": wish.unsteady not in benchmark["name"],
         "step_times_s": times,
         "step_time_s": step,
         "step_time_low_s": ascending[1] if len(times) > 4 else math.nan,

@@ -154,7 +154,9 @@ def test_the_answer_says_what_is_fastest_and_what_to_change(every: dict[str, Ren
         r"less than tuned alone: threads=2 \(0\.7\d+ to 0\.7\d+ times", report.answer.text
     )
     assert "threads" not in report.answer.text.partition("What loses")[0]
-    assert re.search(r"rnn reaches [\d.]+ % \(the latency of its time steps\)", report.answer.text)
+    assert re.search(
+        r"rnn reaches [\d.]+ % \(the latency of its time steps in torch\)", report.answer.text
+    )
 
 
 def test_nothing_is_advised_where_intervals_hold_1(every: dict[str, Rendered]) -> None:
@@ -292,6 +294,22 @@ def test_a_machine_that_was_not_quiet_is_a_caveat(
     noisy = reporting.render_folder(directory).markdown.read_text("utf-8")
     assert re.search(r"## Caveats\s+- The machine was not quiet: half .* wider than \d\d %", noisy)
     assert "not quiet" not in every["quick"].markdown
+
+
+def test_rows_that_never_settled_are_a_caveat(every: dict[str, Rendered], tmp_path: Path) -> None:
+    """One of three variants of each of three cells; tables of earlier versions say nothing of it."""
+    variants = ("plain", "tuned", "threads=2")
+    wish = BenchWish(vary="", variants=variants, unsteady="/training_step/tuned/")
+    directory = write_bench(tmp_path, wish)
+    settled = r"3 of 9 rows had not settled when their timed blocks began"
+    assert re.search(settled, reporting.render_folder(directory).markdown.read_text("utf-8"))
+    assert "had not settled" not in every["quick"].markdown
+    table = pd.read_csv(directory / "throughput.csv", dtype=str, keep_default_na=False)
+    table.drop(columns="steady").to_csv(directory / "throughput.csv", index=False)
+    found = records.read_bench(directory).throughput
+    assert found is not None
+    assert found["steady"].isna().all()
+    assert "had not settled" not in reporting.render_folder(directory).markdown.read_text("utf-8")
 
 
 def test_without_plain_nothing_is_compared(every: dict[str, Rendered]) -> None:

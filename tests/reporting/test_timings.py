@@ -169,6 +169,27 @@ def test_the_nearest_limit_asks_for_most_time() -> None:
     assert flops_per_byte(row(**known)) == pytest.approx(2.0)
 
 
+def test_the_bytes_of_all_processes_count_as_their_rates_do() -> None:
+    """Two processes of 1 MB at 10 GB/s together take 200 us, and 2 GFLOP/s of both in 1 ms are 1 FLOP a byte."""
+    known = {"gflops_per_second": 2.0, "peak_gflops_per_second": 200.0, "n_processes": 2.0}
+    known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
+    two = row(variant="processes=2", **known)
+    assert limit(two).bounds_s == pytest.approx({"arithmetic": 1e-5, "bytes": 2e-4})
+    assert flops_per_byte(two) == pytest.approx(1.0)
+    unknown = row(**{**known, "n_processes": NAN})
+    assert limit(unknown).bounds_s["bytes"] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("variant", ["compiled", "cuda_graph"])
+def test_what_runs_steps_in_another_way_has_another_latency(variant: str) -> None:
+    """The latency is that of torch's eager step: it bounds neither a compiled step nor a graph."""
+    known = {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10, "latency_bound_s": 4e-4}
+    assert limit(row(**known)).nearest == "latency"
+    other = limit(row(variant=variant, **known))
+    assert other.nearest == "bytes"
+    assert math.isnan(other.fraction("latency"))
+
+
 def test_unknown_limits_are_absent() -> None:
     """Without a measured limit there is no nearest one, and no share."""
     bound = limit(row())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.metrics import whole
 from harness.reporting.bench_page import BenchPage
 from harness.reporting.document import Block, Code, Paragraph, Points, Section
 from harness.reporting.machine_facts import noted
@@ -15,6 +16,9 @@ def caveats(page: BenchPage) -> Section:
     said = []
     if timings.usual_width > NOISY:
         said.append(words("bench.caveats.noisy", width=page.percent(timings.usual_width)))
+    if timings.unsteady:
+        n, of = (whole(number) for number in (len(timings.unsteady), len(timings.timed)))
+        said.append(words("bench.caveats.unsteady", n=n, of=of))
     if timings.timed:
         said.append(words("bench.caveats.implementation"))
         if any(device == "cpu" for device in timings.devices):

@@ -1,4 +1,4 @@
-"""How far each step is from what bounds it: the roofs of arithmetic and of bytes, and the latency of steps that must follow each other."""
+"""How far each step is from its limits: the roofs of arithmetic and of bytes, and the latency of the eager steps that must follow each other."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _bounded(row: Row) -> bool:
 
 
 def _at_latency(row: Row) -> float:
-    """GFLOP/s that a step would reach if it took no longer than its latency bound."""
+    """GFLOP/s that a step would reach if it took no longer than its time steps at the latency of the smallest step."""
     work = float(row["gflops_per_second"]) * float(row["step_time_s"])
     return work / float(row["latency_bound_s"])
 

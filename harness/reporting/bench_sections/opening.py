@@ -1,4 +1,4 @@
-"""The answer of a bench: which cell trains fastest, what to change first, how far from the machine's limit; and one picture."""
+"""The answer of a bench: which cell trains fastest, what to change first, how far from the nearest limit; and one picture."""
 
 from __future__ import annotations
 
