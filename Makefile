@@ -68,7 +68,7 @@ FAULTS := results/reference/reliability/faults.jsonl
 KILLS  ?= 200
 
 # The record is replaced when every test has passed.
-torture: $(VENV)/.dev  ## every test that injects faults, with KILLS=200 kills; writes docs/reliability.md
+torture: $(VENV)/.dev  ## every test that injects faults or hostile input, with KILLS=200 kills; writes docs/reliability.md
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).tmp
 	HARNESS_FAULTS=$(abspath $(FAULTS)).tmp TORTURE_KILLS=$(KILLS) $(BIN)/python -m pytest -m fault -q $(ARGS)
 	mv $(FAULTS).tmp $(FAULTS)

@@ -9,7 +9,8 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,22 @@ class Entry:
     lost: int
 
 
+@dataclasses.dataclass
+class Count:
+    """Faults of one kind that are injected one after the other."""
+
+    injected: int = 0
+    lost: int = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Inject one in this block. Where the block raises, what was promised was not kept."""
+        self.injected += 1
+        self.lost += 1
+        yield
+        self.lost -= 1
+
+
 class Tally:
     """The faults of one test."""
 
@@ -40,6 +57,15 @@ class Tally:
     def add(self, fault: str, promise: str, *, lost: int, injected: int = 1) -> None:
         """Count so many faults, and so many things that should have been there afterwards and were not, or were twice."""
         self.entries.append(Entry(fault, promise, self.test, injected, lost))
+
+    @contextmanager
+    def each(self, fault: str, promise: str) -> Iterator[Count]:
+        """Count what is injected in this block, and add it up at its end, however it ends."""
+        count = Count()
+        try:
+            yield count
+        finally:
+            self.add(fault, promise, injected=count.injected, lost=count.lost)
 
     @property
     def lost(self) -> int:

@@ -10,6 +10,10 @@ import typer
 
 from harness import commandline
 from harness.commandline import hide_passwords
+from tests.tally import Tally
+
+FAULT = "a fault of ours whose text names the password"
+HIDDEN = "*** in its place"
 
 URLS = [
     ("postgresql://me:s3cret@host/db", ["s3cret"]),
@@ -22,21 +26,25 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "secrets"), URLS)
-def test_passwords_are_hidden_wherever_they_stand(url: str, secrets: list[str]) -> None:
+def test_passwords_are_hidden_wherever_they_stand(
+    url: str, secrets: list[str], tally: Tally
+) -> None:
     """In the URL, alone, quoted or not; the rest of the text stays."""
     text = f"connect({url!r}) failed: " + ", ".join(f"password={secret!r}" for secret in secrets)
     hidden = hide_passwords(text, ["study", url])
-    assert hidden.count("***") > len(secrets)
-    assert not [secret for secret in secrets if secret in hidden]
+    with tally.each(FAULT, HIDDEN) as count, count.one():
+        assert hidden.count("***") > len(secrets)
+        assert not [secret for secret in secrets if secret in hidden]
     assert hidden.startswith("connect(")
     assert "password=" in hidden
 
 
-def test_a_password_that_no_command_line_has_is_hidden_in_its_url() -> None:
+def test_a_password_that_no_command_line_has_is_hidden_in_its_url(tally: Tally) -> None:
     """A URL that came from elsewhere, as from the environment, hides its own."""
     text = "engine(postgresql://me:other@host/db) at http://example.org/a:b"
     said = "engine(postgresql://me:***@host/db) at http://example.org/a:b"
-    assert hide_passwords(text, ["study"]) == said
+    with tally.each(FAULT, HIDDEN) as count, count.one():
+        assert hide_passwords(text, ["study"]) == said
 
 
 @pytest.mark.parametrize("word", ["", "x", "://", "a://[", "http://[::1", "a://:@", "a://u:@h"])
@@ -46,7 +54,7 @@ def test_what_is_no_url_hides_nothing(word: str) -> None:
 
 
 def test_a_fault_is_shown_whole_but_for_passwords(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Tally
 ) -> None:
     """What was not foreseen ends with 1 and its traceback, whose driver may have named the password."""
     app = typer.Typer(pretty_exceptions_enable=False)
@@ -64,7 +72,8 @@ def test_a_fault_is_shown_whole_but_for_passwords(
     assert (
         "RuntimeError: could not connect with password *** to postgresql://me:***@host/db" in said
     )
-    assert "s3cret" not in said
+    with tally.each(FAULT, HIDDEN) as count, count.one():
+        assert "s3cret" not in said
 
 
 @pytest.mark.parametrize("command", ["study", "report"])

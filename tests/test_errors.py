@@ -14,6 +14,7 @@ from harness.errors import (
     WorkerError,
     nearest,
 )
+from tests.tally import Tally
 
 
 def test_an_input_error_is_one_sentence() -> None:
@@ -70,12 +71,16 @@ def test_every_part_of_a_line_is_cut() -> None:
 
 
 @pytest.mark.parametrize("error", [HarnessError, StorageError, WorkerError])
-def test_no_terminal_obeys_an_error(error: type[HarnessError]) -> None:
+def test_no_terminal_obeys_an_error(error: type[HarnessError], tally: Tally) -> None:
     """Colours, cursor moves, bells, reversed writing and half letters are shown as escapes; letters of any script stay."""
-    said = str(error("a\x1b[31mb\x07\u202ec\ud800\n한글 é"))
-    assert said == "a\\x1b[31mb\\x07\\u202ec\\ud800 한글 é"
-    said = str(InputError("f\x1b]0;x\x07.toml", "k\x9b", expected="a name", got=Shown("\r\x08")))
-    assert said == "f\\x1b]0;x\\x07.toml: k\\x9b: expected a name, got \\x08"
+    with tally.each("control characters in an error", "no terminal obeys them") as count:
+        with count.one():
+            said = str(error("a\x1b[31mb\x07\u202ec\ud800\n한글 é"))
+            assert said == "a\\x1b[31mb\\x07\\u202ec\\ud800 한글 é"
+        with count.one():
+            got = Shown("\r\x08")
+            said = str(InputError("f\x1b]0;x\x07.toml", "k\x9b", expected="a name", got=got))
+            assert said == "f\\x1b]0;x\\x07.toml: k\\x9b: expected a name, got \\x08"
 
 
 def test_the_nearest_name_is_proposed() -> None:

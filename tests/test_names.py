@@ -16,6 +16,7 @@ from harness.spec.sense import NAME_LENGTH
 from harness.tasks import TASKS
 from tests.reporting.pages import visible_text
 from tests.small import SMALL, Watching, tables
+from tests.tally import Tally
 
 PLUGIN = """
 import torch
@@ -48,7 +49,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_study_in_any_script(
-    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """A plug-in's path, cell and task, a variant, the study, its question and its folder: searched, confirmed, told, resumed."""
     study, cell, task, variant = SCRIPTS[script]
@@ -69,21 +70,23 @@ def test_a_study_in_any_script(
     options = pipeline.RunOptions(
         tmp_path / f"{study[:30]} results", "cpu", 1, plugins=(str(plugin),), where=path.name
     )
-    outcome = pipeline.run_study(spec, options, Watching())
-    found = records.read(outcome.directory)
-    assert set(found.trials["cell"]) == {cell, variant}
-    assert set(found.winners) == {(task, cell), (task, variant)}
-    assert found.spec.study.name == outcome.directory.name == study
-    html = visible_text((outcome.directory / "report.html").read_text("utf-8"))
-    for name in (study, cell, variant):
-        assert name in html
-    for name in ("report.md", "paper.tex", "figures/memory.svg", "figures/memory.png"):
-        assert (outcome.directory / name).stat().st_size > 200
-    before = tables(outcome.directory)
-    watcher = Watching()
-    pipeline.run_study(spec, options, watcher)
-    assert watcher.ends() == []  # all was kept, winners too
-    assert "keep" not in watcher.phases
-    assert tables(outcome.directory) == before
-    inside = {each.resolve() for each in tmp_path.rglob("*")}
-    assert all(each.is_relative_to(tmp_path) for each in inside)
+    fault = "names in other scripts, of signs and markup, 80 bytes long"
+    with tally.each(fault, "searched, told, drawn, resumed") as count, count.one():
+        outcome = pipeline.run_study(spec, options, Watching())
+        found = records.read(outcome.directory)
+        assert set(found.trials["cell"]) == {cell, variant}
+        assert set(found.winners) == {(task, cell), (task, variant)}
+        assert found.spec.study.name == outcome.directory.name == study
+        html = visible_text((outcome.directory / "report.html").read_text("utf-8"))
+        for name in (study, cell, variant):
+            assert name in html
+        for name in ("report.md", "paper.tex", "figures/memory.svg", "figures/memory.png"):
+            assert (outcome.directory / name).stat().st_size > 200
+        before = tables(outcome.directory)
+        watcher = Watching()
+        pipeline.run_study(spec, options, watcher)
+        assert watcher.ends() == []  # all was kept, winners too
+        assert "keep" not in watcher.phases
+        assert tables(outcome.directory) == before
+        inside = {each.resolve() for each in tmp_path.rglob("*")}
+        assert all(each.is_relative_to(tmp_path) for each in inside)

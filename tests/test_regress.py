@@ -259,7 +259,7 @@ def test_a_comparison_that_is_ended_leaves_no_process(
     left = list(temporary.glob(f"{PREFIX}*"))
     if name == "SIGINT":
         assert conductor.returncode == 130
-        assert said.splitlines()[-1] == "interrupted: nothing was written"
+        assert said.splitlines()[-2] == "interrupted: to start, run"
         assert left == []
     else:
         assert git(repo, "worktree", "list").count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_counts_are_added() -> None:
         "| kill | ends | 5 | 0 | `tests/a.py::test_a` |",
         "| **all** | | **12** | **1** | |",
     ]
+
+
+def test_a_block_that_raises_is_lost() -> None:
+    """Faults are counted one by one, and added up also where the last one ends the test."""
+    kept = Tally("test")
+    with suppress(ZeroDivisionError), kept.each("kill", "stays") as count:
+        for number in (2, 1, 0):
+            with count.one():
+                assert 2 / number
+    assert kept.entries == [Entry("kill", "stays", "test", injected=3, lost=1)]
 
 
 def test_stored_where_it_is_asked_for(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -22,6 +22,7 @@ from harness.errors import StorageError
 from harness.search.storage import open_storage
 from tests.search.postgres import SECRET, postgres_server
 from tests.small import run_small, write_small
+from tests.tally import Tally
 
 PACKAGE = Path(__file__).parents[1] / "harness"
 
@@ -106,9 +107,11 @@ def test_no_source_runs_what_it_reads() -> None:
         ("jinja2.Environment(autoescape=False)", "jinja2 without autoescape"),
     ],
 )
-def test_a_planted_danger_is_found(source: str, says: str) -> None:
+def test_a_planted_danger_is_found(source: str, says: str, tally: Tally) -> None:
     """Each rule finds what it is there for."""
-    assert list(dangers(ast.parse(source))) == [says]
+    fault = "a source that could run what it reads, planted"
+    with tally.each(fault, "found, so that there is none") as count, count.one():
+        assert list(dangers(ast.parse(source))) == [says]
 
 
 # ------------------------------------------------------------------------------------------- results
@@ -124,22 +127,25 @@ class Bomb:
         return (os.mkdir, (str(self.mark),))
 
 
-def test_weights_that_are_a_pickle_are_not_run(tmp_path: Path) -> None:
+def test_weights_that_are_a_pickle_are_not_run(tmp_path: Path, tally: Tally) -> None:
     """A results folder of a stranger's, whose weights would run a program: the study goes on and runs nothing of it."""
     directory = run_small(tmp_path).directory
-    mark = tmp_path / "mark"
-    bomb = pickle.dumps(Bomb(mark))
-    pickle.loads(bomb)  # it does go off where it is unpickled
-    mark.rmdir()
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    pickle.loads(pickle.dumps(Bomb(marks / "first")))  # it does go off where it is unpickled
+    (marks / "first").rmdir()
     planted = sorted((directory / "winners").glob("*.pt"))
     assert len(planted) == 2
     for path in planted:
-        path.write_bytes(bomb)
+        path.write_bytes(pickle.dumps(Bomb(marks / path.name)))
     run_small(tmp_path)
-    assert not mark.exists()
+    run = len(list(marks.iterdir()))
+    promise = "not run; the study goes on"
+    tally.add("weights that are a program", promise, injected=len(planted), lost=run)
+    assert run == 0
 
 
-def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
     """Neither the user, the machine, its address, a home folder nor the environment stands in what is handed on."""
     planted = {name: f"planted-{name.lower()}-value" for name in ("USER", "HOSTNAME", "API_TOKEN")}
     for name, value in planted.items():
@@ -150,8 +156,13 @@ def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     directory = run_small(tmp_path, command=study._command("")).directory
     names = ("machine.json", "spec.toml", "trials.csv", "evaluations.csv", "diagnostics.json")
     winners = [path.relative_to(directory) for path in (directory / "winners").iterdir()]
-    for name in (*names, *winners):
-        content = (directory / name).read_bytes()
+    contents = {name: (directory / name).read_bytes() for name in (*names, *winners)}
+    fault = "user, host, home and tokens in the environment"
+    with tally.each(fault, "not in the results") as count:
+        for value in (*planted.values(), "planted-person", "planted-host"):
+            with count.one():
+                assert not [name for name, each in contents.items() if value.encode() in each]
+    for name, content in contents.items():
         assert b"planted" not in content, name
         assert str(tmp_path).encode() not in content, name
     monkeypatch.undo()
@@ -172,7 +183,9 @@ def server() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("spelling", ["plain", "in the query", "unknown option"])
-def test_a_wrong_password_is_not_shown(server: str, tmp_path: Path, spelling: str) -> None:
+def test_a_wrong_password_is_not_shown(
+    server: str, tmp_path: Path, spelling: str, tally: Tally
+) -> None:
     """The server refuses, or the driver does: exit code 2, one line, and no password anywhere in what is left behind."""
     url = {
         "plain": server,
@@ -188,18 +201,26 @@ def test_a_wrong_password_is_not_shown(server: str, tmp_path: Path, spelling: st
         check=False,
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
     )
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not [each for each in (line.encode(), done.stdout.encode(), *left) if b"wr0ng" in each]
+    promise = "one line and exit code 2, no password in it or in a file"
+    fault = "a wrong password of PostgreSQL"
+    if spelling == "unknown option":
+        fault = "a password beside an option that the driver does not know"
+    with tally.each(fault, promise) as count, count.one():
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ")
+        left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        said = (line.encode(), done.stdout.encode(), *left)
+        assert not [each for each in said if b"wr0ng" in each]
 
 
-def test_a_drivers_traceback_holds_no_password(server: str) -> None:
+def test_a_drivers_traceback_holds_no_password(server: str, tally: Tally) -> None:
     """The whole chain of exceptions, as a log may keep it."""
     with pytest.raises(StorageError) as caught, open_storage(server, "small"):
         pass
     chain = "".join(traceback.format_exception(caught.value))
     assert "password authentication failed" in chain
-    assert "wr0ng" not in chain
+    promise = "no password in the chain of exceptions"
+    with tally.each("a wrong password of PostgreSQL", promise) as count, count.one():
+        assert "wr0ng" not in chain
     assert isinstance(caught.value.__cause__, sqlalchemy.exc.OperationalError)

@@ -26,7 +26,7 @@ def errors(again: str) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before there was anything to save
-        print(f"interrupted: to start, run\n  {again}")
+        print(f"interrupted: to start, run\n  {again}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -20,6 +20,7 @@ from harness.search.series import Job, Place, Series
 from harness.training import TrainingConfig
 from tests.search.requests import config_of
 from tests.small import small_spec
+from tests.tally import Tally
 
 Told = tuple[StudyConsole, Callable[[], str]]
 
@@ -244,11 +245,13 @@ def test_evaluations_are_not_printed_otherwise(told: Callable[..., Told]) -> Non
     assert printed() == "Searching\n"
 
 
-def test_no_terminal_obeys_a_reason(told: Callable[..., Told]) -> None:
+def test_no_terminal_obeys_a_reason(told: Callable[..., Told], tally: Tally) -> None:
     """What a plug-in says when it fails is shown: no colours, no markup, no moved cursor."""
     console, printed = told()
     series = search(total=1)
     console.phase("search", [series], 1)
     tell(console, series, None, End.ERROR, reason="[red]no\x1b[2J\x07 luck\u202e[/red]")
-    assert "error, [red]no\\x1b[2J\\x07 luck\\u202e[/red]" in printed()
-    assert not set(printed()) & {*"\x1b\x07\u202e"}
+    fault = "control characters and markup in a plug-in's reason"
+    with tally.each(fault, "no terminal obeys them") as count, count.one():
+        assert "error, [red]no\\x1b[2J\\x07 luck\\u202e[/red]" in printed()
+        assert not set(printed()) & {*"\x1b\x07\u202e"}

@@ -13,6 +13,7 @@ import pytest
 from harness import records
 from harness.search.storage import default_url
 from tests.small import FAULTY, run_small, table
+from tests.tally import Tally
 
 PACKAGE = Path(__file__).parents[2] / "harness"
 
@@ -24,7 +25,7 @@ time.time = lambda: 2e9 - 3600 * next(steps)
 
 
 def test_a_clock_that_goes_backwards_makes_no_negative_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """An hour back at each look, here and in every worker: durations are those of a clock that only rises."""
     plugin = tmp_path / "backwards.py"
@@ -37,9 +38,12 @@ def test_a_clock_that_goes_backwards_makes_no_negative_time(
         time.time = before
     rows = table(directory / "trials.csv") + table(directory / "confirmation.csv")
     assert len(rows) == 5
-    for row in rows:
-        assert 0 < float(row["train_time_s"]) < 60
-        assert float(row["sequences_per_second"]) > 0
+    fault = "a clock that goes an hour back at each look, in a trial"
+    with tally.each(fault, "no time is negative") as count:
+        for row in rows:
+            with count.one():
+                assert 0 < float(row["train_time_s"]) < 60
+                assert float(row["sequences_per_second"]) > 0
     machine = json.loads((directory / "machine.json").read_text())
     times = [machine["search_and_confirmation_time_s"], machine["wall_time_s"]]
     assert 0 < times[0] <= times[1] < 120
@@ -60,7 +64,7 @@ def test_no_source_takes_durations_from_a_clock_that_is_set() -> None:
     assert found == {"throughput.py"}
 
 
-def test_thousands_of_evaluations_of_one_trial(tmp_path: Path) -> None:
+def test_thousands_of_evaluations_of_one_trial(tmp_path: Path, tally: Tally) -> None:
     """All are kept, in the storage and in the table, and reading them back takes no time to speak of."""
     n = 2_000
     directory = run_small(
@@ -80,6 +84,8 @@ def test_thousands_of_evaluations_of_one_trial(tmp_path: Path) -> None:
     evaluations = records.read(directory).evaluations
     assert time.monotonic() - started < 5
     assert evaluations is not None
+    lost = n + 1 - len(evaluations)
+    tally.add(f"a trial of {n:,} evaluations", "all are kept and read back", lost=lost)
     assert evaluations["sequences_seen"].tolist() == list(range(0, 16 * n + 1, 16))
     assert (directory / "evaluations.csv").stat().st_size < 300 * n
     assert (directory / "study.db").stat().st_size < 1_000 * n

@@ -11,6 +11,7 @@ import pytest
 from harness.pipeline import room
 from harness.tasks import TASKS
 from tests.small import Watching, run_small, small_spec
+from tests.tally import Tally
 
 
 def free(monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> list[Path]:
@@ -26,16 +27,18 @@ def free(monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> list[Path]:
 
 
 def test_a_full_disk_is_a_remark_before_the_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """It says what is free, where, and what the study may write; then the study runs."""
     free(monkeypatch, 1_500_000)
     watcher = Watching()
     outcome = run_small(tmp_path, watcher=watcher)
-    (note,) = [note for note in watcher.notes if "room" in note]
-    assert "1.5 MB are free in " in note
-    assert "may write about 42.0 MB" in note
-    assert "run the same command again" in note
+    promise = "a note before the study starts"
+    with tally.each("a disk without room", promise) as count, count.one():
+        (note,) = [note for note in watcher.notes if "room" in note]
+        assert "1.5 MB are free in " in note
+        assert "may write about 42.0 MB" in note
+        assert "run the same command again" in note
     assert (outcome.directory / "trials.csv").exists()
 
 

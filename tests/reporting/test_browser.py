@@ -15,6 +15,7 @@ import pytest
 from harness import records, reporting
 from tests.reporting.synthetic import Wish, write
 from tests.reporting.synthetic_bench import BenchWish, write_bench
+from tests.tally import Tally
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -118,7 +119,9 @@ INJECTED = """<script>document.title = 'owned'</script><script src="{url}a.js"><
 
 
 @pytest.mark.parametrize("policy", [True, False])
-def test_what_is_injected_neither_runs_nor_loads(page: Path, tmp_path: Path, policy: bool) -> None:
+def test_what_is_injected_neither_runs_nor_loads(
+    page: Path, tmp_path: Path, policy: bool, tally: Tally
+) -> None:
     """Should a name ever slip through as markup, the page's policy keeps it from running and from the network.
 
     Without the policy the same page runs it and asks for it, so that the test can tell.
@@ -134,5 +137,12 @@ def test_what_is_injected_neither_runs_nor_loads(page: Path, tmp_path: Path, pol
         done = browse(injected, tmp_path / "profile", "--dump-dom")
         server.shutdown()
     owned = "<title>owned</title>" in done.stdout
+    if policy:
+        tally.add(
+            "markup that runs or loads, injected into `report.html`",
+            "in Chromium it does neither",
+            injected=INJECTED.count("{url}") + INJECTED.count("document.title"),
+            lost=len(set(Listening.asked)) + owned,
+        )
     assert (owned, bool(Listening.asked)) == (not policy, not policy)
     assert ("Content Security Policy" in done.stderr) == policy

@@ -14,6 +14,7 @@ from harness.metrics import OBJECTIVES
 from harness.parameters import Fixed, Range
 from harness.spec.toml import parse_toml
 from tests.spec.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write
+from tests.tally import Tally
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 STUDIES = [path for path in FILES if "study" in tomllib.loads(path.read_text("utf-8"))]
@@ -235,12 +236,14 @@ def test_names_in_any_script(name: str) -> None:
         *("x" * 81, "한" * 27, "dot.", "CON", "nul.toml", "com1", "NUL .x", "lpt²", "conin$"),
     ],
 )
-def test_names_that_no_folder_may_have(name: str) -> None:
+def test_names_that_no_folder_may_have(name: str, tally: Tally) -> None:
     """A name that leaves the results folder, hides, is unprintable or not possible on some system is refused."""
-    with pytest.raises(InputError, match=r"study.name: expected a printable name"):
-        parse(study={"name": name})
-    with pytest.raises(InputError, match=r"compare.cells.0: expected a printable name"):
-        parse(compare={"cells": [name], "variants": {name: "lstm"}})
+    fault = "a name that leaves the folder, hides, or is kept for devices"
+    with tally.each(fault, "refused, with its place") as count:
+        with count.one(), pytest.raises(InputError, match=r"study.name: expected a printable name"):
+            parse(study={"name": name})
+        with count.one(), pytest.raises(InputError, match=r"cells.0: expected a printable name"):
+            parse(compare={"cells": [name], "variants": {name: "lstm"}})
 
 
 @pytest.mark.parametrize("cells", [["lstm", "lstm"], ["lstm", "LSTM"], ["caf\u00e9", "cafe\u0301"]])
@@ -313,23 +316,26 @@ def test_a_broken_study_does_not_hide_the_others(
         (b'[study]\nname = "x"\nseed = 2020-01-01', "study.seed"),
     ],
 )
-def test_a_file_that_is_no_study(tmp_path: Path, text: bytes, match: str) -> None:
+def test_a_file_that_is_no_study(tmp_path: Path, text: bytes, match: str, tally: Tally) -> None:
     """Whatever is in the file, the answer is one line."""
     path = tmp_path / "f.toml"
     path.write_bytes(text)
-    with pytest.raises(InputError, match=match):
-        specs.load(path)
+    with tally.each("a file that is no study", "refused, with its place") as count, count.one():
+        with pytest.raises(InputError, match=match) as caught:
+            specs.load(path)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     "text", ["x" * 900_000, "a." * 30 + "a\n", '"' * 900_000, "'a" * 400_000, "a " * 400_000]
 )
-def test_a_file_of_letters_is_looked_through_at_once(text: str) -> None:
+def test_a_file_of_letters_is_looked_through_at_once(text: str, tally: Tally) -> None:
     """Looking for deep keys takes time as the length of the text, not as its square."""
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"f\.toml: expected TOML"):
-        parse_toml(text, "f.toml")
-    assert time.monotonic() - started < 5
+    with tally.each("a megabyte of letters", "refused at once") as count, count.one():
+        with pytest.raises(InputError, match=r"f\.toml: expected TOML"):
+            parse_toml(text, "f.toml")
+        assert time.monotonic() - started < 5
 
 
 def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
