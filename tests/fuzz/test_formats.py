@@ -26,6 +26,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from harness import bench, records, report, reporting, study
+from harness.comparison.history import (
+    FINGERPRINT_FIELDS,
+    Entry,
+    append_entry,
+    read_history,
+    series_of,
+)
 from harness.errors import InputError
 from harness.timing import __main__ as timing
 from tests.fuzz.hostile import (
@@ -139,6 +146,33 @@ REQUEST = b"""{"benchmarks": [{"name": "adding/lstm/a", "task": "adding", "cell"
 "optimizer": "adam", "max_grad_norm": 1.0, "hyperparameters": {}, "device": "cpu"}],
 "n_blocks": 5, "block_s": 0.01, "time_budget_s": 0.0, "seed": 0, "memory": false, "plugins": [], "schema": 2}"""
 
+
+def history(content: bytes) -> bool:
+    """A history of recordings, read and turned into series; what is read is left as it was."""
+    path = folder() / "history.jsonl"
+    path.write_bytes(content)
+    try:
+        kept = read_history(path)
+        for fingerprint in kept.fingerprints():
+            series_of(kept, fingerprint)
+    except InputError as error:
+        return one_line(2, str(error))
+    finally:
+        assert path.read_bytes() == content
+    return True
+
+
+def recordings() -> bytes:
+    """A history of two recordings."""
+    path = folder() / "good.jsonl"
+    path.unlink(missing_ok=True)
+    machine = {**dict.fromkeys(FINGERPRINT_FIELDS, "x"), "cores": 2, "gpu": None}
+    for revision in ("a1", "b2"):
+        figures = {"lstm": (0.3, None, 0.31), "gru": (1.0, 1.1, 1.2)}
+        append_entry(path, Entry(machine, revision, "2026-11-24", (0.1, 0.11, 0.12), figures))
+    return path.read_bytes()
+
+
 RESULT_FILES = {
     "spec.toml": "toml",
     "machine.json": "json",
@@ -162,6 +196,7 @@ def formats() -> dict[str, Format]:
         Format("study", studies, dry_run, "toml"),
         Format("grid", grids, partial(dry_run, app=bench.app), "toml"),
         Format("timing", (REQUEST,), request, "json"),
+        Format("history", (recordings(),), history, ""),
     ]
     for name, notation in RESULT_FILES.items():
         good = ((results() / name).read_bytes(),)
@@ -169,7 +204,7 @@ def formats() -> dict[str, Format]:
     return {each.name: each for each in found}
 
 
-FORMATS = ("study", "grid", "timing", *RESULT_FILES)
+FORMATS = ("study", "grid", "timing", "history", *RESULT_FILES)
 WITH_VALUES = (
     "study",
     "grid",
@@ -178,7 +213,12 @@ WITH_VALUES = (
 )
 
 
-SHOWN = {"study": "study file", "grid": "grid of a bench", "timing": "timing request"}
+SHOWN = {
+    "study": "study file",
+    "grid": "grid of a bench",
+    "timing": "timing request",
+    "history": "history of recordings",
+}
 REFUSED = "or one line and exit code 2"
 ANSWERED = f"taken, {REFUSED}"
 
