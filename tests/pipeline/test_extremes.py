@@ -38,7 +38,7 @@ def test_a_clock_that_goes_backwards_makes_no_negative_time(
         time.time = before
     rows = table(directory / "trials.csv") + table(directory / "confirmation.csv")
     assert len(rows) == 5
-    fault = "a clock that goes an hour back at each look, in a trial"
+    fault = "a clock that goes an hour back at each look (simulated)"
     with tally.each(fault, "no time is negative") as count:
         for row in rows:
             with count.one():

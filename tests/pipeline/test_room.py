@@ -34,7 +34,7 @@ def test_a_full_disk_is_a_remark_before_the_study(
     watcher = Watching()
     outcome = run_small(tmp_path, watcher=watcher)
     promise = "a note before the study starts"
-    with tally.each("a disk without room", promise) as count, count.one():
+    with tally.each("a disk without room (simulated)", promise) as count, count.one():
         (note,) = [note for note in watcher.notes if "room" in note]
         assert "1.5 MB are free in " in note
         assert "may write about 42.0 MB" in note
