@@ -358,7 +358,7 @@ def limit(row: Row) -> Limit:
 
 
 def flops_per_byte(row: Row) -> float:
-    """Arithmetic of a step for each byte that it must move at least; NaN where one of them is not known."""
+    """Arithmetic of a step for each byte that it moves, by formula; NaN where one of them is not known."""
     moved = _bytes_of_all(row)
     work = float(row["gflops_per_second"]) * 1e9 * float(row["step_time_s"])
     return work / moved if moved > 0 else math.nan
