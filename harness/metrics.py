@@ -265,7 +265,12 @@ METRICS: Final[Mapping[str, Metric]] = _registry(
     ),
     Metric("speedup", "", "maximize", "Times the speed of `plain` at the same shape."),
     Metric("bytes_per_step", "bytes", None, "Least traffic of a step, by formula.", size_in_bytes),
-    Metric("flops_per_byte", "FLOP/byte", None, "Arithmetic of a step for each byte it moves, by formula."),
+    Metric(
+        "flops_per_byte",
+        "FLOP/byte",
+        None,
+        "Arithmetic of a step for each byte it moves, by formula.",
+    ),
     Metric(
         "fraction_of_limit",
         "",
