@@ -19,6 +19,7 @@ from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from harness.comparison.verdicts import FailOn
+    from harness.console import CompareConsole
     from harness.pipeline.comparison import CompareOptions, CompareOutcome
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that the CI shows with the run
@@ -125,13 +126,88 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
     with open_compare_console(on_stderr=as_json) as console:
         outcome = run_compare(options, console)
         console.done(outcome.plain, str(outcome.directory))
-        if summary := os.environ.get(SUMMARY):
-            try:
-                with open(summary, "a", encoding="utf-8") as file:
-                    file.write(markdown(outcome.plain) + "\n")
-            except OSError as error:
-                console.note(f"{SUMMARY} can't be written: {error.strerror}")
+        _summarize(markdown(outcome.plain), console)
     return outcome
+
+
+@app.command(cls=commandline.LineCommand)
+def selftest(  # one parameter for each option of the command
+    suite: Annotated[
+        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
+    ] = "",
+    steps: Annotated[
+        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
+    detect: Annotated[str, typer.Option(help="The slow-down to find.")] = "5%",
+    slow_down: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHARE[=RUNS]", help="Inject this one; repeatable. Default: 3%, 5%, 10%."
+        ),
+    ] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Runs in which both sides are the same code.")
+    ] = 10,
+    slowed: Annotated[int, typer.Option(min=0, help="Runs for each injected slow-down.")] = 3,
+    replays: Annotated[
+        int, typer.Option(min=1, help="Replays of recorded blocks for each rate.")
+    ] = 1000,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for the timing of a run; shorter blocks, then fewer."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the replays.")] = 0,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where results go. Default: results/regress/selftest.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print selftest.json, and all else on stderr.")
+    ] = False,
+) -> None:
+    """How often is a verdict wrong on this machine, and what does it find? Says which --detect to choose."""
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        from harness.comparison.rounds import Pace
+        from harness.console.selftest import markdown, open_selftest_console
+        from harness.pipeline.selftest import SelftestOptions, run_selftest
+
+        options = SelftestOptions(
+            suite=suite,
+            steps=steps,
+            device=device,
+            plugins=tuple(plugins or ()),
+            detect=detect,
+            effects=tuple(slow_down or ()),
+            n_alike=runs,
+            n_slowed=slowed,
+            n_replays=replays,
+            seed=seed,
+            results=results,
+            command=commandline.typed("regress"),
+            pace=Pace(budget_s=budget),
+        )
+        with open_selftest_console(on_stderr=as_json) as console:
+            outcome = run_selftest(options, console)
+            console.done(outcome.plain, str(outcome.directory))
+            _summarize(markdown(outcome.plain), console)
+    if as_json:
+        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+
+
+def _summarize(text: str, console: CompareConsole) -> None:
+    """Append to the file that the CI shows with the run, where it names one."""
+    if summary := os.environ.get(SUMMARY):
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            console.note(f"{SUMMARY} can't be written: {error.strerror}")
 
 
 def main() -> None:

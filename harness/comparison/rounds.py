@@ -1,9 +1,14 @@
 """A comparison as it is timed: slices of two live processes in turn, blocks of fresh ones, until the rules say stop.
 
 A round goes over all benchmarks and the canary twice: first a slice of base and then one of head for each, then head and then
-base. So every slice follows one of another process, and what drifts steadily falls on both sides alike. The canary has two
-processes of its own, both in base's environment. Everything else that a comparison tells is asked before the first block or after
-the last: nothing runs beside a slice.
+base. So every slice follows one of another process, and what drifts steadily falls on both sides alike. All processes keep to
+one core, another from block to block: cores have neighbours of their own. The canary has two processes of its own, both in base's
+environment. Everything else that a comparison tells is asked before the first block or after the last: nothing runs beside a slice.
+
+Why slices are so short: on a core that is shared with other machines the speed of one and the same step wanders by 20 %, and does
+so over tenths of a second. Two sides that are 6 ms apart see nearly the same core. Measured with the canary, blocks of
+1.5 s (standard deviation of a block): 25 ms a slice, each process where the system puts it, 6.3 %; both on one core 2.5 %; 6 ms a
+slice and one core 1.3 %.
 """
 
 from __future__ import annotations
@@ -28,7 +33,6 @@ from harness.comparison.verdicts import (
     UNDECIDED_CODE,
     FailOn,
     Family,
-    Measure,
     Outcome,
     Stop,
     Verdict,
@@ -38,8 +42,11 @@ from harness.errors import InputError, Shown
 
 CANARY: Final = "canary"
 
-LEAST_ROUNDS: Final = 8
-"""A budget makes blocks shorter rather than fewer, down to this."""
+LEAST_ROUNDS: Final = 24
+"""A budget makes blocks shorter rather than fewer, down to this or what the pace has."""
+
+USED: Final = 0.85
+"""Of a budget, the part that is planned for: blocks vary, and one that is missing at the end may be the one that confirms."""
 
 Round = tuple[float, float]
 """Seconds a step of base and of head, each over two slices."""
@@ -47,16 +54,11 @@ Round = tuple[float, float]
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes).
+    """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes)."""
 
-    `new_servers`: each block's processes come from new fork servers, at the cost of importing torch. Forks of one server share
-    its addresses and its hash seed, so that without it blocks would share a part of the luck that they are there to average.
-    """
-
-    slice_s: float = 0.025
-    n_rounds: int = 24
+    slice_s: float = 0.006
+    n_rounds: int = 64
     budget_s: float | None = None
-    new_servers: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,15 @@ class Explained:
 class Comparison:
     """All that came out: raw rounds of each block, the outcome, memory, and the facts of both sides.
 
-    `n_steps` and `sequences` are those of a slice and of a step, by benchmark. `only_in_head`: not compared.
+    `n_steps` and `sequences` are those of a slice and of a step, by benchmark. `is_pinned`: whether all processes of a block
+    kept to one core. `only_in_head`: not compared.
     """
 
     rules: Rules
     pace: Pace
     n_steps: Mapping[str, int]
     sequences: Mapping[str, float]
+    is_pinned: bool
     blocks: tuple[TimedBlock, ...]
     outcome: Outcome
     footprints: tuple[Footprint, ...]
@@ -172,9 +176,10 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         explained = tuple(bench.explain(name) for name in slower)
     return Comparison(
         rules=rules,
-        pace=bench.pace,
+        pace=asked.pace,
         n_steps=bench.n_steps,
         sequences=bench.sequences,
+        is_pinned=bench.is_pinned,
         blocks=tuple(blocks),
         outcome=outcome,
         footprints=footprints,
@@ -189,16 +194,22 @@ def _time(
     bench: Bench, blocks: list[TimedBlock], family: Family, rules: Rules, watcher: Watcher
 ) -> Outcome:
     """Add blocks until `decide` stops, or the budget is spent."""
-    started = time.monotonic()
+    bench.start()
     while True:
         values = [block.value for block in blocks]
-        decision = decide(values, family, rules, budget_over=bench.is_spent(started, len(blocks)))
+        decision = decide(values, family, rules, budget_over=bench.is_spent())
         if isinstance(decision, Stop):
             return decision.outcome
         wanted = len(blocks) + decision.n_blocks
-        while len(blocks) < wanted and not bench.is_spent(started, len(blocks)):
+        while len(blocks) < wanted and not bench.is_spent():
             watcher.block(len(blocks), wanted, decision.names)
-            blocks.append(bench.block(decision, rules.looks[0].n_blocks))
+            n_left = max(wanted, _n_least(rules)) - len(blocks)
+            blocks.append(bench.block(decision.names, n_left))
+
+
+def _n_least(rules: Rules) -> int:
+    """Blocks that find a regression at the first look and confirm it: a budget must have room for so many."""
+    return rules.looks[min(1, len(rules.looks) - 1)].n_blocks
 
 
 class Bench:
@@ -214,9 +225,11 @@ class Bench:
         self.canaries: tuple[Talker, Talker] = (
             sides  # until they are needed, just before the first block
         )
+        self.is_pinned = True  # until a side has several threads, or the system can't
+        self.n_blocks = 0
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
-        self.slowest_block_s = 0.0
+        self.started = self.set_up_s = self.round_s = 0.0
 
     def family(self, accept: Sequence[str]) -> tuple[Family, tuple[str, ...]]:
         """What base has, and what head alone has. Leaves both sides loaded."""
@@ -239,39 +252,42 @@ class Bench:
             return smaller(found, self._footprint(name, family))
         return found
 
-    def is_spent(self, started: float, n_blocks: int) -> bool:
-        """Whether the budget has no room for another block; one block is always timed."""
-        budget_s = self.pace.budget_s
-        if budget_s is None or n_blocks == 0:
-            return False
-        return time.monotonic() - started + self.slowest_block_s > budget_s
+    def start(self) -> None:
+        """The budget runs from now on."""
+        self.started = time.monotonic()
 
-    def block(self, wanted: Measure, n_first: int) -> TimedBlock:
-        """Fresh processes on all sides, warmed up; then the rounds."""
+    def is_spent(self) -> bool:
+        """Whether the budget has no room for another block; one block is always timed."""
+        if self.pace.budget_s is None or self.n_blocks == 0:
+            return False
+        least_s = self.set_up_s + LEAST_ROUNDS * self.round_s
+        return time.monotonic() - self.started + least_s > self.pace.budget_s
+
+    def block(self, names: Sequence[str], n_left: int) -> TimedBlock:
+        """Fresh processes on all sides, warmed up; then the rounds. With a budget so many that `n_left` such blocks fit."""
         started = time.monotonic()
-        if self.pace.new_servers and self.slowest_block_s > 0:  # those of the first block are new
-            for talker in (*self.sides, *self.canaries):
-                talker.restart()
-        self._load(self.sides)
-        self._load(self.canaries)
-        for name in wanted.names:
+        if self.n_blocks > 0:  # those of the first block are new
+            self._renew()
+        loaded = [*self._load(self.sides), *self._load(self.canaries)]
+        for name in names:
             with naming(name):
                 for answer in self._both(self.sides, "prepare", name=name):
                     self.sequences[name] = answer["sequences_per_step"]
         self._both(self.canaries, "prepare", name=CANARY)
         self._refuse_others_code()
-        every = [(name, self.sides) for name in wanted.names] + [(CANARY, self.canaries)]
+        self._pin(loaded)
+        every = [(name, self.sides) for name in names] + [(CANARY, self.canaries)]
         for name, pair in every:
             with naming(name):
                 self._warm_up(name, pair)
         ready = time.monotonic()
         rounds = dict[str, list[Round]]({name: [] for name, _ in every})
-        while len(rounds[CANARY]) < self.pace.n_rounds:
+        self.set_up_s = ready - started
+        while len(rounds[CANARY]) < self._n_rounds(n_left, started):
             for name, both in self._round(every).items():
                 rounds[name].append(both)
-            if self.slowest_block_s == 0.0 and len(rounds[CANARY]) == 1:
-                self._fit(n_first, ready - started, time.monotonic() - ready)
-        self.slowest_block_s = max(self.slowest_block_s, time.monotonic() - started)
+            self.round_s = (time.monotonic() - ready) / len(rounds[CANARY])
+        self.n_blocks += 1
         canary = tuple(rounds.pop(CANARY))
         return TimedBlock({name: tuple(each) for name, each in rounds.items()}, canary)
 
@@ -283,13 +299,36 @@ class Bench:
             base, head = (side.ask("profile", name=name) for side in self.sides)
         return Explained(name, grown(base, head))
 
-    def _fit(self, n_first: int, set_up_s: float, round_s: float) -> None:
-        """Make blocks so short that those of the first look fit into the budget; from the first round of the first block."""
-        if self.pace.budget_s is None:
+    def _n_rounds(self, n_left: int, started: float) -> int:
+        """Rounds of a block, of `n_left` that must fit into what was left of the budget when it started."""
+        if self.pace.budget_s is None or self.round_s == 0.0:
+            return self.pace.n_rounds
+        left_s = USED * (self.pace.budget_s - (started - self.started))
+        n_rounds = math.floor((left_s / n_left - self.set_up_s) / self.round_s)
+        return min(max(LEAST_ROUNDS, n_rounds), self.pace.n_rounds)
+
+    def _renew(self) -> None:
+        """Take the luck of a fork server off the sides: its addresses and its hash seed are those of all its forks.
+
+        Where both sides have the same environment they change servers from block to block, so that a server's luck falls on
+        both alike. Otherwise each block has new servers, which must import torch again.
+        """
+        base, head = self.sides
+        if base.seat == replace(head.seat, label=base.seat.label):
+            self.sides = swapped(self.sides)
+        else:
+            base.restart()
+            head.restart()
+        self.canaries = swapped(self.canaries)
+
+    def _pin(self, loaded: Sequence[Mapping[str, Any]]) -> None:
+        """Keep all processes to one core, unless one of them has several threads."""
+        if any(answer["threads"] > 1 for answer in loaded):
+            self.is_pinned = False
             return
-        room_s = self.pace.budget_s / n_first - set_up_s
-        n_rounds = max(LEAST_ROUNDS, math.floor(room_s / round_s))
-        self.pace = replace(self.pace, n_rounds=min(n_rounds, self.pace.n_rounds))
+        for talker in (*self.sides, *self.canaries):
+            core = talker.ask("pin", turn=self.n_blocks)["core"]
+            self.is_pinned = self.is_pinned and core is not None
 
     def _round(self, every: Sequence[tuple[str, tuple[Talker, Talker]]]) -> dict[str, Round]:
         """AB for each, then BA for each."""
@@ -349,6 +388,13 @@ class Bench:
                     got=Shown(f"{theirs[0]} of the working tree"),
                     remedy='give --install "pip install ."',
                 )
+
+
+def swapped(pair: tuple[Talker, Talker]) -> tuple[Talker, Talker]:
+    """The processes of two sides, each now the other side's."""
+    one, other = pair
+    one.seat, other.seat = other.seat, one.seat
+    return other, one
 
 
 @contextmanager

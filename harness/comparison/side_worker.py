@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -102,6 +103,8 @@ class Line:
 def serve(line: Line, *, can_fork: bool) -> None:
     """Say hello, then fork a process for each block, or be the only one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
+    with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
+        importlib.import_module("torch._dynamo")
     line.write({"hello": SCHEMA, "forks": can_fork, "torch": torch.__version__})
     if not can_fork:
         Block(line).run()
@@ -224,6 +227,7 @@ class Block:
         self.commands: Mapping[str, Callable[..., Mapping[str, Any]]] = {
             "facts": facts,
             "load": self.load,
+            "pin": pin,
             "prepare": self.prepare,
             "warm_up": self.warm_up,
             "slice": self.slice,
@@ -254,12 +258,12 @@ class Block:
         """
         if not file:
             self.steps = {"canary": canary}
-            return {"names": ["canary"]}
+            return {"names": ["canary"], "threads": torch.get_num_threads()}
         os.chdir(folder)
         sys.path[:0] = paths
         sys.path.append(str(Path(file).parent))
         self.steps = find_steps(import_file(file), file)
-        return {"names": list(self.steps)}
+        return {"names": list(self.steps), "threads": torch.get_num_threads()}
 
     def prepare(self, name: str) -> Mapping[str, Any]:
         """Set a benchmark up and take its first two steps."""
@@ -337,6 +341,20 @@ class Block:
 
     def _make(self, name: str) -> Prepared:
         return Prepared(name, self.steps[name]())
+
+
+def pin(turn: int) -> Mapping[str, Any]:
+    """Keep to one core, the same for all who are told the same turn; None where the system can't.
+
+    Cores have neighbours of their own, and a process that stays on one while the other side stays on another takes its
+    neighbour for its code.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return {"core": None}
+    cores = sorted(os.sched_getaffinity(0))
+    core = cores[turn % len(cores)]
+    os.sched_setaffinity(0, {core})
+    return {"core": core}
 
 
 def modules_below(folder: str) -> Mapping[str, Any]:

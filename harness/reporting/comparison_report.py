@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import harness
@@ -224,7 +225,7 @@ def _method(page: Page, plain: Plain) -> Section:
     said = words(
         "compare.method.text",
         slice=seconds(pace["slice_s"]),
-        rounds=pace["n_rounds"],
+        rounds=round(median(len(block["canary"]) for block in plain["blocks"] or [{"canary": ()}])),
         blocks=plain["n_blocks"],
         looks=words.listed(looks),
         detect=_percent(page, plain["detect"]),

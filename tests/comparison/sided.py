@@ -11,7 +11,7 @@ from harness.comparison.rounds import Pace
 from harness.comparison.rules import Look, Rules
 from harness.comparison.talking import Seat
 
-QUICK = Pace(slice_s=0.01, n_rounds=9, new_servers=False)
+QUICK = Pace(slice_s=0.01, n_rounds=9)
 
 FEW = Rules(detect=0.1, looks=(Look(3, 0.2, 1e-6), Look(5, 0.0, 1e-6)), n_agree=2)
 """A look after 3 blocks, whose least p is 1/8, and 2 that confirm; a canary that no number of blocks can move."""

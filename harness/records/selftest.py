@@ -1,0 +1,192 @@
+"""runs.jsonl and selftest.json: what a selftest's runs came to, kept run by run. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.comparison.blocks import Block
+from harness.comparison.verdicts import Outcome
+from harness.errors import InputError, Shown, unwritable
+from harness.records.comparison import estimate
+from harness.records.files import write_json
+
+SCHEMA = 1
+FILE = "selftest.json"
+RUNS = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One comparison of a selftest: its place in the plan, what was slowed (None: nothing) by how much, and its blocks.
+
+    `verdict` and `verdicts` (by benchmark) are what came out. `load`: processes that wanted to run when it began, on average
+    over a minute, None where the system does not say.
+    """
+
+    number: int
+    effect: float
+    slowed: str | None
+    detect: float
+    verdict: str
+    verdicts: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    wall_time_s: float
+    load: float | None
+
+
+def run_of(
+    number: int, injected: tuple[float, str | None], detect: float, outcome: Outcome
+) -> dict[str, Any]:
+    """A run's outcome as a line holds it, but for its blocks and times."""
+    return {
+        "schema": SCHEMA,
+        "run": number,
+        "effect": injected[0],
+        "slowed": injected[1],
+        "detect": detect,
+        "verdict": outcome.verdict,
+        "n_blocks": outcome.n_blocks,
+        "findings": [
+            {"name": each.name, "verdict": each.verdict, "reason": each.reason}
+            | {"ratio": estimate(each.ratio)}
+            for each in outcome.findings
+        ],
+        "canary": estimate(outcome.canary.ratio),
+    }
+
+
+def append_run(path: Path, line: Mapping[str, Any], blocks: tuple[Block, ...]) -> None:
+    """Append a run and sync it. Raises FileError or InputError where the file can't be written."""
+    plain = [
+        {"values": {name: _known(x) for name, x in each.values.items()}}
+        | {"canary": _known(each.canary)}
+        for each in blocks
+    ]
+    text = json.dumps({**line, "blocks": plain}, ensure_ascii=False, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = whole_lines(path)
+        with path.open("ab", buffering=0) as file:
+            file.truncate(whole)
+            try:
+                file.write(text.encode() + b"\n")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(whole)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def whole_lines(path: Path) -> int:
+    """Bytes of a file up to its last line break: what follows was torn by a crash."""
+    try:
+        return path.read_bytes().rfind(b"\n") + 1
+    except FileNotFoundError:
+        return 0
+
+
+def read_runs(directory: Path) -> tuple[Run, ...]:
+    """The runs of a folder, in the order in which they were made. Raises InputError that names the line that is none.
+
+    A last line without a line break was torn by a crash, and is left out.
+    """
+    path = directory / RUNS
+    try:
+        content = path.read_bytes()[: whole_lines(path)]
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise InputError(
+            str(path), expected="a file that can be read", got=Shown(str(error.strerror))
+        ) from None
+    return tuple(
+        _run(path, number, line) for number, line in enumerate(content.splitlines(), 1) if line
+    )
+
+
+def write_selftest(directory: Path, plain: Mapping[str, Any]) -> None:
+    """Write selftest.json."""
+    write_json(directory / FILE, {"schema": SCHEMA, **plain})
+
+
+def read_selftest(directory: Path) -> dict[str, Any]:
+    """What selftest.json of a folder holds. Raises InputError where it isn't one of ours."""
+    path = directory / FILE
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(path), expected="a selftest as JSON", got=Shown(str(error))) from error
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        got = plain.get("schema") if isinstance(plain, dict) else plain
+        raise InputError(str(path), "schema", expected=str(SCHEMA), got=got)
+    return plain
+
+
+def _rate_as_plain(found: Any) -> dict[str, Any]:
+    """A rate as JSON takes it (harness.comparison.replaying.Rate)."""
+    interval = found.interval
+    return {
+        "k": found.k,
+        "n": found.n,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+    }
+
+
+def rates_as_plain(found: Any) -> dict[str, Any]:
+    """Rates as JSON takes them (harness.comparison.replaying.Rates)."""
+    return {
+        "detect": found.detect,
+        "effect": found.effect,
+        "false_regression": _rate_as_plain(found.false_regression),
+        "found": _rate_as_plain(found.found),
+        "found_by_name": {name: _rate_as_plain(each) for name, each in found.found_by_name},
+        "verdicts": {verdict: _rate_as_plain(each) for verdict, each in found.verdicts},
+        "all_ok": _rate_as_plain(found.all_ok),
+        "mean_blocks": found.mean_blocks,
+    }
+
+
+def _run(path: Path, number: int, line: bytes) -> Run:
+    expected = f"a run of a selftest, schema {SCHEMA}"
+    try:
+        plain = json.loads(line)
+        blocks = tuple(
+            Block({name: _value(x) for name, x in each["values"].items()}, _value(each["canary"]))
+            for each in plain["blocks"]
+        )
+        verdicts = {str(each["name"]): str(each["verdict"]) for each in plain["findings"]}
+        load = plain.get("load")
+        run = Run(
+            number=int(plain["run"]),
+            effect=float(plain["effect"]),
+            slowed=None if plain["slowed"] is None else str(plain["slowed"]),
+            detect=float(plain["detect"]),
+            verdict=str(plain["verdict"]),
+            verdicts=verdicts,
+            blocks=blocks,
+            wall_time_s=float(plain["wall_time_s"]),
+            load=None if load is None else float(load),
+        )
+        schema = plain["schema"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        got = Shown(f"{type(error).__name__}: {error}")
+        raise InputError(str(path), f"line {number}", expected=expected, got=got) from None
+    if schema != SCHEMA:
+        raise InputError(str(path), f"line {number}", expected=expected, got=schema)
+    return run
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _value(plain: float | None) -> float:
+    return math.nan if plain is None else float(plain)
