@@ -42,7 +42,7 @@ from harness.errors import InputError, Shown
 
 CANARY: Final = "canary"
 
-LEAST_ROUNDS: Final = 24
+LEAST_ROUNDS: Final = 16
 """A budget makes blocks shorter rather than fewer, down to this or what the pace has."""
 
 USED: Final = 0.85
@@ -168,6 +168,8 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         if family.names:
             one, other = live.enter_context(talkers((base.seat, base.seat)))
             bench.canaries = (one, other)
+            one.fresh()
+            other.fresh()  # torch is imported before the budget runs
         blocks = list[TimedBlock]()
         outcome = _time(bench, blocks, family, rules, watcher)
         slower = [one.name for one in outcome.findings if one.verdict == "regression"]
