@@ -54,9 +54,11 @@ def whole(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Text of a share in [0, 1] as a percentage, to a tenth where that is not zero."""
+    """Text of a share in [0, 1] as a percentage, to a tenth where that is not zero; what rounds to nothing says so."""
     if not math.isfinite(value):
         return significant(value)
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
     return f"{100 * value:.1f}".removesuffix(".0") + " %"
 
 

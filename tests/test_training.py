@@ -669,7 +669,7 @@ def test_a_trial_on_cuda() -> None:
     easy = config(sequence_length=3, hidden_size=16, learning_rate=0.05, sequences=3_200)
     on_cpu, on_cuda = run(easy), run(dataclasses.replace(easy, device="cuda:0"))
     assert on_cuda[0].loss == pytest.approx(on_cpu[0].loss, rel=1e-4)
-    assert on_cuda[-1].skill > 0.5
+    assert on_cuda[-1].solved  # and by then the search had ended it
 
 
 @pytest.mark.cuda

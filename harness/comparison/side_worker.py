@@ -105,6 +105,8 @@ def serve(line: Line, *, can_fork: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
     with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
         importlib.import_module("torch._dynamo")
+    gc.collect()
+    gc.freeze()  # or each fork's first collection would touch, and so copy, all that it shares with this process
     line.write({"hello": SCHEMA, "forks": can_fork, "torch": torch.__version__})
     if not can_fork:
         Block(line).run()

@@ -10,9 +10,10 @@ from harness.machine import derive_seed
 from harness.models import build_model
 from harness.tasks import get_task
 from harness.timing.benchmarks import Benchmark
-from harness.timing.subjects import build, forget_compiled, prepare
+from harness.timing.subjects import GRAPH_WARM_UP, build, forget_compiled, prepare
 from harness.timing.variants import FIXED, unavailable
 
+PRECISION = {"float16": 0.05, "bfloat16": 0.05, "tf32": 0.01}  # of losses, relative
 BENCHMARK = Benchmark("one", "adding", "lstm", 6, 2, 12, batch_size=4, learning_rate=0.01)
 
 
@@ -156,11 +157,19 @@ def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
 @pytest.mark.parametrize("variant", ["cuda_graph", "float16", "bfloat16", "tf32", "compiled"])
 def test_cuda_variants_take_the_same_steps(variant):
-    """On CUDA each variant's first losses are those of the plain step, to its precision."""
+    """On CUDA each variant's first losses are those of the plain step, to its precision.
+
+    What a variant ran to be captured or compiled has left its mark on Adam's moments (and on nothing else): so here too.
+    """
     if reason := unavailable(variant, "cuda:0"):
         pytest.skip(reason)
     asked = dataclasses.replace(BENCHMARK, device="cuda:0", hidden_size=32)
     found = prepare(dataclasses.replace(asked, variant=variant))
-    plain = prepare(asked)
-    for _ in range(3):
-        assert float(found.step()) == pytest.approx(float(plain.step()), rel=0.05)
+    plain = build(asked)
+    for _ in range({"cuda_graph": GRAPH_WARM_UP, "compiled": 2}.get(variant, 0)):
+        plain.train(plain.batches[0])
+    plain.reset()
+    for batch in plain.batches[:3]:
+        near = pytest.approx(float(plain.train(batch)), rel=PRECISION.get(variant, 1e-3))
+        assert float(found.step()) == near
+
