@@ -82,14 +82,33 @@ def _study(study: StudyRecords, language: str) -> _Found:
     about = study.spec.study
     command = f"python -m harness.study {about.name}"
     said = answer(study, language)
-    return _Found(study.directory, study.directory.name, about.question, said, study.machine, command)
+    return _Found(
+        study.directory,
+        _title(study.directory, about.name),
+        about.question,
+        said,
+        study.machine,
+        command,
+    )
 
 
 def _bench(bench: BenchRecords, language: str) -> _Found:
     about = bench.grid.grid
     command = f"python -m harness.bench {about.name}"
     said = answer_bench(bench, language)
-    return _Found(bench.directory, bench.directory.name, about.question, said, bench.machine, command)
+    return _Found(
+        bench.directory,
+        _title(bench.directory, about.name),
+        about.question,
+        said,
+        bench.machine,
+        command,
+    )
+
+
+def _title(folder: Path, name: str) -> str:
+    """The name, and what the folder's adds to it, as in bench_quick_h200."""
+    return folder.name if folder.name.startswith(name) else name
 
 
 def _said(found: _Found, words: Words) -> Iterator[str]:
