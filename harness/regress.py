@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,13 +126,87 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
     with open_compare_console(on_stderr=as_json) as console:
         outcome = run_compare(options, console)
         console.done(outcome.plain, str(outcome.directory))
-        if summary := os.environ.get(SUMMARY):
-            try:
-                with open(summary, "a", encoding="utf-8") as file:
-                    file.write(markdown(outcome.plain) + "\n")
-            except OSError as error:
-                console.note(f"{SUMMARY} can't be written: {error.strerror}")
+        _summarise(markdown(outcome.plain), console.note)
     return outcome
+
+
+@app.command(cls=commandline.LineCommand)
+def record(  # one parameter for each option of the command
+    suite: Annotated[
+        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
+    ] = "",
+    steps: Annotated[
+        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
+    ] = "",
+    history: Annotated[
+        Path | None,
+        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="Blocks of fresh processes. Default: 5.")
+    ] = None,
+    revision: Annotated[
+        str, typer.Option(metavar="TEXT", help="What is recorded. Default: the commit.")
+    ] = "",
+    budget: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for the timing; shorter blocks, then fewer."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was recorded as JSON, all else on stderr.")
+    ] = False,
+) -> None:
+    """Time the working tree and append it to a history: exit code 0 recorded, 2 bad input or a history that can't be written."""
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        from harness.comparison.recording import N_BLOCKS
+        from harness.comparison.rounds import Pace
+        from harness.console import open_record_console
+        from harness.console.trend import record_markdown
+        from harness.pipeline.recording import (
+            HISTORY,
+            RecordOptions,
+            UnrecordedError,
+            run_record,
+        )
+
+        options = RecordOptions(
+            suite=suite,
+            steps=steps,
+            history=history or HISTORY,
+            device=device,
+            plugins=tuple(plugins or ()),
+            n_blocks=blocks or N_BLOCKS,
+            revision=revision,
+            pace=Pace(budget_s=budget),
+        )
+        with open_record_console(on_stderr=as_json) as console:
+            try:
+                plain = run_record(options, console)
+            except UnrecordedError as error:
+                console.close()
+                print(error.line, file=sys.stderr)
+                raise
+            console.done(plain)
+            _summarise(record_markdown(plain), console.note)
+    if as_json:
+        typer.echo(json.dumps(plain, ensure_ascii=False))
+
+
+def _summarise(text: str, note: Callable[[str], None]) -> None:
+    """Append a text to the file that the CI shows with the run, where it names one."""
+    if summary := os.environ.get(SUMMARY):
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            note(f"{SUMMARY} can't be written: {error.strerror}")
 
 
 def main() -> None:

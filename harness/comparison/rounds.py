@@ -4,6 +4,8 @@ A round goes over all benchmarks and the canary twice: first a slice of base and
 base. So every slice follows one of another process, and what drifts steadily falls on both sides alike. The canary has two
 processes of its own, both in base's environment. Everything else that a comparison tells is asked before the first block or after
 the last: nothing runs beside a slice.
+
+A recording (recording.py) has one side. Then a slice of the canary stands beside each slice of a benchmark, before and after.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Final, Protocol
 
 from harness.comparison.blocks import Block, block_value
@@ -28,7 +31,6 @@ from harness.comparison.verdicts import (
     UNDECIDED_CODE,
     FailOn,
     Family,
-    Measure,
     Outcome,
     Stop,
     Verdict,
@@ -41,8 +43,8 @@ CANARY: Final = "canary"
 LEAST_ROUNDS: Final = 8
 """A budget makes blocks shorter rather than fewer, down to this."""
 
-Round = tuple[float, float]
-"""Seconds a step of base and of head, each over two slices."""
+Round = tuple[float, ...]
+"""Seconds a step of base and of head, each over two slices; of a recording, of its one side."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         family, only_in_head = bench.family(asked.accept)
         rules = asked.rules or rules_for(len(family.names), asked.detect)
         watcher.begin(family.names, family.missing)
-        facts = bench.facts()
+        base_facts, head_facts = bench.facts()
         footprints: tuple[Footprint, ...] = ()
         if asked.memory:
             watcher.step("measuring memory")
@@ -178,7 +180,7 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         blocks=tuple(blocks),
         outcome=outcome,
         footprints=footprints,
-        facts=facts,
+        facts=(base_facts, head_facts),
         only_in_head=only_in_head,
         explained=explained,
         wall_time_s=time.monotonic() - started,
@@ -198,39 +200,35 @@ def _time(
         wanted = len(blocks) + decision.n_blocks
         while len(blocks) < wanted and not bench.is_spent(started, len(blocks)):
             watcher.block(len(blocks), wanted, decision.names)
-            blocks.append(bench.block(decision, rules.looks[0].n_blocks))
+            blocks.append(bench.block(decision.names, rules.looks[0].n_blocks))
 
 
 class Bench:
-    """The live processes of a comparison, and what stays the same from block to block."""
+    """The live processes of one or two sides, and what stays the same from block to block."""
 
-    def __init__(
-        self,
-        places: tuple[Place, Place],
-        sides: tuple[Talker, Talker],
-        pace: Pace,
-    ) -> None:
+    def __init__(self, places: tuple[Place, ...], sides: tuple[Talker, ...], pace: Pace) -> None:
         self.places, self.sides, self.pace = places, sides, pace
-        self.canaries: tuple[Talker, Talker] = (
-            sides  # until they are needed, just before the first block
-        )
+        self.canaries = sides  # until they are needed, just before the first block
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
         self.slowest_block_s = 0.0
 
+    def names(self) -> tuple[Sequence[str], ...]:
+        """What each side has. Leaves them loaded."""
+        return tuple(answer["names"] for answer in self._load(self.sides))
+
     def family(self, accept: Sequence[str]) -> tuple[Family, tuple[str, ...]]:
         """What base has, and what head alone has. Leaves both sides loaded."""
-        base, head = (answer["names"] for answer in self._load(self.sides))
+        base, head = self.names()
         common = tuple(name for name in base if name in head)
         missing = tuple(name for name in base if name not in head)
         accepted = parse_accepted(accept, base)
         added = tuple(name for name in head if name not in base)
         return Family(common, missing, accepted), added
 
-    def facts(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The facts of both sides, as they are after loading."""
-        base, head = self._both(self.sides, "facts")
-        return base, head
+    def facts(self) -> tuple[Mapping[str, Any], ...]:
+        """The facts of each side, as they are after loading."""
+        return tuple(self._both(self.sides, "facts"))
 
     def footprint(self, name: str, family: Family) -> Footprint:
         """Peak memory of one benchmark, in fresh processes; what seems grown is measured again."""
@@ -246,21 +244,21 @@ class Bench:
             return False
         return time.monotonic() - started + self.slowest_block_s > budget_s
 
-    def block(self, wanted: Measure, n_first: int) -> TimedBlock:
-        """Fresh processes on all sides, warmed up; then the rounds."""
+    def block(self, names: Sequence[str], n_first: int) -> TimedBlock:
+        """Fresh processes on all sides, warmed up; then the rounds. A budget shall hold at least `n_first` of them."""
         started = time.monotonic()
         if self.pace.new_servers and self.slowest_block_s > 0:  # those of the first block are new
             for talker in (*self.sides, *self.canaries):
                 talker.restart()
         self._load(self.sides)
         self._load(self.canaries)
-        for name in wanted.names:
+        for name in names:
             with naming(name):
                 for answer in self._both(self.sides, "prepare", name=name):
                     self.sequences[name] = answer["sequences_per_step"]
         self._both(self.canaries, "prepare", name=CANARY)
         self._refuse_others_code()
-        every = [(name, self.sides) for name in wanted.names] + [(CANARY, self.canaries)]
+        every = [(name, self.sides) for name in names] + [(CANARY, self.canaries)]
         for name, pair in every:
             with naming(name):
                 self._warm_up(name, pair)
@@ -291,8 +289,10 @@ class Bench:
         n_rounds = max(LEAST_ROUNDS, math.floor(room_s / round_s))
         self.pace = replace(self.pace, n_rounds=min(n_rounds, self.pace.n_rounds))
 
-    def _round(self, every: Sequence[tuple[str, tuple[Talker, Talker]]]) -> dict[str, Round]:
+    def _round(self, every: Sequence[tuple[str, tuple[Talker, ...]]]) -> dict[str, Round]:
         """AB for each, then BA for each."""
+        if len(self.sides) == 1:
+            return self._beside_the_canary(every)
         times = {name: [0.0, 0.0] for name, _ in every}
         for order in ((0, 1), (1, 0)):
             for name, pair in every:
@@ -305,14 +305,36 @@ class Bench:
             for name, (base, head) in times.items()
         }
 
-    def _warm_up(self, name: str, pair: tuple[Talker, Talker]) -> None:
-        """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
-        n_steps = self.n_steps.get(name, 0)
-        answer = pair[0].ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
-        self.n_steps[name] = answer["n_steps"]
-        pair[1].ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=answer["n_steps"])
+    def _beside_the_canary(
+        self, every: Sequence[tuple[str, tuple[Talker, ...]]]
+    ) -> dict[str, Round]:
+        """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
 
-    def _load(self, pair: tuple[Talker, Talker]) -> list[dict[str, Any]]:
+        The canary's time is the median over benchmarks of its two slices beside each: a sum over as many as theirs.
+        """
+        *benchmarks, (canary, (alone,)) = every
+        own: dict[str, float] = {name: 0.0 for name, _ in benchmarks}
+        beside = dict(own)
+        for order in (benchmarks, benchmarks[::-1]):
+            for name, (side,) in order:
+                slices = [(name, side, own), (canary, alone, beside)]
+                for timed, talker, times in slices if order is benchmarks else slices[::-1]:
+                    with naming(timed):
+                        answer = talker.ask("slice", name=timed, n_steps=self.n_steps[timed])
+                    times[name] += answer["time_s"]
+        found: dict[str, Round] = {
+            name: (time_s / (2 * self.n_steps[name]),) for name, time_s in own.items()
+        }
+        return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
+
+    def _warm_up(self, name: str, pair: tuple[Talker, ...]) -> None:
+        """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
+        for talker in pair:
+            n_steps = self.n_steps.get(name, 0)
+            answer = talker.ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
+            self.n_steps[name] = answer["n_steps"]
+
+    def _load(self, pair: tuple[Talker, ...]) -> list[dict[str, Any]]:
         """Fresh processes that have loaded their steps."""
         for talker in pair:
             talker.fresh()
@@ -322,7 +344,7 @@ class Bench:
             talker.send("load", **place.load())
         return [talker.receive() for talker in pair]
 
-    def _both(self, pair: tuple[Talker, Talker], do: str, **arguments: Any) -> list[dict[str, Any]]:
+    def _both(self, pair: tuple[Talker, ...], do: str, **arguments: Any) -> list[dict[str, Any]]:
         """Ask both at once; not for what is timed."""
         for talker in pair:
             talker.send(do, **arguments)
