@@ -199,6 +199,46 @@ def record(  # one parameter for each option of the command
         typer.echo(json.dumps(plain, ensure_ascii=False))
 
 
+@app.command(cls=commandline.LineCommand)
+def trend(  # one parameter for each option of the command
+    history: Annotated[
+        Path | None,
+        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where results go. Default: results/regress/trend.")
+    ] = None,
+    fingerprint: Annotated[
+        str, typer.Option(metavar="PREFIX", help="Only machines whose fingerprint begins so.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the permutation tests.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print trend.json, and all else on stderr.")
+    ] = False,
+) -> None:
+    """Plot a history and mark where speed changed. It tells and never fails: exit code 0, or 2 for what can't be read."""
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        from harness.console.trend import show_trend, trend_markdown
+        from harness.pipeline.recording import HISTORY
+        from harness.pipeline.trend import RESULTS, TrendOptions, run_trend
+
+        outcome = run_trend(
+            TrendOptions(
+                history=history or HISTORY,
+                results=results or RESULTS,
+                fingerprint=fingerprint,
+                seed=seed,
+                command=commandline.typed("regress"),
+            )
+        )
+        show_trend(outcome.plain, outcome.answer, str(outcome.report), on_stderr=as_json)
+        _summarise(trend_markdown(outcome.plain, outcome.answer), typer.echo)
+    if as_json:
+        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+
+
 def _summarise(text: str, note: Callable[[str], None]) -> None:
     """Append a text to the file that the CI shows with the run, where it names one."""
     if summary := os.environ.get(SUMMARY):

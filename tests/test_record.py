@@ -24,6 +24,7 @@ from harness.pipeline.recording import HISTORY
 from tests.comparison.sided import git, repository, steps_file
 from tests.comparison.test_history import MACHINE, OTHER, entry
 from tests.pipeline.test_disk import Disk, disk
+from tests.simulated_history import NEWER, entries, write
 from tests.tally import Tally
 
 __all__ = ["disk"]  # a fixture
@@ -248,3 +249,72 @@ def test_steps_are_recorded_for_real(repo: Path) -> None:
         r"error: the working tree: one: expected steps.*ZeroDivisionError", done.stderr
     )
     assert len(read_history(HISTORY).entries) == 1
+
+
+# --- trend ----------------------------------------------------------------------------------------
+
+
+def test_a_trend_tells_and_never_fails(
+    tmp_path: Path, invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow-down ends with 0, its table, its files and the CI's summary; a torn line is left out and told."""
+    monkeypatch.chdir(tmp_path)
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    path = write(HISTORY, entries(30, ["lstm"], {("lstm", 20): 1.1}))
+    path.write_bytes(path.read_bytes() + b'{"schema": 1')
+    before = path.read_bytes()
+    done = invoke("trend")
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stdout.split())
+    assert re.search(r"In 30 recordings on this machine lstm became \d+\.\d % slower at", told)
+    assert "A last line of 12 bytes was torn" in told
+    assert re.search(r"│ lstm +│ f5ca38f74 │ 2026-01-21 │ \+\d", done.stdout)
+    folder = tmp_path / "results" / "regress" / "trend"
+    assert {each.name for each in folder.iterdir()} == {
+        *("report.html", "report.md", "figures", "trend.json")
+    }
+    assert path.read_bytes() == before
+    assert summary.read_text().startswith("### Trend over 30 recordings\n\nIn 30 recordings")
+    assert "| lstm | f5ca38f74 |" in summary.read_text()
+
+
+def test_a_trend_of_some_machines(
+    tmp_path: Path, invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By how their fingerprints begin; trend.json on standard output."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("h.jsonl"), entries(2, ["a"]), entries(3, ["a"], machine=NEWER, first=2))
+    options = ("trend", "--history", "h.jsonl", "--results", "out", "--json")
+    done = invoke(*options, "--fingerprint", "1cc6", "--seed", "3")
+    plain = json.loads(done.stdout)
+    assert [len(each["revisions"]) for each in plain["machines"]] == [2]
+    assert (plain["seed"], plain["n_left_out"]) == (3, 3)
+    assert "3 recordings of other machines were left out, as asked." in " ".join(
+        done.stderr.split()
+    )
+    assert plain == json.loads((tmp_path / "out" / "trend.json").read_text())
+    done = invoke(*options, "--fingerprint", "zz")
+    assert done.exit_code == 2
+    assert re.search(r"--fingerprint: expected the beginning.*known: 1cc6\w+, \w+", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (None, r"none\.jsonl: expected at least one recording, got none; python -m"),
+        (b"", "expected at least one recording"),
+        (b"[]\n", r"none\.jsonl: line 1: expected a recording as a JSON object"),
+    ],
+)
+def test_a_history_that_has_no_trend_is_one_line(
+    tmp_path: Path, invoke: Callable[..., Result], content: bytes | None, match: str
+) -> None:
+    """Named, exit code 2, and nothing is written."""
+    path = tmp_path / "none.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    done = invoke("trend", "--history", str(path), "--results", str(tmp_path / "out"))
+    assert done.exit_code == 2
+    assert re.search(match, done.stderr)
+    assert not (tmp_path / "out").exists()

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from harness.console.regress import CompareConsole
+from harness.console.regress import CompareConsole, p_text
 from harness.metrics import seconds, significant
 
 RECORD_HEADS = ("benchmark", "a step", "over canary", "spread", "change")
+CHANGE_HEADS = ("benchmark", "revision", "recorded", "change", "p", "fingerprint")
 
 
 class RecordConsole:
@@ -98,7 +99,8 @@ def record_remarks(plain: Mapping[str, Any]) -> list[str]:
         )
         newest = others[-1]
         said += [
-            f"differs from {newest['fingerprint']}: {each['name']}: {each['before']} -> {each['after']}"
+            f"differs from {newest['fingerprint']}: {each['name']}: {_there(each['before'])} -> "
+            f"{_there(each['after'])}"
             for each in newest["differs"]
         ]
     else:
@@ -125,6 +127,49 @@ def record_markdown(plain: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def show_trend(plain: Mapping[str, Any], answer: str, report: str, *, on_stderr: bool) -> None:
+    """Show the answer and the table of change points."""
+    console = Console(stderr=on_stderr)
+    rows = change_rows(plain)
+    if rows:
+        table = Table(Column(CHANGE_HEADS[0], overflow="fold"), *CHANGE_HEADS[1:])
+        for cells in rows:
+            table.add_row(*map(escape, cells))
+        console.print(table)
+    for text in (answer, f"report: {report}"):
+        console.print(escape(text), highlight=False, soft_wrap=not console.is_terminal)
+
+
+def change_rows(plain: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """All change points as rows of texts, machine by machine, in the order of their recordings."""
+    found = [
+        (i, change["position"], benchmark["name"], machine, change)
+        for i, machine in enumerate(plain["machines"])
+        for benchmark in machine["benchmarks"]
+        for change in benchmark["changes"]
+    ]
+    return [
+        (
+            name,
+            machine["revisions"][position],
+            machine["recorded"][position].partition("T")[0],  # its day
+            f"{100 * (change['ratio'] - 1):+.1f} %",
+            p_text(change["p_value"]),
+            machine["fingerprint"],
+        )
+        for _, position, name, machine, change in sorted(found, key=lambda one: one[:3])
+    ]
+
+
+def trend_markdown(plain: Mapping[str, Any], answer: str) -> str:
+    """The answer and the change points for a CI's step summary."""
+    n = sum(len(machine["revisions"]) for machine in plain["machines"])
+    lines = [f"### Trend over {_recordings(n)}", "", markdown_text(answer)]
+    if rows := change_rows(plain):
+        lines += ["", *markdown_table(CHANGE_HEADS, rows)]
+    return "\n".join(lines) + "\n"
+
+
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table whose first column is text and whose others are numbers."""
     rule = ["---", *["---:"] * (len(heads) - 1)]
@@ -137,6 +182,10 @@ def markdown_text(text: str) -> str:
     for letter in "\\`*_[]<>|~#":
         text = text.replace(letter, f"\\{letter}")
     return " ".join(text.split())
+
+
+def _there(value: str) -> str:
+    return value or "none"
 
 
 def _recordings(n: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -17,7 +17,6 @@ from typing import Any, Final
 import harness
 from harness.comparison import places, recording
 from harness.comparison.history import (
-    FINGERPRINT_FIELDS,
     Entry,
     History,
     append_entry,
@@ -27,6 +26,7 @@ from harness.comparison.history import (
 from harness.comparison.recording import N_BLOCKS, Watcher
 from harness.comparison.rounds import Pace
 from harness.comparison.sides import find_repository, git, parse_side
+from harness.comparison.trends import differing
 from harness.comparison.workspace import workspace
 from harness.errors import StorageError
 from harness.pipeline.comparison import CompareOptions, resolve_task
@@ -116,7 +116,10 @@ def shown(entry: Entry, before: History) -> dict[str, Any]:
     """A recording beside those that were there: of the same fingerprint as figures, of others only that there are any."""
     own = [each for each in before.entries if each.fingerprint == entry.fingerprint]
     others = [each for each in before.entries if each.fingerprint != entry.fingerprint]
-    newest = {each.fingerprint: each for each in others}
+    newest: dict[str, Entry] = {}  # of each machine its last recording, the last of all at the end
+    for each in others:
+        newest.pop(each.fingerprint, None)
+        newest[each.fingerprint] = each
     known = [value for value in entry.canary_s if value is not None]
     return {
         "revision": entry.revision,
@@ -131,7 +134,10 @@ def shown(entry: Entry, before: History) -> dict[str, Any]:
             {
                 "fingerprint": fingerprint,
                 "n": sum(each.fingerprint == fingerprint for each in others),
-                "differs": differing(theirs.machine, entry.machine),
+                "differs": [
+                    {"name": name, "before": before, "after": after}
+                    for name, before, after in differing(theirs.machine, entry.machine)
+                ],
             }
             for fingerprint, theirs in newest.items()
         ],
@@ -141,21 +147,6 @@ def shown(entry: Entry, before: History) -> dict[str, Any]:
 def spread(values: Sequence[float]) -> float | None:
     """The highest less the lowest, over the median; None for fewer than two."""
     return (max(values) - min(values)) / median(values) if len(values) > 1 else None
-
-
-def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What sets two fingerprints apart: each field with both values; of lists of words only the words that differ."""
-    found = []
-    for name in FINGERPRINT_FIELDS:
-        before, after = (_text(machine.get(name)) for machine in (theirs, ours))
-        if before == after:
-            continue
-        if name == "cpu_flags":
-            lost, new = set(before.split()), set(after.split())
-            before = " ".join(sorted(lost - new)) or "no other"
-            after = " ".join(sorted(new - lost)) or "no other"
-        found.append({"name": name, "before": before, "after": after})
-    return found
 
 
 def _row(name: str, entry: Entry, own: Sequence[Entry]) -> dict[str, Any]:
@@ -171,7 +162,3 @@ def _row(name: str, entry: Entry, own: Sequence[Entry]) -> dict[str, Any]:
         "change": median(ratios) / median(past) - 1 if past and ratios else None,
         "n_compared": len(past),
     }
-
-
-def _text(value: object) -> str:
-    return "none" if value is None else str(value)

@@ -1,4 +1,7 @@
-"""The report of a folder of results, whichever it holds: a bench has a grid.toml, a study a spec.toml, a comparison a comparison.json."""
+"""The report of a folder of results, whichever it holds: a bench, a study, a comparison or a history's trend.
+
+A bench has a grid.toml, a study a spec.toml, a comparison a comparison.json, a trend a trend.json.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from harness.reporting.bench_report import render_bench
 from harness.reporting.comparison_report import render_comparison
 from harness.reporting.rendering import Answer
 from harness.reporting.study_report import render
+from harness.reporting.trend_report import render_trend
 
 
 def render_folder(directory: Path, language: str = "en") -> Answer:
@@ -18,4 +22,6 @@ def render_folder(directory: Path, language: str = "en") -> Answer:
         return render_bench(records.read_bench(directory), directory, language)
     if (directory / "comparison.json").is_file():
         return render_comparison(directory, language)
+    if (directory / "trend.json").is_file():
+        return render_trend(directory, language)
     return render(records.read(directory), directory, language)

@@ -18,6 +18,7 @@ from harness.reporting.bench_report import answer_bench
 from harness.reporting.catalogue import Words
 from harness.reporting.markup import escape_markdown
 from harness.reporting.study_report import answer
+from harness.reporting.trend_report import answer_trend
 
 REFERENCE = "reference"  # the folder of results that are kept
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -54,6 +55,8 @@ def _entry(folder: Path, words: Words, language: str) -> str:
             return "\n\n".join(_said(_bench(records.read_bench(folder), language), words))
         if (folder / "spec.toml").exists():
             return "\n\n".join(_said(_study(records.read(folder), language), words))
+        if (folder / "trend.json").exists():
+            return "\n\n".join(_said(_trend(folder, words, language), words))
         if (folder / "README.md").is_file():
             return _page(folder)
         reason = words("index.empty")
@@ -90,6 +93,13 @@ def _bench(bench: BenchRecords, language: str) -> _Found:
     command = f"python -m harness.bench {about.name}"
     said = answer_bench(bench, language)
     return _Found(bench.directory, about.name, about.question, said, bench.machine, command)
+
+
+def _trend(folder: Path, words: Words, language: str) -> _Found:
+    record = records.read_trend(folder)
+    said = answer_trend(record, language)
+    command = record.command or "python -m harness.regress trend"
+    return _Found(folder, folder.name, words("trend.question"), said, {}, command)
 
 
 def _said(found: _Found, words: Words) -> Iterator[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.comparison.history import History
-from harness.pipeline.recording import UNVERSIONED, differing, revision_of, shown, spread
+from harness.pipeline.recording import UNVERSIONED, revision_of, shown, spread
 from tests.comparison.sided import git, repository
-from tests.comparison.test_history import MACHINE, OTHER, entry
+from tests.comparison.test_history import OTHER, entry
 
 
 def test_a_recording_is_shown_against_the_last_ones_of_its_machine() -> None:
@@ -44,16 +44,6 @@ def test_a_first_recording_is_compared_with_nothing() -> None:
     ):
         (row,) = shown(new, History(before))["benchmarks"]
         assert row["change"] is None
-
-
-def test_what_differs_is_named_and_only_that() -> None:
-    """Of processor flags those that were lost and those that are new."""
-    theirs = {**MACHINE, "cpu_flags": "avx2 fma avx512f", "gpu": "a card"}
-    assert differing(theirs, MACHINE) == [
-        {"name": "cpu_flags", "before": "avx512f", "after": "no other"},
-        {"name": "gpu", "before": "a card", "after": "none"},
-    ]
-    assert differing(MACHINE, MACHINE) == []
 
 
 def test_the_spread_is_over_the_median() -> None:
