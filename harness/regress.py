@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,6 @@ from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from harness.comparison.verdicts import FailOn
-    from harness.console import CompareConsole
     from harness.pipeline.comparison import CompareOptions, CompareOutcome
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that the CI shows with the run
@@ -51,6 +51,9 @@ def compare(  # one parameter for each option of the command
     ] = "",
     device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
     detect: Annotated[str, typer.Option(help="The slow-down to find.")] = "5%",
+    rounds: Annotated[
+        int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds for the timing; shorter blocks, then fewer."),
@@ -105,7 +108,7 @@ def compare(  # one parameter for each option of the command
                 fail_on=fails,
                 results=results,
                 command=commandline.typed("regress"),
-                pace=Pace(budget_s=budget),
+                pace=Pace(n_rounds=rounds or Pace.n_rounds, budget_s=budget),
             )
             outcome = _compare(options, as_json=as_json)
         except HarnessError as error:
@@ -126,7 +129,7 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
     with open_compare_console(on_stderr=as_json) as console:
         outcome = run_compare(options, console)
         console.done(outcome.plain, str(outcome.directory))
-        _summarize(markdown(outcome.plain), console)
+        _summarise(markdown(outcome.plain), console.note)
     return outcome
 
 
@@ -153,6 +156,9 @@ def selftest(  # one parameter for each option of the command
     replays: Annotated[
         int, typer.Option(min=1, help="Replays of recorded blocks for each rate.")
     ] = 1000,
+    rounds: Annotated[
+        int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds for the timing of a run; shorter blocks, then fewer."),
@@ -190,24 +196,133 @@ def selftest(  # one parameter for each option of the command
             seed=seed,
             results=results,
             command=commandline.typed("regress"),
-            pace=Pace(budget_s=budget),
+            pace=Pace(n_rounds=rounds or Pace.n_rounds, budget_s=budget),
         )
         with open_selftest_console(on_stderr=as_json) as console:
             outcome = run_selftest(options, console)
-            console.done(outcome.plain, str(outcome.directory))
-            _summarize(markdown(outcome.plain), console)
+            console.done(outcome.plain, str(outcome.report))
+            _summarise(markdown(outcome.plain), console.note)
     if as_json:
         typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
 
 
-def _summarize(text: str, console: CompareConsole) -> None:
-    """Append to the file that the CI shows with the run, where it names one."""
+@app.command(cls=commandline.LineCommand)
+def record(  # one parameter for each option of the command
+    suite: Annotated[
+        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
+    ] = "",
+    steps: Annotated[
+        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
+    ] = "",
+    history: Annotated[
+        Path | None,
+        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="Blocks of fresh processes. Default: 5.")
+    ] = None,
+    revision: Annotated[
+        str, typer.Option(metavar="TEXT", help="What is recorded. Default: the commit.")
+    ] = "",
+    budget: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for the timing; shorter blocks, then fewer."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was recorded as JSON, all else on stderr.")
+    ] = False,
+) -> None:
+    """Time the working tree and append it to a history: exit code 0 recorded, 2 bad input or a history that can't be written."""
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        from harness.comparison.recording import N_BLOCKS
+        from harness.comparison.rounds import Pace
+        from harness.console import open_record_console
+        from harness.console.trend import record_markdown
+        from harness.pipeline.recording import (
+            HISTORY,
+            RecordOptions,
+            UnrecordedError,
+            run_record,
+        )
+
+        options = RecordOptions(
+            suite=suite,
+            steps=steps,
+            history=history or HISTORY,
+            device=device,
+            plugins=tuple(plugins or ()),
+            n_blocks=blocks or N_BLOCKS,
+            revision=revision,
+            pace=Pace(budget_s=budget),
+        )
+        with open_record_console(on_stderr=as_json) as console:
+            try:
+                plain = run_record(options, console)
+            except UnrecordedError as error:
+                console.close()
+                print(error.line, file=sys.stderr)
+                raise
+            console.done(plain)
+            _summarise(record_markdown(plain), console.note)
+    if as_json:
+        typer.echo(json.dumps(plain, ensure_ascii=False))
+
+
+@app.command(cls=commandline.LineCommand)
+def trend(  # one parameter for each option of the command
+    history: Annotated[
+        Path | None,
+        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where results go. Default: results/regress/trend.")
+    ] = None,
+    fingerprint: Annotated[
+        str, typer.Option(metavar="PREFIX", help="Only machines whose fingerprint begins so.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the permutation tests.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print trend.json, and all else on stderr.")
+    ] = False,
+) -> None:
+    """Plot a history and mark where speed changed. It tells and never fails: exit code 0, or 2 for what can't be read."""
+    again = commandline.typed("regress", whole_paths=True)
+    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with commandline.signals(again), commandline.errors(again), out:
+        from harness.console.trend import show_trend, trend_markdown
+        from harness.pipeline.recording import HISTORY
+        from harness.pipeline.trend import RESULTS, TrendOptions, run_trend
+
+        outcome = run_trend(
+            TrendOptions(
+                history=history or HISTORY,
+                results=results or RESULTS,
+                fingerprint=fingerprint,
+                seed=seed,
+                command=commandline.typed("regress"),
+            )
+        )
+        show_trend(outcome.plain, outcome.answer, str(outcome.report), on_stderr=as_json)
+        _summarise(trend_markdown(outcome.plain, outcome.answer), typer.echo)
+    if as_json:
+        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+
+
+def _summarise(text: str, note: Callable[[str], None]) -> None:
+    """Append a text to the file that the CI shows with the run, where it names one."""
     if summary := os.environ.get(SUMMARY):
         try:
             with open(summary, "a", encoding="utf-8") as file:
                 file.write(text + "\n")
         except OSError as error:
-            console.note(f"{SUMMARY} can't be written: {error.strerror}")
+            note(f"{SUMMARY} can't be written: {error.strerror}")
 
 
 def main() -> None:

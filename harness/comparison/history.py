@@ -163,7 +163,8 @@ def append_entry(path: Path, entry: Entry) -> int:
     ValueError for a machine without its fingerprint, before the file is touched.
     """
     history = read_history(path)
-    line = _line(entry) if history.is_ended else b"\n" + _line(entry)
+    whole = f"{line_of(entry)}\n".encode()
+    line = whole if history.is_ended else b"\n" + whole
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
@@ -184,7 +185,8 @@ def append_entry(path: Path, entry: Entry) -> int:
     return history.torn_bytes
 
 
-def _line(entry: Entry) -> bytes:
+def line_of(entry: Entry) -> str:
+    """An entry as a line of the file, without its line break; ASCII."""
     plain = {
         "schema": SCHEMA,
         "fingerprint": entry.fingerprint,
@@ -194,7 +196,7 @@ def _line(entry: Entry) -> bytes:
         "canary_s": list(entry.canary_s),
         "figures_s": {name: list(values) for name, values in entry.figures_s.items()},
     }
-    return json.dumps(plain, allow_nan=False, ensure_ascii=True).encode() + b"\n"
+    return json.dumps(plain, allow_nan=False, ensure_ascii=True)
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

@@ -5,10 +5,12 @@ base. So every slice follows one of another process, and what drifts steadily fa
 one core, another from block to block: cores have neighbours of their own. The canary has two processes of its own, both in base's
 environment. Everything else that a comparison tells is asked before the first block or after the last: nothing runs beside a slice.
 
+A recording (recording.py) has one side. Then a slice of the canary stands beside each slice of a benchmark, before and after.
+
 Why slices are so short: on a core that is shared with other machines the speed of one and the same step wanders by 20 %, and does
-so over tenths of a second. Two sides that are 6 ms apart see nearly the same core. Measured with the canary, blocks of
+so over tenths of a second. Two sides that are a few ms apart see nearly the same core. Measured with the canary, blocks of
 1.5 s (standard deviation of a block): 25 ms a slice, each process where the system puts it, 6.3 %; both on one core 2.5 %; 6 ms a
-slice and one core 1.3 %.
+slice and one core 1.3 %; 2 ms a slice 0.7 %.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Final, Protocol
 
 from harness.comparison.blocks import Block, block_value
@@ -48,16 +51,16 @@ LEAST_ROUNDS: Final = 16
 USED: Final = 0.85
 """Of a budget, the part that is planned for: blocks vary, and one that is missing at the end may be the one that confirms."""
 
-Round = tuple[float, float]
-"""Seconds a step of base and of head, each over two slices."""
+Round = tuple[float, ...]
+"""Seconds a step of base and of head, each over two slices; of a recording, of its one side."""
 
 
 @dataclass(frozen=True)
 class Pace:
     """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes)."""
 
-    slice_s: float = 0.006
-    n_rounds: int = 64
+    slice_s: float = 0.003
+    n_rounds: int = 96
     budget_s: float | None = None
 
 
@@ -160,7 +163,7 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         family, only_in_head = bench.family(asked.accept)
         rules = asked.rules or rules_for(len(family.names), asked.detect)
         watcher.begin(family.names, family.missing)
-        facts = bench.facts()
+        base_facts, head_facts = bench.facts()
         footprints: tuple[Footprint, ...] = ()
         if asked.memory:
             watcher.step("measuring memory")
@@ -185,7 +188,7 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
         blocks=tuple(blocks),
         outcome=outcome,
         footprints=footprints,
-        facts=facts,
+        facts=(base_facts, head_facts),
         only_in_head=only_in_head,
         explained=explained,
         wall_time_s=time.monotonic() - started,
@@ -215,37 +218,33 @@ def _n_least(rules: Rules) -> int:
 
 
 class Bench:
-    """The live processes of a comparison, and what stays the same from block to block."""
+    """The live processes of one or two sides, and what stays the same from block to block."""
 
-    def __init__(
-        self,
-        places: tuple[Place, Place],
-        sides: tuple[Talker, Talker],
-        pace: Pace,
-    ) -> None:
+    def __init__(self, places: tuple[Place, ...], sides: tuple[Talker, ...], pace: Pace) -> None:
         self.places, self.sides, self.pace = places, sides, pace
-        self.canaries: tuple[Talker, Talker] = (
-            sides  # until they are needed, just before the first block
-        )
+        self.canaries = sides  # until they are needed, just before the first block
         self.is_pinned = True  # until a side has several threads, or the system can't
         self.n_blocks = 0
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
         self.started = self.set_up_s = self.round_s = 0.0
 
+    def names(self) -> tuple[Sequence[str], ...]:
+        """What each side has. Leaves them loaded."""
+        return tuple(answer["names"] for answer in self._load(self.sides))
+
     def family(self, accept: Sequence[str]) -> tuple[Family, tuple[str, ...]]:
         """What base has, and what head alone has. Leaves both sides loaded."""
-        base, head = (answer["names"] for answer in self._load(self.sides))
+        base, head = self.names()
         common = tuple(name for name in base if name in head)
         missing = tuple(name for name in base if name not in head)
         accepted = parse_accepted(accept, base)
         added = tuple(name for name in head if name not in base)
         return Family(common, missing, accepted), added
 
-    def facts(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The facts of both sides, as they are after loading."""
-        base, head = self._both(self.sides, "facts")
-        return base, head
+    def facts(self) -> tuple[Mapping[str, Any], ...]:
+        """The facts of each side, as they are after loading."""
+        return tuple(self._both(self.sides, "facts"))
 
     def footprint(self, name: str, family: Family) -> Footprint:
         """Peak memory of one benchmark, in fresh processes; what seems grown is measured again."""
@@ -313,14 +312,14 @@ class Bench:
         """Take the luck of a fork server off the sides: its addresses and its hash seed are those of all its forks.
 
         Where both sides have the same environment they change servers from block to block, so that a server's luck falls on
-        both alike. Otherwise each block has new servers, which must import torch again.
+        both alike. Otherwise, and for one side alone, each block has new servers, which must import torch again.
         """
-        base, head = self.sides
-        if base.seat == replace(head.seat, label=base.seat.label):
+        seats = [replace(talker.seat, label="") for talker in self.sides]
+        if len(seats) == 2 and seats[0] == seats[1]:
             self.sides = swapped(self.sides)
         else:
-            base.restart()
-            head.restart()
+            for talker in self.sides:
+                talker.restart()
         self.canaries = swapped(self.canaries)
 
     def _pin(self, loaded: Sequence[Mapping[str, Any]]) -> None:
@@ -332,8 +331,10 @@ class Bench:
             core = talker.ask("pin", turn=self.n_blocks)["core"]
             self.is_pinned = self.is_pinned and core is not None
 
-    def _round(self, every: Sequence[tuple[str, tuple[Talker, Talker]]]) -> dict[str, Round]:
+    def _round(self, every: Sequence[tuple[str, tuple[Talker, ...]]]) -> dict[str, Round]:
         """AB for each, then BA for each."""
+        if len(self.sides) == 1:
+            return self._beside_the_canary(every)
         times = {name: [0.0, 0.0] for name, _ in every}
         for order in ((0, 1), (1, 0)):
             for name, pair in every:
@@ -346,14 +347,36 @@ class Bench:
             for name, (base, head) in times.items()
         }
 
-    def _warm_up(self, name: str, pair: tuple[Talker, Talker]) -> None:
-        """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
-        n_steps = self.n_steps.get(name, 0)
-        answer = pair[0].ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
-        self.n_steps[name] = answer["n_steps"]
-        pair[1].ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=answer["n_steps"])
+    def _beside_the_canary(
+        self, every: Sequence[tuple[str, tuple[Talker, ...]]]
+    ) -> dict[str, Round]:
+        """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
 
-    def _load(self, pair: tuple[Talker, Talker]) -> list[dict[str, Any]]:
+        The canary's time is the median over benchmarks of its two slices beside each: a sum over as many as theirs.
+        """
+        *benchmarks, (canary, (alone,)) = every
+        own: dict[str, float] = {name: 0.0 for name, _ in benchmarks}
+        beside = dict(own)
+        for order in (benchmarks, benchmarks[::-1]):
+            for name, (side,) in order:
+                slices = [(name, side, own), (canary, alone, beside)]
+                for timed, talker, times in slices if order is benchmarks else slices[::-1]:
+                    with naming(timed):
+                        answer = talker.ask("slice", name=timed, n_steps=self.n_steps[timed])
+                    times[name] += answer["time_s"]
+        found: dict[str, Round] = {
+            name: (time_s / (2 * self.n_steps[name]),) for name, time_s in own.items()
+        }
+        return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
+
+    def _warm_up(self, name: str, pair: tuple[Talker, ...]) -> None:
+        """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
+        for talker in pair:
+            n_steps = self.n_steps.get(name, 0)
+            answer = talker.ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
+            self.n_steps[name] = answer["n_steps"]
+
+    def _load(self, pair: tuple[Talker, ...]) -> list[dict[str, Any]]:
         """Fresh processes that have loaded their steps."""
         for talker in pair:
             talker.fresh()
@@ -363,7 +386,7 @@ class Bench:
             talker.send("load", **place.load())
         return [talker.receive() for talker in pair]
 
-    def _both(self, pair: tuple[Talker, Talker], do: str, **arguments: Any) -> list[dict[str, Any]]:
+    def _both(self, pair: tuple[Talker, ...], do: str, **arguments: Any) -> list[dict[str, Any]]:
         """Ask both at once; not for what is timed."""
         for talker in pair:
             talker.send(do, **arguments)
@@ -392,11 +415,12 @@ class Bench:
                 )
 
 
-def swapped(pair: tuple[Talker, Talker]) -> tuple[Talker, Talker]:
-    """The processes of two sides, each now the other side's."""
-    one, other = pair
-    one.seat, other.seat = other.seat, one.seat
-    return other, one
+def swapped(talkers: tuple[Talker, ...]) -> tuple[Talker, ...]:
+    """The processes of two sides, each now the other side's; that of one side alone stays."""
+    seats = [talker.seat for talker in talkers]
+    for talker, seat in zip(talkers, reversed(seats), strict=True):
+        talker.seat = seat
+    return talkers[::-1]
 
 
 @contextmanager

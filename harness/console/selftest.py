@@ -66,7 +66,7 @@ class SelftestConsole(CompareConsole):
         """Replays take a minute or two."""
         self._print(f"Replaying {n_blocks} blocks")
 
-    def done(self, plain: Mapping[str, Any], files: str) -> None:
+    def done(self, plain: Mapping[str, Any], report: str) -> None:
         """Show what came out."""
         self.close()
         table = Table(*HEADS)
@@ -76,7 +76,7 @@ class SelftestConsole(CompareConsole):
         self.console.print(table)
         self._print(deviation(plain))
         self._print(advised(plain))
-        self._print(f"files: {files}")
+        self._print(f"report: {report}")
 
 
 def injected(effect: float, slowed: str | None) -> str:

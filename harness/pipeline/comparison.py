@@ -79,7 +79,7 @@ def run_compare(options: CompareOptions, watcher: Watcher) -> CompareOutcome:
     return _finish(comparison, (base, head), options, notes)
 
 
-def resolve_task(options: CompareOptions, sides: tuple[Side, Side]) -> places.Task:
+def resolve_task(options: CompareOptions, sides: tuple[Side, ...]) -> places.Task:
     """What is timed. Raises InputError for a file that isn't there, and for a grid that can't be timed so."""
     if options.steps and options.suite:
         raise InputError("--steps", expected="either --steps or --suite", got=Shown("both"))

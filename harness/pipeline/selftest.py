@@ -24,10 +24,11 @@ from harness.comparison.rounds import Asked, Pace, Watcher
 from harness.comparison.rules import parse_detect, rules_for
 from harness.comparison.sides import find_repository, parse_side
 from harness.comparison.talking import talkers
-from harness.comparison.verdicts import Family, Outcome
+from harness.comparison.verdicts import Family, Outcome, as_ratio
 from harness.comparison.workspace import Workspace, workspace
 from harness.errors import InputError, Shown
 from harness.pipeline.comparison import CompareOptions, resolve_task
+from harness.records.comparison import estimate
 from harness.records.selftest import (
     FILE,
     RUNS,
@@ -39,6 +40,7 @@ from harness.records.selftest import (
     run_of,
     write_selftest,
 )
+from harness.reporting import render_selftest
 
 SLOWER: Final = places.WORKER.with_name("slower.py")
 
@@ -88,6 +90,7 @@ class SelftestOutcome:
 
     plain: Mapping[str, Any]
     directory: Path
+    report: Path
 
 
 class SelftestWatcher(Watcher, Protocol):
@@ -161,7 +164,7 @@ def run_selftest(options: SelftestOptions, watcher: SelftestWatcher) -> Selftest
         "command": options.command,
     }
     write_selftest(directory, plain)
-    return SelftestOutcome(plain, directory)
+    return SelftestOutcome(plain, directory, render_selftest(directory).html)
 
 
 def summary(
@@ -190,6 +193,7 @@ def summary(
             {
                 "runs": rates_as_plain(_real(runs, names, effect, level)),
                 "replay": drawn(level, effect),
+                "measured": _measured(runs, effect),
             }
             for effect, level in cases
         ],
@@ -212,6 +216,16 @@ def _real(runs: Sequence[Run], names: Sequence[str], effect: float, detect: floa
         if (run.effect, run.detect) == (effect, detect)
     ]
     return rates_of(outcomes, detect, effect)
+
+
+def _measured(runs: Sequence[Run], effect: float) -> dict[str, Any] | None:
+    """How much slower the slowed benchmarks were, median over runs, as a ratio; None for the same code and without a run."""
+    medians = [
+        float(np.nanmedian([block.value(run.slowed) for block in run.blocks]))
+        for run in runs
+        if run.slowed is not None and run.effect == effect
+    ]
+    return estimate(as_ratio(medians)) if medians else None
 
 
 def _deviation(values: Iterator[float]) -> float | None:

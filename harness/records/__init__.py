@@ -5,6 +5,7 @@
                     spec.toml, winners/
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
     comparison.py   comparison.json, base.json, head.json and junit.xml
+    trend.py        trend.json
     blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
     checking.py     what their cells and values may be
@@ -28,6 +29,7 @@ from harness.records.comparison import read_comparison, write_comparison
 from harness.records.files import write_bytes, write_text
 from harness.records.reading import BenchRecords, StudyRecords, read, read_bench
 from harness.records.throughput import remove_throughput, write_inference, write_throughput
+from harness.records.trend import TrendRecord, read_trend, write_trend
 from harness.records.writing import (
     winner_path,
     write_confirmation,
@@ -51,11 +53,13 @@ __all__ = [
     "THROUGHPUT_COLUMNS",
     "BenchRecords",
     "StudyRecords",
+    "TrendRecord",
     "confirmation_columns",
     "read",
     "read_bench",
     "read_blocks",
     "read_comparison",
+    "read_trend",
     "remove_throughput",
     "trial_columns",
     "winner_path",
@@ -72,6 +76,7 @@ __all__ = [
     "write_spec",
     "write_text",
     "write_throughput",
+    "write_trend",
     "write_trials",
     "write_winner",
 ]

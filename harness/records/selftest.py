@@ -116,8 +116,8 @@ def write_selftest(directory: Path, plain: Mapping[str, Any]) -> None:
     write_json(directory / FILE, {"schema": SCHEMA, **plain})
 
 
-def read_selftest(directory: Path) -> dict[str, Any]:
-    """What selftest.json of a folder holds. Raises InputError where it isn't one of ours."""
+def read_selftest(directory: Path, *, done: bool = False) -> dict[str, Any]:
+    """What selftest.json of a folder holds. Raises InputError where it isn't one of ours, and if `done`, where runs are missing."""
     path = directory / FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -126,6 +126,10 @@ def read_selftest(directory: Path) -> dict[str, Any]:
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
         got = plain.get("schema") if isinstance(plain, dict) else plain
         raise InputError(str(path), "schema", expected=str(SCHEMA), got=got)
+    if done and "rates" not in plain:
+        remedy = "run the same command again: it goes on where it was"
+        got = Shown("one whose runs are not all there")
+        raise InputError(str(path), expected="a selftest that is done", got=got, remedy=remedy)
     return plain
 
 

@@ -9,6 +9,7 @@
     timings.py         from a bench's rows to numbers: gains, limits, growth
     bench_sections/    the parts of a bench's report
     comparison_report.py    the report of a comparison of two sides, and forest.py, its figure
+    trend_report.py         the report of a history, and multiples.py, its figures
     folders.py         the report of a folder, whichever it holds
     index.py           one page over a folder of results
 
@@ -30,15 +31,21 @@ from harness.reporting.comparison_report import render_comparison
 from harness.reporting.folders import render_folder
 from harness.reporting.index import write_index
 from harness.reporting.rendering import Answer
+from harness.reporting.selftest_report import answer_selftest, render_selftest
 from harness.reporting.study_report import answer, render
+from harness.reporting.trend_report import answer_trend, render_trend
 
 __all__ = [
     "Answer",
     "answer",
     "answer_bench",
+    "answer_selftest",
+    "answer_trend",
     "render",
     "render_bench",
     "render_comparison",
     "render_folder",
+    "render_selftest",
+    "render_trend",
     "write_index",
 ]

@@ -1,4 +1,8 @@
-"""The report of a folder of results, whichever it holds: a bench has a grid.toml, a study a spec.toml, a comparison a comparison.json."""
+"""The report of a folder of results, whichever it holds: a bench, a study, a comparison or a history's trend.
+
+A bench has a grid.toml, a study a spec.toml, a comparison a comparison.json, a trend a trend.json, a
+selftest a selftest.json.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from harness import records
 from harness.reporting.bench_report import render_bench
 from harness.reporting.comparison_report import render_comparison
 from harness.reporting.rendering import Answer
+from harness.reporting.selftest_report import render_selftest
 from harness.reporting.study_report import render
+from harness.reporting.trend_report import render_trend
 
 
 def render_folder(directory: Path, language: str = "en") -> Answer:
@@ -18,4 +24,8 @@ def render_folder(directory: Path, language: str = "en") -> Answer:
         return render_bench(records.read_bench(directory), directory, language)
     if (directory / "comparison.json").is_file():
         return render_comparison(directory, language)
+    if (directory / "trend.json").is_file():
+        return render_trend(directory, language)
+    if (directory / "selftest.json").is_file():
+        return render_selftest(directory, language)
     return render(records.read(directory), directory, language)

@@ -13,11 +13,14 @@ from harness import records
 from harness.errors import HarnessError, InputError, Shown
 from harness.metrics import seconds
 from harness.records import BenchRecords, StudyRecords, write_text
+from harness.records.selftest import read_selftest
 from harness.reporting import catalogue
 from harness.reporting.bench_report import answer_bench
 from harness.reporting.catalogue import Words
 from harness.reporting.markup import escape_markdown
+from harness.reporting.selftest_report import answer_selftest
 from harness.reporting.study_report import answer
+from harness.reporting.trend_report import answer_trend
 
 REFERENCE = "reference"  # the folder of results that are kept
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -54,6 +57,10 @@ def _entry(folder: Path, words: Words, language: str) -> str:
             return "\n\n".join(_said(_bench(records.read_bench(folder), language), words))
         if (folder / "spec.toml").exists():
             return "\n\n".join(_said(_study(records.read(folder), language), words))
+        if (folder / "trend.json").exists():
+            return "\n\n".join(_said(_trend(folder, words, language), words))
+        if (folder / "selftest.json").exists():
+            return "\n\n".join(_said(_selftest(folder, words, language), words))
         if (folder / "README.md").is_file():
             return _page(folder)
         reason = words("index.empty")
@@ -109,6 +116,20 @@ def _bench(bench: BenchRecords, language: str) -> _Found:
 def _title(folder: Path, name: str) -> str:
     """The name, and what the folder's adds to it, as in bench_quick_h200."""
     return folder.name if folder.name.startswith(name) else name
+
+
+def _trend(folder: Path, words: Words, language: str) -> _Found:
+    record = records.read_trend(folder)
+    said = answer_trend(record, language)
+    command = record.command or "python -m harness.regress trend"
+    return _Found(folder, folder.name, words("trend.question"), said, {}, command)
+
+
+def _selftest(folder: Path, words: Words, language: str) -> _Found:
+    plain = read_selftest(folder, done=True)
+    said, question = answer_selftest(plain, language), words("selftest.question")
+    about = {**plain["machine"], "wall_time_s": plain["wall_time_s"]}
+    return _Found(folder, folder.name, question, said, about, plain["command"])
 
 
 def _said(found: _Found, words: Words) -> Iterator[str]:

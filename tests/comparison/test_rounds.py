@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from harness.comparison.rounds import (
 )
 from harness.comparison.rules import Rules, rules_for
 from harness.comparison.sides import Side
-from harness.comparison.talking import StepError
+from harness.comparison.talking import StepError, talkers
 from harness.errors import InputError
 from tests.comparison.sided import FEW, QUICK, Silent, seat, steps_file
 
@@ -122,13 +123,56 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
 
 @pytest.mark.parametrize(
     ("budget_s", "n_rounds"),
-    [(None, 24), (1000.0, 24), (100.0, 16), (30.0, LEAST_ROUNDS), (1.0, LEAST_ROUNDS)],
+    [(None, 96), (1000.0, 96), (200.0, 30), (100.0, LEAST_ROUNDS), (1.0, LEAST_ROUNDS)],
 )
 def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) -> None:
-    """So that ten of them fit: of 10 s a block, 2 set it up, and a round takes half a second."""
-    bench = Bench((None, None), (None, None), Pace(budget_s=budget_s))  # type: ignore[arg-type]
-    bench._fit(10, 2.0, 0.5)
-    assert bench.pace.n_rounds == n_rounds
+    """So that those ten that are left fit into 85 % of it: each takes 2 s to set up, and a round takes half a second."""
+    bench = Bench((), (), Pace(budget_s=budget_s))
+    bench.set_up_s, bench.round_s = 2.0, 0.5
+    assert bench._n_rounds(10, bench.started) == n_rounds
+
+
+def test_sides_of_one_environment_change_servers() -> None:
+    """From block to block, each with the other's seat, so that errors still name the right side."""
+    with talkers((seat(label="base"), seat(label="head"))) as sides:
+        bench = Bench((), sides, QUICK)
+        bench.canaries = ()
+        bench._renew()
+        assert bench.sides == sides[::-1]
+        assert [talker.seat.label for talker in bench.sides] == ["base", "head"]
+
+
+def test_sides_of_two_environments_have_new_servers() -> None:
+    """A server can be only that of its own environment, so each block starts others."""
+    other = dataclasses.replace(seat(label="head"), environment={**os.environ, "A": "b"})
+    with talkers((seat(label="base"), other)) as sides:
+        before = [talker._process.pid for talker in sides]
+        bench = Bench((), sides, QUICK)
+        bench.canaries = ()
+        bench._renew()
+        assert bench.sides == sides
+        assert not {talker._process.pid for talker in sides} & set(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_all_processes_of_a_block_keep_to_one_core() -> None:
+    """Another one in the next block, if there are two; none where a side has several threads."""
+    cores = sorted(os.sched_getaffinity(0))
+    with talkers((seat(label="base"), seat(label="head"))) as sides:
+        bench = Bench((), sides, QUICK)
+        bench.canaries = ()
+        for turn in range(2):
+            for talker in sides:
+                talker.fresh()
+                talker.ask("load", file="", paths=[], folder="")
+            bench.n_blocks = turn
+            bench._pin([{"threads": 1}, {"threads": 2}])
+            assert not bench.is_pinned
+            bench.is_pinned = True
+            bench._pin([{"threads": 1}, {"threads": 1}])
+            assert bench.is_pinned
+            held = [talker.ask("pin", turn=0)["core"] for talker in sides]
+            assert held == [cores[turn % len(cores)]] * 2
 
 
 @pytest.fixture

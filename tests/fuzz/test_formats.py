@@ -29,10 +29,12 @@ from harness import bench, records, report, reporting, study
 from harness.comparison.history import (
     FINGERPRINT_FIELDS,
     Entry,
+    History,
     append_entry,
     read_history,
     series_of,
 )
+from harness.comparison.trends import trends_of
 from harness.errors import InputError
 from harness.timing import __main__ as timing
 from tests.fuzz.hostile import (
@@ -52,6 +54,7 @@ from tests.fuzz.hostile import (
     well_written,
 )
 from tests.reporting.synthetic import Wish, write
+from tests.simulated_history import NEWER, entries
 from tests.spec.least import raw
 from tests.tally import Tally
 
@@ -162,6 +165,28 @@ def history(content: bytes) -> bool:
     return True
 
 
+def trend(content: bytes) -> bool:
+    """A trend, read and turned into sentences."""
+    path = folder() / "trend" / "trend.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    try:
+        reporting.answer_trend(records.read_trend(path.parent))
+    except InputError as error:
+        return one_line(2, str(error))
+    return True
+
+
+@cache
+def trended() -> bytes:
+    """A trend of two machines, in one of which a benchmark changed."""
+    parts = [*entries(16, "ab", {("a", 8): 1.5}), *entries(2, "ab", machine=NEWER, first=16)]
+    found = trends_of(History(tuple(parts)), 0)
+    path = folder() / "trended"
+    records.write_trend(path, records.TrendRecord("h", "c", 0, 0, 0, found))
+    return (path / "trend.json").read_bytes()
+
+
 def recordings() -> bytes:
     """A history of two recordings."""
     path = folder() / "good.jsonl"
@@ -197,6 +222,7 @@ def formats() -> dict[str, Format]:
         Format("grid", grids, partial(dry_run, app=bench.app), "toml"),
         Format("timing", (REQUEST,), request, "json"),
         Format("history", (recordings(),), history, ""),
+        Format("trend", (trended(),), trend, "json"),
     ]
     for name, notation in RESULT_FILES.items():
         good = ((results() / name).read_bytes(),)
@@ -204,11 +230,12 @@ def formats() -> dict[str, Format]:
     return {each.name: each for each in found}
 
 
-FORMATS = ("study", "grid", "timing", "history", *RESULT_FILES)
+FORMATS = ("study", "grid", "timing", "history", "trend", *RESULT_FILES)
 WITH_VALUES = (
     "study",
     "grid",
     "timing",
+    "trend",
     *(name for name, notation in RESULT_FILES.items() if notation),
 )
 
@@ -218,6 +245,7 @@ SHOWN = {
     "grid": "grid of a bench",
     "timing": "timing request",
     "history": "history of recordings",
+    "trend": "trend of a history",
 }
 REFUSED = "or one line and exit code 2"
 ANSWERED = f"taken, {REFUSED}"

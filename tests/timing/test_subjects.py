@@ -172,4 +172,3 @@ def test_cuda_variants_take_the_same_steps(variant):
     for batch in plain.batches[:3]:
         near = pytest.approx(float(plain.train(batch)), rel=PRECISION.get(variant, 1e-3))
         assert float(found.step()) == near
-
