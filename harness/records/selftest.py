@@ -154,7 +154,7 @@ def rates_as_plain(found: Any) -> dict[str, Any]:
         "found_by_name": {name: _rate_as_plain(each) for name, each in found.found_by_name},
         "verdicts": {verdict: _rate_as_plain(each) for verdict, each in found.verdicts},
         "all_ok": _rate_as_plain(found.all_ok),
-        "mean_blocks": found.mean_blocks,
+        "mean_blocks": _known(found.mean_blocks),
     }
 
 
