@@ -177,15 +177,15 @@ def markdown(plain: Mapping[str, Any]) -> str:
     """The table and its remarks for a CI's step summary."""
     base, head = (plain[side]["label"] for side in ("base", "head"))
     lines = [
-        f"### {VERDICTS[plain['verdict']][0]}: {_md(conclusion(plain))}",
+        f"### {VERDICTS[plain['verdict']][0]}: {markdown_text(conclusion(plain))}",
         "",
         f"`{_code(head)}` against `{_code(base)}`, {plain['n_blocks']} blocks. A ratio above 1 is slower.",
         "",
         f"| {' | '.join(HEADS)} |",
         "| --- | ---: | ---: | ---: | --- |",
     ]
-    lines += [f"| {' | '.join(map(_md, cells))} |" for cells, _ in rows(plain)]
-    lines += ["", *(f"- {_md(line)}" for line in remarks(plain))]
+    lines += [f"| {' | '.join(map(markdown_text, cells))} |" for cells, _ in rows(plain)]
+    lines += ["", *(f"- {markdown_text(line)}" for line in remarks(plain))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -231,7 +231,7 @@ def _there(value: str | None) -> str:
     return "not there" if value is None else value
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
     """A text that Markdown shows as it is."""
     for letter in "\\`*_[]<>|~#":
         text = text.replace(letter, f"\\{letter}")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from harness.console.regress import CompareConsole, p_text
+from harness.console.regress import CompareConsole, markdown_text, p_text
 from harness.metrics import seconds, significant
 
 RECORD_HEADS = ("benchmark", "a step", "over canary", "spread", "change")
@@ -85,10 +85,9 @@ def record_remarks(plain: Mapping[str, Any]) -> list[str]:
     said = []
     compared = [each["n_compared"] for each in plain["benchmarks"]]
     if plain["n_before"] and any(compared):
-        said.append(
-            f"change: against the median of the last {max(compared)} recordings of this machine; "
-            "no test, and it fails nothing"
-        )
+        n = max(compared)
+        past = "the recording before" if n == 1 else f"the median of the last {n} recordings"
+        said.append(f"change: against {past} of this machine; no test, and it fails nothing")
     if plain["n_before"]:
         if others:
             said.append(f"left out: {_recordings(n_others)} of other machines or environments")
@@ -175,13 +174,6 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
     rule = ["---", *["---:"] * (len(heads) - 1)]
     texts = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in rows]
     return [f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *texts]
-
-
-def markdown_text(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    for letter in "\\`*_[]<>|~#":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.split())
 
 
 def _there(value: str) -> str:
