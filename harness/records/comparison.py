@@ -78,6 +78,7 @@ def to_plain(
         "detect": comparison.rules.detect,
         "rules": dataclasses.asdict(comparison.rules),
         "pace": dataclasses.asdict(comparison.pace),
+        "pinned": comparison.is_pinned,
         "n_blocks": outcome.n_blocks,
         "wall_time_s": comparison.wall_time_s,
         **said,

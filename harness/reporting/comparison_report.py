@@ -226,6 +226,7 @@ def _method(page: Page, plain: Plain) -> Section:
         "compare.method.text",
         slice=seconds(pace["slice_s"]),
         rounds=round(median(len(block["canary"]) for block in plain["blocks"] or [{"canary": ()}])),
+        pinned=words("compare.method.pinned") if plain.get("pinned") else "",
         blocks=plain["n_blocks"],
         looks=words.listed(looks),
         detect=_percent(page, plain["detect"]),

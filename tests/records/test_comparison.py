@@ -40,6 +40,7 @@ def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) ->
         rules=rules,
         pace=Pace(),
         n_steps={"lstm": 3, "gru": 3, "rnn": 3, "canary": 10},
+        is_pinned=True,
         sequences={"lstm": 8.0, "gru": 8.0, "rnn": 8.0},
         blocks=tuple(blocks),
         outcome=stop.outcome,
