@@ -8,7 +8,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from harness.comparison.blocks import Block
 from harness.comparison.verdicts import Outcome
@@ -111,6 +113,62 @@ def read_runs(directory: Path) -> tuple[Run, ...]:
     )
 
 
+class _Part(BaseModel):
+    """A part of selftest.json, as it must be to be read; more keys may be there."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Rate(_Part):
+    k: NonNegativeInt
+    n: NonNegativeInt
+    low: float | None
+    high: float | None
+
+
+class _Rates(_Part):
+    detect: float
+    effect: float
+    false_regression: _Rate
+    found: _Rate
+    all_ok: _Rate
+    mean_blocks: float | None
+
+
+class _Estimate(_Part):
+    value: float
+    low: float | None
+    high: float | None
+
+
+class _Case(_Part):
+    runs: _Rates
+    replay: _Rates | None
+    measured: _Estimate | None
+
+
+class _Advice(_Part):
+    detect: float | None
+    tried: list[Annotated[list[_Rates], Field(min_length=2, max_length=2)]]
+
+
+class _Asked(_Part):
+    names: Annotated[list[str], Field(min_length=1)]
+    detect: Annotated[float, Field(gt=0)]
+    effects: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
+    machine: dict[str, str | int | float | bool | None]
+
+
+class _Done(_Asked):
+    rates: Annotated[list[_Case], Field(min_length=1)]
+    advice: _Advice
+    deviation: dict[str, float | None]
+    canary_deviation: float | None
+    n_blocks: NonNegativeInt
+    wall_time_s: float
+    command: str
+
+
 def write_selftest(directory: Path, plain: Mapping[str, Any]) -> None:
     """Write selftest.json."""
     write_json(directory / FILE, {"schema": SCHEMA, **plain})
@@ -130,6 +188,14 @@ def read_selftest(directory: Path, *, done: bool = False) -> dict[str, Any]:
         remedy = "run the same command again: it goes on where it was"
         got = Shown("one whose runs are not all there")
         raise InputError(str(path), expected="a selftest that is done", got=got, remedy=remedy)
+    try:
+        (_Done if done else _Asked).model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(
+            str(path), key, expected="that of a selftest", got=Shown(first["msg"])
+        ) from None
     return plain
 
 

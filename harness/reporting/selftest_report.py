@@ -140,7 +140,7 @@ def _rates(page: Page, plain: Plain) -> Picture:
             )
         )
     columns = tuple(
-        Column(words(f"selftest.column.{name}"))
+        Column(words.of("selftest.column", name))
         for name in ("case", "detect", "measured", "counted", "runs", "replays")
     )
     drawing = rates.rates(
@@ -253,7 +253,7 @@ def _choice(page: Page, plain: Plain) -> Section:
         for same, slower in tried
     ]
     names = ("detect", "false", "all_ok", "found", "mean_blocks")
-    columns = tuple(Column(words(f"selftest.column.{name}")) for name in names)
+    columns = tuple(Column(words.of("selftest.column", name)) for name in names)
     text = Paragraph(words("selftest.choice.text"))
     return Section("choice", title, (text, Table(columns, tuple(rows))))
 

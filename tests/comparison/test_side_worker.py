@@ -103,7 +103,7 @@ def test_steps_are_the_public_functions_without_required_arguments(
     server.fresh()
     answer = server.ask("load", file=str(file), paths=[], folder=str(file.parent))
     listed = ["counted", "plain", "calls", "wrong", "ends_itself", "dies", "hangs"]
-    assert answer == {"names": listed}
+    assert answer == {"names": listed, "threads": 1}
 
 
 def test_a_slice_resets_wakes_and_runs_its_steps(block: Talker) -> None:

@@ -36,6 +36,7 @@ from harness.comparison.history import (
 )
 from harness.comparison.trends import trends_of
 from harness.errors import InputError
+from harness.records.selftest import read_runs, read_selftest
 from harness.timing import __main__ as timing
 from tests.fuzz.hostile import (
     EXAMPLES,
@@ -54,6 +55,7 @@ from tests.fuzz.hostile import (
     well_written,
 )
 from tests.reporting.synthetic import Wish, write
+from tests.selftests import make_selftest
 from tests.simulated_history import NEWER, entries
 from tests.spec.least import raw
 from tests.tally import Tally
@@ -187,6 +189,40 @@ def trended() -> bytes:
     return (path / "trend.json").read_bytes()
 
 
+def selftest(content: bytes) -> bool:
+    """A selftest that is done, read and turned into sentences."""
+    path = folder() / "selftest" / "selftest.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    try:
+        reporting.answer_selftest(read_selftest(path.parent, done=True))
+    except InputError as error:
+        return one_line(2, str(error))
+    return True
+
+
+def selftest_runs(content: bytes) -> bool:
+    """The runs of a selftest; a last line without a line break is left out."""
+    path = folder() / "selftest_runs" / "runs.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    try:
+        read_runs(path.parent)
+    except InputError as error:
+        return one_line(2, str(error))
+    return True
+
+
+@cache
+def selftested(name: str) -> bytes:
+    """A file of a small selftest."""
+    path = folder() / "selftested"
+    if not path.exists():
+        path.mkdir()
+        make_selftest(path, n_alike=2)
+    return (path / name).read_bytes()
+
+
 def recordings() -> bytes:
     """A history of two recordings."""
     path = folder() / "good.jsonl"
@@ -223,6 +259,8 @@ def formats() -> dict[str, Format]:
         Format("timing", (REQUEST,), request, "json"),
         Format("history", (recordings(),), history, ""),
         Format("trend", (trended(),), trend, "json"),
+        Format("selftest", (selftested("selftest.json"),), selftest, "json"),
+        Format("selftest_runs", (selftested("runs.jsonl"),), selftest_runs, ""),
     ]
     for name, notation in RESULT_FILES.items():
         good = ((results() / name).read_bytes(),)
@@ -230,12 +268,16 @@ def formats() -> dict[str, Format]:
     return {each.name: each for each in found}
 
 
-FORMATS = ("study", "grid", "timing", "history", "trend", *RESULT_FILES)
+FORMATS = (
+    *("study", "grid", "timing", "history", "trend"),
+    *("selftest", "selftest_runs", *RESULT_FILES),
+)
 WITH_VALUES = (
     "study",
     "grid",
     "timing",
     "trend",
+    "selftest",
     *(name for name, notation in RESULT_FILES.items() if notation),
 )
 
