@@ -288,6 +288,8 @@ SHOWN = {
     "timing": "timing request",
     "history": "history of recordings",
     "trend": "trend of a history",
+    "selftest": "selftest",
+    "selftest_runs": "runs of a selftest",
 }
 REFUSED = "or one line and exit code 2"
 ANSWERED = f"taken, {REFUSED}"
