@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 from pathlib import Path
@@ -23,7 +24,7 @@ from harness.comparison.rounds import (
 )
 from harness.comparison.rules import Rules, rules_for
 from harness.comparison.sides import Side
-from harness.comparison.talking import StepError, talkers
+from harness.comparison.talking import Seat, StepError, talkers
 from harness.errors import InputError
 from tests.comparison.sided import FEW, QUICK, Silent, seat, steps_file
 
@@ -152,6 +153,48 @@ def test_sides_of_two_environments_have_new_servers() -> None:
         bench._renew()
         assert bench.sides == sides
         assert not {talker._process.pid for talker in sides} & set(before)
+
+
+class Scripted:
+    """Stands where a process does, and writes down who ran how many steps."""
+
+    def __init__(self, name: str, environment: str, log: list[tuple[str, str, int]]) -> None:
+        self.name, self.log = name, log
+        self.seat = Seat(name, "python", Path("worker"), {"environment": environment})
+
+    def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
+        """A slice takes a second."""
+        assert do == "slice"
+        self.log.append((self.name, name, n_steps))
+        return {"time_s": 1.0}
+
+
+@pytest.mark.parametrize("other", ["same", "another"])
+def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
+    """With two environments head goes before each slice of base and of both canaries; with one nothing is put between."""
+    log: list[tuple[str, str, int]] = []
+    names = ("base", "head", "canary 0", "canary 1")
+    base, head, *canaries = (
+        Scripted(name, other if name == "head" else "same", log) for name in names
+    )
+    bench = Bench((), (base, head), QUICK)  # type: ignore[arg-type]
+    bench.n_steps = {"x": 3, "y": 2, "canary": 5}
+    every = [("x", (base, head)), ("y", (base, head)), ("canary", tuple(canaries))]
+    for _ in range(3):
+        rounds = bench._round(every)  # type: ignore[arg-type]
+        assert rounds == {"x": (1 / 3, 1 / 3), "y": (1 / 2, 1 / 2), "canary": (1 / 5, 1 / 5)}
+    before = [(first[0], then[0]) for first, then in itertools.pairwise(log)]
+    assert sum(n_steps > 1 for _, _, n_steps in log) == 3 * 12
+    if other == "same":
+        assert len(log) == 3 * 12
+        return
+    assert log[0] == ("head", "x", 1)
+    assert {first for first, then in before if then != "head"} == {"head"}
+    assert "head" not in {
+        first
+        for (first, then), (_, _, n) in zip(before, log[1:], strict=True)
+        if then == "head" and n > 1
+    }
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
