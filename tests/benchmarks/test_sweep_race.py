@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import math
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import sweep_race
-from tests.benchmarks.peers import listed
+from tests.benchmarks.peers import listed, plain_optuna
 from tests.benchmarks.sweep_race import HARNESS, IDEAL, Program
 
 PROGRAMS = (
@@ -105,6 +106,14 @@ def test_unequal_work_is_refused_and_named() -> None:
     assert plain.ratio is None
     assert plain.said == "refused: losses differ by up to 5.0e-04"
     assert (ideal.said, ideal.refused) == ("not measured: no round yet", False)
+
+
+def test_half_the_training_is_unequal_work() -> None:
+    """The losses of the tiny list then differ by more than is allowed: equal losses do prove something."""
+    tiny = listed.tiny()
+    half = dataclasses.replace(tiny, sequences=tiny.sequences // 2)
+    losses = [[plain_optuna.train(trial, each) for trial in tiny.trials] for each in (half, tiny)]
+    assert sweep_race.difference(*losses) > sweep_race.TOLERANCE
 
 
 @pytest.mark.parametrize(

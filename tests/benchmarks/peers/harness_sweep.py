@@ -39,7 +39,7 @@ cells = ["rnn", "gru", "lstm"]
 [space]
 hidden_size = {{ low = 1, high = 256, log = true }}
 num_layers = {{ low = 1, high = 2 }}
-learning_rate = {{ low = 1e-3, high = 1e-2, log = true }}
+learning_rate = {{ low = 1e-4, high = 1e-3, log = true }}
 sequence_length = {{ low = 10, high = 400, log = true }}
 initialization = "pytorch"
 [training]

@@ -19,9 +19,10 @@ from typing import Any
 FOLDER = Path(__file__).parent
 LISTS = {"full": FOLDER / "trials.json", "tiny": FOLDER / "tiny.json"}
 CELLS = ("rnn", "gru", "lstm")
-SEQUENCES = (
-    2_560  # of each trial: 80 steps, so that the harness takes a minute or so on two slow cores
-)
+SEQUENCES = 2_048  # of each trial: 64 steps; the harness takes a minute or so on two slow cores
+# With ten times these rates plain RNNs become chaotic: sums in another order end 9 % apart, and
+# equal losses prove nothing.
+LEARNING_RATES = (1e-4, 1e-3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def draw(
             hidden_size=round(_between(generator, *hidden)),
             num_layers=1 + int(2 * generator.random()),
             sequence_length=round(_between(generator, *length)),
-            learning_rate=round(_between(generator, 1e-3, 1e-2), 5),
+            learning_rate=round(_between(generator, *LEARNING_RATES), 6),
             seed=int(2**31 * generator.random()),
         )
         for index in range(n)

@@ -84,7 +84,7 @@ def suggested(trial: optuna.Trial, trials: TrialList) -> Trial:
         hidden_size=trial.suggest_int("hidden_size", 1, 256, log=True),
         num_layers=trial.suggest_int("num_layers", 1, 2),
         sequence_length=trial.suggest_int("sequence_length", 10, 400, log=True),
-        learning_rate=trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-3, log=True),
         seed=trials.trials[index].seed,
     )
 
