@@ -18,10 +18,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study throughput bench test check lint format torture fuzz audit lock clean
+.PHONY: help study throughput bench bench-sweep test check lint format torture fuzz audit lock clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 study: $(VENV)/.study  ## run a study: make study STUDY=quickstart ARGS="--workers 2"
 	$(BIN)/python -m harness.study $(STUDY) $(ARGS)
@@ -32,6 +32,10 @@ throughput: $(VENV)/.study  ## time training steps over a grid: make throughput 
 # Without xdist: nothing runs beside what is timed.
 bench: $(VENV)/.dev  ## time the same steps with pytest-benchmark: make bench ARGS=--benchmark-autosave
 	$(BIN)/python -m pytest tests/benchmarks/test_training_step.py -k test_step --benchmark-enable $(ARGS)
+
+# Alone on the machine; --only PROGRAM, --rounds 1 and --list tiny make it shorter.
+bench-sweep: $(VENV)/.dev  ## race a fixed list of trials against Optuna and Ray Tune: make bench-sweep ARGS="--rounds 1"
+	$(BIN)/python -m tests.benchmarks.sweep_race $(ARGS)
 
 test: lint  ## everything that CI checks: lint, format, types, tests
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)
