@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ OUT_OF_MEMORY_WORDS = (
 )
 
 Send = Callable[[dict[str, Any]], None]
+
+
+ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator": None}
+"""What `cuda_asleep` lets torch.accelerator answer."""
 
 
 def run_request(request: dict[str, Any], send: Send) -> None:
@@ -127,6 +131,30 @@ def preload() -> None:
 
     An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to a small trial.
     """
+    with cuda_asleep():
+        _take_first_steps()
+
+
+@contextlib.contextmanager
+def cuda_asleep() -> Iterator[None]:
+    """Answer for torch that there is no card: to look for one wakes CUDA, and then no process forked from this one can use it.
+
+    An optimiser's step looks for one, on the processor too: by torch.cuda or by torch.accelerator, as its version has it.
+    """
+    is_available = torch.cuda.is_available
+    accelerator = {name: getattr(torch.accelerator, name) for name in ACCELERATOR}
+    try:
+        torch.cuda.is_available = lambda: False
+        for name, answer in ACCELERATOR.items():
+            setattr(torch.accelerator, name, lambda *_, answer=answer, **__: answer)
+        yield
+    finally:
+        torch.cuda.is_available = is_available
+        for name, known in accelerator.items():
+            setattr(torch.accelerator, name, known)
+
+
+def _take_first_steps() -> None:
     task = get_task("temporal_order")
     batch = task.sample(2, task.least_length, torch.Generator())
     for cell in ("rnn", "gru", "lstm"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+import torch
 
 from harness.plugins import load_plugins
 from harness.search import local
 from harness.search.local import LocalExecutor
 from harness.search.messages import End
 from harness.training import Training
-from tests.search.requests import config_of, run_one, submit
+from tests.search.requests import config_of, events_of, request_of, run_one, submit
 from tests.small import FAULTY, survivors
 
 needs_fork = pytest.mark.skipif(not local.HAS_FORK_SERVER, reason="no fork server on this system")
@@ -43,6 +45,19 @@ def test_trains(executor: LocalExecutor) -> None:
     for event, expected in zip(evaluations, here, strict=True):
         assert event.data["loss"] == expected.loss
         assert event.data["sequences_seen"] == expected.sequences_seen
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
+def test_trains_on_cuda(executor: LocalExecutor) -> None:
+    """A forked process can use a card, and so can the next one."""
+    for _ in range(2):
+        request = request_of(executor.new_id())
+        executor.submit(
+            dataclasses.replace(request, training={**request.training, "device": "cuda:0"})
+        )
+        *_, outcome, _ = events_of(executor, request.request_id)
+        assert outcome.data["end"] == End.COMPLETE
 
 
 def test_raises(executor: LocalExecutor) -> None:

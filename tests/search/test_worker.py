@@ -14,7 +14,7 @@ import torch
 
 from harness.plugins import load_plugins
 from harness.search.messages import End
-from harness.search.worker import preload, run_request
+from harness.search.worker import _take_first_steps, preload, run_request
 from harness.training import TrainingConfig
 from tests.search.requests import config_of, request_of
 from tests.small import FAULTY
@@ -126,6 +126,21 @@ def test_preloaded_process_is_lean() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1 set()"
+
+
+def test_preload_leaves_cuda_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks for CUDA wakes it, and then no process forked from this one can use it; an optimiser's step looks."""
+
+    def wake(**_: object) -> bool:
+        raise AssertionError("CUDA was looked for")
+
+    monkeypatch.setattr("torch.cuda.is_available", wake)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", wake)
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: True)
+    with pytest.raises(AssertionError, match="looked for"):
+        _take_first_steps()
+    preload()
+    assert torch.cuda.is_available is torch.accelerator.current_accelerator is wake
 
 
 def test_preload_leaves_the_generator() -> None:
