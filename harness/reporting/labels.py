@@ -13,6 +13,10 @@ from matplotlib.transforms import Bbox
 from harness.reporting import theme
 
 
+LONGEST = 32
+"""Letters of a name beside a line: more would leave the lines no room. The table has it whole."""
+
+
 @dataclasses.dataclass(frozen=True)
 class End:
     """A name to be written beside the last point (x, y) of a line, in data coordinates."""
@@ -51,7 +55,7 @@ def _label_panel(axes: Axes, ends: Sequence[End], dpi: float) -> None:
 
 def _write(axes: Axes, end: End, x: float, up: float) -> None:
     axes.annotate(
-        end.text,
+        end.text if len(end.text) <= LONGEST else f"{end.text[: LONGEST - 1]}…",
         xy=(x, end.y),
         xytext=(10, up),
         textcoords="offset points",
