@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that the CI shows with the run
 
+# What several commands ask for.
+Suite = Annotated[str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")]
+Steps = Annotated[
+    str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
+]
+Device = Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")]
+Detect = Annotated[str, typer.Option(help="The slow-down to find.")]
+Rounds = Annotated[int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
+]
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
@@ -43,17 +56,11 @@ def compare(  # one parameter for each option of the command
     head: Annotated[
         str, typer.Option(metavar="SIDE", help="Likewise. Default: the working tree.")
     ] = ".",
-    suite: Annotated[
-        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
-    ] = "",
-    steps: Annotated[
-        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
-    ] = "",
-    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
-    detect: Annotated[str, typer.Option(help="The slow-down to find.")] = "5%",
-    rounds: Annotated[
-        int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")
-    ] = None,
+    suite: Suite = "",
+    steps: Steps = "",
+    device: Device = "cpu",
+    detect: Detect = "5%",
+    rounds: Rounds = None,
     budget: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds for the timing; shorter blocks, then fewer."),
@@ -73,10 +80,7 @@ def compare(  # one parameter for each option of the command
     fail_on: Annotated[
         str, typer.Option(metavar="inconclusive", help="Exit with 3 where nothing can be told.")
     ] = "",
-    plugins: Annotated[
-        list[str] | None,
-        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
-    ] = None,
+    plugins: Plugins = None,
     results: Annotated[
         Path | None, typer.Option(help="Where results go. Default: results/regress/BASE-HEAD.")
     ] = None,
@@ -135,14 +139,10 @@ def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
 
 @app.command(cls=commandline.LineCommand)
 def selftest(  # one parameter for each option of the command
-    suite: Annotated[
-        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
-    ] = "",
-    steps: Annotated[
-        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
-    ] = "",
-    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
-    detect: Annotated[str, typer.Option(help="The slow-down to find.")] = "5%",
+    suite: Suite = "",
+    steps: Steps = "",
+    device: Device = "cpu",
+    detect: Detect = "5%",
     slow_down: Annotated[
         list[str] | None,
         typer.Option(
@@ -156,18 +156,13 @@ def selftest(  # one parameter for each option of the command
     replays: Annotated[
         int, typer.Option(min=1, help="Replays of recorded blocks for each rate.")
     ] = 1000,
-    rounds: Annotated[
-        int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")
-    ] = None,
+    rounds: Rounds = None,
     budget: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds for the timing of a run; shorter blocks, then fewer."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the replays.")] = 0,
-    plugins: Annotated[
-        list[str] | None,
-        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
-    ] = None,
+    plugins: Plugins = None,
     results: Annotated[
         Path | None, typer.Option(help="Where results go. Default: results/regress/selftest.")
     ] = None,
@@ -208,21 +203,14 @@ def selftest(  # one parameter for each option of the command
 
 @app.command(cls=commandline.LineCommand)
 def record(  # one parameter for each option of the command
-    suite: Annotated[
-        str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")
-    ] = "",
-    steps: Annotated[
-        str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
-    ] = "",
+    suite: Suite = "",
+    steps: Steps = "",
     history: Annotated[
         Path | None,
         typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")] = "cpu",
-    plugins: Annotated[
-        list[str] | None,
-        typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
-    ] = None,
+    device: Device = "cpu",
+    plugins: Plugins = None,
     blocks: Annotated[
         int | None, typer.Option(min=1, help="Blocks of fresh processes. Default: 5.")
     ] = None,

@@ -191,7 +191,7 @@ from tests.comparison.test_history import entry
 real = os.write
 def write(descriptor, data):  # a few bytes at a time, so that a kill finds half a line
     return real(descriptor, data[:7]) if descriptor > 2 else real(descriptor, data)
-history.os.write = write
+os.write = write
 print("ready", flush=True)
 for i in range(10**6):
     history.append_entry(Path(sys.argv[1]), entry(f"r{i}"))

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, NoReturn
 
+from harness.comparison.lines import append_line
 from harness.errors import InputError, Shown, StorageError
 
 SCHEMA: Final = 1
@@ -166,18 +166,7 @@ def append_entry(path: Path, entry: Entry) -> int:
     whole = f"{line_of(entry)}\n".encode()
     line = whole if history.is_ended else b"\n" + whole
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not path.exists()
-        with path.open("ab", buffering=0) as file:
-            length = file.seek(0, os.SEEK_END) - history.torn_bytes
-            file.truncate(length)
-            try:
-                _write_whole(file.fileno(), line)
-            except OSError:
-                file.truncate(length)
-                raise
-        if is_new:
-            _sync_folder(path.parent)
+        append_line(path, line, history.torn_bytes)
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be appended to: {error.strerror}; its lines are as they were"
@@ -197,25 +186,6 @@ def line_of(entry: Entry) -> str:
         "figures_s": {name: list(values) for name, values in entry.figures_s.items()},
     }
     return json.dumps(plain, allow_nan=False, ensure_ascii=True)
-
-
-def _write_whole(descriptor: int, line: bytes) -> None:
-    """Write all of a line and sync it; a full disk may take a part of it first."""
-    written = 0
-    while written < len(line):
-        written += os.write(descriptor, line[written:])
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a new file in it outlives a crash; not on Windows, which can't."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entry(path: Path, number: int, line: bytes) -> Entry:

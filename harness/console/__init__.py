@@ -3,6 +3,7 @@
 study.py    a line for each (task, cell) with its bar, or few lines in a log
 bench.py    one bar over the groups with the time left, and a table at the end
 regress.py  a line between blocks, and a table at the end, also as Markdown
+selftest.py a line a run, a table of rates, and what to choose
 trend.py    the same of a recording, and the change points of a history
 """
 

@@ -6,6 +6,7 @@
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
     comparison.py   comparison.json, base.json, head.json and junit.xml
     trend.py        trend.json
+    selftest.py     selftest.json and runs.jsonl
     blocks.py       the time of every block, from throughput.json
     reading.py      all of them, as one frozen StudyRecords or BenchRecords
     checking.py     what their cells and values may be

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from harness.comparison.blocks import Block
+from harness.comparison.lines import append_line
 from harness.comparison.verdicts import Outcome
 from harness.errors import InputError, Shown, unwritable
 from harness.records.comparison import estimate
@@ -72,26 +72,18 @@ def append_run(path: Path, line: Mapping[str, Any], blocks: tuple[Block, ...]) -
     ]
     text = json.dumps({**line, "blocks": plain}, ensure_ascii=False, allow_nan=False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = whole_lines(path)
-        with path.open("ab", buffering=0) as file:
-            file.truncate(whole)
-            try:
-                file.write(text.encode() + b"\n")
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(whole)
-                raise
+        append_line(path, text.encode() + b"\n", _torn_bytes(path))
     except OSError as error:
         raise unwritable(path, error) from error
 
 
-def whole_lines(path: Path) -> int:
-    """Bytes of a file up to its last line break: what follows was torn by a crash."""
+def _torn_bytes(path: Path) -> int:
+    """Bytes after the last line break of a file, which a crash left there."""
     try:
-        return path.read_bytes().rfind(b"\n") + 1
+        content = path.read_bytes()
     except FileNotFoundError:
         return 0
+    return len(content) - (content.rfind(b"\n") + 1)
 
 
 def read_runs(directory: Path) -> tuple[Run, ...]:
@@ -101,16 +93,15 @@ def read_runs(directory: Path) -> tuple[Run, ...]:
     """
     path = directory / RUNS
     try:
-        content = path.read_bytes()[: whole_lines(path)]
+        content = path.read_bytes()
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise InputError(
             str(path), expected="a file that can be read", got=Shown(str(error.strerror))
         ) from None
-    return tuple(
-        _run(path, number, line) for number, line in enumerate(content.splitlines(), 1) if line
-    )
+    *lines, _ = content.split(b"\n")
+    return tuple(_run(path, number, line) for number, line in enumerate(lines, 1) if line)
 
 
 class _Part(BaseModel):

@@ -10,6 +10,7 @@
     bench_sections/    the parts of a bench's report
     comparison_report.py    the report of a comparison of two sides, and forest.py, its figure
     trend_report.py         the report of a history, and multiples.py, its figures
+    selftest_report.py      the report of a selftest, and rates.py, its figures
     folders.py         the report of a folder, whichever it holds
     index.py           one page over a folder of results
 

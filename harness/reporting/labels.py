@@ -12,7 +12,6 @@ from matplotlib.transforms import Bbox
 
 from harness.reporting import theme
 
-
 LONGEST = 32
 """Letters of a name beside a line: more would leave the lines no room. The table has it whole."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison import history
 from harness.comparison.history import (
     FINGERPRINT_FIELDS,
     Entry,
@@ -182,7 +181,7 @@ def test_a_full_disk_is_named_and_leaves_the_history_as_it_was(
             raise OSError(28, "No space left on device")
         return real(descriptor, data[:room])
 
-    monkeypatch.setattr(history.os, "write", write)
+    monkeypatch.setattr("harness.comparison.lines.os.write", write)
     with pytest.raises(StorageError, match=r"history\.jsonl.*No space left on device") as caught:
         append_entry(path, entry("r3"))
     assert caught.value.exit_code == 2
