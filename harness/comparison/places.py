@@ -136,7 +136,7 @@ def make_place(role: Role, side: Side, ground: Ground) -> Place:
         shutil.copy(WORKER, worker)
     return Place(
         side=side,
-        seat=Seat(role, str(python), worker, environment),
+        seat=Seat(role, str(python), worker, environment, options=("--ready",)),
         steps=_steps(role, side, ground, top),
         paths=tuple(paths),
         folder=folder,

@@ -4,7 +4,7 @@ It imports torch and the standard library alone, so that nothing of the harness 
 Python 3.9 understands. Where there is fork it is a fork server: it has torch loaded, runs no step, and forks a fresh process for
 each block, which then speaks on the same line until it is told to end. Elsewhere it is the process of one block itself.
 
-It ends when its standard input does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
+With `--ready` it first loads what an optimiser's first step would. It ends when its standard input does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
 standard error. It decides nothing: harness.comparison.talking is the other end of the line.
 
 A file of steps is a Python file. `STEPS` in it is a list of functions, or a mapping of names to functions; without it, every
@@ -103,8 +103,9 @@ class Line:
 def serve(line: Line, *, can_fork: bool) -> None:
     """Say hello, then fork a process for each block, or be the only one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
-    with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
-        importlib.import_module("torch._dynamo")
+    if "--ready" in sys.argv[1:]:
+        with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
+            importlib.import_module("torch._dynamo")
     gc.collect()
     gc.freeze()  # or each fork's first collection would touch, and so copy, all that it shares with this process
     line.write({"hello": SCHEMA, "forks": can_fork, "torch": torch.__version__})

@@ -101,7 +101,7 @@ def test_a_round_is_ab_for_all_and_then_ba_for_all() -> None:
 
     class Fake:
         def __init__(self, side: str, time_s: float) -> None:
-            self.side, self.time_s = side, time_s
+            self.side, self.time_s, self.seat = side, time_s, seat()
 
         def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
             order.append(f"{self.side} {name}")
