@@ -17,6 +17,9 @@ from tests.comparison.sided import QUICK, Silent, seat, steps_file
 FACTS = {**dict.fromkeys(FINGERPRINT_FIELDS, "x"), "gpu": None, "packages": {"numpy": "2.1"}}
 
 
+SEAT = seat()
+
+
 def place(path: Path) -> Place:
     """A file of steps in this environment."""
     return Place(Side("worktree", ".", "."), seat(label="steps"), path, folder=path.parent)
@@ -27,6 +30,8 @@ def test_a_round_has_the_canary_beside_every_benchmark() -> None:
     order, times = [], iter([1.0, 10.0, 2.0, 20.0, 3.0, 60.0, 60.0, 3.0, 20.0, 2.0, 10.0, 1.0])
 
     class Fake:
+        seat = SEAT
+
         def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
             order.append(f"{name}{n_steps}")
             return {"time_s": next(times)}
