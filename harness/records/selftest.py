@@ -7,9 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from typing import Any
 
 from harness.comparison.blocks import Block
 from harness.comparison.lines import append_line
@@ -104,60 +102,75 @@ def read_runs(directory: Path) -> tuple[Run, ...]:
     return tuple(_run(path, number, line) for number, line in enumerate(lines, 1) if line)
 
 
-class _Part(BaseModel):
-    """A part of selftest.json, as it must be to be read; more keys may be there."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-class _Rate(_Part):
-    k: NonNegativeInt
-    n: NonNegativeInt
-    low: float | None
-    high: float | None
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-class _Rates(_Part):
-    detect: float
-    effect: float
-    false_regression: _Rate
-    found: _Rate
-    all_ok: _Rate
-    mean_blocks: float | None
+def _is_known(value: object) -> bool:
+    return value is None or _is_number(value)
 
 
-class _Estimate(_Part):
-    value: float
-    low: float | None
-    high: float | None
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
-class _Case(_Part):
-    runs: _Rates
-    replay: _Rates | None
-    measured: _Estimate | None
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value))
 
 
-class _Advice(_Part):
-    detect: float | None
-    tried: list[Annotated[list[_Rates], Field(min_length=2, max_length=2)]]
+def _are_known(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_known, value.values()))
 
 
-class _Asked(_Part):
-    names: Annotated[list[str], Field(min_length=1)]
-    detect: Annotated[float, Field(gt=0)]
-    effects: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
-    machine: dict[str, str | int | float | bool | None]
+def _is_plain(value: object) -> bool:
+    kinds = str | int | float | bool | None
+    return isinstance(value, dict) and all(isinstance(each, kinds) for each in value.values())
 
 
-class _Done(_Asked):
-    rates: Annotated[list[_Case], Field(min_length=1)]
-    advice: _Advice
-    deviation: dict[str, float | None]
-    canary_deviation: float | None
-    n_blocks: NonNegativeInt
-    wall_time_s: float
-    command: str
+_RATE = {"k": _is_count, "n": _is_count, "low": _is_known, "high": _is_known}
+_RATES = {
+    "detect": _is_number,
+    "effect": _is_number,
+    "mean_blocks": _is_known,
+    "false_regression": _RATE,
+    "found": _RATE,
+    "all_ok": _RATE,
+}
+_ESTIMATE = {"value": _is_number, "low": _is_known, "high": _is_known}
+ASKED: Mapping[str, Any] = {"names": _are_texts, "detect": _is_number, "machine": _is_plain}
+"""What selftest.json must have from its beginning; a dictionary asks for keys, a list for elements, at least so many."""
+DONE: Mapping[str, Any] = {
+    **ASKED,
+    "rates": [{"runs": _RATES, "replay": (_RATES,), "measured": (_ESTIMATE,)}, 1],
+    "advice": {"detect": _is_known, "tried": [[_RATES, 2], 0]},
+    "deviation": _are_known,
+    "canary_deviation": _is_known,
+    "n_blocks": _is_count,
+    "wall_time_s": _is_number,
+    "command": _is_text,
+}
+
+
+def _misfit(value: Any, shape: Any, where: str = "") -> str:
+    """The key whose value is of another kind than asked for, "" for none. (shape,): it, or null."""
+    if isinstance(shape, tuple):
+        return "" if value is None else _misfit(value, shape[0], where)
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return where or "selftest"
+        inner = (
+            (value.get(key, ...), each, f"{where}.{key}".strip(".")) for key, each in shape.items()
+        )
+        return next((found for each in inner if (found := _misfit(*each))), "")
+    if isinstance(shape, list):
+        if not isinstance(value, list) or len(value) < shape[1]:
+            return where
+        return next((found for each in value if (found := _misfit(each, shape[0], where))), "")
+    return "" if shape(value) else where
 
 
 def write_selftest(directory: Path, plain: Mapping[str, Any]) -> None:
@@ -179,14 +192,8 @@ def read_selftest(directory: Path, *, done: bool = False) -> dict[str, Any]:
         remedy = "run the same command again: it goes on where it was"
         got = Shown("one whose runs are not all there")
         raise InputError(str(path), expected="a selftest that is done", got=got, remedy=remedy)
-    try:
-        (_Done if done else _Asked).model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(
-            str(path), key, expected="that of a selftest", got=Shown(first["msg"])
-        ) from None
+    if key := _misfit(plain, DONE if done else ASKED):
+        raise InputError(str(path), key, expected="that of a selftest", got=Shown("another kind"))
     return plain
 
 
