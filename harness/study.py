@@ -82,30 +82,35 @@ def study(  # one parameter for each option of the command
         overrides = [*(settings or [])]
         overrides += [] if trials is None else [f"search.trials={trials}"]
         overrides += [] if seed is None else [f"study.seed={seed}"]
-        spec, where, remarks = _load(name, overrides, plugins or [])
         if dry_run:
+            spec, _, remarks = _load(name, overrides, plugins or [])
             _describe(spec, remarks)
             return
-        from harness.machine import num_cores, resolve_device
-        from harness.pipeline import RunOptions
+        from harness.search.standby import stand_by
 
-        resolved = resolve_device(device)
-        code = _run(
-            spec,
-            RunOptions(
-                results=results,
-                device=resolved,
-                workers=workers or (num_cores() if resolved == "cpu" else 1),
-                storage=storage,
-                timeout_s=timeout,
-                plugins=tuple(plugins or ()),
-                deterministic=deterministic,
-                fresh=fresh,
-                command=_command(storage),
-                where=where,
-            ),
-            remarks,
-        )
+        with stand_by() as standby:
+            spec, where, remarks = _load(name, overrides, plugins or [])
+            from harness.machine import num_cores, resolve_device
+            from harness.pipeline import RunOptions
+
+            resolved = resolve_device(device)
+            code = _run(
+                spec,
+                RunOptions(
+                    results=results,
+                    device=resolved,
+                    workers=workers or (num_cores() if resolved == "cpu" else 1),
+                    storage=storage,
+                    timeout_s=timeout,
+                    plugins=tuple(plugins or ()),
+                    deterministic=deterministic,
+                    fresh=fresh,
+                    command=_command(storage),
+                    where=where,
+                    standby=standby,
+                ),
+                remarks,
+            )
     raise typer.Exit(code)
 
 

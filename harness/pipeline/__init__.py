@@ -206,7 +206,7 @@ def _set_aside(course: Course) -> None:
 @contextlib.contextmanager
 def _executor(options: RunOptions) -> Iterator[Executor]:
     spawn = {} if options.spawn is None else {"spawn": options.spawn}
-    executor = LocalExecutor(options.workers, options.plugins, **spawn)
+    executor = LocalExecutor(options.workers, options.plugins, standby=options.standby, **spawn)
     try:
         yield executor
     finally:

@@ -9,12 +9,16 @@ from typing import Protocol
 
 from harness.search.coordinator import Progress
 from harness.search.series import Series
+from harness.search.standby import ServerProcess
 from harness.spec import StudySpec
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What the command line says. `device` is resolved; `command` is shown in the report; `storage` "" is SQLite."""
+    """What the command line says. `device` is resolved; `command` is shown in the report; `storage` "" is SQLite.
+
+    `standby` is a fork server that loads torch already; whoever made it sees to its end.
+    """
 
     results: Path
     device: str
@@ -27,6 +31,7 @@ class RunOptions:
     spawn: bool | None = None
     command: str = ""
     where: str = "study file"
+    standby: ServerProcess | None = None
 
 
 class Watcher(Protocol):

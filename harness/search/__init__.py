@@ -9,5 +9,6 @@ series.py          a search, or the confirmation of its winner: slots with an en
 coordinator.py     hands out trials, takes back results, enforces limits
 messages.py        what coordinator and workers say to each other: plain data
 local.py           the executor of this machine; forkserver.py and worker.py are its processes
+standby.py         a fork server's process, started before it is needed
 importances.py     which hyperparameter mattered
 """

@@ -2,7 +2,7 @@
 
 It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children with it, when the
 coordinator's end of the control socket closes, however that came about. Messages on the control socket have a fixed size:
-a letter and a number, with the child's own socket attached to a start. Source: multiprocessing's fork server, whose four
+a letter and a number, with the child's own socket attached to a start; before them comes the list of plug-ins. Source: multiprocessing's fork server, whose four
 faults FACTS lists.
 """
 
@@ -15,16 +15,14 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 from typing import Any
 
 from harness.machine import settle_process
 from harness.plugins import load_plugins
+from harness.search.messages import ANSWER, LENGTH, MESSAGE
 from harness.search.worker import preload, run_request
 
-MESSAGE = struct.Struct("!cq")  # to the server: s(tart) or k(ill) and the request's id
-ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
 PR_SET_PDEATHSIG = 1
 COULD_NOT_FORK = 1 << 8  # as os.waitpid says exit code 1
 
@@ -137,11 +135,15 @@ def _trial(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Serve on the socket whose number is the first argument; the second lists plug-ins as JSON."""
+    """Serve on the socket whose number is the first argument, once the coordinator has named the plug-ins."""
     control = socket.socket(fileno=int(sys.argv[1]))
     settle_process()
-    load_plugins(json.loads(sys.argv[2]))
     preload()
+    head = control.recv(LENGTH.size, socket.MSG_WAITALL)
+    if len(head) < LENGTH.size:
+        return  # not needed after all
+    (length,) = LENGTH.unpack(head)
+    load_plugins(json.loads(control.recv(length, socket.MSG_WAITALL)))
     server = ForkServer(control)
     try:
         server.serve()

@@ -12,27 +12,19 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from harness.errors import WorkerError, unwritable
-from harness.search.messages import End, Event, TrialRequest
+from harness.errors import WorkerError
+from harness.search.messages import ANSWER, MESSAGE, End, Event, TrialRequest
+from harness.search.standby import HAS_FORK_SERVER, LAST_WORDS_S, KilledError, ServerProcess
 
 POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
-START_TIMEOUT_S = 120.0  # loading torch from a cold disk
-LAST_WORDS_S = (
-    5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
-)
-# Elsewhere than on Linux a process that has used the system's math libraries can't safely be forked, or not at all.
-HAS_FORK_SERVER = sys.platform == "linux"
 MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
 KILLS_COUNT_S = 10.0  # so long after the kernel counted a kill, a SIGKILL may be its
-LAST_WORDS_BYTES = 4096
-LONGEST_LOG_BYTES = 1 << 20  # plug-ins may print, for a week
 
 Events = queue.SimpleQueue[Event]
 
@@ -46,10 +38,15 @@ class Launcher(Protocol):
 
 
 class LocalExecutor:
-    """Trials as processes of this machine. `spawn` True does without the fork server."""
+    """Trials as processes of this machine. `spawn` True does without the fork server; `standby` is one that loads torch already."""
 
     def __init__(
-        self, num_workers: int, plugins: Sequence[str] = (), *, spawn: bool = not HAS_FORK_SERVER
+        self,
+        num_workers: int,
+        plugins: Sequence[str] = (),
+        *,
+        spawn: bool = not HAS_FORK_SERVER,
+        standby: ServerProcess | None = None,
     ) -> None:
         self.num_workers = num_workers
         self.events: Events = queue.SimpleQueue()
@@ -60,7 +57,7 @@ class LocalExecutor:
         self.n_restarts = 0
         self.plugins = tuple(plugins)
         self.launcher: Launcher = (
-            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher()
+            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher(standby)
         )
 
     def new_id(self) -> int:
@@ -118,12 +115,14 @@ class LocalExecutor:
             self.events.put(Event(request_id, "ended", dict(lost)))
         self.launcher = self._fork_launcher()
 
-    def _fork_launcher(self) -> ForkLauncher:
+    def _fork_launcher(self, standby: ServerProcess | None = None) -> ForkLauncher:
         """A fork server that is ready; one that is killed before it is, is started again."""
         while True:
             try:
-                return ForkLauncher(self.events, self.plugins)
+                server = standby or ServerProcess()
+                return ForkLauncher(self.events, self.plugins, server)
             except KilledError:
+                standby = None
                 self.n_restarts += 1
                 if self.n_restarts > MOST_RESTARTS:
                     raise
@@ -140,53 +139,14 @@ class LocalExecutor:
         return Event(event.request_id, "ended", {"end": end, "how": how})
 
 
-class KilledError(WorkerError):
-    """A signal ended the fork server before it was ready."""
-
-
 class ForkLauncher:
     """Starts trials through a fork server that has torch loaded."""
 
-    def __init__(self, events: Events, plugins: Sequence[str]) -> None:
-        from harness.search import forkserver
-
-        self.messages, self.answers = forkserver.MESSAGE, forkserver.ANSWER
-        self.events = events
+    def __init__(self, events: Events, plugins: Sequence[str], server: ServerProcess) -> None:
+        self.events, self.server = events, server
         self.closing = False
         self.readers: dict[int, threading.Thread] = {}
-        self.control, theirs = socket.socketpair()
-        try:
-            self.log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
-        except OSError as error:
-            raise unwritable("the folder for temporary files", error) from error
-        with theirs:
-            self.server = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "harness.search.forkserver"),
-                    *(str(theirs.fileno()), json.dumps(list(plugins))),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                start_new_session=True,
-            )
-        self.control.settimeout(START_TIMEOUT_S)
-        try:
-            ready = self.control.recv(self.answers.size)
-        except OSError:  # too long, or gone at once
-            ready = b""
-        if not ready:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.server.wait(LAST_WORDS_S)
-            killed = self._signal()
-            self.server.kill()
-            self.server.wait()
-            words = killed or self._last_words()
-            self.control.close()
-            self.log.close()
-            raise (KilledError if killed else WorkerError)(f"no worker can be started: {words}")
-        self.control.settimeout(None)
+        server.make_ready(plugins)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, request: TrialRequest) -> None:
@@ -196,32 +156,25 @@ class ForkLauncher:
         self.readers[request.request_id] = reader
         reader.start()  # before the child, which may die at once: its end is told after the reader's
         with theirs:
-            message = self.messages.pack(b"s", request.request_id)
+            message = MESSAGE.pack(b"s", request.request_id)
             try:
                 ours.sendall((json.dumps(request.to_dict()) + "\n").encode())
-                socket.send_fds(self.control, [message], [theirs.fileno()])
+                socket.send_fds(self.server.control, [message], [theirs.fileno()])
             except OSError:
                 self._broken()
 
     def kill(self, request_id: int) -> None:
         """Have the server kill the child."""
         with contextlib.suppress(OSError):
-            self.control.sendall(self.messages.pack(b"k", request_id))
+            self.server.control.sendall(MESSAGE.pack(b"k", request_id))
 
     def close(self) -> None:
         """Close the control socket: the server kills its children and exits."""
         self.closing = True
-        with contextlib.suppress(OSError):
-            self.control.shutdown(socket.SHUT_RDWR)
-        self.control.close()
-        try:
-            self.server.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.server.kill()
-            self.server.wait()
+        self.server.close()
         for reader in self.readers.values():
             reader.join(timeout=1)
-        self.log.close()
+        self.server.log.close()
 
     def _read(self, request_id: int, connection: socket.socket) -> None:
         """Turn a child's lines into events, until it is gone."""
@@ -232,45 +185,24 @@ class ForkLauncher:
         """Turn the server's answers into events: a child's end, after all it said; the server's own end."""
         while True:
             try:
-                data = self.control.recv(self.answers.size, socket.MSG_WAITALL)
+                data = self.server.control.recv(ANSWER.size, socket.MSG_WAITALL)
             except OSError:
                 data = b""
-            if len(data) < self.answers.size:
+            if len(data) < ANSWER.size:
                 if not self.closing:
                     self._broken()
                 return
-            _, request_id, status = self.answers.unpack(data)
+            _, request_id, status = ANSWER.unpack(data)
             reader = self.readers.pop(request_id, None)
             if reader is not None:
                 reader.join(LAST_WORDS_S)
             code = os.waitstatus_to_exitcode(status)
             self.events.put(Event(request_id, "ended", {"code": code}))
-            with contextlib.suppress(OSError, ValueError):
-                if os.fstat(self.log.fileno()).st_size > LONGEST_LOG_BYTES:
-                    self.log.truncate(0)  # what is written next leaves a hole, which takes no room
+            self.server.shorten_log()
 
     def _broken(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.server.wait(LAST_WORDS_S)
-        reason = f"the fork server is gone: {self._signal() or self._last_words()}"
+        reason = f"the fork server is gone: {self.server.how_it_ended()}"
         self.events.put(Event(0, "broken", {"reason": reason, "launcher": self}))
-
-    def _signal(self) -> str:
-        """The signal that ended the server; empty where none did."""
-        code = self.server.poll()
-        with contextlib.suppress(ValueError):
-            return (
-                f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
-            )
-        return ""
-
-    def _last_words(self) -> str:
-        with contextlib.suppress(OSError, ValueError):
-            self.log.seek(max(0, os.fstat(self.log.fileno()).st_size - LAST_WORDS_BYTES))
-            lines = self.log.read().decode(errors="replace").strip("\0 \n").splitlines()
-            if lines:
-                return str(lines[-1])
-        return f"exit code {self.server.poll()}"
 
 
 class SpawnLauncher:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import struct
 from typing import Any, Protocol
+
+MESSAGE = struct.Struct("!cq")  # to the fork server: s(tart) or k(ill) and the request's id
+ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
+LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork server is told first
 
 
 class End(enum.StrEnum):

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from harness.errors import WorkerError
-from harness.search import local
+from harness.search import local, standby
 from harness.search.local import ForkLauncher, LocalExecutor
 from harness.search.messages import End, TrialRequest
 from tests.search.requests import config_of, events_of, run_one, submit
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not local.HAS_FORK_SERVER, reason="no fork serve
 
 def server_of(executor: LocalExecutor) -> psutil.Process:
     """The fork server's process."""
-    return psutil.Process(cast("ForkLauncher", executor.launcher).server.pid)
+    return psutil.Process(cast("ForkLauncher", executor.launcher).server.process.pid)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatc
             process.kill()
         return process
 
-    monkeypatch.setattr(local.subprocess, "Popen", start_and_kill_the_first)
+    monkeypatch.setattr(standby.subprocess, "Popen", start_and_kill_the_first)
     forking = LocalExecutor(1, (FAULTY,), spawn=False)
     assert len(started) == 2
     assert len(run_one(forking)) == 5
@@ -193,16 +193,16 @@ def test_what_plug_ins_print_takes_no_room(
 ) -> None:
     """What trials print is forgotten once it is long, so that weeks of it fill no disk; the last words stay."""
     launcher = cast("ForkLauncher", forking.launcher)
-    os.write(launcher.log.fileno(), b"x" * 100_000)
-    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 50_000)
+    os.write(launcher.server.log.fileno(), b"x" * 100_000)
+    monkeypatch.setattr(standby, "LONGEST_LOG_BYTES", 50_000)
     run_one(forking)
     deadline = time.monotonic() + 10
-    while os.fstat(launcher.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
+    while os.fstat(launcher.server.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
         time.sleep(0.01)
-    monkeypatch.setattr(local, "LONGEST_LOG_BYTES", 10**9)
+    monkeypatch.setattr(standby, "LONGEST_LOG_BYTES", 10**9)
     run_one(forking)
-    assert os.fstat(launcher.log.fileno()).st_blocks * 512 < 50_000
-    assert launcher._last_words() in ("a plug-in may print", "also here")
+    assert os.fstat(launcher.server.log.fileno()).st_blocks * 512 < 50_000
+    assert launcher.server.last_words() in ("a plug-in may print", "also here")
 
 
 def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
@@ -215,6 +215,32 @@ def test_server_that_cannot_start() -> None:
     """Where the fork server cannot start, the error ends with its last words."""
     with pytest.raises(WorkerError, match=r"no worker can be started: .*no_such_plugin"):
         LocalExecutor(1, ("no_such_plugin",), spawn=False)
+
+
+def test_a_server_that_stood_by_is_used() -> None:
+    """A server that was started ahead is told its plug-ins later, trains, and is gone with the executor."""
+    with standby.stand_by() as server:
+        assert server is not None
+        made = LocalExecutor(1, (FAULTY,), spawn=False, standby=server)
+        assert server_of(made).pid == server.process.pid
+        assert len(run_one(made)) == 5
+        made.close()
+        assert server.process.poll() is not None
+
+
+def test_a_server_that_was_not_needed_is_killed() -> None:
+    """Where nothing came of the command, nothing stays behind."""
+    with standby.stand_by() as server:
+        assert server is not None
+    assert server.process.poll() == -signal.SIGKILL
+
+
+def test_a_server_ends_when_its_coordinator_does_before_a_word() -> None:
+    """A server that no plug-ins were named to ends by itself when the socket closes, however early that is."""
+    server = standby.ServerProcess()
+    server.control.close()
+    assert server.process.wait(60) == 0
+    server.log.close()
 
 
 def test_children_are_reaped(forking: LocalExecutor) -> None:

@@ -15,6 +15,10 @@ START = time.perf_counter()
 
 from pathlib import Path  # noqa: E402  # the clock starts before the imports
 
+from harness.search.standby import ServerProcess  # noqa: E402
+
+STANDBY = ServerProcess() if __name__ == "__main__" else None  # as `study` does: before torch
+
 from optuna.trial import FrozenTrial, TrialState  # noqa: E402
 
 from harness import machine  # noqa: E402
@@ -104,7 +108,11 @@ def open_series(context: StudyContext, cell: str, trials: TrialList) -> Series:
 
 
 def run(
-    folder: Path, trials: TrialList, workers: int, phases: dict[str, float]
+    folder: Path,
+    trials: TrialList,
+    workers: int,
+    phases: dict[str, float],
+    standby: ServerProcess | None = None,
 ) -> dict[int, tuple[float, float]]:
     """Run the list; each trial's final loss and seconds. `phases` is added to."""
     machine.settle_process()
@@ -128,7 +136,7 @@ def run(
         context = StudyContext(study, storage, "cpu", study.identity(), "race.toml")
         series = [open_series(context, cell, trials) for cell in study.compare.cells]
         phases["storage opened"] = time.perf_counter() - START
-        executor = LocalExecutor(workers)
+        executor = LocalExecutor(workers, standby=standby)
         phases["workers ready"] = time.perf_counter() - START
         try:
             limits = Limits(
@@ -149,7 +157,7 @@ def main() -> None:
     phases = {"imported": time.perf_counter() - START}
     arguments = listed.parse_arguments(__doc__, workers=2)
     trials = listed.load(arguments.trials)
-    found = run(arguments.out.parent, trials, arguments.workers, phases)
+    found = run(arguments.out.parent, trials, arguments.workers, phases, STANDBY)
     listed.write(arguments.out, found, phases_s=phases)
 
 
