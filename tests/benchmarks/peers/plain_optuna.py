@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import optuna
 import torch
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from torch import nn
 from torch.nn import functional
 
@@ -62,30 +65,51 @@ def train(trial: Trial, trials: TrialList) -> float:
         return functional.cross_entropy(model(batch.inputs), batch.targets).item()
 
 
-def enqueue(study: optuna.Study, trials: TrialList) -> None:
-    """Put the whole list before the sampler."""
-    for each in trials.trials:
-        params = {
-            "cell": each.cell,
-            "hidden_size": each.hidden_size,
-            "num_layers": each.num_layers,
-            "sequence_length": each.sequence_length,
-            "learning_rate": each.learning_rate,
-        }
-        study.enqueue_trial(params, user_attrs={"index": each.index})
+class FromList(BaseSampler):
+    """Gives each trial the values that the list has at its number.
+
+    `enqueue_trial` would be shorter, but with two threads or processes Optuna now and then gives the same waiting trial out twice.
+    """
+
+    def __init__(self, trials: TrialList) -> None:
+        self.trials = trials
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is sampled together."""
+        return {}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Nothing is sampled together."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The list's value."""
+        return getattr(self.trials.trials[trial.number], param_name)
 
 
 def suggested(trial: optuna.Trial, trials: TrialList) -> Trial:
     """What the study asks for, as a script would suggest it, with the seed that the list has for it."""
-    index = trial.user_attrs["index"]
     return Trial(
-        index=index,
+        index=trial.number,
         cell=trial.suggest_categorical("cell", list(MODULES)),
         hidden_size=trial.suggest_int("hidden_size", 1, 256, log=True),
         num_layers=trial.suggest_int("num_layers", 1, 2),
         sequence_length=trial.suggest_int("sequence_length", 10, 400, log=True),
         learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-3, log=True),
-        seed=trials.trials[index].seed,
+        seed=trials.trials[trial.number].seed,
     )
 
 
@@ -103,8 +127,8 @@ def main() -> None:
         return loss
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=f"sqlite:///{arguments.out.with_suffix('.db')}")
-    enqueue(study, trials)
+    storage = f"sqlite:///{arguments.out.with_suffix('.db')}"
+    study = optuna.create_study(storage=storage, sampler=FromList(trials))
     study.optimize(objective, n_trials=len(trials.trials), n_jobs=arguments.n_jobs)
     listed.write(arguments.out, found)
 

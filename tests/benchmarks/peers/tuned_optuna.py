@@ -27,15 +27,16 @@ def storage(path: Path) -> JournalStorage:
 
 
 def work(path: Path, journal: Path) -> None:
-    """Run trials of the list until none waits."""
+    """Run trials until the list is done."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = listed.load(path)
-    study = optuna.load_study(study_name=NAME, storage=storage(journal))
+    sampler = plain_optuna.FromList(trials)
+    study = optuna.load_study(study_name=NAME, storage=storage(journal), sampler=sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        if "index" not in trial.user_attrs:  # the list is done: this one would be the sampler's own
+        if trial.number >= len(trials.trials):  # the list is done
             study.stop()
             raise optuna.TrialPruned
         start = time.perf_counter()
@@ -52,7 +53,6 @@ def main() -> None:
     journal = arguments.out.with_suffix(".journal")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(study_name=NAME, storage=storage(journal))
-    plain_optuna.enqueue(study, listed.load(arguments.trials))
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=work, args=(arguments.trials, journal))
@@ -65,7 +65,7 @@ def main() -> None:
     done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     listed.write(
         arguments.out,
-        {each.user_attrs["index"]: (each.value, each.user_attrs["trial_s"]) for each in done},
+        {each.number: (each.value, each.user_attrs["trial_s"]) for each in done},
     )
 
 
