@@ -3,6 +3,7 @@
 configuration.py   a study file's parameters as Optuna distributions, and their values as a TrainingConfig
 arguments.py       what samplers and pruners are given
 proposals.py       samplers and pruners, slot by slot
+history.py         what a sampler is shown of the finished trials
 storage.py         the Optuna storage: opening, locking, identity
 ledger.py          one Optuna study of the storage: what each slot was given and how it ended
 series.py          a search, or the confirmation of its winner: slots with an end

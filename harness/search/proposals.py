@@ -6,6 +6,7 @@ so a proposal hangs on the seed, the slot and the finished slots alone, never on
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import random
@@ -20,7 +21,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from harness.machine import derive_seed
 from harness.metrics import Direction
 from harness.parameters import Value
-from harness.search.arguments import pruner_arguments, sampler_arguments
+from harness.search.arguments import num_startup_trials, pruner_arguments, sampler_arguments
+from harness.search.history import History
+from harness.search.ledger import VIOLATION
+
+LEAST_SHOWN = 10  # of a selection, in each bracket of Hyperband
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +48,12 @@ class Proposals:
         self.plan = plan
         self.distributions = dict(distributions)
         name = "/".join(map(str, plan.seed_parts))  # Hyperband's brackets hang on it
-        self.storage = optuna.storages.InMemoryStorage()
+        self.storage = History(plan.direction)
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=name,
             direction=plan.direction,
-            sampler=_sampler(plan, 0),
+            sampler=_sampler(plan, 0, num_startup_trials(plan.trials)),
             pruner=_pruner(plan),
         )
         self.study_id = self.storage.get_study_id_from_name(name)
@@ -75,13 +80,18 @@ class Proposals:
                 self.storage.set_trial_intermediate_value(trial_id, step, value)
         if trial.state.is_finished():
             self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
+            violation = float(trial.system_attrs.get(VIOLATION, 0.0))
+            self.storage.ended(slot, trial.state, trial.value, violation)
 
     def propose(self, slot: int) -> dict[str, Value]:
         """The parameters of the next slot."""
         if slot < len(self.sequence):
             self.study.enqueue_trial(self.sequence[slot])
-        self.study.sampler = _sampler(self.plan, slot)
-        trial = self.study.ask(self.distributions)
+        startup = num_startup_trials(self.plan.trials)
+        bounded = self.storage.n_finished > max(startup, self.storage.most)
+        self.study.sampler = _sampler(self.plan, slot, LEAST_SHOWN if bounded else startup)
+        with self.storage.bounded() if bounded else contextlib.nullcontext():
+            trial = self.study.ask(self.distributions)
         if trial.number != slot:
             raise ValueError(f"'slot' must come in order (got {slot}, expected {trial.number})")
         return dict(trial.params)
@@ -95,18 +105,21 @@ class Proposals:
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
         """Take a trial's end; `violation` > 0 marks one that never counts as best."""
         trial_id = self._trial_id(slot)
-        self.storage.set_trial_system_attr(trial_id, "constraints:ended", violation)
+        self.storage.set_trial_system_attr(trial_id, VIOLATION, violation)
         values = None if value is None else [value]
         self.storage.set_trial_state_values(trial_id, state, values)
+        self.storage.ended(slot, state, value, violation)
 
     def _trial_id(self, slot: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)
 
 
-def _sampler(plan: SearchPlan, slot: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one ask, seeded anew."""
+def _sampler(plan: SearchPlan, slot: int, startup: int) -> optuna.samplers.BaseSampler:
+    """A sampler for one ask, seeded anew; it proposes at random before it is shown `startup` trials."""
     seed = derive_seed(*plan.seed_parts, slot, "sampler")
     given = sampler_arguments(plan.sampler, plan.trials)
+    if "n_startup_trials" in given:
+        given["n_startup_trials"] = startup
     if plan.sampler == "tpe":
         return optuna.samplers.TPESampler(**given, seed=seed)
     if plan.sampler == "gp":

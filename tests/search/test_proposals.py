@@ -95,6 +95,26 @@ def test_resumed_at_every_slot(sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_resumed_when_not_all_is_shown(sampler: str) -> None:
+    """The same where the history has become longer than what a sampler is shown, which then counts and is no random start."""
+
+    def made(most: int) -> Proposals:
+        proposals = Proposals(plan(sampler), CONTINUOUS)
+        proposals.storage.most, proposals.storage.best = most, 2
+        return proposals
+
+    undisturbed = propose(made(6), range(12))
+    for slot in range(6, 12):
+        proposals = made(6)
+        for before in range(slot):
+            restore(proposals, before, undisturbed[before], CONTINUOUS)
+        assert proposals.propose(slot) == undisturbed[slot]
+    whole = propose(made(100), range(12))
+    assert whole[:7] == undisturbed[:7]
+    assert whole[7:] != undisturbed[7:]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_history_counts(sampler: str) -> None:
     """After its random start a sampler that learns proposes otherwise where the history is otherwise."""
     usual = propose(Proposals(plan(sampler), CONTINUOUS), range(7))
