@@ -2,8 +2,8 @@
 
 It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children with it, when the
 coordinator's end of the control socket closes, however that came about. Messages on the control socket have a fixed size:
-a letter and a number, with the child's own socket attached to a start; before them comes the list of plug-ins. Source: multiprocessing's fork server, whose four
-faults FACTS lists.
+a letter and a number, with the child's own socket attached to a start; before them comes the list of plug-ins. Source:
+multiprocessing's fork server, whose four faults FACTS lists.
 """
 
 from __future__ import annotations

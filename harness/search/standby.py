@@ -35,7 +35,7 @@ class KilledError(WorkerError):
 class ServerProcess:
     """A fork server's process and the socket that it listens on; it ends when the socket closes, however that comes about.
 
-    Raises FileError where no temporary file can be made.
+    Raises FileError where no temporary file can be made, WorkerError where no process can be started.
     """
 
     def __init__(self) -> None:
@@ -45,14 +45,19 @@ class ServerProcess:
         except OSError as error:
             raise unwritable("the folder for temporary files", error) from error
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "harness.search.forkserver", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                start_new_session=True,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "harness.search.forkserver", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.log,
+                    stderr=self.log,
+                    start_new_session=True,
+                )
+            except OSError as error:  # no memory or no process left
+                self.control.close()
+                self.log.close()
+                raise WorkerError(f"no worker can be started: {error.strerror}") from error
 
     def make_ready(self, plugins: Sequence[str]) -> None:
         """Name the plug-ins that it loads, and wait until it forks on request.

@@ -217,6 +217,17 @@ def test_server_that_cannot_start() -> None:
         LocalExecutor(1, ("no_such_plugin",), spawn=False)
 
 
+def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system starts no further process, that is one line, not a traceback."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(standby.subprocess, "Popen", refuse)
+    with pytest.raises(WorkerError, match="no worker can be started: Resource temporarily"):
+        standby.ServerProcess()
+
+
 def test_a_server_that_stood_by_is_used() -> None:
     """A server that was started ahead is told its plug-ins later, trains, and is gone with the executor."""
     with standby.stand_by() as server:
