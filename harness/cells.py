@@ -8,7 +8,7 @@ forward pass are the protocols `Stateful` and `Gated`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -111,8 +111,23 @@ class Gated(Protocol):
         ...
 
 
+class Recurrence(Protocol):
+    """Another way to run torch's layers, of the same mathematics over the same weights, and the shapes that it suits."""
+
+    def suits(self, batch_size: int, hidden_size: int) -> bool:
+        """Whether to take it at this shape."""
+        ...
+
+    def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """Inputs, batch first, and each layer's w_ih, w_hh, b_ih and b_hh to the last layer's states, from zero states."""
+        ...
+
+
 class TorchCell(nn.Module):
-    """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states. It is Stateful and Gated."""
+    """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states. It is Stateful and Gated.
+
+    `recurrence` may stand in the place of the module's own loop, which is what runs unless somebody sets it.
+    """
 
     def __init__(
         self, module: TorchModule, input_size: int, hidden_size: int, num_layers: int
@@ -121,6 +136,7 @@ class TorchCell(nn.Module):
         self.module = module(input_size, hidden_size, num_layers, batch_first=True)
         self.memory_gate = {nn.RNN: "", nn.GRU: "update", nn.LSTM: "forget"}[module]
         self.is_lstm = module is nn.LSTM  # also when a quantised module stands in its place
+        self.recurrence: Recurrence | None = None
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Zeros (num_layers, batch_size, hidden_size): h_0, and for the LSTM (h_0, c_0); dtype and device of `like`."""
@@ -129,6 +145,9 @@ class TorchCell(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The last layer's state after every step: (batch_size, sequence_length, hidden_size)."""
+        other, module = self.recurrence, self.module
+        if other is not None and other.suits(len(inputs), module.hidden_size):
+            return other(inputs, [self._weights(layer) for layer in range(module.num_layers)])
         outputs: Tensor = self.module(inputs, self.initial_state(inputs.shape[0], inputs))[0]
         return outputs
 

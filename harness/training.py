@@ -17,6 +17,7 @@ import torch
 from harness.machine import derive_seed
 from harness.metrics import is_solved, skill
 from harness.models import ModelConfig, SequenceModel, build_model
+from harness.recurrence import hasten
 from harness.steps import SCHEDULES, make_optimizer, training_step
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 
@@ -99,6 +100,8 @@ class Training:
         self.task: Task = get_task(config.model.task)
         self.device = torch.device(config.device)
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
+        if self.device.type == "cpu":
+            hasten(self.model.cell)
         self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
         self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
         self.held_out: dict[str, list[Batch]] = {}

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "harness"
 # A room is a module or a folder of harness/. It imports only from lower floors.
 FLOORS = {
     0: {"errors", "parameters", "metrics", "stats", "spec"},
-    1: {"tasks", "cells", "models", "steps", "machine", "plugins"},
+    1: {"tasks", "cells", "models", "recurrence", "steps", "machine", "plugins"},
     2: {"training", "diagnostics", "timing"},
     3: {"search", "comparison"},
     4: {"records", "reporting"},

@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from harness.machine import settle_process
+from harness.machine import keep_memory, settle_process
 from harness.plugins import load_plugins
 from harness.search.messages import ANSWER, LENGTH, MESSAGE
 from harness.search.worker import preload, run_request
@@ -138,6 +138,7 @@ def main() -> None:
     """Serve on the socket whose number is the first argument, once the coordinator has named the plug-ins."""
     control = socket.socket(fileno=int(sys.argv[1]))
     settle_process()
+    keep_memory()
     preload()
     head = control.recv(LENGTH.size, socket.MSG_WAITALL)
     if len(head) < LENGTH.size:

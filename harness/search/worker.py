@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from harness.machine import settle_process
+from harness.machine import keep_memory, settle_process
 from harness.models import ModelConfig, build_model
 from harness.plugins import load_plugins
 from harness.search.messages import End
@@ -181,6 +181,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     settle_process()
+    keep_memory()
     preload()
 
     def send(event: dict[str, Any]) -> None:

@@ -1,0 +1,231 @@
+"""nn.RNN's and nn.GRU's layers on a CPU with their gradients written out: the same mathematics in a fraction of the operators.
+
+torch has one fused program for an LSTM on a CPU, but steps an RNN and a GRU through dozens of small operators, each recorded for
+autograd; where a state is small, calling them takes longer than computing them. Here a step takes 2 operators forward and 2
+backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is computed for many steps at once. Everything lies
+(sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
+
+`hasten` puts it in the place of torch's own for the shapes at which it was measured to win 1.3 times or more: see
+results/reference/recurrence. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
+backpropagation through time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from harness.cells import TorchCell
+
+BLOCK = (
+    1 << 16
+)  # numbers of a state's history that backward looks at together: they stay in the cache
+
+Gradients = tuple[Tensor | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrence:
+    """A way to run all layers, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
+
+    `most_numbers` in a state (batch_size times hidden_size), `most_hidden` of them for each sequence.
+    """
+
+    layer: type[torch.autograd.Function]
+    most_numbers: int
+    most_hidden: int = 128
+
+    def suits(self, batch_size: int, hidden_size: int) -> bool:
+        """Whether it wins at this shape."""
+        return hidden_size <= self.most_hidden and batch_size * hidden_size <= self.most_numbers
+
+    def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """Inputs, batch first, and each layer's weights to the last layer's states, from zero states."""
+        states = inputs.permute(1, 2, 0).contiguous()
+        for own in weights:
+            states = self.layer.apply(states, *own)  # type: ignore[no-untyped-call]
+        return states.permute(2, 0, 1)
+
+
+def hasten(cell: nn.Module) -> bool:
+    """Let an RNN or a GRU of torch's run here where that is faster; says whether it may. Only for models on a CPU.
+
+    Its weights stay the module's, so that saving, loading and optimising it are as before.
+    """
+    if not isinstance(cell, TorchCell):
+        return False
+    cell.recurrence = RECURRENCES.get(type(cell.module))
+    return cell.recurrence is not None
+
+
+class RNNLayer(torch.autograd.Function):
+    """A layer of nn.RNN from a zero state: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
+
+    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.RNN's; to (sequence_length, hidden_size, batch_size).
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, inputs: Tensor, *weights: Tensor) -> Tensor:
+        """Every step's state; `weights` are w_ih, w_hh, b_ih and b_hh."""
+        w_ih, w_hh, b_ih, b_hh = weights
+        states = _project(inputs, w_ih, b_ih + b_hh)
+        first, *others = states.unbind()
+        state = first.tanh_()
+        for step in others:
+            state = step.addmm_(w_hh, state).tanh_()
+        ctx.save_for_backward(inputs, w_ih, w_hh, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        """The gradients to the inputs (None if nobody asks), the weights and the biases."""
+        inputs, w_ih, w_hh, states = ctx.saved_tensors
+        sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
+        grads, transposed = grad.unbind(), w_hh.t()
+        to_state = grads[-1]
+        for low, high in _blocks(states):
+            now = states[low:high]
+            to_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
+            for step, to_gate in zip(
+                range(high - 1, low - 1, -1), reversed(to_gates.unbind()), strict=True
+            ):
+                to_gate.mul_(to_state)
+                if step:
+                    to_state = torch.addmm(grads[step - 1], transposed, to_gate)
+            sums.add_recurrent(to_gates, _before(states, low, high))
+            sums.add_inputs(to_gates, low, high)
+        return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
+
+
+class GRULayer(torch.autograd.Function):
+    """A layer of nn.GRU from a zero state: n = tanh(W_in x + b_in + r (W_hn h + b_hn)) and h' = (1 - z) n + z h.
+
+    r and z are sigmoids of W_i x + b_i + W_h h + b_h, each with its own block of the weights, in torch's order: r, z, n.
+    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.GRU's; to (sequence_length, hidden_size, batch_size).
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, inputs: Tensor, *weights: Tensor) -> Tensor:
+        """Every step's state; `weights` are w_ih, w_hh, b_ih and b_hh."""
+        w_ih, w_hh, b_ih, b_hh = weights
+        size, two = w_hh.shape[1], 2 * w_hh.shape[1]
+        # three blocks: r and z, to be opened, and W_hn h + b_hn, which r lets through
+        biases = torch.cat((b_ih[:two] + b_hh[:two], b_hh[two:]))
+        gates = biases[:, None].repeat(inputs.shape[0], 1, inputs.shape[2])
+        gates = gates.view(inputs.shape[0], 3 * size, inputs.shape[2])
+        gates[:, :two].baddbmm_(_each(w_ih[:two], inputs), inputs)
+        new = _project(inputs, w_ih[two:], b_ih[two:])
+        states = torch.empty_like(new)
+        state = torch.zeros_like(new[0])
+        steps = (gates, gates[:, :two], *gates.chunk(3, dim=1), new, states)
+        for all_gates, opened, reset, update, through, candidate, out in zip(
+            *(each.unbind() for each in steps), strict=True
+        ):
+            all_gates.addmm_(w_hh, state)
+            opened.sigmoid_()
+            candidate.addcmul_(reset, through).tanh_()
+            state = torch.lerp(candidate, state, update, out=out)
+        ctx.save_for_backward(inputs, w_ih, w_hh, gates, new, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        """The gradients to the inputs (None if nobody asks), the weights and the biases."""
+        inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
+        sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
+        grads, transposed = grad.unbind(), w_hh.t()
+        to_state = grads[-1]
+        for low, high in _blocks(states):
+            before, candidate = _before(states, low, high), new[low:high]
+            reset, update, through = gates[low:high].chunk(3, dim=1)
+            # what each block's gradient is of the state's, but for the state's: filled in step by step
+            to_gates = torch.empty_like(gates[low:high])
+            to_reset, to_update, to_through = to_gates.chunk(3, dim=1)
+            to_candidate = (1.0 - update).mul_(torch.mul(candidate, candidate).neg_().add_(1.0))
+            torch.mul(to_candidate, reset, out=to_through)
+            torch.mul(to_through, through, out=to_reset).mul_(1.0 - reset)
+            torch.sub(before, candidate, out=to_update).mul_(update).mul_(1.0 - update)
+            to_states = torch.empty_like(candidate)
+            steps = (to_gates, to_gates.view(high - low, 3, *states.shape[1:]), to_states, update)
+            for step, (all_gates, blocks, to_this, kept) in zip(
+                range(high - 1, low - 1, -1),
+                reversed(list(zip(*(each.unbind() for each in steps), strict=True))),
+                strict=True,
+            ):
+                to_this.copy_(to_state)
+                blocks.mul_(to_this)
+                if step:
+                    to_state = torch.addcmul(grads[step - 1], to_this, kept)
+                    to_state.addmm_(transposed, all_gates)
+            sums.add_recurrent(to_gates, before)
+            torch.mul(to_candidate, to_states, out=to_through)  # past the reset gate
+            sums.add_inputs(to_gates, low, high)
+        return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
+
+
+class _Sums:
+    """Gradients to a layer's inputs and weights, added up block by block of steps."""
+
+    def __init__(self, inputs: Tensor, w_ih: Tensor, w_hh: Tensor, *, wants_inputs: bool) -> None:
+        self.given, self.weights = inputs, w_ih
+        self.inputs = torch.empty_like(inputs) if wants_inputs else None
+        self.w_ih, self.w_hh = torch.zeros_like(w_ih), torch.zeros_like(w_hh)
+        self.b_ih, self.b_hh = w_ih.new_zeros(len(w_ih)), w_hh.new_zeros(len(w_hh))
+
+    def add_recurrent(self, to_gates: Tensor, before: Tensor) -> None:
+        """A block of steps whose products with the states before them got these gradients."""
+        flat = _flat(to_gates)
+        self.w_hh.addmm_(flat, _flat(before).t())
+        self.b_hh += flat.sum(1)
+
+    def add_inputs(self, to_gates: Tensor, low: int, high: int) -> None:
+        """The steps from `low` to `high`, whose products with the inputs got these gradients."""
+        flat = _flat(to_gates)
+        self.w_ih.addmm_(flat, _flat(self.given[low:high]).t())
+        self.b_ih += flat.sum(1)
+        if self.inputs is not None:
+            weights = self.weights.t()
+            torch.bmm(_each(weights, to_gates), to_gates, out=self.inputs[low:high])
+
+
+def _project(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    """weights @ inputs + bias of every step."""
+    shape = (inputs.shape[0], len(weights), inputs.shape[2])
+    return torch.baddbmm(bias[:, None].expand(shape), _each(weights, inputs), inputs)
+
+
+def _each(weights: Tensor, steps: Tensor) -> Tensor:
+    """The same weights for each step, without a copy."""
+    return weights.expand(len(steps), *weights.shape)
+
+
+def _before(states: Tensor, low: int, high: int) -> Tensor:
+    """The state before each step from `low` to `high`: zero before the first."""
+    if low:
+        return states[low - 1 : high - 1]
+    return torch.cat((torch.zeros_like(states[:1]), states[: high - 1]))
+
+
+def _flat(steps: Tensor) -> Tensor:
+    """(steps, size, batch_size) to (size, steps * batch_size)."""
+    return steps.transpose(0, 1).flatten(1)
+
+
+def _blocks(states: Tensor) -> Iterator[tuple[int, int]]:
+    """Ranges of steps, from the last to the first."""
+    length = max(1, BLOCK // states[0].numel())
+    for high in range(len(states), 0, -length):
+        yield max(0, high - length), high
+
+
+RECURRENCES: Mapping[type[nn.Module], Recurrence] = {
+    nn.RNN: Recurrence(RNNLayer, most_numbers=4096),
+    nn.GRU: Recurrence(GRULayer, most_numbers=8192),
+}
