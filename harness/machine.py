@@ -26,6 +26,7 @@ def settle_process() -> None:
     torch.set_flush_denormal(True)
 
 
+OWN_RECURRENCE = "own for small RNN and GRU, else torch"  # harness.recurrence
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 NEVER_TRIM = 2**31 - 1
 
@@ -36,14 +37,19 @@ def keep_memory() -> bool:
     glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are returned when it is freed and
     cleared when the next step asks for them again. Kept, a step of nn.LSTM(hidden_size 256, 2 layers, 100 steps) took three
     quarters of the time and one of 128 with 400 steps half of it; the process holds up to 1.4 times as much at its peak.
-    Source: mallopt(3); measured by tests/benchmarks/memory_kept.py.
+    Source: mallopt(3); measured, results/reference/faster_steps.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not keeps_memory():
         return False
     import ctypes
 
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER_TRIM))
+
+
+def keeps_memory() -> bool:
+    """Whether `keep_memory` has an effect here: with glibc, so on most of Linux."""
+    return platform.libc_ver()[0] == "glibc"
 
 
 def derive_seed(*parts: object) -> int:
@@ -139,6 +145,8 @@ def fingerprint(device: str) -> dict[str, Any]:
         "threads_per_worker": 1,
         "denormals": "flushed to zero",
         "evaluation": "inference mode",
+        "freed_memory": "kept" if keeps_memory() else "returned",
+        "recurrence": OWN_RECURRENCE if device == "cpu" else "torch",
         "versions": {
             "harness": harness.__version__,
             **{name: importlib.metadata.version(name) for name in FINGERPRINTED},

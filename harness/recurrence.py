@@ -6,7 +6,7 @@ backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is c
 (sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
 
 `hasten` puts it in the place of torch's own for the shapes at which it was measured to win 1.3 times or more: see
-results/reference/recurrence. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
+results/reference/faster_steps. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
 backpropagation through time.
 """
 

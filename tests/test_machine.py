@@ -237,3 +237,36 @@ def test_a_fingerprint_tells_what_decides_speed() -> None:
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["threads_per_worker"] == 1
     assert found == machine.fingerprint("cpu")
+
+
+KEEPING = """
+import resource, sys, torch
+from harness.machine import keep_memory
+assert sys.argv[1] == "plain" or keep_memory()
+def step():
+    return [torch.ones(size << 18) for size in (1, 8, 40)]  # 1, 8 and 40 MiB
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10)
+"""
+
+
+@pytest.mark.skipif(not machine.keeps_memory(), reason="glibc needed")
+def test_memory_that_is_kept_is_not_asked_for_again() -> None:
+    """A step that frees 49 MiB faults them all in again as Python comes, and none where they are kept."""
+
+    def faults(way: str) -> float:
+        command = [sys.executable, "-c", KEEPING, way]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert faults("plain") > 5 * max(faults("kept"), 100)
+
+
+def test_elsewhere_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without glibc there is no such setting, and nobody says that there is."""
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert not machine.keep_memory()
+    assert machine.fingerprint("cpu")["freed_memory"] == "returned"

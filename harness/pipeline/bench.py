@@ -40,7 +40,9 @@ Mode = Literal["training", "inference"]
 Progress = Callable[[str], None]
 SCHEMAS: Mapping[Mode, int] = {"training": TRAINING_SCHEMA, "inference": INFERENCE_SCHEMA}
 ORIGIN = "bench"
-OF_A_STUDY = frozenset(("threads_per_worker", "denormals", "evaluation"))
+OF_A_STUDY = frozenset(
+    ("threads_per_worker", "denormals", "evaluation", "freed_memory", "recurrence")
+)
 """What a fingerprint says of a study's trials; here it is each variant's own."""
 WRITERS: Mapping[Mode, Callable[..., Path]] = {
     "training": records.write_throughput,

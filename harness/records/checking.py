@@ -196,7 +196,7 @@ MACHINE: Shape = {
     **dict.fromkeys(
         (
             *("cpu", "cpu_capability", "system", "device", "device_name", "python"),
-            *("denormals", "evaluation", "command", "storage"),
+            *("denormals", "evaluation", "freed_memory", "recurrence", "command", "storage"),
         ),
         TEXT,
     ),

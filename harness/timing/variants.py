@@ -24,6 +24,8 @@ MEASURES = ("training_step", "forward_backward", "forward")
 class Variant:
     """One way to run a step, in a process of its own. `n_threads` None is torch's default, as in a script that sets nothing.
 
+    `keep_memory`: what a step frees stays with the process for the next one, where the C library can.
+
     `precision` is that of the products: `tf32` rounds their inputs, `bfloat16` and `float16` are torch's autocast over float32
     weights, float16 with a scaled loss. `n_processes` copies run at the same time.
     """
@@ -32,6 +34,7 @@ class Variant:
     n_threads: int | None = 1
     flush_denormals: bool = True
     fused_optimizer: bool = True
+    keep_memory: bool = True
     precision: Precision = "float32"
     compiled: bool = False
     cuda_graph: bool = False
@@ -46,9 +49,16 @@ class Variant:
 FIXED: Mapping[str, Variant] = {
     each.name: each
     for each in (
-        Variant("plain", n_threads=None, flush_denormals=False, fused_optimizer=False),
+        Variant(
+            "plain",
+            n_threads=None,
+            flush_denormals=False,
+            fused_optimizer=False,
+            keep_memory=False,
+        ),
         Variant("tuned"),
         Variant("denormals_kept", flush_denormals=False),
+        Variant("memory_returned", keep_memory=False),
         Variant("compiled", compiled=True),
         Variant("bfloat16", precision="bfloat16"),
         Variant("float16", precision="float16"),

@@ -1,6 +1,6 @@
 """A worker: a process that runs steps in one variant, told by JSON lines what to prepare and when to run a block.
 
-It settles threads, denormals and TF32 as its variant says before anything else runs, keeps what it has prepared until it is told
+It settles threads, denormals, memory and TF32 as its variant says before anything else runs, keeps what it has prepared until it is told
 to drop it, and ends when its standard input does. It decides nothing: `harness.timing.workers` is the other end of the line.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 import torch
 
+from harness.machine import keep_memory
 from harness.plugins import load_plugins
 from harness.timing.benchmarks import Benchmark
 from harness.timing.clocks import BlockTime, time_block
@@ -46,7 +47,7 @@ def use(device: str) -> None:
 
 
 def settle(variant: Variant) -> None:
-    """Set the calling process's threads, denormals and TF32 as the variant says; before any pool of threads exists.
+    """Set the calling process's threads, denormals, memory and TF32 as the variant says; before any pool of threads exists.
 
     `plain` is left as torch comes, TF32 included; in all others TF32 is off but where it is asked for, for matrix products and
     for cuDNN's recurrent layers alike: torch's defaults differ between them.
@@ -58,6 +59,8 @@ def settle(variant: Variant) -> None:
         torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
     if variant.flush_denormals:
         torch.set_flush_denormal(True)
+    if variant.keep_memory:
+        keep_memory()
 
 
 def serve(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:

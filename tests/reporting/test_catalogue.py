@@ -184,7 +184,16 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
 BENCH_DATA = {
     *("temporal_order", "rnn", "gru", "lstm", "pytorch", "orthogonal", "chrono", "cpu", "cuda"),
     *("Example", "CPU", "GPU"),  # the devices' names
-    *("plain", "tuned", "threads", "processes", "bfloat16", "denormals_kept", "compiled"),
+    *(
+        "plain",
+        "tuned",
+        "threads",
+        "processes",
+        "bfloat16",
+        "denormals_kept",
+        "memory_returned",
+        "compiled",
+    ),
     *("denormals", "kept", "bfloat", "training_step"),
     *("MiB", "N1", "Q1", "R1", "R2"),
 }

@@ -52,7 +52,15 @@ def test_what_needs_a_card_says_so():
     """On a CPU the CUDA variants are named with the reason, the others are there."""
     for name in ("tf32", "float16", "cuda_graph"):
         assert unavailable(name, "cpu") == "needs a CUDA device"
-    for name in ("plain", "tuned", "denormals_kept", "threads=2", "processes=2", "bfloat16"):
+    for name in (
+        "plain",
+        "tuned",
+        "denormals_kept",
+        "memory_returned",
+        "threads=2",
+        "processes=2",
+        "bfloat16",
+    ):
         assert unavailable(name, "cpu") == ""
 
 

@@ -329,3 +329,5 @@ def _software(page: StudyPage) -> Iterator[str]:
         evaluation=machine["evaluation"],
     )
     yield words("paper.software", versions=words.listed(listed), machine=described)
+    if machine.get("recurrence", "torch") != "torch":
+        yield words("paper.recurrence")
