@@ -1,0 +1,464 @@
+"""Which pruner gets furthest in the same time? Whole studies of the real program, by their pruner and the time they may search.
+
+    python -m tests.benchmarks.pruners [--seconds 20] [--stages 2] [--seeds 5] [--out results/reference/pruners]
+
+A study (pruners.toml with one task, one pruner and one study seed) searches for so many seconds and confirms its winner along a
+ladder of lags; then the same command goes on with it for as long again, and so on, a stage at a time. A search that has used up
+its trials before its time goes on with twice as many. Each core runs one study at a time, pinned to it; seeds are outermost and
+the pruners' order moves on, so that whatever disturbs the machine disturbs all alike.
+
+`runs.jsonl` has a row as soon as a stage ends, and the same command measures what is missing; README.md and `figures/` are made
+of it. The studies themselves stay in results/pruners/. Nothing else should run on the machine meanwhile.
+Exit codes: 0 done; 1 a study failed; 2 the folder holds runs of something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from harness import records, stats
+from harness.machine import cpu_model, fingerprint
+from harness.records import write_bytes, write_text
+from tests.benchmarks.sweep_race import append, foreign, read_runs, sources_hash
+
+ROOT = Path(__file__).parents[2]
+STUDY = Path(__file__).with_suffix(".toml")
+STUDIES = ROOT / "results" / "pruners"
+TASKS = ("temporal_order", "delayed_recall", "adding")
+PRUNERS = ("none", "median", "halving", "hyperband")
+NONE = PRUNERS[0]
+TRIALS = 100  # as in the study file
+SHORT_S = 1.0  # what is left of a stage is not worth a start; a longer break between two trials is one between sessions
+LEVEL = 0.05
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One study, of one task, pruner and study seed, in its own folder."""
+
+    task: str
+    pruner: str
+    seed: int
+    folder: Path
+
+    @property
+    def directory(self) -> Path:
+        """Where the study's files are."""
+        return self.folder / "pruners"
+
+
+# --- Running ----------------------------------------------------------------------------------
+
+
+def order(
+    tasks: Sequence[str], pruners: Sequence[str], seeds: int
+) -> Iterator[tuple[str, str, int]]:
+    """Task, pruner and seed of every study in their order: each group of pruners begins one further on."""
+    for seed in range(seeds):
+        for place, task in enumerate(tasks):
+            first = (seed + place) % len(pruners)
+            for pruner in (*pruners[first:], *pruners[:first]):
+                yield task, pruner, seed
+
+
+def go_on(job: Job, until_s: float) -> dict[str, Any]:
+    """Search until a study has searched for so long in all, and confirm its winner; what it then knows."""
+    spent_s, n_trials, limit = *searched(job), TRIALS
+    while True:
+        while n_trials >= limit:
+            limit *= 2
+        command = [sys.executable, "-m", "harness.study", str(STUDY.relative_to(ROOT))]
+        command += ["--device", "cpu", "--workers", "1", "--seed", str(job.seed)]
+        command += ["--set", f"compare.tasks={json.dumps([job.task])}"]
+        command += ["--set", f"search.pruner={json.dumps(job.pruner)}", "--trials", str(limit)]
+        command += ["--timeout", f"{max(0.0, until_s - spent_s):.2f}", "--results", str(job.folder)]
+        ended = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        if ended.returncode:
+            words = (ended.stderr or ended.stdout).strip().splitlines()
+            return {"failed": words[-1] if words else f"exit code {ended.returncode}"}
+        spent_s, n_trials = searched(job)
+        if n_trials < limit or until_s - spent_s < SHORT_S:
+            return look(job)
+
+
+def searched(job: Job) -> tuple[float, int]:
+    """The wall time that a study has searched for, and its trials, as its storage has them."""
+    import optuna
+
+    database = job.directory / "study.db"
+    if not database.exists():
+        return 0.0, 0
+    storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
+    name = f"pruners/{job.task}/lstm/r0"
+    times = [
+        (each.datetime_start.timestamp(), each.datetime_complete.timestamp())
+        for each in optuna.load_study(study_name=name, storage=storage).trials
+        if each.datetime_start and each.datetime_complete
+    ]
+    storage.remove_session()
+    storage.engine.dispose()
+    return searched_s(times), len(times)
+
+
+def look(job: Job) -> dict[str, Any]:
+    """What a study has found, and what it took.
+
+    `remembered` is the largest of the winner's confirmed remembered steps over the ladder, at each lag the worse of its runs.
+    """
+    study = records.read(job.directory)
+    trials, runs = study.trials, study.confirmation
+    pruned = trials["end"] == "pruned"
+    assert runs is not None
+    worst = runs.assign(known=runs["remembered_steps"].fillna(0.0)).groupby("lag")["known"].min()
+    solved = runs["solved"].fillna(False).astype(bool)
+    ladder = stats.ladder(
+        (0, float(lag), one) for lag, one in zip(runs["lag"], solved, strict=True)
+    )
+    return {
+        "search_s": searched(job)[0],
+        "trials": len(trials),
+        "pruned": int(pruned.sum()),
+        "train_s": float(trials["train_time_s"].sum()),
+        "pruned_s": float(trials.loc[pruned, "train_time_s"].sum()),
+        "searched": float(trials.loc[~pruned, "remembered_steps"].max()),
+        "remembered": float(worst.max()),
+        "span": stats.memory_span(ladder).value,
+    }
+
+
+def searched_s(times: Iterable[tuple[float, float]]) -> float:
+    """Wall time of a search from the start and end of its trials, one after another, without the breaks between sessions."""
+    total, last = 0.0, None
+    for start, end in sorted(times):
+        between = 0.0 if last is None else start - last
+        total += end - start + (between if 0 <= between < SHORT_S else 0.0)
+        last = end
+    return total
+
+
+def identity(seconds: float) -> dict[str, Any]:
+    """What all rows of one comparison have in common."""
+    machine = json.dumps(fingerprint("cpu"), sort_keys=True)
+    return {
+        "study": hashlib.sha256(STUDY.read_bytes()).hexdigest()[:16],
+        "sources": sources_hash(),
+        "machine": hashlib.sha256(machine.encode()).hexdigest()[:16],
+        "seconds": seconds,
+    }
+
+
+def run(jobs: Sequence[Job], stages: int, path: Path, same: Row) -> bool:
+    """Run what is not in `path` yet, one study a core; whether all went well."""
+    runs = read_runs(path)
+    done = {(row["task"], row["pruner"], row["seed"], row["stage"]) for row in runs}
+    cores: queue.SimpleQueue[int] = queue.SimpleQueue()
+    usable = sorted(os.sched_getaffinity(0))
+    for core in usable:
+        cores.put(core)
+    writing = threading.Lock()
+
+    def study(job: Job) -> bool:
+        core = cores.get()
+        os.sched_setaffinity(0, {core})  # this thread's, which the study inherits
+        try:
+            for stage in range(1, stages + 1):
+                if (job.task, job.pruner, job.seed, stage) in done:
+                    continue
+                found = go_on(job, stage * same["seconds"])
+                name = f"seed {job.seed}, {job.task}, {job.pruner}, stage {stage}"
+                if "failed" in found:
+                    print(f"{name}: {found['failed']}", flush=True)
+                    return False
+                row = {**same, "task": job.task, "pruner": job.pruner, "seed": job.seed}
+                row |= {"stage": stage, "date": time.strftime("%Y-%m-%d", time.gmtime()), **found}
+                with writing:
+                    append(path, row)
+                    print(f"{name}: {found['remembered']:.1f} steps", flush=True)
+        finally:
+            cores.put(core)
+        return True
+
+    with ThreadPoolExecutor(len(usable)) as pool:
+        return all(list(pool.map(study, jobs)))
+
+
+# --- Judging ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """A pruner against none, on the same tasks and seeds: how often it is ahead, and by which factor."""
+
+    better: int
+    worse: int
+    equal: int
+    p_value: float | None
+    ratio: stats.Estimate
+
+
+def pairs(rows: Sequence[Row], pruner: str, stage: int) -> Pairs:
+    """Compare by confirmed remembered steps after a stage; the p-value is the exact sign test's, two-sided, ties left out."""
+    values = {
+        (row["task"], row["seed"], row["pruner"]): row["remembered"]
+        for row in rows
+        if row["stage"] == stage
+    }
+    both = [
+        (value, values[task, seed, NONE])
+        for (task, seed, name), value in values.items()
+        if name == pruner and (task, seed, NONE) in values
+    ]
+    better, worse = sum(a > b for a, b in both), sum(a < b for a, b in both)
+    decided = better + worse
+    p_value = None
+    if decided >= stats.MINIMUM_REPEATS:
+        p_value = min(1.0, 2 * stats.binomial_cdf(min(better, worse), decided, 0.5))
+    # remembered steps may be 0
+    ratio = stats.paired_ratio([a + 1 for a, _ in both], [b + 1 for _, b in both])
+    return Pairs(better, worse, len(both) - decided, p_value, ratio)
+
+
+def verdict(found: Pairs, adjusted: float | None) -> str:
+    """What the pairs show, in words."""
+    if adjusted is None:
+        decided = found.better + found.worse
+        return f"not measured: {decided} unequal pairs, fewer than {stats.MINIMUM_REPEATS}"
+    if adjusted > LEVEL:
+        return "no difference shown"
+    return "further than none" if found.better > found.worse else "less far than none"
+
+
+# --- Telling ----------------------------------------------------------------------------------
+
+
+def text(found: stats.Estimate, digits: int = 0) -> str:
+    """A median with its interval."""
+    if found.value is None:
+        return "–"
+    value = f"{found.value:.{digits}f}"
+    if found.interval is None:
+        return value
+    return f"{value} ({found.interval.low:.{digits}f} – {found.interval.high:.{digits}f})"
+
+
+def against_none(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
+    """The table of pruners against none over all tasks, after each stage."""
+    yield "| pruner | searched for | better, worse, equal | times none's | p (Holm) | shown |"
+    yield "|---|---|---|---|---|---|"
+    for stage in stages:
+        found = {name: pairs(rows, name, stage) for name in PRUNERS if name != NONE}
+        found = {name: each for name, each in found.items() if each.ratio.n}
+        known = {name: each.p_value for name, each in found.items() if each.p_value is not None}
+        adjusted = stats.holm(known, len(found))
+        for name, each in found.items():
+            p_value = adjusted.get(name)
+            yield (
+                f"| {name} | {stage * rows[0]['seconds']:g} s | {each.better}, {each.worse}, {each.equal} | "
+                f"{text(each.ratio, 2)} | {'–' if p_value is None else f'{p_value:.2g}'} | {verdict(each, p_value)} |"
+            )
+
+
+def of_task(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
+    """The table of one task: each pruner after each stage, and what its last stage took."""
+    seconds = rows[0]["seconds"]
+    heads = [f"after {stage * seconds:g} s" for stage in stages]
+    heads += ["better, worse, equal", "span", "trials", "pruned", "training time in pruned trials"]
+    yield f"| pruner | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for name in PRUNERS:
+        own = [row for row in rows if row["pruner"] == name]
+        if not own:
+            continue
+        last = [row for row in own if row["stage"] == stages[-1]]
+        found = pairs(rows, name, stages[-1])
+        cells = [
+            text(stats.median_interval(row["remembered"] for row in own if row["stage"] == stage))
+            for stage in stages
+        ]
+        cells += ["" if name == NONE else f"{found.better}, {found.worse}, {found.equal}"]
+        cells += [
+            text(stats.median_interval(row[key] for row in last)) for key in ("span", "trials")
+        ]
+        cells += [
+            text(stats.median_interval(row["pruned"] for row in last)),
+            text(stats.median_interval(row["pruned_s"] / row["train_s"] for row in last), 2),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
+    """The README, of the rows that there are."""
+    stages = sorted({row["stage"] for row in rows})
+    seeds = len({row["seed"] for row in rows})
+    lines = ["# pruners", "", "> Which pruner gets furthest in the same time?", ""]
+    lines += [
+        (
+            "Whole studies of the real program, one LSTM each, by `tests/benchmarks/pruners.toml`: how many steps the best network found so far "
+            "remembers, once it is trained anew. At each lag of a ladder two fresh networks are trained, and the worse one counts; the "
+            "largest of their remembered steps is the study's (half-knowledge of a lag counts for at most half of it). It may fall from "
+            "one stage to the next, when a new winner does worse on the ladder. "
+            f"Medians over study seeds (at most {seeds} a task) with 95 % intervals, [smallest, largest] for 5; fewer than "
+            f"{stats.MINIMUM_REPEATS} give none."
+        ),
+        "",
+        "## Against no pruner",
+        "",
+        (
+            "The same tasks and seeds in pairs. Times none's: the median of the ratio of remembered steps + 1. "
+            "p: exact sign test over the unequal pairs of all tasks, two-sided, after Holm's correction over the pruners."
+        ),
+        "",
+        *against_none(rows, stages),
+    ]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        lines += ["", f"## {task}", "", *of_task(own, stages)]
+    times = stats.median_interval(
+        row["search_s"] / row["stage"] / row["seconds"] for row in rows
+    ).value
+    lines += [
+        "",
+        (
+            "Remembered steps after each stage; the other columns are of the last one. Better, worse, equal: seeds, against none. Span: the "
+            f"largest lag that half of the fresh networks solve, there and below. Searches took {times or 0:.2f} times their time (median), from the "
+            "first trial's start to the last one's end."
+        ),
+        "",
+        "![confirmed remembered steps against search time](figures/pruners.png)",
+        "",
+        "```sh",
+        facts["command"],
+        "```",
+        "",
+        (
+            f"{facts['cpu']}, {facts['cores']} cores with a study each, torch {facts['torch']}, Optuna {facts['optuna']}, "
+            f"Python {facts['python']}, {facts['date']}. Every stage of every study: [runs.jsonl](runs.jsonl)."
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Row], folder: Path) -> None:
+    """Confirmed remembered steps against search time, a panel a task, in the reports' style, as SVG and PNG."""
+    from harness.reporting import fonts, theme
+
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    seconds, stages = rows[0]["seconds"], sorted({row["stage"] for row in rows})
+    marks = theme.marks(PRUNERS)
+    with theme.style(fonts.choose([*tasks, *PRUNERS]).families):
+        picture, panels = theme.grid(len(tasks), columns=3, height=2.9, sharey=False)
+        for axes, task in zip(panels, tasks, strict=True):
+            for place, name in enumerate(PRUNERS):
+                aside = (
+                    (place - (len(PRUNERS) - 1) / 2) * 0.06 * seconds
+                )  # so that bars stand apart
+                at, medians = [], []
+                for stage in stages:
+                    found = stats.median_interval(
+                        row["remembered"]
+                        for row in rows
+                        if (row["task"], row["pruner"], row["stage"]) == (task, name, stage)
+                    )
+                    if found.value is None:
+                        continue
+                    x = stage * seconds + aside
+                    at.append(x)
+                    medians.append(found.value)
+                    if found.interval:
+                        ends = [found.interval.low, found.interval.high]
+                        axes.plot([x, x], ends, color=marks[name].colour, linewidth=1.0, alpha=0.6)
+                if not at:
+                    continue
+                mark = marks[name]
+                axes.plot(
+                    *(at, medians),
+                    color=mark.colour,
+                    marker=mark.marker,
+                    linestyle=mark.line,
+                    linewidth=1.5,
+                    label=name,
+                )
+            axes.set_title(task)
+            axes.set_ylim(bottom=0)
+            axes.set_xlim(0.6 * seconds, (stages[-1] + 0.4) * seconds)
+            axes.set_xticks([stage * seconds for stage in stages])
+            axes.set_xlabel("search time (s)")
+        panels[0].set_ylabel("confirmed remembered steps")
+        handles, labels = panels[0].get_legend_handles_labels()
+        picture.legend(handles, labels, loc="outside upper center", ncols=len(PRUNERS))
+        for kind in ("svg", "png"):
+            file = io.BytesIO()
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            picture.savefig(file, format=kind, dpi=160, metadata=metadata)
+            write_bytes(folder / "figures" / f"pruners.{kind}", file.getvalue())
+
+
+def tell(rows: Sequence[Row], folder: Path, command: str) -> None:
+    """Write everything that is made of the rows."""
+    machine = fingerprint("cpu")
+    facts = {
+        "command": command,
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "torch": machine["versions"]["torch"],
+        "optuna": machine["versions"]["optuna"],
+        "python": machine["python"],
+        "date": max(row["date"] for row in rows),
+    }
+    write_text(folder / "README.md", page(rows, facts))
+    draw(rows, folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not yet there, then tell."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="search time of a stage")
+    parser.add_argument("--stages", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--pruners", nargs="+", choices=PRUNERS, default=PRUNERS)
+    parser.add_argument("--out", type=Path, default=Path("results") / "reference" / "pruners")
+    told = parser.parse_args(arguments)
+    path, same = told.out / "runs.jsonl", identity(told.seconds)
+    (told.out / "figures").mkdir(parents=True, exist_ok=True)
+    if other := foreign(read_runs(path), same):
+        print(
+            f"{path}: expected runs of the same {other}, got others; name another --out, or remove it",
+            file=sys.stderr,
+        )
+        return 2
+    folder = STUDIES / hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
+    jobs = [
+        Job(task, pruner, seed, folder / f"{task}-{pruner}-{seed}")
+        for task, pruner, seed in order(told.tasks, told.pruners, told.seeds)
+    ]
+    well = run(jobs, told.stages, path, same)
+    if rows := read_runs(path):
+        command = (
+            f"python -m tests.benchmarks.pruners --seconds {told.seconds:g} --stages {told.stages} "
+            f"--seeds {told.seeds}"
+        )
+        tell(rows, told.out, command)
+        print((told.out / "README.md").read_text(encoding="utf-8"))
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
