@@ -38,7 +38,10 @@ from tests.benchmarks.sweep_race import append, foreign, read_runs, sources_hash
 ROOT = Path(__file__).parents[2]
 STUDY = Path(__file__).with_suffix(".toml")
 STUDIES = ROOT / "results" / "pruners"
-TASKS = ("temporal_order", "delayed_recall", "adding")
+SEQUENCES = {"temporal_order": 8_000, "delayed_recall": 5_120, "adding": 12_800}
+"""A trial's budget on each task: of trials at random, some solve the short lengths and none the longest (1 core, tried once)."""
+
+EVALUATIONS = 8  # of a trial, at most
 PRUNERS = ("none", "median", "halving", "hyperband")
 NONE = PRUNERS[0]
 TRIALS = 100  # as in the study file
@@ -85,6 +88,8 @@ def go_on(job: Job, until_s: float) -> dict[str, Any]:
         command = [sys.executable, "-m", "harness.study", str(STUDY.relative_to(ROOT))]
         command += ["--device", "cpu", "--workers", "1", "--seed", str(job.seed)]
         command += ["--set", f"compare.tasks={json.dumps([job.task])}"]
+        command += ["--set", f"training.sequences={SEQUENCES[job.task]}"]
+        command += ["--set", f"training.evaluate_every={SEQUENCES[job.task] // EVALUATIONS}"]
         command += ["--set", f"search.pruner={json.dumps(job.pruner)}", "--trials", str(limit)]
         command += ["--timeout", f"{max(0.0, until_s - spent_s):.2f}", "--results", str(job.folder)]
         ended = subprocess.run(
@@ -432,7 +437,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="search time of a stage")
     parser.add_argument("--stages", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=list(SEQUENCES), default=list(SEQUENCES))
     parser.add_argument("--pruners", nargs="+", choices=PRUNERS, default=PRUNERS)
     parser.add_argument("--out", type=Path, default=Path("results") / "reference" / "pruners")
     told = parser.parse_args(arguments)
