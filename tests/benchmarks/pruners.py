@@ -19,13 +19,15 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import queue
+import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -123,28 +125,22 @@ def searched(job: Job) -> tuple[float, int]:
 
 
 def look(job: Job) -> dict[str, Any]:
-    """What a study has found, and what it took.
-
-    `remembered` is the largest of the winner's confirmed remembered steps over the ladder, at each lag the worse of its runs.
-    """
+    """What a study has found, and what it took: its best trial's remembered steps, and (lag, remembered steps) of each fresh run."""
     study = records.read(job.directory)
     trials, runs = study.trials, study.confirmation
     pruned = trials["end"] == "pruned"
     assert runs is not None
-    worst = runs.assign(known=runs["remembered_steps"].fillna(0.0)).groupby("lag")["known"].min()
-    solved = runs["solved"].fillna(False).astype(bool)
-    ladder = stats.ladder(
-        (0, float(lag), one) for lag, one in zip(runs["lag"], solved, strict=True)
-    )
+    known = runs["remembered_steps"].fillna(0.0)
     return {
         "search_s": searched(job)[0],
         "trials": len(trials),
         "pruned": int(pruned.sum()),
         "train_s": float(trials["train_time_s"].sum()),
         "pruned_s": float(trials.loc[pruned, "train_time_s"].sum()),
-        "searched": float(trials.loc[~pruned, "remembered_steps"].max()),
-        "remembered": float(worst.max()),
-        "span": stats.memory_span(ladder).value,
+        "found": float(trials.loc[~pruned, "remembered_steps"].max()),
+        "confirmed": [
+            [float(each) for each in pair] for pair in zip(runs["lag"], known, strict=True)
+        ],
     }
 
 
@@ -186,16 +182,16 @@ def run(jobs: Sequence[Job], stages: int, path: Path, same: Row) -> bool:
             for stage in range(1, stages + 1):
                 if (job.task, job.pruner, job.seed, stage) in done:
                     continue
-                found = go_on(job, stage * same["seconds"])
+                outcome = go_on(job, stage * same["seconds"])
                 name = f"seed {job.seed}, {job.task}, {job.pruner}, stage {stage}"
-                if "failed" in found:
-                    print(f"{name}: {found['failed']}", flush=True)
+                if "failed" in outcome:
+                    print(f"{name}: {outcome['failed']}", flush=True)
                     return False
                 row = {**same, "task": job.task, "pruner": job.pruner, "seed": job.seed}
-                row |= {"stage": stage, "date": time.strftime("%Y-%m-%d", time.gmtime()), **found}
+                row |= {"stage": stage, "date": time.strftime("%Y-%m-%d", time.gmtime()), **outcome}
                 with writing:
                     append(path, row)
-                    print(f"{name}: {found['remembered']:.1f} steps", flush=True)
+                    print(f"{name}: {confirmed(row):.1f} steps", flush=True)
         finally:
             cores.put(core)
         return True
@@ -205,6 +201,32 @@ def run(jobs: Sequence[Job], stages: int, path: Path, same: Row) -> bool:
 
 
 # --- Judging ----------------------------------------------------------------------------------
+
+
+def confirmed(row: Row) -> float:
+    """The largest confirmed remembered steps over the ladder of a study's winner, at each lag the worse of its fresh runs."""
+    worst: dict[float, float] = {}
+    for lag, remembered in row["confirmed"]:
+        worst[lag] = min(remembered, worst.get(lag, math.inf))
+    return max(worst.values())
+
+
+def over_ladder(row: Row) -> float:
+    """The mean of a winner's confirmed remembered steps over all fresh runs of the ladder."""
+    return statistics.fmean(remembered for _, remembered in row["confirmed"])
+
+
+def found(row: Row) -> float:
+    """The remembered steps of a study's best trial, in the search itself."""
+    return float(row["found"])
+
+
+Measure = Callable[[Row], float]
+MEASURES: Mapping[str, Measure] = {
+    "Confirmed: the largest of the ladder": confirmed,
+    "Confirmed: the mean over the ladder": over_ladder,
+    "Found by the search, not confirmed": found,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,11 +239,16 @@ class Pairs:
     p_value: float | None
     ratio: stats.Estimate
 
+    @property
+    def counts(self) -> str:
+        """As the tables say it."""
+        return f"{self.better}, {self.worse}, {self.equal}"
 
-def pairs(rows: Sequence[Row], pruner: str, stage: int) -> Pairs:
-    """Compare by confirmed remembered steps after a stage; the p-value is the exact sign test's, two-sided, ties left out."""
+
+def pairs(rows: Iterable[Row], pruner: str, stage: int, measure: Measure) -> Pairs:
+    """Compare after a stage; the p-value is the exact sign test's, two-sided, ties left out; None below MINIMUM_REPEATS."""
     values = {
-        (row["task"], row["seed"], row["pruner"]): row["remembered"]
+        (row["task"], row["seed"], row["pruner"]): measure(row)
         for row in rows
         if row["stage"] == stage
     }
@@ -240,121 +267,126 @@ def pairs(rows: Sequence[Row], pruner: str, stage: int) -> Pairs:
     return Pairs(better, worse, len(both) - decided, p_value, ratio)
 
 
-def verdict(found: Pairs, adjusted: float | None) -> str:
+def verdict(compared: Pairs, adjusted: float | None) -> str:
     """What the pairs show, in words."""
     if adjusted is None:
-        decided = found.better + found.worse
-        return f"not measured: {decided} unequal pairs, fewer than {stats.MINIMUM_REPEATS}"
+        decided = compared.better + compared.worse
+        return f"not measured: unequal pairs {decided}, fewer than {stats.MINIMUM_REPEATS}"
     if adjusted > LEVEL:
         return "no difference shown"
-    return "further than none" if found.better > found.worse else "less far than none"
+    return "further than none" if compared.better > compared.worse else "less far than none"
 
 
 # --- Telling ----------------------------------------------------------------------------------
 
 
-def text(found: stats.Estimate, digits: int = 0) -> str:
+def text(estimate: stats.Estimate, digits: int = 0) -> str:
     """A median with its interval."""
-    if found.value is None:
+    if estimate.value is None:
         return "–"
-    value = f"{found.value:.{digits}f}"
-    if found.interval is None:
+    value = f"{estimate.value:.{digits}f}"
+    if estimate.interval is None:
         return value
-    return f"{value} ({found.interval.low:.{digits}f} – {found.interval.high:.{digits}f})"
+    return f"{value} ({estimate.interval.low:.{digits}f} – {estimate.interval.high:.{digits}f})"
 
 
-def against_none(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
+def against_none(rows: Sequence[Row], stages: Sequence[int], measure: Measure) -> Iterator[str]:
     """The table of pruners against none over all tasks, after each stage."""
     yield "| pruner | searched for | better, worse, equal | times none's | p (Holm) | shown |"
     yield "|---|---|---|---|---|---|"
     for stage in stages:
-        found = {name: pairs(rows, name, stage) for name in PRUNERS if name != NONE}
-        found = {name: each for name, each in found.items() if each.ratio.n}
-        known = {name: each.p_value for name, each in found.items() if each.p_value is not None}
-        adjusted = stats.holm(known, len(found))
-        for name, each in found.items():
+        every = {name: pairs(rows, name, stage, measure) for name in PRUNERS if name != NONE}
+        every = {name: compared for name, compared in every.items() if compared.ratio.n}
+        p_values = {name: each.p_value for name, each in every.items() if each.p_value is not None}
+        adjusted = stats.holm(p_values, len(every))
+        for name, compared in every.items():
             p_value = adjusted.get(name)
-            yield (
-                f"| {name} | {stage * rows[0]['seconds']:g} s | {each.better}, {each.worse}, {each.equal} | "
-                f"{text(each.ratio, 2)} | {'–' if p_value is None else f'{p_value:.2g}'} | {verdict(each, p_value)} |"
-            )
+            cells = [
+                name,
+                f"{stage * rows[0]['seconds']:g} s",
+                compared.counts,
+                text(compared.ratio, 2),
+                "–" if p_value is None else f"{p_value:.2g}",
+                verdict(compared, p_value),
+            ]
+            yield f"| {' | '.join(cells)} |"
 
 
 def of_task(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
     """The table of one task: each pruner after each stage, and what its last stage took."""
-    seconds = rows[0]["seconds"]
-    heads = [f"after {stage * seconds:g} s" for stage in stages]
-    heads += ["better, worse, equal", "span", "trials", "pruned", "training time in pruned trials"]
+    heads = [f"after {stage * rows[0]['seconds']:g} s" for stage in stages]
+    heads += ["better, worse, equal", "mean over the ladder", "found by the search"]
+    heads += ["trials", "pruned", "training time in pruned trials"]
     yield f"| pruner | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
     for name in PRUNERS:
         own = [row for row in rows if row["pruner"] == name]
+        last = [row for row in own if row["stage"] == stages[-1]]
         if not own:
             continue
-        last = [row for row in own if row["stage"] == stages[-1]]
-        found = pairs(rows, name, stages[-1])
         cells = [
-            text(stats.median_interval(row["remembered"] for row in own if row["stage"] == stage))
+            text(stats.median_interval(confirmed(row) for row in own if row["stage"] == stage))
             for stage in stages
         ]
-        cells += ["" if name == NONE else f"{found.better}, {found.worse}, {found.equal}"]
+        cells += ["" if name == NONE else pairs(rows, name, stages[-1], confirmed).counts]
+        for measure in (over_ladder, found):
+            cells += [text(stats.median_interval(measure(row) for row in last))]
         cells += [
-            text(stats.median_interval(row[key] for row in last)) for key in ("span", "trials")
+            text(stats.median_interval(row[key] for row in last)) for key in ("trials", "pruned")
         ]
-        cells += [
-            text(stats.median_interval(row["pruned"] for row in last)),
-            text(stats.median_interval(row["pruned_s"] / row["train_s"] for row in last), 2),
-        ]
-        yield f"| {name} | {' | '.join(cells)} |"
+        shares = stats.median_interval(row["pruned_s"] / row["train_s"] for row in last)
+        yield f"| {name} | {' | '.join([*cells, text(shares, 2)])} |"
 
 
 def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     """The README, of the rows that there are."""
     stages = sorted({row["stage"] for row in rows})
     seeds = len({row["seed"] for row in rows})
-    lines = ["# pruners", "", "> Which pruner gets furthest in the same time?", ""]
-    lines += [
+    lines = [
+        "# pruners",
+        "",
+        "> Which pruner gets furthest in the same time?",
+        "",
         (
-            "Whole studies of the real program, one LSTM each, by `tests/benchmarks/pruners.toml`: how many steps the best network found so far "
-            "remembers, once it is trained anew. At each lag of a ladder two fresh networks are trained, and the worse one counts; the "
-            "largest of their remembered steps is the study's (half-knowledge of a lag counts for at most half of it). It may fall from "
-            "one stage to the next, when a new winner does worse on the ladder. "
-            f"Medians over study seeds (at most {seeds} a task) with 95 % intervals, [smallest, largest] for 5; fewer than "
-            f"{stats.MINIMUM_REPEATS} give none."
+            "Whole studies of the real program, each one search with an LSTM (`tests/benchmarks/pruners.toml`), stopped after the same "
+            "time: how many steps does the winner remember, once it is trained anew? At each lag of a ladder two fresh networks are "
+            "trained, and the worse one counts; the largest of their remembered steps is the study's (half-knowledge of a lag counts "
+            "for at most half of it). The ladder goes beyond the winner's own length, and a new winner may do worse on it than the "
+            "last one: so the number may fall with time. "
+            f"Medians over study seeds (at most {seeds} a task) with 95 % intervals; of 5 they are the smallest and the largest, and fewer "
+            "give none."
         ),
+        "",
+        "![confirmed remembered steps against search time](figures/pruners.png)",
         "",
         "## Against no pruner",
         "",
         (
-            "The same tasks and seeds in pairs. Times none's: the median of the ratio of remembered steps + 1. "
-            "p: exact sign test over the unequal pairs of all tasks, two-sided, after Holm's correction over the pruners."
+            "The same tasks and seeds in pairs. Times none's: the median of the ratio of remembered steps + 1. p: exact sign test over "
+            "the unequal pairs of all tasks, two-sided, after Holm's correction over the pruners. The first table answers the question; the "
+            "others are the same studies by other measures."
         ),
-        "",
-        *against_none(rows, stages),
     ]
+    for name, measure in MEASURES.items():
+        lines += ["", f"### {name}", "", *against_none(rows, stages, measure)]
     for task in dict.fromkeys(row["task"] for row in rows):
         own = [row for row in rows if row["task"] == task]
         lines += ["", f"## {task}", "", *of_task(own, stages)]
-    times = stats.median_interval(
-        row["search_s"] / row["stage"] / row["seconds"] for row in rows
-    ).value
+    shares = stats.median_interval(row["search_s"] / row["stage"] / row["seconds"] for row in rows)
     lines += [
         "",
         (
-            "Remembered steps after each stage; the other columns are of the last one. Better, worse, equal: seeds, against none. Span: the "
-            f"largest lag that half of the fresh networks solve, there and below. Searches took {times or 0:.2f} times their time (median), from the "
-            "first trial's start to the last one's end."
+            "Confirmed remembered steps after each stage; the other columns are of the last one. Better, worse, equal: seeds, against none. "
+            f"Searches lasted {shares.value or 0:.2f} times their time (median), from the first trial's start to the last one's end."
         ),
-        "",
-        "![confirmed remembered steps against search time](figures/pruners.png)",
         "",
         "```sh",
         facts["command"],
         "```",
         "",
         (
-            f"{facts['cpu']}, {facts['cores']} cores with a study each, torch {facts['torch']}, Optuna {facts['optuna']}, "
-            f"Python {facts['python']}, {facts['date']}. Every stage of every study: [runs.jsonl](runs.jsonl)."
+            f"{facts['cpu']}, {facts['cores']}, each with a study of its own; torch {facts['torch']}, "
+            f"Optuna {facts['optuna']}, Python {facts['python']}, {facts['date']}. Every stage of every study: [runs.jsonl](runs.jsonl)."
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -376,18 +408,18 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
                 )  # so that bars stand apart
                 at, medians = [], []
                 for stage in stages:
-                    found = stats.median_interval(
-                        row["remembered"]
+                    estimate = stats.median_interval(
+                        confirmed(row)
                         for row in rows
                         if (row["task"], row["pruner"], row["stage"]) == (task, name, stage)
                     )
-                    if found.value is None:
+                    if estimate.value is None:
                         continue
                     x = stage * seconds + aside
                     at.append(x)
-                    medians.append(found.value)
-                    if found.interval:
-                        ends = [found.interval.low, found.interval.high]
+                    medians.append(estimate.value)
+                    if estimate.interval:
+                        ends = [estimate.interval.low, estimate.interval.high]
                         axes.plot([x, x], ends, color=marks[name].colour, linewidth=1.0, alpha=0.6)
                 if not at:
                     continue
@@ -421,7 +453,7 @@ def tell(rows: Sequence[Row], folder: Path, command: str) -> None:
     facts = {
         "command": command,
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": f"cores: {len(os.sched_getaffinity(0))}",
         "torch": machine["versions"]["torch"],
         "optuna": machine["versions"]["optuna"],
         "python": machine["python"],
