@@ -97,7 +97,7 @@ def go_on(job: Job, until_s: float) -> dict[str, Any]:
         ended = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
         )
-        if ended.returncode:
+        if ended.returncode not in (0, 3):  # 3: no trial has a valid result yet
             words = (ended.stderr or ended.stdout).strip().splitlines()
             return {"failed": words[-1] if words else f"exit code {ended.returncode}"}
         spent_s, n_trials = searched(job)
@@ -129,18 +129,16 @@ def look(job: Job) -> dict[str, Any]:
     study = records.read(job.directory)
     trials, runs = study.trials, study.confirmation
     pruned = trials["end"] == "pruned"
-    assert runs is not None
-    known = runs["remembered_steps"].fillna(0.0)
+    known = trials.loc[~pruned, "remembered_steps"].dropna()
+    fresh = [] if runs is None else zip(runs["lag"], runs["remembered_steps"], strict=True)
     return {
         "search_s": searched(job)[0],
         "trials": len(trials),
         "pruned": int(pruned.sum()),
         "train_s": float(trials["train_time_s"].sum()),
         "pruned_s": float(trials.loc[pruned, "train_time_s"].sum()),
-        "found": float(trials.loc[~pruned, "remembered_steps"].max()),
-        "confirmed": [
-            [float(each) for each in pair] for pair in zip(runs["lag"], known, strict=True)
-        ],
+        "found": float(known.max()) if len(known) else 0.0,
+        "confirmed": [[lag, 0.0 if math.isnan(steps) else steps] for lag, steps in fresh],
     }
 
 
@@ -208,12 +206,12 @@ def confirmed(row: Row) -> float:
     worst: dict[float, float] = {}
     for lag, remembered in row["confirmed"]:
         worst[lag] = min(remembered, worst.get(lag, math.inf))
-    return max(worst.values())
+    return max(worst.values(), default=0.0)
 
 
 def over_ladder(row: Row) -> float:
     """The mean of a winner's confirmed remembered steps over all fresh runs of the ladder."""
-    return statistics.fmean(remembered for _, remembered in row["confirmed"])
+    return statistics.fmean(remembered for _, remembered in row["confirmed"] or [[0.0, 0.0]])
 
 
 def found(row: Row) -> float:
@@ -334,7 +332,9 @@ def of_task(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
         cells += [
             text(stats.median_interval(row[key] for row in last)) for key in ("trials", "pruned")
         ]
-        shares = stats.median_interval(row["pruned_s"] / row["train_s"] for row in last)
+        shares = stats.median_interval(
+            row["pruned_s"] / row["train_s"] if row["train_s"] else None for row in last
+        )
         yield f"| {name} | {' | '.join([*cells, text(shares, 2)])} |"
 
 

@@ -48,11 +48,13 @@ def test_a_break_between_sessions_is_no_search_time() -> None:
 
 
 def test_a_study_counts_by_its_worse_runs() -> None:
-    """The largest of the ladder, at each lag the worse run; the mean is over all runs."""
+    """The largest of the ladder, at each lag the worse run; the mean is over all runs. Without a winner both are 0."""
     one = row("none", 0, 40.0)
     assert pruners.confirmed(one) == 40.0
     assert pruners.over_ladder(one) == pytest.approx((10 + 5 + 40 + 100) / 4)
     assert pruners.confirmed(row("none", 0, 0.0)) == 5.0
+    nothing = row("none", 0, 0.0, confirmed=[])
+    assert (pruners.confirmed(nothing), pruners.over_ladder(nothing)) == (0.0, 0.0)
 
 
 def test_pairs_are_of_one_task_and_seed() -> None:
