@@ -47,12 +47,14 @@ def test_a_break_between_sessions_is_no_search_time() -> None:
     assert pruners.searched_s([]) == 0.0
 
 
-def test_a_study_counts_by_its_worse_runs() -> None:
-    """The largest of the ladder, at each lag the worse run; the mean is over all runs. Without a winner both are 0."""
+def test_a_study_counts_by_the_median_of_its_runs() -> None:
+    """The largest of the ladder, at each lag the median run, of two the worse; the mean is over all runs. Without a winner both are 0."""
     one = row("none", 0, 40.0)
     assert pruners.confirmed(one) == 40.0
     assert pruners.over_ladder(one) == pytest.approx((10 + 5 + 40 + 100) / 4)
     assert pruners.confirmed(row("none", 0, 0.0)) == 5.0
+    four = [[50.0, each] for each in (50.0, 20.0, 0.0, 50.0)]
+    assert pruners.confirmed(row("none", 0, 0.0, confirmed=four)) == 20.0
     nothing = row("none", 0, 0.0, confirmed=[])
     assert (pruners.confirmed(nothing), pruners.over_ladder(nothing)) == (0.0, 0.0)
 
