@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,18 @@ from harness.tasks import get_task
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 STUDIES = ("quickstart", "initialization", "greff_2017", "collins_2017", "hochreiter_1997")
-PRUNERS = ("none", "median", "late_median", "halving", "hyperband")
+OURS = ("bound", "plateau", "plateau_long", "bound_plateau", "bound_plateau_long")
+"""Rules that the program does not have, tried here alone: see `ends_it`."""
+
+PRUNERS = ("none", "median", "late_median", "halving", "hyperband", *OURS)
 """`late_median` is the median rule that waits for half of the budget: these curves are plateaus followed by a drop."""
+
+PLATEAU_SKILL = 0.05
+"""A trial that was never above it has not yet gained on chance: evaluations of 500 sequences have skills within 0.02 of 0 by luck."""
+
+LEFT_BY = 2 / 3
+LEAST_SOLVED = 3
+"""The plateau rule: how many solved trials there must be, all of which had left it by this share of the sequences seen."""
 
 SHARES = (0.25, 0.5, 0.75)
 """Of the time that the search took without a pruner."""
@@ -47,16 +57,30 @@ WORDS: Mapping[str, str] = {
     "late_median": "median from half of the budget on",
     "halving": "successive halving",
     "hyperband": "hyperband",
+    "bound": "bound (not in the program)",
+    "plateau": "plateau (not in the program)",
+    "plateau_long": "plateau, of trials as long (not in the program)",
+    "bound_plateau": "bound and plateau (not in the program)",
+    "bound_plateau_long": "bound and plateau, of trials as long (not in the program)",
 }
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A recorded trial: (training sequences, value) at each evaluation, the value it ended with, and its training time."""
+    """A recorded trial: (training sequences, value) and skill at each evaluation, what it ended with, and its training time."""
 
     curve: tuple[tuple[int, float], ...]
+    skills: tuple[float, ...]
+    lag: float
     value: float
+    solved: bool
     time_s: float
+
+    @property
+    def left_plateau(self) -> float:
+        """The training sequences after which it first gained on chance; infinite where it never did."""
+        pairs = zip(self.curve, self.skills, strict=True)
+        return next((float(step) for (step, _), skill in pairs if skill > PLATEAU_SKILL), math.inf)
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,7 @@ class Search:
     task: str
     cell: str
     repeat: int
+    objective: str
     direction: str
     budget: int
     evaluate_every: int
@@ -128,12 +153,22 @@ def searches(study: str) -> Iterator[Search]:
                 )
                 values.append((int(point["sequences_seen"]), objective.value(outcome)))
             time_s = row["train_time_s"]
-            trials.append(Trial(tuple(values), values[-1][1], 0.0 if pd.isna(time_s) else time_s))
+            trials.append(
+                Trial(
+                    curve=tuple(values),
+                    skills=tuple(point["skill"] for point in seen),
+                    lag=about.lag(length),
+                    value=values[-1][1],
+                    solved=seen[-1]["solved"],
+                    time_s=0.0 if pd.isna(time_s) else time_s,
+                )
+            )
         yield Search(
             study,
             str(task),
             str(cell),
             int(repeat),
+            objective.name,
             objective.direction,
             budget,
             every,
@@ -164,6 +199,26 @@ def pruner_of(name: str, search: Search) -> optuna.pruners.BasePruner:
             return optuna.pruners.NopPruner()
 
 
+def ends_it(rule: str, search: Search, finished: Sequence[Trial], trial: Trial, seen: int) -> bool:
+    """Whether one of our rules ends a trial that has seen so many sequences.
+
+    bound: its remembered steps can't exceed its lag, and a finished trial has as many; so it is never trained. Safe, but only for this
+    objective. plateau: it has not gained on chance, and at least 3 finished trials solved their task, all of which had gained by 2/3 of
+    the sequences that this one has seen; `long` asks that of trials with at least its lag.
+    """
+    if "bound" in rule and search.objective == "remembered_steps":
+        best = max((each.value for each in finished), default=-math.inf)
+        if trial.lag <= best:
+            return True
+    if "plateau" not in rule or trial.left_plateau <= seen:
+        return False
+    alike = [
+        each for each in finished if each.solved and (each.lag >= trial.lag or "long" not in rule)
+    ]
+    left = max((each.left_plateau for each in alike), default=math.inf)
+    return len(alike) >= LEAST_SOLVED and left <= LEFT_BY * seen
+
+
 def replay(search: Search, pruner: str) -> Replay:
     """Run the recorded trials through a pruner."""
     study = optuna.create_study(
@@ -173,18 +228,24 @@ def replay(search: Search, pruner: str) -> Replay:
         pruner=pruner_of(pruner, search),
     )
     now_s, ends_s, values = 0.0, [], []
+    finished: list[Trial] = []
     for recorded in search.trials:
         trial, last = study.ask(), recorded.curve[-1][0]
         value, spent = recorded.value, last
-        for step, reported in recorded.curve:
+        never = pruner in OURS and ends_it(pruner, search, finished, recorded, 0)
+        if never:
+            value, spent = math.nan, 0
+        for step, reported in () if never else recorded.curve:
             trial.report(reported, step)
-            if step < last and trial.should_prune():
+            ours = pruner in OURS and ends_it(pruner, search, finished, recorded, step)
+            if step < last and (ours or trial.should_prune()):
                 value, spent = math.nan, step
                 break
         if math.isnan(value):
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             study.tell(trial, value)
+            finished.append(recorded)
         now_s += recorded.time_s * (spent / last if last else 1.0)
         ends_s.append(now_s)
         values.append(value)
@@ -258,6 +319,13 @@ def page(table: list[dict[str, Any]]) -> str:
         ),
         "",
         "A replay can't tell what a sampler would have proposed that had learned from pruned trials.",
+        "",
+        (
+            "Two rules are tried here alone; the program does not have them. Bound: where remembered steps are the objective, a trial "
+            "whose lag is not above the best value so far can't win, and is never trained. Plateau: a trial that has not gained on chance "
+            f"(skill above {PLATEAU_SKILL}) is ended once at least {LEAST_SOLVED} finished trials solved their task and all of them had gained by "
+            "2/3 of the sequences that it has seen; *of trials as long*: counting only trials with at least its lag."
+        ),
     ]
     for study in ("", *STUDIES):
         kept = [row for row in table if not study or row["study"] == study]
