@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from harness.errors import StorageError
 from harness.parameters import Value
@@ -83,6 +83,14 @@ class Attempt:
     params: Mapping[str, Value]
     end: End
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What a ledger holds, by key: the finished slots, and the parameters of those to be run again."""
+
+    finished: Mapping[str, SlotRecord]
+    again: Mapping[str, Mapping[str, Value]]
 
 
 class Ledger:
@@ -159,10 +167,10 @@ class Ledger:
             f"stored as trial {number}"
         )
 
-    def read(self) -> tuple[dict[str, SlotRecord], dict[str, FrozenTrial]]:
-        """By key, the finished slots, and the latest trial of those to be run again; tells RUNNING trials FAIL first."""
+    def read(self) -> Stored:
+        """All that is stored; tells RUNNING trials FAIL first."""
         finished: dict[str, SlotRecord] = {}
-        again: dict[str, FrozenTrial] = {}
+        again: dict[str, Mapping[str, Value]] = {}
         for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
             slot, key = trial.user_attrs.get(SLOT), trial.user_attrs.get(KEY)
             if slot is None or key is None:
@@ -173,17 +181,17 @@ class Ledger:
                         self.study_id, trial.number
                     )
                 )
-                again[key] = trial
+                again[key] = trial.params
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
             result = self._result(trial.number, stored)
             if result is None or result.end is End.INTERRUPTED or not _is_last(result):
-                again[key] = trial
+                again[key] = trial.params
             elif trial.value is None and result.end in WITH_A_VALUE:
-                again[key] = trial  # another program ended it before we could
+                again[key] = trial.params  # another program ended it before we could
             else:
                 finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
-        return finished, {key: trial for key, trial in again.items() if key not in finished}
+        return Stored(finished, {key: again[key] for key in again if key not in finished})
 
     @staticmethod
     def _result(number: int, stored: str | None) -> TrialResult | None:
