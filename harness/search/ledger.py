@@ -1,29 +1,31 @@
 """One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
 
-A trial costs three transactions: one creates it, RUNNING, with its slot and its parameters; one stores what it found; one
-ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
+A trial costs four transactions: one creates it, RUNNING, with its slot and its parameters; one stores its curve, and each half
+second one more what there is of it; one stores what it found; one ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
 trial of ours, what it finds is stored in a trial of its own.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from harness.errors import StorageError
 from harness.parameters import Value
 from harness.search.messages import LEARNED_FROM, End
-from harness.search.patience import first_line
+from harness.search.patience import PatientStorage, first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"
 INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
+WRITE_EVERY_S = 0.5  # for who watches a trial while it runs
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
 
 
@@ -93,16 +95,25 @@ class Stored:
     again: Mapping[str, Mapping[str, Value]]
 
 
+@dataclasses.dataclass
+class _Curve:
+    """The values of a running trial that are not written yet, and when the last ones were."""
+
+    unwritten: dict[int, float] = dataclasses.field(default_factory=dict)
+    written_at: float = dataclasses.field(default_factory=time.monotonic)
+
+
 class Ledger:
     """One Optuna study, by its id in the storage; `say` is told what other programs did to it."""
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: PatientStorage,
         study_id: int,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.storage, self.study_id, self.say = storage, study_id, say
+        self.curves: dict[int, _Curve] = collections.defaultdict(_Curve)
 
     def start(
         self,
@@ -122,9 +133,18 @@ class Ledger:
             return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """Store the objective's value at an evaluation."""
-        with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
-            self.storage.set_trial_intermediate_value(trial_id, step, value)
+        """Take the objective's value at an evaluation; it is stored with a later one, or at the end, where they come fast."""
+        curve = self.curves[trial_id]
+        curve.unwritten[step] = value
+        if time.monotonic() - curve.written_at >= WRITE_EVERY_S:
+            with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
+                self._write(trial_id)
+
+    def _write(self, trial_id: int) -> None:
+        curve = self.curves[trial_id]
+        if curve.unwritten:
+            self.storage.set_trial_intermediate_values(trial_id, curve.unwritten)
+        self.curves[trial_id] = _Curve()
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         """Store what a trial found, then end it; in a trial of its own where another program has ended it."""
@@ -134,8 +154,10 @@ class Ledger:
             except UpdateFinishedTrialError:
                 if not self._is_finished(trial_id, value, result):
                     self._finish_anew(trial_id, value, result)
+        self.curves.pop(trial_id, None)
 
     def _finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
+        self._write(trial_id)
         self.storage.set_trial_user_attr(trial_id, RESULT, result.to_json())
         if result.end in LEARNED_FROM:
             self.storage.set_trial_system_attr(trial_id, VIOLATION, 1.0)
@@ -158,7 +180,7 @@ class Ledger:
             distributions=old.distributions,
             user_attrs={**old.user_attrs, RESULT: result.to_json(), INSTEAD_OF: old.number},
             system_attrs={VIOLATION: 1.0} if result.end in LEARNED_FROM else {},
-            intermediate_values=old.intermediate_values,
+            intermediate_values={**old.intermediate_values, **self.curves[trial_id].unwritten},
         )
         new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
         number = self.storage.get_trial(new_id).number
@@ -211,6 +233,7 @@ class Ledger:
         result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
         with _there(), contextlib.suppress(UpdateFinishedTrialError):
             self._finish(trial_id, None, result)
+        self.curves.pop(trial_id, None)
 
     def attempts(self) -> list[Attempt]:
         """The trials that did not end their slots, in the order in which they began; none may be running.

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import IdentityError
@@ -28,7 +27,7 @@ from harness.search.configuration import (
 )
 from harness.search.ledger import VIOLATION, Ledger, SlotRecord, Stored, TrialResult, state_of
 from harness.search.messages import LEARNED_FROM, End
-from harness.search.patience import Say, silent
+from harness.search.patience import PatientStorage, Say, silent
 from harness.search.proposals import Proposals, SearchPlan
 from harness.search.storage import open_study
 from harness.spec import StudySpec
@@ -72,7 +71,7 @@ class StudyContext:
     """
 
     spec: StudySpec
-    storage: BaseStorage
+    storage: PatientStorage
     device: str
     identity: Mapping[str, Any]
     where: str

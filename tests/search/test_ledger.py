@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -30,11 +31,15 @@ FULL = TrialResult(
 )
 
 
+CURVE = {0: math.inf, 32: math.nan, 64: 0.5}
+
+
 @pytest.fixture
-def ledger() -> Ledger:
-    """A ledger on a storage in memory."""
-    storage = optuna.storages.InMemoryStorage()
-    return Ledger(storage, storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s"))
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger on a storage of its own."""
+    with open_storage(default_url(tmp_path), "s") as storage:
+        study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
+        yield Ledger(storage, study_id)
 
 
 def start(ledger: Ledger, slot: int = 0, x: float = 0.5) -> int:
@@ -64,6 +69,68 @@ def test_result_that_cannot_be_read(ledger: Ledger, stored: str) -> None:
     ledger.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
     with pytest.raises(StorageError, match="what is stored with trial 0 cannot be read"):
         ledger.read()
+
+
+def report(ledger: Ledger, trial_id: int) -> None:
+    """Report the whole curve."""
+    for step, value in CURVE.items():
+        ledger.report(trial_id, step, value)
+
+
+def curve(ledger: Ledger, trial_id: int) -> str:
+    """What Optuna reads of a trial's curve, as text, where NaN equals NaN."""
+    return repr(dict(sorted(ledger.storage.get_trial(trial_id).intermediate_values.items())))
+
+
+def test_curve_as_optuna_writes_it(ledger: Ledger) -> None:
+    """A curve that is stored at a trial's end is, to Optuna, what its own method would have stored."""
+    ours, theirs = start(ledger), start(ledger, slot=1)
+    report(ledger, ours)
+    ledger.finish(ours, 0.5, FULL)
+    for step, value in CURVE.items():
+        ledger.storage.set_trial_intermediate_value(theirs, step, value)
+    assert curve(ledger, ours) == curve(ledger, theirs) == repr(CURVE)
+
+
+@pytest.mark.parametrize(("every_s", "seen"), [(0.0, CURVE), (math.inf, {})])
+def test_curve_of_a_running_trial(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, every_s: float, seen: dict[int, float]
+) -> None:
+    """Whoever watches sees what is older than the interval; of a trial that is given up, all is stored."""
+    monkeypatch.setattr("harness.search.ledger.WRITE_EVERY_S", every_s)
+    trial_id = start(ledger)
+    report(ledger, trial_id)
+    assert curve(ledger, trial_id) == repr(seen)
+    ledger.interrupt(trial_id)
+    assert curve(ledger, trial_id) == repr(CURVE)
+
+
+def test_curve_of_a_trial_that_another_program_ended(ledger: Ledger) -> None:
+    """What is stored anew has the whole curve."""
+    trial_id = start(ledger)
+    ledger.report(trial_id, 0, math.inf)
+    ledger.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    report(ledger, trial_id)
+    ledger.finish(trial_id, 0.5, FULL)
+    (anew,) = ledger.read().finished
+    assert (anew, curve(ledger, trial_id + 1)) == ("0", repr(CURVE))
+
+
+def test_curve_written_before_the_connection_was_lost(ledger: Ledger) -> None:
+    """A curve that is written twice, because nobody knows whether the first was heard, is there once."""
+    trial_id = start(ledger)
+    for _ in range(2):
+        ledger.storage.set_trial_intermediate_values(trial_id, CURVE)
+    assert curve(ledger, trial_id) == repr(CURVE)
+
+
+def test_curve_of_a_trial_that_is_gone(ledger: Ledger) -> None:
+    """A study that another program deleted is named when the curve is written."""
+    trial_id = start(ledger)
+    ledger.report(trial_id, 0, 0.5)
+    ledger.storage.delete_study(ledger.study_id)
+    with pytest.raises(StorageError, match="another program deleted it"):
+        ledger.finish(trial_id, 0.5, FULL)
 
 
 def test_attempts(ledger: Ledger) -> None:
