@@ -82,16 +82,6 @@ def curve(ledger: Ledger, trial_id: int) -> str:
     return repr(dict(sorted(ledger.storage.get_trial(trial_id).intermediate_values.items())))
 
 
-def test_curve_as_optuna_writes_it(ledger: Ledger) -> None:
-    """A curve that is stored at a trial's end is, to Optuna, what its own method would have stored."""
-    ours, theirs = start(ledger), start(ledger, slot=1)
-    report(ledger, ours)
-    ledger.finish(ours, 0.5, FULL)
-    for step, value in CURVE.items():
-        ledger.storage.set_trial_intermediate_value(theirs, step, value)
-    assert curve(ledger, ours) == curve(ledger, theirs) == repr(CURVE)
-
-
 @pytest.mark.parametrize(("every_s", "seen"), [(0.0, CURVE), (math.inf, {})])
 def test_curve_of_a_running_trial(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, every_s: float, seen: dict[int, float]
@@ -114,14 +104,6 @@ def test_curve_of_a_trial_that_another_program_ended(ledger: Ledger) -> None:
     ledger.finish(trial_id, 0.5, FULL)
     (anew,) = ledger.read().finished
     assert (anew, curve(ledger, trial_id + 1)) == ("0", repr(CURVE))
-
-
-def test_curve_written_before_the_connection_was_lost(ledger: Ledger) -> None:
-    """A curve that is written twice, because nobody knows whether the first was heard, is there once."""
-    trial_id = start(ledger)
-    for _ in range(2):
-        ledger.storage.set_trial_intermediate_values(trial_id, CURVE)
-    assert curve(ledger, trial_id) == repr(CURVE)
 
 
 def test_curve_of_a_trial_that_is_gone(ledger: Ledger) -> None:
