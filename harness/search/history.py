@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterator, Sequence
 
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.metrics import Direction
+from harness.search.ledger import VIOLATION
 
 MOST_SHOWN = 500
 BEST_SHOWN = 100  # TPE calls at most 25 good
 
 
 class History(InMemoryStorage):
-    """The trials of one Optuna study by slot; `ended` must be told of each that has finished."""
+    """The trials of one Optuna study, whose numbers are the slots; it counts those that have finished."""
 
     def __init__(
         self, direction: Direction, most: int = MOST_SHOWN, best: int = BEST_SHOWN
@@ -38,11 +39,28 @@ class History(InMemoryStorage):
         """How many trials have finished."""
         return len(self.finished)
 
-    def ended(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
-        """Count a finished trial; one that was pruned, that failed or that violates a constraint is never among the best."""
-        bisect.insort(self.finished, slot)
-        if state is TrialState.COMPLETE and value is not None and violation <= 0:
-            bisect.insort(self.ranked, (self.sign * value, slot))
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """A new trial, which may have finished already; returns its id, as Optuna's storages do."""
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._count(self.get_trial(trial_id))
+        return trial_id
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state, as Optuna's storages do."""
+        changed = super().set_trial_state_values(trial_id, state, values)
+        self._count(self.get_trial(trial_id))
+        return changed
+
+    def _count(self, trial: FrozenTrial) -> None:
+        """Count a trial that has finished; one that was pruned, failed or violates a constraint is never among the best."""
+        if not trial.state.is_finished():
+            return
+        bisect.insort(self.finished, trial.number)
+        kept = trial.state is TrialState.COMPLETE and trial.system_attrs.get(VIOLATION, 0.0) <= 0
+        if kept and trial.value is not None:
+            bisect.insort(self.ranked, (self.sign * trial.value, trial.number))
 
     def selection(self) -> frozenset[int]:
         """The slots of at most `most` finished trials: the `best` best, and others at even distances in order of slots."""

@@ -1,29 +1,32 @@
 """One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
 
-A trial costs three transactions: one creates it, RUNNING, with its slot and its parameters; one stores what it found; one
-ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
+A trial costs four transactions: one creates it, RUNNING, with its slot and its parameters; one stores its curve, and each half
+second one more what there is of it; one stores what it found; one ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
 trial of ours, what it finds is stored in a trial of its own.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import gc
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import StorageError
 from harness.parameters import Value
 from harness.search.messages import LEARNED_FROM, End
-from harness.search.patience import first_line
+from harness.search.patience import PatientStorage, first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"
 INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
+WRITE_EVERY_S = 0.5  # for who watches a trial while it runs
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
 
 
@@ -85,16 +88,33 @@ class Attempt:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What a ledger holds, by key: the finished slots, and the parameters of those to be run again."""
+
+    finished: Mapping[str, SlotRecord]
+    again: Mapping[str, Mapping[str, Value]]
+
+
+@dataclasses.dataclass
+class _Curve:
+    """The values of a running trial that are not written yet, and when the last ones were."""
+
+    unwritten: dict[int, float] = dataclasses.field(default_factory=dict)
+    written_at: float = dataclasses.field(default_factory=time.monotonic)
+
+
 class Ledger:
     """One Optuna study, by its id in the storage; `say` is told what other programs did to it."""
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: PatientStorage,
         study_id: int,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.storage, self.study_id, self.say = storage, study_id, say
+        self.curves: dict[int, _Curve] = collections.defaultdict(_Curve)
 
     def start(
         self,
@@ -114,9 +134,18 @@ class Ledger:
             return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """Store the objective's value at an evaluation."""
-        with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
-            self.storage.set_trial_intermediate_value(trial_id, step, value)
+        """Take the objective's value at an evaluation; it is stored with a later one, or at the end, where they come fast."""
+        curve = self.curves[trial_id]
+        curve.unwritten[step] = value
+        if time.monotonic() - curve.written_at >= WRITE_EVERY_S:
+            with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
+                self._write(trial_id)
+
+    def _write(self, trial_id: int) -> None:
+        curve = self.curves[trial_id]
+        if curve.unwritten:
+            self.storage.set_trial_intermediate_values(trial_id, curve.unwritten)
+        self.curves[trial_id] = _Curve()
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         """Store what a trial found, then end it; in a trial of its own where another program has ended it."""
@@ -126,8 +155,10 @@ class Ledger:
             except UpdateFinishedTrialError:
                 if not self._is_finished(trial_id, value, result):
                     self._finish_anew(trial_id, value, result)
+        self.curves.pop(trial_id, None)
 
     def _finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
+        self._write(trial_id)
         self.storage.set_trial_user_attr(trial_id, RESULT, result.to_json())
         if result.end in LEARNED_FROM:
             self.storage.set_trial_system_attr(trial_id, VIOLATION, 1.0)
@@ -150,7 +181,7 @@ class Ledger:
             distributions=old.distributions,
             user_attrs={**old.user_attrs, RESULT: result.to_json(), INSTEAD_OF: old.number},
             system_attrs={VIOLATION: 1.0} if result.end in LEARNED_FROM else {},
-            intermediate_values=old.intermediate_values,
+            intermediate_values={**old.intermediate_values, **self.curves[trial_id].unwritten},
         )
         new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
         number = self.storage.get_trial(new_id).number
@@ -159,11 +190,11 @@ class Ledger:
             f"stored as trial {number}"
         )
 
-    def read(self) -> tuple[dict[str, SlotRecord], dict[str, FrozenTrial]]:
-        """By key, the finished slots, and the latest trial of those to be run again; tells RUNNING trials FAIL first."""
+    def read(self) -> Stored:
+        """All that is stored; tells RUNNING trials FAIL first."""
         finished: dict[str, SlotRecord] = {}
-        again: dict[str, FrozenTrial] = {}
-        for trial in self.storage.get_all_trials(self.study_id, deepcopy=False):
+        again: dict[str, Mapping[str, Value]] = {}
+        for trial in self._trials():
             slot, key = trial.user_attrs.get(SLOT), trial.user_attrs.get(KEY)
             if slot is None or key is None:
                 continue  # a trial that another program added
@@ -173,17 +204,27 @@ class Ledger:
                         self.study_id, trial.number
                     )
                 )
-                again[key] = trial
+                again[key] = trial.params
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
             result = self._result(trial.number, stored)
             if result is None or result.end is End.INTERRUPTED or not _is_last(result):
-                again[key] = trial
+                again[key] = trial.params
             elif trial.value is None and result.end in WITH_A_VALUE:
-                again[key] = trial  # another program ended it before we could
+                again[key] = trial.params  # another program ended it before we could
             else:
                 finished[key] = SlotRecord(slot, key, trial.params, trial.value, result)
-        return finished, {key: trial for key, trial in again.items() if key not in finished}
+        return Stored(finished, {key: again[key] for key in again if key not in finished})
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All trials; garbage, of which there is none, would be looked for in two thirds of the time."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return self.storage.get_all_trials(self.study_id, deepcopy=False)
+        finally:
+            if collects:
+                gc.enable()
 
     @staticmethod
     def _result(number: int, stored: str | None) -> TrialResult | None:
@@ -203,6 +244,7 @@ class Ledger:
         result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
         with _there(), contextlib.suppress(UpdateFinishedTrialError):
             self._finish(trial_id, None, result)
+        self.curves.pop(trial_id, None)
 
     def attempts(self) -> list[Attempt]:
         """The trials that did not end their slots, in the order in which they began; none may be running.
@@ -210,7 +252,7 @@ class Ledger:
         One that is RUNNING all the same was begun twice, while the storage did not answer: it is told FAIL.
         """
         found = []
-        trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        trials = self._trials()
         stored_anew = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
         for trial in trials:
             key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)

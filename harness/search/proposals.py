@@ -80,8 +80,6 @@ class Proposals:
                 self.storage.set_trial_intermediate_value(trial_id, step, value)
         if trial.state.is_finished():
             self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
-            violation = float(trial.system_attrs.get(VIOLATION, 0.0))
-            self.storage.ended(slot, trial.state, trial.value, violation)
 
     def propose(self, slot: int) -> dict[str, Value]:
         """The parameters of the next slot."""
@@ -108,7 +106,6 @@ class Proposals:
         self.storage.set_trial_system_attr(trial_id, VIOLATION, violation)
         values = None if value is None else [value]
         self.storage.set_trial_state_values(trial_id, state, values)
-        self.storage.ended(slot, state, value, violation)
 
     def _trial_id(self, slot: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)

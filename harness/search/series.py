@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import IdentityError
@@ -26,9 +25,9 @@ from harness.search.configuration import (
     suggested,
     training_config,
 )
-from harness.search.ledger import VIOLATION, Ledger, SlotRecord, TrialResult, state_of
+from harness.search.ledger import VIOLATION, Ledger, SlotRecord, Stored, TrialResult, state_of
 from harness.search.messages import LEARNED_FROM, End
-from harness.search.patience import Say, silent
+from harness.search.patience import PatientStorage, Say, silent
 from harness.search.proposals import Proposals, SearchPlan
 from harness.search.storage import open_study
 from harness.spec import StudySpec
@@ -72,7 +71,7 @@ class StudyContext:
     """
 
     spec: StudySpec
-    storage: BaseStorage
+    storage: PatientStorage
     device: str
     identity: Mapping[str, Any]
     where: str
@@ -113,7 +112,6 @@ class Series:
         self.waiting = collections.deque(range(self.total))
         self.given: dict[int, Mapping[str, Value]] = {}
         self.in_flight = 0
-        self._restore()
 
     @property
     def total(self) -> int:
@@ -175,16 +173,15 @@ class Series:
         self.waiting.appendleft(job.slot)
         self.in_flight -= 1
 
-    def _restore(self) -> None:
-        """Take over what the storage holds: finished slots, and those to be run again with the same parameters."""
-        finished, again = self.ledger.read()
+    def restore(self, stored: Stored) -> None:
+        """Take over what the ledger holds, once: finished slots, and those to be run again with the same parameters."""
         for slot, key in enumerate(self.slots.keys):
-            if key in finished:
-                self.finished[slot] = finished[key]
-                self.proposer.restore(slot, self._trial(slot, finished[key]))
-            elif key in again:
-                self.given[slot] = dict(again[key].params)
-                self.proposer.restore(slot, self._running(again[key].params))
+            if key in stored.finished:
+                self.finished[slot] = stored.finished[key]
+                self.proposer.restore(slot, self._trial(slot, stored.finished[key]))
+            elif key in stored.again:
+                self.given[slot] = stored.again[key]
+                self.proposer.restore(slot, self._running(stored.again[key]))
         self.waiting = collections.deque(
             slot for slot in range(self.total) if slot not in self.finished
         )
@@ -283,12 +280,13 @@ def open_search(context: StudyContext, place: Place) -> Series:
     )
     proposals = Proposals(plan, distributions)
     trials = len(proposals.sequence) if spec.search.sampler == "grid" else spec.search.trials
-    stored = [int(key) for key in ledger.read()[0]]
-    if stored and max(stored) >= trials:
+    stored = ledger.read()
+    least = 1 + max(map(int, stored.finished), default=-1)
+    if trials < least:
         raise IdentityError(
             context.where,
             "search.trials",
-            expected=f"at least {max(stored) + 1}, which are stored already",
+            expected=f"at least {least}, which are stored already",
             got=trials,
             remedy="trials may only grow; give the study another name, or start over with --fresh",
         )
@@ -297,7 +295,9 @@ def open_search(context: StudyContext, place: Place) -> Series:
         seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
         distributions=distributions,
     )
-    return Series(context, place, ledger, proposals, slots)
+    series = Series(context, place, ledger, proposals, slots)
+    series.restore(stored)
+    return series
 
 
 class Ladder:
@@ -339,8 +339,10 @@ def open_confirmation(
         verification_sequences=verify,
         extrapolation=() if get_task(spec.base(place.task)).finite else spec.confirm.extrapolation,
     )
-    ladder = Ladder(winner, lengths, spec.confirm.seeds)
-    return Series(context, place, context.open(place, "/confirm"), ladder, slots)
+    ledger, ladder = context.open(place, "/confirm"), Ladder(winner, lengths, spec.confirm.seeds)
+    series = Series(context, place, ledger, ladder, slots)
+    series.restore(ledger.read())
+    return series
 
 
 def _confirmation_distributions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import optuna
 import pytest
@@ -12,7 +13,9 @@ from optuna.trial import TrialState, create_trial
 
 from harness.metrics import Direction
 from harness.search.history import History
+from harness.search.ledger import VIOLATION
 
+End = tuple[TrialState, float, float]
 ENDS = st.tuples(
     st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]),
     st.floats(-5, 5),
@@ -20,18 +23,21 @@ ENDS = st.tuples(
 )
 
 
-def filled(ends: list[tuple[TrialState, float, float]], direction: Direction) -> History:
-    """A history of at most ten shown trials, the three best among them, that has been told these ends."""
+def filled(ends: Sequence[End], direction: Direction, order: Sequence[int] = ()) -> History:
+    """A history of at most ten shown trials, the three best among them, whose trials ended so, and in this order."""
     history = History(direction, most=10, best=3)
-    for slot, (state, value, violation) in enumerate(ends):
-        history.ended(slot, state, None if state is TrialState.FAIL else value, violation)
+    study = optuna.create_study(storage=history, direction=direction)
+    running = [study.ask() for _ in ends]
+    for slot in order or range(len(ends)):
+        (state, value, violation), trial_id = ends[slot], running[slot]._trial_id
+        history.set_trial_system_attr(trial_id, VIOLATION, violation)
+        values = None if state is TrialState.FAIL else [value]
+        history.set_trial_state_values(trial_id, state, values)
     return history
 
 
 @given(st.lists(ENDS, max_size=60), st.sampled_from(["minimize", "maximize"]))
-def test_the_best_are_shown_and_never_too_many(
-    ends: list[tuple[TrialState, float, float]], direction: Direction
-) -> None:
+def test_the_best_are_shown_and_never_too_many(ends: list[End], direction: Direction) -> None:
     """All of a short history; of a long one so many as are wanted, with the best that ended well."""
     chosen = filled(ends, direction).selection()
     assert len(chosen) == min(10, len(ends))
@@ -45,16 +51,10 @@ def test_the_best_are_shown_and_never_too_many(
 
 
 @given(st.lists(ENDS, min_size=11, max_size=60), st.randoms(use_true_random=False))
-def test_the_order_of_the_ends_does_not_count(
-    ends: list[tuple[TrialState, float, float]], chance: random.Random
-) -> None:
+def test_the_order_of_the_ends_does_not_count(ends: list[End], chance: random.Random) -> None:
     """The selection hangs on the finished slots, not on which ended first."""
-    history = History("minimize", most=10, best=3)
-    order = list(enumerate(ends))
-    chance.shuffle(order)
-    for slot, (state, value, violation) in order:
-        history.ended(slot, state, None if state is TrialState.FAIL else value, violation)
-    assert history.selection() == filled(ends, "minimize").selection()
+    order = chance.sample(range(len(ends)), len(ends))
+    assert filled(ends, "minimize", order).selection() == filled(ends, "minimize").selection()
 
 
 def test_others_are_spread_evenly() -> None:
@@ -70,7 +70,6 @@ def test_what_a_reader_sees(n: int) -> None:
     study = optuna.create_study(storage=history)
     for slot in range(n):
         study.add_trial(create_trial(value=float(slot)))
-        history.ended(slot, TrialState.COMPLETE, float(slot), 0.0)
     running = study.ask().number
     with history.bounded():
         seen = {each.number for each in study.get_trials(deepcopy=False)}

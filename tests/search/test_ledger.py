@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from harness.errors import StorageError
-from harness.search.ledger import RETRY, Ledger, TrialResult, state_of
+from harness.search.ledger import RETRY, Ledger, Stored, TrialResult, state_of
 from harness.search.messages import End
 from harness.search.storage import default_url, open_storage
 
@@ -30,11 +31,15 @@ FULL = TrialResult(
 )
 
 
+CURVE = {0: math.inf, 32: math.nan, 64: 0.5}
+
+
 @pytest.fixture
-def ledger() -> Ledger:
-    """A ledger on a storage in memory."""
-    storage = optuna.storages.InMemoryStorage()
-    return Ledger(storage, storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s"))
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger on a storage of its own."""
+    with open_storage(default_url(tmp_path), "s") as storage:
+        study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
+        yield Ledger(storage, study_id)
 
 
 def start(ledger: Ledger, slot: int = 0, x: float = 0.5) -> int:
@@ -49,10 +54,11 @@ def test_result_survives(tmp_path: Path) -> None:
         ledger = Ledger(storage, study_id)
         ledger.finish(start(ledger), 0.5, FULL)
     with open_storage(default_url(tmp_path), "s") as storage:
-        finished, again = Ledger(storage, study_id).read()
-    assert repr(finished["0"].result) == repr(FULL)  # as text NaN equals NaN
-    assert (finished["0"].slot, finished["0"].params, finished["0"].value) == (0, {"x": 0.5}, 0.5)
-    assert again == {}
+        stored = Ledger(storage, study_id).read()
+    found = stored.finished["0"]
+    assert repr(found.result) == repr(FULL)  # as text NaN equals NaN
+    assert (found.slot, found.params, found.value) == (0, {"x": 0.5}, 0.5)
+    assert stored.again == {}
 
 
 @pytest.mark.parametrize("stored", ["{", "[]", '{"end": "won"}', '{"end": "complete", "x": 1}'])
@@ -63,6 +69,50 @@ def test_result_that_cannot_be_read(ledger: Ledger, stored: str) -> None:
     ledger.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
     with pytest.raises(StorageError, match="what is stored with trial 0 cannot be read"):
         ledger.read()
+
+
+def report(ledger: Ledger, trial_id: int) -> None:
+    """Report the whole curve."""
+    for step, value in CURVE.items():
+        ledger.report(trial_id, step, value)
+
+
+def curve(ledger: Ledger, trial_id: int) -> str:
+    """What Optuna reads of a trial's curve, as text, where NaN equals NaN."""
+    return repr(dict(sorted(ledger.storage.get_trial(trial_id).intermediate_values.items())))
+
+
+@pytest.mark.parametrize(("every_s", "seen"), [(0.0, CURVE), (math.inf, {})])
+def test_curve_of_a_running_trial(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, every_s: float, seen: dict[int, float]
+) -> None:
+    """Whoever watches sees what is older than the interval; of a trial that is given up, all is stored."""
+    monkeypatch.setattr("harness.search.ledger.WRITE_EVERY_S", every_s)
+    trial_id = start(ledger)
+    report(ledger, trial_id)
+    assert curve(ledger, trial_id) == repr(seen)
+    ledger.interrupt(trial_id)
+    assert curve(ledger, trial_id) == repr(CURVE)
+
+
+def test_curve_of_a_trial_that_another_program_ended(ledger: Ledger) -> None:
+    """What is stored anew has the whole curve."""
+    trial_id = start(ledger)
+    ledger.report(trial_id, 0, math.inf)
+    ledger.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    report(ledger, trial_id)
+    ledger.finish(trial_id, 0.5, FULL)
+    (anew,) = ledger.read().finished
+    assert (anew, curve(ledger, trial_id + 1)) == ("0", repr(CURVE))
+
+
+def test_curve_of_a_trial_that_is_gone(ledger: Ledger) -> None:
+    """A study that another program deleted is named when the curve is written."""
+    trial_id = start(ledger)
+    ledger.report(trial_id, 0, 0.5)
+    ledger.storage.delete_study(ledger.study_id)
+    with pytest.raises(StorageError, match="another program deleted it"):
+        ledger.finish(trial_id, 0.5, FULL)
 
 
 def test_attempts(ledger: Ledger) -> None:
@@ -89,8 +139,7 @@ def test_ended_by_another_program_before_it_was_told(ledger: Ledger) -> None:
     trial_id = start(ledger)
     ledger.storage.set_trial_user_attr(trial_id, "result", FULL.to_json())
     ledger.storage.set_trial_state_values(trial_id, TrialState.FAIL)
-    finished, again = ledger.read()
-    assert (finished, list(again)) == ({}, ["0"])
+    assert ledger.read() == Stored({}, {"0": {"x": 0.5}})
 
 
 def test_written_before_the_connection_was_lost(ledger: Ledger) -> None:
@@ -113,11 +162,7 @@ def test_started_whole(ledger: Ledger) -> None:
 def test_running_is_told_fail(ledger: Ledger) -> None:
     """A trial that a killed process left RUNNING is told FAIL, interrupted, and is to run again with its parameters."""
     trial_id = start(ledger)
-    finished, again = ledger.read()
-    assert (finished, {key: trial.params for key, trial in again.items()}) == (
-        {},
-        {"0": {"x": 0.5}},
-    )
+    assert ledger.read() == Stored({}, {"0": {"x": 0.5}})
     trial = ledger.storage.get_trial(trial_id)
     assert trial.state is TrialState.FAIL
     assert TrialResult.from_json(trial.user_attrs["result"]).end is End.INTERRUPTED
@@ -126,7 +171,7 @@ def test_running_is_told_fail(ledger: Ledger) -> None:
 def test_read_twice(ledger: Ledger) -> None:
     """Reading again finds the same: no interrupted trial is lost or counted twice."""
     start(ledger)
-    assert list(ledger.read()[1]) == list(ledger.read()[1]) == ["0"]
+    assert ledger.read() == ledger.read() == Stored({}, {"0": {"x": 0.5}})
     assert len(ledger.storage.get_all_trials(ledger.study_id)) == 1
 
 
@@ -134,17 +179,17 @@ def test_finished_after_an_interruption(ledger: Ledger) -> None:
     """A slot that was interrupted and then finished is finished."""
     ledger.interrupt(start(ledger))
     ledger.finish(start(ledger), 0.5, FULL)
-    finished, again = ledger.read()
-    assert (list(finished), again) == (["0"], {})
+    stored = ledger.read()
+    assert (list(stored.finished), stored.again) == (["0"], {})
 
 
 def test_crash_with_a_retry_left(ledger: Ledger) -> None:
     """A crash that was to be tried again is; the last one ends its slot."""
     ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, RETRY + "killed by SIGKILL"))
-    assert list(ledger.read()[1]) == ["0"]
+    assert list(ledger.read().again) == ["0"]
     ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, "killed by SIGKILL"))
-    finished, again = ledger.read()
-    assert (finished["0"].result.end, again) == (End.CRASHED, {})
+    stored = ledger.read()
+    assert (stored.finished["0"].result.end, stored.again) == (End.CRASHED, {})
 
 
 def test_end_is_written_once(ledger: Ledger) -> None:
@@ -160,8 +205,7 @@ def test_trials_of_others(ledger: Ledger) -> None:
     foreign = ledger.storage.create_new_trial(ledger.study_id)
     ours = start(ledger)
     ledger.storage.set_trial_state_values(ours, TrialState.FAIL)
-    finished, again = ledger.read()
-    assert (finished, list(again)) == ({}, ["0"])
+    assert ledger.read() == Stored({}, {"0": {"x": 0.5}})
     assert ledger.storage.get_trial(foreign).state is TrialState.RUNNING
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import random
 import socket
@@ -306,6 +307,22 @@ def test_other_studies_on_a_server(postgres: str) -> None:
     for _ in range(3):
         with open_storage(postgres, "one"):
             pass
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_curve(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Many values stored at once are, to Optuna, what its own method would have stored; a second time nothing changes."""
+    url = default_url(tmp_path) if kind == "sqlite" else str(request.getfixturevalue("postgres"))
+    curve = {0: math.inf, 32: math.nan, 64: 0.5, 96: -math.inf}
+    with open_storage(url, "curve") as storage:
+        study_id = open_study(storage, "curve/a/b/r0", "maximize", {}, where="s.toml")
+        ours, theirs = storage.create_new_trial(study_id), storage.create_new_trial(study_id)
+        for _ in range(2):
+            storage.set_trial_intermediate_values(ours, curve)
+        for step, value in curve.items():
+            storage.set_trial_intermediate_value(theirs, step, value)
+        found = [storage.get_trial(trial_id).intermediate_values for trial_id in (ours, theirs)]
+    assert repr(found) == repr([curve, curve])  # as text NaN equals NaN
 
 
 def test_lock_keeps_no_transaction_open(postgres: str) -> None:
