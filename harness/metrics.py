@@ -411,12 +411,15 @@ class Objective:
 
     `worst(chance_loss, budget)` is what a trial that diverged, ran out of time or out of memory is
     told as; `value(outcome)` is that of a finished trial, never worse than `worst` and never NaN.
+    `reachable(lag, sequences_seen)` is the best that a trial may still find which has not solved its
+    task by then.
     """
 
     name: str
     direction: Direction
     worst: Callable[[float, int], float]
     value: Callable[[Outcome], float]
+    reachable: Callable[[float, int], float]
 
 
 def _loss_value(outcome: Outcome) -> float:
@@ -442,21 +445,28 @@ OBJECTIVES: Final[Mapping[str, Objective]] = MappingProxyType(
                 "maximize",
                 lambda _chance_loss, _budget: 0.0,
                 lambda outcome: remembered_steps(outcome.lag, outcome.skill, outcome.solved),
+                lambda lag, _seen: lag,
             ),
             Objective(
                 "skill",
                 "maximize",
                 lambda _chance_loss, _budget: -1.0,
                 lambda outcome: outcome.skill if math.isfinite(outcome.skill) else -1.0,
+                lambda _lag, _seen: 1.0,
             ),
             Objective(
-                "loss", "minimize", lambda chance_loss, _budget: 2 * chance_loss, _loss_value
+                "loss",
+                "minimize",
+                lambda chance_loss, _budget: 2 * chance_loss,
+                _loss_value,
+                lambda _lag, _seen: -math.inf,
             ),
             Objective(
                 "sequences_to_solve",
                 "minimize",
                 lambda _chance_loss, budget: 2.0 * budget,
                 _sequences_value,
+                lambda _lag, seen: float(seen),
             ),
         )
     }

@@ -62,6 +62,10 @@ class History(InMemoryStorage):
         if kept and trial.value is not None:
             bisect.insort(self.ranked, (self.sign * trial.value, trial.number))
 
+    def is_out_of_reach(self, reachable: float) -> bool:
+        """Whether a complete trial has found already what another may still find at best, or better."""
+        return bool(self.ranked) and self.sign * reachable >= self.ranked[0][0]
+
     def selection(self) -> frozenset[int]:
         """The slots of at most `most` finished trials: the `best` best, and others at even distances in order of slots."""
         if len(self.finished) <= self.most:

@@ -75,7 +75,7 @@ class Proposals:
             raise ValueError(f"'slot' must come in order (got {slot})")
         for step, value in sorted(trial.intermediate_values.items()):
             if self.plan.pruner in ("halving", "hyperband"):
-                self.report(slot, step, value)
+                self._prunes(slot, step, value)
             else:
                 self.storage.set_trial_intermediate_value(trial_id, step, value)
         if trial.state.is_finished():
@@ -94,8 +94,16 @@ class Proposals:
             raise ValueError(f"'slot' must come in order (got {slot}, expected {trial.number})")
         return dict(trial.params)
 
-    def report(self, slot: int, step: int, value: float) -> bool:
-        """Take the objective's value at an evaluation; says whether the trial is to be pruned."""
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
+        """Take the objective's value at an evaluation; says whether the trial is to be pruned.
+
+        `reachable` is the best value that it may still find: `bound` ends a trial that can't win any more, and no other.
+        """
+        prunes = self._prunes(slot, step, value)
+        return self.storage.is_out_of_reach(reachable) if self.plan.pruner == "bound" else prunes
+
+    def _prunes(self, slot: int, step: int, value: float) -> bool:
+        """Store a value, and ask Optuna's pruner."""
         trial_id = self._trial_id(slot)
         self.storage.set_trial_intermediate_value(trial_id, step, value)
         return self.study.pruner.prune(self.study, self.storage.get_trial(trial_id))

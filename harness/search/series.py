@@ -59,7 +59,7 @@ class Proposer(Protocol):
 
     def restore(self, slot: int, trial: FrozenTrial) -> None: ...
     def propose(self, slot: int) -> dict[str, Value]: ...
-    def report(self, slot: int, step: int, value: float) -> bool: ...
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool: ...
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None: ...
 
 
@@ -146,7 +146,9 @@ class Series:
         step = int(evaluation["sequences_seen"])
         value = self._value(job.config, [evaluation])
         self.ledger.report(job.trial_id, step, value)
-        return self.proposer.report(job.slot, step, value)
+        lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
+        reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
+        return self.proposer.report(job.slot, step, value, reachable)
 
     def finish(
         self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
@@ -315,7 +317,7 @@ class Ladder:
         """The winner's parameters at the slot's length."""
         return self.params[slot]
 
-    def report(self, slot: int, step: int, value: float) -> bool:
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """A confirmation is never pruned."""
         return False
 

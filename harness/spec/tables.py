@@ -75,7 +75,7 @@ class Search(Table):
         "remembered_steps"
     )
     sampler: Literal["tpe", "random", "gp", "qmc", "grid"] = "tpe"
-    pruner: Literal["none", "median", "halving", "hyperband"] = "none"
+    pruner: Literal["none", "bound", "median", "halving", "hyperband"] = "none"
     trial_timeout_s: Seconds = 300.0
     trial_memory_bytes: Annotated[StrictInt, Field(ge=0, lt=2**60)] = 0
 

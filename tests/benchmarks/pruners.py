@@ -45,7 +45,7 @@ SEQUENCES = {"temporal_order": 8_000, "delayed_recall": 5_120, "adding": 10_240}
 the top of the ladder after 8 s, and 8,000 left it at 0 after 20."""
 
 EVALUATIONS = 8  # of a trial, at most
-PRUNERS = ("none", "median", "halving", "hyperband")
+PRUNERS = ("none", "bound", "median", "halving", "hyperband")
 NONE = PRUNERS[0]
 TRIALS = 100  # as in the study file
 SHORT_S = 1.0  # what is left of a stage is not worth a start; a longer break between two trials is one between sessions

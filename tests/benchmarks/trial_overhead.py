@@ -100,7 +100,8 @@ def train(config: TrainingConfig) -> float:
 def optuna_overheads(folder: Path) -> list[float]:
     """Seconds for an ask and a tell of the same parameters by Optuna as it comes, on SQLite as it comes."""
     space = {
-        name: distribution(each) for name, each in suggested(read_study(folder), "lesson", "lstm").items()
+        name: distribution(each)
+        for name, each in suggested(read_study(folder), "lesson", "lstm").items()
     }
     study = optuna.create_study(storage=f"sqlite:///{folder / 'plain.db'}", direction="minimize")
     ends = []

@@ -136,7 +136,7 @@ def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[Serie
     assert executor.most_in_flight == 1
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "halving", "hyperband"])
+@pytest.mark.parametrize("pruner", ["none", "bound", "median", "halving", "hyperband"])
 def test_workers_do_not_change_what_is_found(
     open_all: Callable[..., list[Series]], pruner: str
 ) -> None:
@@ -352,6 +352,36 @@ def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
     assert "pruned after" in series.finished[11].result.reason
 
 
+@pytest.mark.parametrize("objective", ["remembered_steps", "sequences_to_solve"])
+def test_bound_ends_who_cannot_win_and_nobody_else(
+    open_all: Callable[..., list[Series]], objective: str
+) -> None:
+    """At equal proposals the winner is the one without a pruner; whoever was ended could not have beaten the best by then."""
+    settings = ("search.trials=20", f'search.objective="{objective}"', 'search.sampler="random"')
+    settings += ("space.sequence_length={low=10,high=60}", "training.sequences=256")
+    bests = []
+    for pruner in ("none", "bound"):
+        (series,) = open_all(*settings, f'search.pruner="{pruner}"', fresh=True)
+        run([series], ScriptedExecutor(some_solve))
+        ended = {slot: end_of(series, slot) for slot in range(20)}
+        complete = {slot: value for slot, (end, value) in ended.items() if end is End.COMPLETE}
+        pick = max if series.objective.direction == "maximize" else min
+        bests.append(pick(complete.items(), key=lambda item: item[1]))
+        assert len(complete) == 20 if pruner == "none" else 2 <= len(complete) < 18
+    assert bests[0][1] == bests[1][1]
+
+
+def some_solve(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Two in three solve the task, sooner or later; the others never do."""
+    events, lot = [], training["seed"] % 6
+    for seen in range(0, training["sequences"] + 1, training["evaluate_every"]):
+        solved = lot < 4 and seen > lot * training["evaluate_every"]
+        events.append(evaluation(seen, 0.01 if solved else 1.0, solved=solved))
+        if solved:
+            break
+    return [*events, outcome()]
+
+
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
 @pytest.mark.parametrize("objective", ["remembered_steps", "loss"])
 def test_diverged_is_not_called_pruned(
@@ -440,7 +470,7 @@ def test_interrupted_while_an_end_is_written(
     assert sorted(again.finished) == [0]
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "halving", "hyperband"])
+@pytest.mark.parametrize("pruner", ["none", "bound", "median", "halving", "hyperband"])
 def test_restored_history(open_all: Callable[..., list[Series]], pruner: str) -> None:
     """After a resume the sampler and the pruner see the very history that they would have seen without it."""
     settings = ("search.trials=12", f'search.pruner="{pruner}"', "training.sequences=256")
@@ -473,7 +503,7 @@ def learns_or_fails(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]
 
 
 RESUMED = [
-    *[("tpe", pruner) for pruner in ("none", "median", "halving", "hyperband")],
+    *[("tpe", pruner) for pruner in ("none", "bound", "median", "halving", "hyperband")],
     *[("random", "halving"), ("gp", "none"), ("qmc", "none"), ("grid", "none")],
 ]
 

@@ -244,5 +244,5 @@ def test_no_pruner_by_default() -> None:
     for slot in range(12):
         proposals.propose(slot)
         for step in range(0, 320, 32):
-            assert not proposals.report(slot, step, -float(slot))
+            assert not proposals.report(slot, step, -float(slot), 0.0)
         proposals.tell(slot, TrialState.COMPLETE, -float(slot), 0.0)

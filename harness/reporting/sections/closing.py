@@ -28,7 +28,8 @@ def caveats(page: StudyPage) -> Section:
         if spec.confirm.seeds > 1:
             said.append(words("caveats.seeds", seeds=spec.confirm.seeds))
     if spec.search.pruner != "none":
-        said.append(words("caveats.pruner", pruner=spec.search.pruner))
+        key = "caveats.bound" if spec.search.pruner == "bound" else "caveats.pruner"
+        said.append(words(key, pruner=spec.search.pruner))
     table = summary.records.throughput
     if table is not None and len(table):
         said.append(words("caveats.implementation"))

@@ -193,8 +193,8 @@ def _search(page: StudyPage) -> Iterator[str]:
         repeats=search.repeats,
         seed=summary.records.spec.study.seed,
     )
-    if search.pruner == "none":
-        yield words("paper.no_pruner")
+    if search.pruner in ("none", "bound"):
+        yield words.of("paper.without", search.pruner)
     else:
         budget, every = (_of_all(page, name) for name in ("sequences", "evaluate_every"))
         given = pruner_arguments(search.pruner, search.trials, budget, every) if budget else {}
