@@ -1,8 +1,8 @@
 """One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
 
-A trial costs four transactions: one creates it, RUNNING, with its slot and its parameters; one stores its curve, and each half
-second one more what there is of it; one stores what it found; one ends it. Whatever lies between when the process is killed is RUNNING afterwards, and runs again. Where another program ended a
-trial of ours, what it finds is stored in a trial of its own.
+A trial costs four transactions: one creates it, RUNNING, with its slot and its parameters; one stores its curve, of which a long
+trial stores a piece each half second; one stores what it found; one ends it. Whatever lies between when the process is killed is
+RUNNING afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in a trial of its own.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Ledger:
             return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """Take the objective's value at an evaluation; it is stored with a later one, or at the end, where they come fast."""
+        """Take the objective's value at an evaluation; where they come fast it is stored with a later one, or at the end."""
         curve = self.curves[trial_id]
         curve.unwritten[step] = value
         if time.monotonic() - curve.written_at >= WRITE_EVERY_S:

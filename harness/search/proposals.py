@@ -64,21 +64,13 @@ class Proposals:
 
         Halving and hyperband hear its reports once more, because they keep their rungs with the trials.
         """
-        running = create_trial(
-            state=TrialState.RUNNING,
-            params=trial.params,
-            distributions=trial.distributions,
-            system_attrs=trial.system_attrs,
-        )
-        trial_id = self.storage.create_new_trial(self.study_id, template_trial=running)
+        heard = self.plan.pruner in ("halving", "hyperband") and trial.state.is_finished()
+        trial_id = self.storage.create_new_trial(self.study_id, _begun(trial) if heard else trial)
         if self.storage.get_trial_number_from_id(trial_id) != slot:
             raise ValueError(f"'slot' must come in order (got {slot})")
-        for step, value in sorted(trial.intermediate_values.items()):
-            if self.plan.pruner in ("halving", "hyperband"):
+        if heard:
+            for step, value in sorted(trial.intermediate_values.items()):
                 self._prunes(slot, step, value)
-            else:
-                self.storage.set_trial_intermediate_value(trial_id, step, value)
-        if trial.state.is_finished():
             self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
     def propose(self, slot: int) -> dict[str, Value]:
@@ -117,6 +109,16 @@ class Proposals:
 
     def _trial_id(self, slot: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)
+
+
+def _begun(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as it was before its first report."""
+    return create_trial(
+        state=TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+    )
 
 
 def _sampler(plan: SearchPlan, slot: int, startup: int) -> optuna.samplers.BaseSampler:

@@ -36,9 +36,9 @@ def row(
 def test_each_study_runs_once_and_each_pruner_is_first_in_turn() -> None:
     """Seeds are outermost, so a comparison cut short has the same seeds of all."""
     every = list(pruners.order(["a", "b"], pruners.PRUNERS, 2))
-    assert len(set(every)) == len(every) == 16
-    assert [seed for _, _, seed in every] == [0] * 8 + [1] * 8
-    assert [pruner for _, pruner, _ in every[::4]] == ["none", "median", "median", "halving"]
+    assert len(set(every)) == len(every) == 20
+    assert [seed for _, _, seed in every] == [0] * 10 + [1] * 10
+    assert [pruner for _, pruner, _ in every[::5]] == ["none", "bound", "bound", "median"]
 
 
 def test_a_break_between_sessions_is_no_search_time() -> None:
