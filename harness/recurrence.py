@@ -22,16 +22,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from harness.cells import TorchCell
 
-BLOCK = (
-    1 << 16
-)  # numbers of a state's history that backward looks at together: they stay in the cache
+BLOCK = 1 << 16
+"""Numbers of a state's history that backward looks at together, so that they stay in the cache."""
 
 Gradients = tuple[Tensor | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Recurrence:
-    """A way to run all layers, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
+class HandWritten:
+    """A recurrence of ours, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
 
     `most_numbers` in a state (batch_size times hidden_size), `most_hidden` of them for each sequence.
     """
@@ -87,8 +86,8 @@ class RNNLayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        grads, transposed = grad.unbind(), w_hh.t()
-        to_state = grads[-1]
+        given, transposed = grad.unbind(), w_hh.t()
+        to_state = given[-1]
         for low, high in _blocks(states):
             now = states[low:high]
             to_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
@@ -97,7 +96,7 @@ class RNNLayer(torch.autograd.Function):
             ):
                 to_gate.mul_(to_state)
                 if step:
-                    to_state = torch.addmm(grads[step - 1], transposed, to_gate)
+                    to_state = torch.addmm(given[step - 1], transposed, to_gate)
             sums.add_recurrent(to_gates, _before(states, low, high))
             sums.add_inputs(to_gates, low, high)
         return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
@@ -140,8 +139,9 @@ class GRULayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        grads, transposed = grad.unbind(), w_hh.t()
-        to_state = grads[-1]
+        transposed, to_states = w_hh.t(), torch.empty_like(states)
+        to_states[-1] = grad[-1]
+        given, to_each = grad.unbind(), to_states.unbind()
         for low, high in _blocks(states):
             before, candidate = _before(states, low, high), new[low:high]
             reset, update, through = gates[low:high].chunk(3, dim=1)
@@ -152,20 +152,18 @@ class GRULayer(torch.autograd.Function):
             torch.mul(to_candidate, reset, out=to_through)
             torch.mul(to_through, through, out=to_reset).mul_(1.0 - reset)
             torch.sub(before, candidate, out=to_update).mul_(update).mul_(1.0 - update)
-            to_states = torch.empty_like(candidate)
-            steps = (to_gates, to_gates.view(high - low, 3, *states.shape[1:]), to_states, update)
-            for step, (all_gates, blocks, to_this, kept) in zip(
-                range(high - 1, low - 1, -1),
-                reversed(list(zip(*(each.unbind() for each in steps), strict=True))),
-                strict=True,
+            blocks = to_gates.view(high - low, 3, *states.shape[1:])
+            steps = zip(to_gates.unbind(), blocks.unbind(), update.unbind(), strict=True)
+            for step, (all_gates, three, kept) in zip(
+                range(high - 1, low - 1, -1), reversed(list(steps)), strict=True
             ):
-                to_this.copy_(to_state)
-                blocks.mul_(to_this)
+                three.mul_(to_each[step])
                 if step:
-                    to_state = torch.addcmul(grads[step - 1], to_this, kept)
+                    to_state = to_each[step - 1]
+                    torch.addcmul(given[step - 1], to_each[step], kept, out=to_state)
                     to_state.addmm_(transposed, all_gates)
             sums.add_recurrent(to_gates, before)
-            torch.mul(to_candidate, to_states, out=to_through)  # past the reset gate
+            torch.mul(to_candidate, to_states[low:high], out=to_through)  # past the reset gate
             sums.add_inputs(to_gates, low, high)
         return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
 
@@ -225,7 +223,7 @@ def _blocks(states: Tensor) -> Iterator[tuple[int, int]]:
         yield max(0, high - length), high
 
 
-RECURRENCES: Mapping[type[nn.Module], Recurrence] = {
-    nn.RNN: Recurrence(RNNLayer, most_numbers=4096),
-    nn.GRU: Recurrence(GRULayer, most_numbers=8192),
+RECURRENCES: Mapping[type[nn.Module], HandWritten] = {
+    nn.RNN: HandWritten(RNNLayer, most_numbers=4096),
+    nn.GRU: HandWritten(GRULayer, most_numbers=8192),
 }

@@ -77,7 +77,7 @@ class Listed:
         names = ("hidden_size", "num_layers", "learning_rate", "sequence_length")
         return {**{name: getattr(trial, name) for name in names}, "initialization": "pytorch"}
 
-    def report(self, slot: int, step: int, value: float) -> bool:
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """Nothing is pruned."""
         return False
 
