@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import re
 import sys
@@ -37,6 +39,9 @@ def run(app: typer.Typer) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text has letters that not every terminal has
+    atexit.register(
+        gc.freeze
+    )  # or the interpreter's last collection looks at all of torch: half a second
     try:
         app()
     except Exception:  # noqa: BLE001  # a fault of ours: shown whole, but for passwords
