@@ -147,6 +147,8 @@ MACHINE = {
     "threads_per_worker": 1,
     "denormals": "flushed to zero",
     "evaluation": "inference mode",
+    "freed_memory": "kept",
+    "recurrence": "own for small RNN and GRU, else torch",
     "versions": {"torch": "2.13.0", "optuna": "5.0.0", "numpy": "2.4.6", "pandas": "3.1.1"},
     "command": "python -m harness.study quickstart",
     "warnings": [],

@@ -329,5 +329,7 @@ def _software(page: StudyPage) -> Iterator[str]:
         evaluation=machine["evaluation"],
     )
     yield words("paper.software", versions=words.listed(listed), machine=described)
-    if machine.get("recurrence", "torch") != "torch":
+    spec = page.summary.records.spec
+    cells = {spec.base(cell) for cell in spec.compare.cells}
+    if cells & {"rnn", "gru"} and machine.get("recurrence", "torch") != "torch":
         yield words("paper.recurrence")
