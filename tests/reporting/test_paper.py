@@ -113,6 +113,23 @@ def test_the_methods_name_what_was_done(tmp_path: Path) -> None:
         assert said in text, said
 
 
+@pytest.mark.parametrize(
+    ("cells", "recurrence", "said"),
+    [
+        (("gru", "lstm"), "own for small RNN and GRU, else torch", True),
+        (("lstm",), "own for small RNN and GRU, else torch", False),
+        (("gru", "lstm"), "torch", False),
+    ],
+)
+def test_whose_loops_trained_is_said(
+    tmp_path: Path, cells: tuple[str, ...], recurrence: str, said: bool
+) -> None:
+    """Of the cells that have loops of our own, and where they were used."""
+    wish = Wish(cells=cells, trials=2, machine={"recurrence": recurrence})
+    text = " ".join(paper(tmp_path, wish).split())
+    assert ("Small layers of RNN and GRU were trained by loops" in text) is said
+
+
 def test_what_a_cell_has_of_its_own_is_said_of_it(tmp_path: Path) -> None:
     """A space that one cell overrides is named beside the shared one."""
     directory = write(tmp_path, Wish(trials=2))
