@@ -412,7 +412,7 @@ class Objective:
     `worst(chance_loss, budget)` is what a trial that diverged, ran out of time or out of memory is
     told as; `value(outcome)` is that of a finished trial, never worse than `worst` and never NaN.
     `reachable(lag, sequences_seen)` is the best that a trial may still find which has not solved its
-    task by then.
+    task by then; infinite where nothing is known of it.
     """
 
     name: str
@@ -452,7 +452,7 @@ OBJECTIVES: Final[Mapping[str, Objective]] = MappingProxyType(
                 "maximize",
                 lambda _chance_loss, _budget: -1.0,
                 lambda outcome: outcome.skill if math.isfinite(outcome.skill) else -1.0,
-                lambda _lag, _seen: 1.0,
+                lambda _lag, _seen: math.inf,
             ),
             Objective(
                 "loss",

@@ -245,7 +245,7 @@ from harness.machine import keep_memory
 assert sys.argv[1] == "plain" or keep_memory()
 def step():
     return [torch.ones(size << 18) for size in (1, 8, 40)]  # 1, 8 and 40 MiB
-for _ in range(3):
+for _ in range(20):  # until the heap has settled
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -262,7 +262,7 @@ def test_memory_that_is_kept_is_not_asked_for_again() -> None:
         command = [sys.executable, "-c", KEEPING, way]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    assert faults("plain") > 5 * max(faults("kept"), 100)
+    assert faults("plain") > 10 * max(faults("kept"), 1)  # with huge pages there are few
 
 
 def test_elsewhere_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:

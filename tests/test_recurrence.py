@@ -102,9 +102,31 @@ def names_of(node: torch.autograd.graph.Node) -> str:
 
 
 def test_only_torchs_rnn_and_gru_are_hastened() -> None:
-    """A module that is plugged in is left alone, and the LSTM is one fused program already."""
+    """The LSTM is one fused program already, and whatever is plugged in is left alone, though it looks like torch's."""
     assert not hasten(nn.GRU(1, 1))
     assert not hasten(CELLS["lstm"].factory(1, 1, 1))
+
+    class Inherited(TorchCell):
+        """A cell of a user's, which may have a first state of its own."""
+
+    assert not hasten(Inherited(nn.GRU, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.RNN(1, 2, nonlinearity="relu", batch_first=True),
+        nn.GRU(1, 2, num_layers=2, dropout=0.5, batch_first=True),
+        nn.GRU(1, 2, bias=False, batch_first=True),
+        nn.RNN(1, 2, bidirectional=True, batch_first=True),
+    ],
+)
+def test_another_module_in_the_cell_is_left_alone(module: nn.RNNBase) -> None:
+    """A factory may put one in that means something else by the same weights."""
+    cell = TorchCell(nn.GRU, 1, 2, 1)
+    cell.module = module
+    assert not hasten(cell)
+    assert cell.recurrence is None
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])

@@ -39,9 +39,7 @@ def run(app: typer.Typer) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text has letters that not every terminal has
-    atexit.register(
-        gc.freeze
-    )  # or the interpreter's last collection looks at all of torch: half a second
+    atexit.register(gc.freeze)  # or the interpreter's last collection looks at all of torch
     try:
         app()
     except Exception:  # noqa: BLE001  # a fault of ours: shown whole, but for passwords

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.metrics import Direction
 from harness.search.ledger import VIOLATION
 
-MOST_SHOWN = 500
+MOST_SHOWN = 300  # not shown to be worse than 500 or all: results/reference/shown
 BEST_SHOWN = 100  # TPE calls at most 25 good
 
 
@@ -62,9 +62,9 @@ class History(InMemoryStorage):
         if kept and trial.value is not None:
             bisect.insort(self.ranked, (self.sign * trial.value, trial.number))
 
-    def is_out_of_reach(self, reachable: float) -> bool:
-        """Whether a complete trial has found already what another may still find at best, or better."""
-        return bool(self.ranked) and self.sign * reachable >= self.ranked[0][0]
+    def is_out_of_reach(self, reachable: float, slot: int) -> bool:
+        """Whether the best one stays the best whatever this slot's trial still finds; of equal ones the earlier slot is better."""
+        return bool(self.ranked) and (self.sign * reachable, slot) > self.ranked[0]
 
     def selection(self) -> frozenset[int]:
         """The slots of at most `most` finished trials: the `best` best, and others at even distances in order of slots."""

@@ -1,8 +1,9 @@
 """One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
 
-A trial costs four transactions: one creates it, RUNNING, with its slot and its parameters; one stores its curve, of which a long
-trial stores a piece each half second; one stores what it found; one ends it. Whatever lies between when the process is killed is
-RUNNING afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in a trial of its own.
+A trial costs five transactions: one creates it, RUNNING, with its slot and its parameters; one stores the first value of its curve
+and one the others, after some of them each half second; one stores what it found; one ends it. Whatever lies between when the
+process is killed is RUNNING afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in a
+trial of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -101,7 +103,7 @@ class _Curve:
     """The values of a running trial that are not written yet, and when the last ones were."""
 
     unwritten: dict[int, float] = dataclasses.field(default_factory=dict)
-    written_at: float = dataclasses.field(default_factory=time.monotonic)
+    written_at: float = -math.inf  # the first one is written at once
 
 
 class Ledger:
@@ -145,7 +147,7 @@ class Ledger:
         curve = self.curves[trial_id]
         if curve.unwritten:
             self.storage.set_trial_intermediate_values(trial_id, curve.unwritten)
-        self.curves[trial_id] = _Curve()
+        self.curves[trial_id] = _Curve(written_at=time.monotonic())
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         """Store what a trial found, then end it; in a trial of its own where another program has ended it."""

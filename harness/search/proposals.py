@@ -92,7 +92,9 @@ class Proposals:
         `reachable` is the best value that it may still find: `bound` ends a trial that can't win any more, and no other.
         """
         prunes = self._prunes(slot, step, value)
-        return self.storage.is_out_of_reach(reachable) if self.plan.pruner == "bound" else prunes
+        if self.plan.pruner == "bound":
+            return self.storage.is_out_of_reach(reachable, slot)
+        return prunes
 
     def _prunes(self, slot: int, step: int, value: float) -> bool:
         """Store a value, and ask Optuna's pruner."""

@@ -147,6 +147,7 @@ class Series:
         value = self._value(job.config, [evaluation])
         self.ledger.report(job.trial_id, step, value)
         lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
+        # one that goes on when it is solved may have solved it long ago
         reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
         return self.proposer.report(job.slot, step, value, reachable)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import InputError, Shown, nearest
+from harness.metrics import OBJECTIVES
 from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, Range, numbers_of
 from harness.spec.tables import Claim, Compare, Published, StudySpec
 
@@ -119,6 +121,7 @@ def check_rows(
 def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
     """Refuse what contradicts itself; `raw` is the file as it was read. Raises InputError naming the key."""
     _check_ladder(where, spec, raw)
+    _check_pruner(where, spec)
     for name, table in spec.task_space.items():
         for key, parameter in table.items():
             if key == INITIALIZATION or key not in KINDS:  # these are a matter of the cell
@@ -174,6 +177,19 @@ def _check_measurable(where: str, spec: StudySpec, index: int, row: Published) -
             expected="diverged_share or importance where confirm.seeds is 0",
             got=row.metric,
             remedy="the others are numbers of the confirmation",
+        )
+
+
+def _check_pruner(where: str, spec: StudySpec) -> None:
+    """Refuse `bound` where nothing is known of what a trial may still find."""
+    bounded = [name for name, each in OBJECTIVES.items() if math.isfinite(each.reachable(1, 1))]
+    if spec.search.pruner == "bound" and spec.search.objective not in bounded:
+        raise InputError(
+            where,
+            "search.pruner",
+            expected=f"no bound with the objective {spec.search.objective}",
+            got="bound",
+            remedy=f"choose another pruner, or one of the objectives {', '.join(bounded)}",
         )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from harness.errors import InputError, nearest
+from harness.machine import keeps_memory
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 
@@ -101,6 +102,8 @@ def unavailable(name: str, device: str) -> str:
     on_cuda = device.startswith("cuda")
     if variant.needs_cuda and not on_cuda:
         return "needs a CUDA device"
+    if name == "memory_returned" and not keeps_memory():
+        return "freed memory is returned in every variant: to keep it takes glibc"
     if variant.compiled:
         return _without_compiler(on_cuda=on_cuda)
     if on_cuda and variant.precision in ("tf32", "bfloat16"):

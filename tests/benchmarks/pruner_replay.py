@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 STUDIES = ("quickstart", "initialization", "greff_2017", "collins_2017", "hochreiter_1997")
 OURS = ("bound", "plateau", "plateau_long", "bound_plateau", "bound_plateau_long")
-"""Rules that the program does not have, tried here alone: see `ends_it`."""
+"""Rules of our own: see `ends_it`. The program has `bound`; the others are tried here alone."""
 
 PRUNERS = ("none", "median", "late_median", "halving", "hyperband", *OURS)
 """`late_median` is the median rule that waits for half of the budget: these curves are plateaus followed by a drop."""
@@ -57,7 +57,7 @@ WORDS: Mapping[str, str] = {
     "late_median": "median from half of the budget on",
     "halving": "successive halving",
     "hyperband": "hyperband",
-    "bound": "bound (not in the program)",
+    "bound": "bound",
     "plateau": "plateau (not in the program)",
     "plateau_long": "plateau, of trials as long (not in the program)",
     "bound_plateau": "bound and plateau (not in the program)",
@@ -321,7 +321,7 @@ def page(table: list[dict[str, Any]]) -> str:
         "A replay can't tell what a sampler would have proposed that had learned from pruned trials.",
         "",
         (
-            "Two rules are tried here alone; the program does not have them. Bound: where remembered steps are the objective, a trial "
+            "Two rules are of our own, and the program has the first. Bound: where remembered steps are the objective, a trial "
             "whose lag is not above the best value so far can't win, and is never trained. Plateau: a trial that has not gained on chance "
             f"(skill above {PLATEAU_SKILL}) is ended once at least {LEAST_SOLVED} finished trials solved their task and all of them had gained by "
             "2/3 of the sequences that it has seen; *of trials as long*: counting only trials with at least its lag."

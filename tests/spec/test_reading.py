@@ -158,6 +158,10 @@ SENSELESS = [
     ({"confirm": {"lags": [30, 10]}}, "confirm.lags: expected numbers that rise"),
     ({"confirm": {"lags": [10], "sequence_lengths": [20]}}, "either lags or sequence_lengths"),
     (
+        {"search": {"pruner": "bound", "objective": "loss"}},
+        "search.pruner: expected no bound with the objective loss.*remembered_steps",
+    ),
+    (
         {"compare": {"variants": {"wide": "lstm"}}},
         "compare.variants.wide: expected a name that compare.cells or compare.tasks lists",
     ),

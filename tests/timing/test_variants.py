@@ -72,6 +72,13 @@ def test_without_a_compiler_there_is_no_compiled_step(monkeypatch):
     variants._without_compiler.cache_clear()
 
 
+def test_without_glibc_all_memory_is_returned(monkeypatch):
+    """There a variant that returns it would be the tuned one by another name."""
+    monkeypatch.setattr(variants, "keeps_memory", lambda: False)
+    assert "glibc" in unavailable("memory_returned", "cpu")
+    assert unavailable("tuned", "cpu") == ""
+
+
 def test_an_old_card_has_no_bfloat16(monkeypatch):
     """Before Ampere a card has neither bfloat16 nor TF32 products; float16 it has."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 0))
