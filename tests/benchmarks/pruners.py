@@ -351,8 +351,8 @@ def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
         "",
         (
             "Whole studies of the real program, each one search with an LSTM (`tests/benchmarks/pruners.toml`), stopped after the same "
-            "time: how many steps does the winner remember, once it is trained anew? At each lag of a ladder four fresh networks are "
-            "trained, and the median counts (the worse of the middle two); the largest of these is the study's. Half-knowledge of a lag "
+            "time: how many steps does the winner remember, once it is trained anew? At each lag of a ladder some fresh networks are "
+            "trained (`confirm.seeds`), and their median counts (of two in the middle, the worse); the largest of these is the study's. Half-knowledge of a lag "
             "counts for at most half of it. The ladder goes beyond the winner's own length, and a new winner may do worse on it than the "
             "last one: so the number may fall with time. "
             f"Medians over study seeds (at most {seeds} a task) with 95 % intervals; of 5 they are the smallest and the largest, and fewer "
