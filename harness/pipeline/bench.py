@@ -236,7 +236,8 @@ def run_bench(
 def identity_of(device: str, mode: Mode) -> dict[str, Any]:
     """What must be the same for two numbers to stand in one table: machine, device, versions of what measures.
 
-    In training also torch's default number of threads, with which `plain` runs: environment variables change it.
+    In training also torch's default number of threads, with which `plain` runs (environment variables change it), and whether
+    every other variant keeps freed memory.
     """
     facts = machine.fingerprint(device)
     names = ("cpu", "cores", "cpu_capability", "system", "python", "device_name")
@@ -246,7 +247,11 @@ def identity_of(device: str, mode: Mode) -> dict[str, Any]:
         "torch": facts["versions"]["torch"],
         "cudnn": cudnn,
         "schema of harness.timing": SCHEMAS[mode],
-        **({"default threads": torch.get_num_threads()} if mode == "training" else {}),
+        **(
+            {"default threads": torch.get_num_threads(), "freed memory": facts["freed_memory"]}
+            if mode == "training"
+            else {}
+        ),
     }
 
 
