@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import copy
 from collections.abc import Collection, Container, Iterator, Sequence
 
 from optuna.storages import InMemoryStorage
@@ -31,6 +32,7 @@ class History(InMemoryStorage):
         self.most, self.best = most, best
         self.sign = 1.0 if direction == "minimize" else -1.0
         self.finished: list[int] = []
+        self.unfinished: set[int] = set()
         self.ranked: list[tuple[float, int]] = []
         self.shown: Collection[int] | None = None
 
@@ -56,7 +58,9 @@ class History(InMemoryStorage):
     def _count(self, trial: FrozenTrial) -> None:
         """Count a trial that has finished; one that was pruned, failed or violates a constraint is never among the best."""
         if not trial.state.is_finished():
+            self.unfinished.add(trial.number)
             return
+        self.unfinished.discard(trial.number)
         bisect.insort(self.finished, trial.number)
         kept = trial.state is TrialState.COMPLETE and trial.system_attrs.get(VIOLATION, 0.0) <= 0
         if kept and trial.value is not None:
@@ -90,9 +94,11 @@ class History(InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials of a study, as Optuna's storages give them."""
-        trials = super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        """The trials of a study, as Optuna's storages give them; while bounded, without looking at all."""
         if self.shown is None:
-            return trials
-        shown = self.shown
-        return [each for each in trials if not each.state.is_finished() or each.number in shown]
+            return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        numbers = sorted(self.unfinished.union(self.shown))
+        ids = (self.get_trial_id_from_study_id_trial_number(study_id, each) for each in numbers)
+        trials = [self.get_trial(each) for each in ids]
+        kept = [each for each in trials if states is None or each.state in states]
+        return copy.deepcopy(kept) if deepcopy else kept
