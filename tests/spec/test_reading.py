@@ -12,6 +12,7 @@ from harness import spec as specs
 from harness.errors import InputError
 from harness.metrics import OBJECTIVES
 from harness.parameters import Fixed, Range
+from harness.spec.sense import BOUNDED
 from harness.spec.toml import parse_toml
 from tests.spec.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write
 from tests.tally import Tally
@@ -166,6 +167,12 @@ SENSELESS = [
         "compare.variants.wide: expected a name that compare.cells or compare.tasks lists",
     ),
 ]
+
+
+def test_bound_suits_the_objectives_that_have_one() -> None:
+    """What the file refuses is what the objectives themselves say."""
+    known = [name for name, each in OBJECTIVES.items() if math.isfinite(each.reachable(1, 1))]
+    assert list(BOUNDED) == known
 
 
 @pytest.mark.parametrize(("tables", "match"), SENSELESS)
