@@ -36,7 +36,7 @@ def keep_memory() -> bool:
 
     glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are returned when it is freed and
     cleared when the next step asks for them again. Kept, a step of nn.LSTM(hidden_size 256, 2 layers, 100 steps) took three
-    quarters of the time and one of 128 with 400 steps less than half of it. A process may hold 1.4 times as much at its peak.
+    quarters of the time and one of 128 with 400 steps less than half of it. A process may hold more at its peak.
     Source: mallopt(3); measured, results/reference/faster_steps.
     """
     if not keeps_memory():

@@ -25,10 +25,9 @@ MEASURES = ("training_step", "forward_backward", "forward")
 class Variant:
     """One way to run a step, in a process of its own. `n_threads` None is torch's default, as in a script that sets nothing.
 
-    `keep_memory`: what a step frees stays with the process for the next one, where the C library can.
-
-    `precision` is that of the products: `tf32` rounds their inputs, `bfloat16` and `float16` are torch's autocast over float32
-    weights, float16 with a scaled loss. `n_processes` copies run at the same time.
+    `keep_memory`: what a step frees stays with the process for the next one, where the C library can. `precision` is that of the
+    products: `tf32` rounds their inputs, `bfloat16` and `float16` are torch's autocast over float32 weights, float16 with a
+    scaled loss. `n_processes` copies run at the same time.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Would a pruner have found as good a trial in less time? Recorded searches, replayed trial by trial through each pruner.
 
-    python tests/benchmarks/pruner_replay.py
+    python -m tests.benchmarks.pruner_replay
 
 Every search in results/reference/ that ran without a pruner and kept its learning curves is replayed: its trials in their order,
 each evaluation reported to the pruner with the study's own objective, and a trial that it prunes costs the part of its training time
@@ -29,8 +29,9 @@ from harness.parameters import Fixed
 from harness.plugins import load_plugins
 from harness.search.arguments import pruner_arguments
 from harness.search.series import first_solved
-from harness.stats import Estimate, median_interval
+from harness.stats import median_interval
 from harness.tasks import get_task
+from tests.benchmarks.telling import text
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -289,15 +290,6 @@ def rows(search: Search) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def text(found: Estimate) -> str:
-    """A median with its interval."""
-    if found.value is None:
-        return "–"
-    if found.interval is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.interval.low:.2f} – {found.interval.high:.2f})"
-
-
 def told(gains: Iterable[float | None]) -> tuple[str, str]:
     """The median gain, and in how many searches there is one and in how many a loss."""
     known = [gain for gain in gains if gain is not None]
@@ -312,7 +304,7 @@ def page(table: list[dict[str, Any]]) -> str:
         "",
         (
             f"{len(table) // len(PRUNERS)} recorded searches, replayed trial by trial through each pruner by "
-            "`python tests/benchmarks/pruner_replay.py`. Time: of all of a search's trials, against no pruner. Best kept: searches "
+            "`python -m tests.benchmarks.pruner_replay`. Time: of all of a search's trials, against no pruner. Best kept: searches "
             "in which the best trial is not pruned. Better by: the best value found against the one without a pruner, above 1 is "
             "better (remembered steps + 1, or the inverse of loss or sequences); *at half*: after half of the time that the search took "
             "without a pruner, at equal time. Medians over searches with 95 % intervals."

@@ -36,6 +36,7 @@ from harness import records, stats
 from harness.machine import cpu_model, fingerprint
 from harness.records import write_bytes, write_text
 from tests.benchmarks.sweep_race import append, foreign, read_runs, sources_hash
+from tests.benchmarks.telling import text
 
 ROOT = Path(__file__).parents[2]
 STUDY = Path(__file__).with_suffix(".toml")
@@ -280,16 +281,6 @@ def verdict(compared: Pairs, adjusted: float | None) -> str:
 # --- Telling ----------------------------------------------------------------------------------
 
 
-def text(estimate: stats.Estimate, digits: int = 0) -> str:
-    """A median with its interval."""
-    if estimate.value is None:
-        return "–"
-    value = f"{estimate.value:.{digits}f}"
-    if estimate.interval is None:
-        return value
-    return f"{value} ({estimate.interval.low:.{digits}f} – {estimate.interval.high:.{digits}f})"
-
-
 def against_none(rows: Sequence[Row], stages: Sequence[int], measure: Measure) -> Iterator[str]:
     """The table of pruners against none over all tasks, after each stage."""
     yield "| pruner | searched for | better, worse, equal | times none's | p (Holm) | shown |"
@@ -305,7 +296,7 @@ def against_none(rows: Sequence[Row], stages: Sequence[int], measure: Measure) -
                 name,
                 f"{stage * rows[0]['seconds']:g} s",
                 compared.counts,
-                text(compared.ratio, 2),
+                text(compared.ratio),
                 "–" if p_value is None else f"{p_value:.2g}",
                 verdict(compared, p_value),
             ]
@@ -325,19 +316,19 @@ def of_task(rows: Sequence[Row], stages: Sequence[int]) -> Iterator[str]:
         if not own:
             continue
         cells = [
-            text(stats.median_interval(confirmed(row) for row in own if row["stage"] == stage))
+            text(stats.median_interval(confirmed(row) for row in own if row["stage"] == stage), 0)
             for stage in stages
         ]
         cells += ["" if name == NONE else pairs(rows, name, stages[-1], confirmed).counts]
         for measure in (over_ladder, found):
-            cells += [text(stats.median_interval(measure(row) for row in last))]
+            cells += [text(stats.median_interval(measure(row) for row in last), 0)]
         cells += [
-            text(stats.median_interval(row[key] for row in last)) for key in ("trials", "pruned")
+            text(stats.median_interval(row[key] for row in last), 0) for key in ("trials", "pruned")
         ]
         shares = stats.median_interval(
             row["pruned_s"] / row["train_s"] if row["train_s"] else None for row in last
         )
-        yield f"| {name} | {' | '.join([*cells, text(shares, 2)])} |"
+        yield f"| {name} | {' | '.join([*cells, text(shares)])} |"
 
 
 def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:

@@ -368,7 +368,7 @@ def test_bound_ends_who_cannot_win_and_nobody_else(
         pick = max if series.objective.direction == "maximize" else min
         bests.append(pick(complete.items(), key=lambda item: item[1]))
         assert len(complete) == 20 if pruner == "none" else 2 <= len(complete) < 18
-    assert bests[0][1] == bests[1][1]
+    assert bests[0] == bests[1]
 
 
 def some_solve(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
