@@ -22,7 +22,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from harness.cells import TorchCell
 
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 """Numbers of a state's history that backward looks at together, so that they stay in the cache."""
 
 Gradients = tuple[Tensor | None, ...]
@@ -32,16 +32,18 @@ Gradients = tuple[Tensor | None, ...]
 class HandWritten:
     """A recurrence of ours, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
 
-    `most_numbers` in a state (batch_size times hidden_size), `most_hidden` of them for each sequence.
+    `most_numbers` in a state (batch_size times hidden_size), half as many where no gradients are asked for; `most_hidden` of
+    them for each sequence.
     """
 
     layer: type[torch.autograd.Function]
     most_numbers: int
-    most_hidden: int = 128
+    most_hidden: int = 256
 
     def suits(self, batch_size: int, hidden_size: int) -> bool:
         """Whether it wins at this shape."""
-        return hidden_size <= self.most_hidden and batch_size * hidden_size <= self.most_numbers
+        most = self.most_numbers if torch.is_grad_enabled() else self.most_numbers // 2
+        return hidden_size <= self.most_hidden and batch_size * hidden_size <= most
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
         """Inputs, batch first, and each layer's weights to the last layer's states, from zero states."""
@@ -93,17 +95,16 @@ class RNNLayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        given, transposed = grad.unbind(), w_hh.t()
-        to_state = given[-1]
+        transposed, to_each = w_hh.t(), _own(grad, states).unbind()
         for low, high in _blocks(states):
             now = states[low:high]
             to_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
             for step, to_gate in zip(
                 range(high - 1, low - 1, -1), reversed(to_gates.unbind()), strict=True
             ):
-                to_gate.mul_(to_state)
+                to_gate.mul_(to_each[step])
                 if step:
-                    to_state = torch.addmm(given[step - 1], transposed, to_gate)
+                    to_each[step - 1].addmm_(transposed, to_gate)
             sums.add_recurrent(to_gates, _before(states, low, high))
             sums.add_inputs(to_gates, low, high)
         return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
@@ -145,9 +146,8 @@ class GRULayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        transposed, to_states = w_hh.t(), torch.empty_like(states)
-        to_states[-1] = grad[-1]
-        given, to_each = grad.unbind(), to_states.unbind()
+        transposed, to_states = w_hh.t(), _own(grad, states)
+        to_each = to_states.unbind()
         for low, high in _blocks(states):
             before, candidate = _before(states, low, high), new[low:high]
             reset, update, through = gates[low:high].chunk(3, dim=1)
@@ -166,8 +166,7 @@ class GRULayer(torch.autograd.Function):
                 three.mul_(to_each[step])
                 if step:
                     to_state = to_each[step - 1]
-                    torch.addcmul(given[step - 1], to_each[step], kept, out=to_state)
-                    to_state.addmm_(transposed, all_gates)
+                    to_state.addcmul_(to_each[step], kept).addmm_(transposed, all_gates)
             sums.add_recurrent(to_gates, before)
             torch.mul(to_candidate, to_states[low:high], out=to_through)  # past the reset gate
             sums.add_inputs(to_gates, low, high)
@@ -197,6 +196,11 @@ class _Sums:
         if self.inputs is not None:
             weights = self.weights.t()
             torch.bmm(_each(weights, to_gates), to_gates, out=self.inputs[low:high])
+
+
+def _own(grad: Tensor, states: Tensor) -> Tensor:
+    """A copy of the gradients to the states that lies as they do: what comes from later steps is added in place."""
+    return torch.empty_like(states).copy_(grad)
 
 
 def _project(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
@@ -230,6 +234,6 @@ def _blocks(states: Tensor) -> Iterator[tuple[int, int]]:
 
 
 RECURRENCES: Mapping[type[nn.Module], HandWritten] = {
-    nn.RNN: HandWritten(RNNLayer, most_numbers=4096),
+    nn.RNN: HandWritten(RNNLayer, most_numbers=7168),
     nn.GRU: HandWritten(GRULayer, most_numbers=8192),
 }

@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(module: Module) -> None:
     assert torch.autograd.gradcheck(layer.apply, (inputs, *weights))
 
 
-@pytest.mark.parametrize(("batch_size", "hidden_size"), [(4097, 1), (2, 129)])
+@pytest.mark.parametrize(("batch_size", "hidden_size"), [(7169, 1), (2, 257)])
 def test_torch_runs_what_it_runs_faster(batch_size: int, hidden_size: int) -> None:
     """A large state, or a large matrix: it is in the products that the time goes."""
     _, ours = both(nn.RNN, (1, hidden_size, 1), torch.float32)
@@ -93,6 +93,15 @@ def test_torch_runs_what_it_runs_faster(batch_size: int, hidden_size: int) -> No
     node = ours(torch.zeros(batch_size, 2, 1)).grad_fn
     assert node is not None
     assert "RNNLayer" not in names_of(node)
+
+
+@pytest.mark.parametrize(("batch_size", "without"), [(3584, True), (3585, False)])
+def test_half_as_large_a_state_without_gradients(batch_size: int, *, without: bool) -> None:
+    """Forward alone there is less to win."""
+    own = RECURRENCES[nn.RNN]
+    assert own.suits(batch_size, 1)
+    with torch.inference_mode():
+        assert own.suits(batch_size, 1) is without
 
 
 def names_of(node: torch.autograd.graph.Node) -> str:

@@ -50,7 +50,8 @@ SHAPES = (
     # hidden_size, num_layers, sequence_length, batch_size
     *((8, 1, 50, 64), (16, 1, 100, 64), (32, 1, 100, 64), (64, 1, 100, 64), (64, 2, 200, 64)),
     *((128, 1, 200, 64), (128, 1, 400, 64), (256, 2, 100, 64)),
-    *((32, 1, 100, 16), (128, 1, 200, 16), (32, 1, 100, 256), (64, 1, 100, 256)),
+    *((32, 1, 100, 32), (128, 2, 100, 32), (150, 2, 100, 32), (200, 2, 100, 32), (224, 1, 100, 32)),
+    *((256, 1, 100, 32), (32, 1, 100, 16), (128, 1, 200, 16), (32, 1, 100, 256), (64, 1, 100, 256)),
 )
 STACKED = tuple(itertools.product((16, 32, 64), (1, 2, 5)))  # hidden_size, seeds
 
@@ -70,7 +71,8 @@ class Shape:
     def used(self) -> bool:
         """Whether training takes our recurrence at this shape."""
         own = RECURRENCES.get(type(built(self).module))
-        return own is not None and own.suits(self.batch_size, self.hidden_size)
+        with torch.set_grad_enabled(self.kind == "step"):
+            return own is not None and own.suits(self.batch_size, self.hidden_size)
 
 
 def shapes() -> Iterator[Shape]:
@@ -360,7 +362,8 @@ def main() -> None:
         serve(given.serve)
         return
     lines = [*measure(given.rounds), *measure_stacked(given.rounds)]
-    about = f"{cpu_model()}, {num_cores()} cores, torch {torch.__version__}, {dt.date.today()}"  # noqa: DTZ011
+    capability = torch.backends.cpu.get_cpu_capability()
+    about = f"{cpu_model()} ({capability}), {num_cores()} cores, torch {torch.__version__}, {dt.date.today()}"  # noqa: DTZ011
     given.out.mkdir(parents=True, exist_ok=True)
     write_text(given.out / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     rows = [
