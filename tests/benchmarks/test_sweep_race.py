@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from harness.models import ModelConfig
+from harness.tasks import get_task
+from harness.timing.flops import TRAINING_PASSES, training_flops
 from tests.benchmarks import sweep_race
-from tests.benchmarks.peers import listed, plain_optuna
-from tests.benchmarks.sweep_race import HARNESS, IDEAL, Program
+from tests.benchmarks.peers import listed, plain_optuna, products
+from tests.benchmarks.sweep_race import HARNESS, IDEAL, PRODUCTS, Program
 
 PROGRAMS = (
     Program("plain_1", "plain", "plain_optuna"),
@@ -128,6 +131,29 @@ def test_what_did_not_run_is_said(more: dict[str, str], said: str, refused: bool
     plain = {"program": "plain_1", "round": 0, **more}
     row = sweep_race.judge(PROGRAMS, [plain, line(HARNESS, 0, 10.0, 1.0)])[0]
     assert (row.said, row.refused, row.ratios) == (said, refused, ())
+
+
+def test_products_are_a_bound_without_losses() -> None:
+    """Their own seconds count, and no losses are asked of them; of all else they are."""
+    every = (*PROGRAMS[1:2], Program(PRODUCTS, "products", "products"))
+    runs = [line(HARNESS, 0, 10.0, 1.0), {"program": PRODUCTS, "round": 0, "wall_s": 9.0}]
+    _, bound = sweep_race.judge(every, [runs[0], {**runs[1], "products_s": 4.0}])
+    assert (bound.ratio, bound.wall_s, bound.refused) == (0.4, 4.0, False)
+    assert bound.largest_difference is None
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_products_count_what_training_needs(index: int) -> None:
+    """As the timing's formula does, less the head's and the gradient to the first layer's inputs, plus the evaluation."""
+    trials, task = listed.full(), get_task("temporal_order")
+    trial = trials.trials[index]
+    size, length = trial.hidden_size, trial.sequence_length
+    model = ModelConfig("temporal_order", trial.cell, size, trial.num_layers, length)
+    head = 2 * size * task.output_size
+    once = (training_flops(model, 1, length) or 0) // TRAINING_PASSES - head
+    first = 2 * products.GATES[trial.cell] * size * task.input_size * length
+    expected = trials.sequences * (TRAINING_PASSES * once - first)
+    assert products.flops(trial, trials) == expected + trials.evaluation_sequences * once
 
 
 def test_the_parts_beyond_the_ideal_add_up() -> None:
