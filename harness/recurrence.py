@@ -5,8 +5,8 @@ autograd; where a state is small, calling them takes longer than computing them.
 backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is computed for many steps at once. Everything lies
 (sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
 
-`hasten` puts it in the place of torch's own for the shapes at which it was measured to win 1.3 times or more: see
-results/reference/faster_steps. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
+`hasten` puts it in the place of torch's own for the shapes at which it was measured to win 1.3 times or more, a little less from
+hidden 200 on: see results/reference/faster_steps. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
 backpropagation through time, where `to_x` is the loss's gradient to x.
 """
 

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.machine import cpu_model, fingerprint, num_cores
+from harness.machine import fingerprint, num_cores
 from harness.records import write_bytes, write_text
 from tests.benchmarks.peers import listed
 
@@ -294,8 +294,8 @@ def as_markdown(rows: Sequence[Row], parts: Mapping[str, float], facts: Mapping[
         "Ratios are medians over rounds in which each program ran once, with the smallest and the largest; above 1 the "
         f"harness is faster. Equal work: final losses agree within {TOLERANCE:g}, relative. The ideal is no program: the "
         "seconds of bare tuned training loops, summed and divided by the number of processes. Nor are the matrix products alone: the "
-        "floating-point operations of the trials' recurrent layers in products of 1024 x 1024, the fastest that torch has; no "
-        "training by torch's products takes less, whoever wrote it."
+        "floating-point operations of the trials' recurrent layers in products of 1024 x 1024 by torch.mm, the fastest that it has. "
+        "Only torch's LSTM, whose products oneDNN computes, might take less."
     )
     lines += ["", said]
     return "\n".join(lines) + "\n"
@@ -368,7 +368,7 @@ def tell(
     facts = {
         "n_trials": len(trials.trials),
         "list": listed.content_hash(trials),
-        "cpu": cpu_model(),
+        "cpu": f"{machine['cpu']} ({machine['cpu_capability']})",
         "cores": num_cores(),
         "torch": machine["versions"]["torch"],
         "optuna": machine["versions"]["optuna"],

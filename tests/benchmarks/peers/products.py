@@ -1,4 +1,4 @@
-"""The matrix products that the list asks for and nothing else, at the best rate: no training by torch's products takes less.
+"""The matrix products that the list asks for and nothing else, at torch.mm's best rate: what its training could not go below.
 
     python -m tests.benchmarks.peers.products --trials FILE --out FILE [--workers 2]
 
