@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,9 @@ def climbed(searches: Iterable[Sequence[tuple[float, bool | None]]]) -> stats.La
     return stats.ladder((i, lag, solved) for i, runs in enumerate(searches) for lag, solved in runs)
 
 
-def compare(kind: str, group: int, names: tuple[str, str], sides: Sequence[Sequence]) -> Compared:
+def compare(
+    kind: str, group: int, names: tuple[str, str], sides: Sequence[Sequence[Any]]
+) -> Compared:
     """One comparison as a report makes it."""
     (found,) = stats.compare_cells(
         {
@@ -99,7 +102,7 @@ def comparisons(
             yield compare(f"drawn {size}", group, ("pooled", "pooled"), (both[:size], both[size:]))
 
 
-def drawn(generator: np.random.Generator, searches: Sequence, size: int) -> list:
+def drawn(generator: np.random.Generator, searches: Sequence[Any], size: int) -> list[Any]:
     """So many of the searches, none twice."""
     return [searches[i] for i in generator.choice(len(searches), size, replace=False)]
 

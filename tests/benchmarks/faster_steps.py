@@ -112,7 +112,7 @@ def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence
         for weight in weights:
             weight.grad = None
         found = loss()
-        found.backward()
+        found.backward()  # type: ignore[no-untyped-call]
         return found
 
     def evaluation() -> Tensor:

@@ -24,7 +24,7 @@ import optuna
 import pandas as pd
 
 from harness import records
-from harness.metrics import OBJECTIVES, Outcome, is_solved
+from harness.metrics import OBJECTIVES, Direction, Outcome, is_solved
 from harness.parameters import Fixed
 from harness.plugins import load_plugins
 from harness.search.arguments import pruner_arguments
@@ -93,7 +93,7 @@ class Search:
     cell: str
     repeat: int
     objective: str
-    direction: str
+    direction: Direction
     budget: int
     evaluate_every: int
     trials: tuple[Trial, ...]
@@ -141,7 +141,8 @@ def searches(study: str) -> Iterator[Search]:
             about = get_task(spec.base(str(task)))
             seen: list[dict[str, Any]] = []
             values = []
-            for point in curve.to_dict("records"):
+            for kept in curve.to_dict("records"):
+                point = {str(name): value for name, value in kept.items()}
                 seen.append({**point, "solved": is_solved(point["accuracy"])})
                 outcome = Outcome(
                     lag=about.lag(length),
@@ -168,7 +169,7 @@ def searches(study: str) -> Iterator[Search]:
             study,
             str(task),
             str(cell),
-            int(repeat),
+            int(str(repeat)),
             objective.name,
             objective.direction,
             budget,

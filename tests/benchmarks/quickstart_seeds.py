@@ -73,6 +73,7 @@ def write(rows: list[dict[str, object]]) -> None:
         writer.writerows(rows)
     wins = sum(row["lstm_beats_rnn"] == "yes" for row in rows)
     share = stats.binomial_interval(wins, len(rows))
+    assert share is not None, "there is a row for each seed"
     machine = records.read(RUNS / f"seed-{rows[0]['seed']}" / "quickstart").machine
     lines = [
         "# The quickstart over study seeds",

@@ -110,7 +110,7 @@ def loss_of(training: dict[str, Any]) -> float:
     """A loss with one valley in the space above, at size 90, learning rate 0.004 and one layer."""
     model = training["model"]
     size, rate = math.log(model["hidden_size"] / 90), math.log(training["learning_rate"] / 0.004)
-    layers = model["num_layers"] - 1
+    layers: int = model["num_layers"] - 1
     return 0.05 + 0.05 * size**2 + 0.03 * (rate + 0.5 * size) ** 2 + 0.05 * layers
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -97,14 +98,8 @@ def valley(params: Params) -> float:
     length = math.log(params["sequence_length"] / 10)
     start = {"orthogonal": 0.0, "chrono": 0.03, "pytorch": 0.1}[params["initialization"]]
     bend = (rate + 0.5 * size) ** 2
-    return (
-        0.05
-        + 0.05 * size**2
-        + 0.03 * bend
-        + 0.05 * (params["num_layers"] - 1)
-        + 0.01 * length
-        + start
-    )
+    layers: int = params["num_layers"] - 1
+    return 0.05 + 0.05 * size**2 + 0.03 * bend + 0.05 * layers + 0.01 * length + start
 
 
 def cliff(params: Params) -> float:
@@ -113,7 +108,7 @@ def cliff(params: Params) -> float:
     rate = math.log(params["learning_rate"] / 0.006) + 0.4 * size
     start = {"orthogonal": 0.8, "chrono": 1.0, "pytorch": 0.4}[params["initialization"]]
     reach = 180 * start * math.exp(-0.5 * rate**2 - 0.2 * size**2) / params["num_layers"] ** 0.5
-    lag = params["sequence_length"] - 5
+    lag: int = params["sequence_length"] - 5
     return lag * (1.0 if lag <= reach else 0.05)
 
 
@@ -124,14 +119,14 @@ def _recorded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     worst = trials["loss"][np.isfinite(trials["loss"])].max()
     return {
         str(cell): (
-            np.array([_place(row) for row in group.to_dict("records")]),
+            np.array([_place(row) for _, row in group.iterrows()]),
             np.where(np.isfinite(group["loss"]), group["loss"], worst),
         )
         for cell, group in trials.groupby("cell")
     }
 
 
-def _place(params: Params) -> list[float]:
+def _place(params: Params | pd.Series[Any]) -> list[float]:
     return [
         math.log(params["hidden_size"] / 8) / math.log(128 / 8),
         math.log(params["learning_rate"] / 1e-4) / math.log(1e5),

@@ -311,7 +311,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
         picture = theme.figure(0.36 * len(rows) + 0.8)
         axes = picture.subplots()
         for y, row in enumerate(rows):
-            if not row.ratios:
+            if row.ratio is None:
                 axes.annotate(
                     row.said,
                     (1, y),

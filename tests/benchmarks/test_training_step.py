@@ -71,7 +71,7 @@ def test_step(benchmark: BenchmarkFixture, cell: str, measure: str, device: str)
         measure=measure,
     )
     subject = prepare(wanted)
-    loss = benchmark.pedantic(
+    loss = benchmark.pedantic(  # type: ignore[no-untyped-call]
         subject.step,
         setup=subject.reset,
         rounds=ROUNDS,

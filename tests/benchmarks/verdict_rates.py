@@ -23,12 +23,12 @@ from harness.comparison.blocks import Block
 from harness.comparison.changes import change_points
 from harness.comparison.replaying import Rate, rate, rates_of, run_through, slowed
 from harness.comparison.rules import rules_for
-from harness.comparison.verdicts import Family, Stop, decide
+from harness.comparison.verdicts import Family, Outcome, Stop, decide
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # run as a file, this one finds tests/simulated_blocks.py
 from tests import simulated_blocks  # noqa: E402  # after the line above
-from tests.simulated_blocks import NINE, QUIET, blocks_of  # noqa: E402
+from tests.simulated_blocks import NINE, QUIET, Noise, blocks_of  # noqa: E402
 
 REFERENCE = ROOT / "results" / "reference" / "verdict_rates"
 NOISE = (1, 2, 4, 8)  # times what was measured
@@ -47,7 +47,9 @@ def shown(name: str, found: Rate) -> Row:
     return {name: found.k, f"{name}_share": found.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def simulated(generator: np.random.Generator, n_blocks: int, n: int, noise=QUIET) -> np.ndarray:
+def simulated(
+    generator: np.random.Generator, n_blocks: int, n: int, noise: Noise = QUIET
+) -> np.ndarray:
     """Values of many blocks, made in parts that fit into memory."""
     parts = [min(2000, n_blocks - start) for start in range(0, n_blocks, 2000)]
     return np.concatenate([simulated_blocks.values(generator, part, n, noise) for part in parts])
@@ -82,7 +84,9 @@ def runs(values: np.ndarray, n_runs: int) -> Iterator[Row]:
             }
 
 
-def outcomes(held: list[Block], n_runs: int, detect: float, effect: float):
+def outcomes(
+    held: list[Block], n_runs: int, detect: float, effect: float
+) -> Iterator[tuple[Outcome, str | None]]:
     """Each run with 25 blocks of its own; the benchmarks are slowed in turn."""
     family, rules = Family(NINE), rules_for(len(NINE), detect)
     for run in range(n_runs):
@@ -109,8 +113,8 @@ def level(generator: np.random.Generator, n_runs: int) -> Iterator[Row]:
 
 def confirmation(values: np.ndarray) -> Iterator[Row]:
     """How often five blocks confirm a slow-down, if so many must be above 0 besides the median's reaching the floor."""
-    fresh = values[: len(values) // 5 * 5, :-1].reshape(-1, 5, values.shape[1] - 1)
-    fresh = fresh.transpose(0, 2, 1).reshape(-1, 5)
+    fives = values[: len(values) // 5 * 5, :-1].reshape(-1, 5, values.shape[1] - 1)
+    fresh = fives.transpose(0, 2, 1).reshape(-1, 5)
     floor = rules_for(9).floor
     for noise in NOISE:
         for effect in (0.0, 0.025, 0.03, 0.05, 0.1):
@@ -135,7 +139,7 @@ def changes(generator: np.random.Generator, n_runs: int) -> Iterator[Row]:
             for _ in range(n_runs):
                 values = np.exp(0.007 * generator.standard_t(3, 30 + after))
                 values[30:] *= 1 + step
-                found = change_points(values, generator, n_series=9 if step else 1)
+                found = change_points(values.tolist(), generator, n_series=9 if step else 1)
                 k += bool(found)
                 placed += any(abs(point.position - 30) <= 2 for point in found)
             yield {

@@ -129,7 +129,7 @@ def run(
         now = time.perf_counter()
         if progress.kind == "started":
             started[index_of(progress)] = now
-        elif progress.kind == "finished" and progress.result.loss is not None:
+        elif progress.result is not None and progress.result.loss is not None:
             index = index_of(progress)
             found[index] = progress.result.loss, now - started[index]
 

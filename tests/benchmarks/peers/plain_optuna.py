@@ -40,7 +40,8 @@ class Net(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(batch_size, sequence_length, input_size) to (batch_size, output_size)."""
         outputs, _ = self.rnn(inputs)
-        return self.head(outputs[:, -1])
+        logits: torch.Tensor = self.head(outputs[:, -1])
+        return logits
 
 
 def train(trial: Trial, trials: TrialList) -> float:
@@ -55,7 +56,7 @@ def train(trial: Trial, trials: TrialList) -> float:
         batch = task.sample(trials.batch_size, trial.sequence_length, data)
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(batch.inputs), batch.targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), trials.max_grad_norm)
         optimizer.step()
     held_out = torch.Generator().manual_seed(derive_seed(trial.seed, "evaluation"))

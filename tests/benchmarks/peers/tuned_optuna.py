@@ -65,7 +65,7 @@ def main() -> None:
     done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     listed.write(
         arguments.out,
-        {each.number: (each.value, each.user_attrs["trial_s"]) for each in done},
+        {each.number: (each.values[0], each.user_attrs["trial_s"]) for each in done},
     )
 
 
