@@ -114,8 +114,8 @@ class Gated(Protocol):
 class Recurrence(Protocol):
     """Another way to run torch's layers, of the same mathematics over the same weights, and the shapes that it suits."""
 
-    def suits(self, batch_size: int, hidden_size: int) -> bool:
-        """Whether to take it at this shape."""
+    def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
+        """Whether to take it at this shape, where gradients are asked for or not."""
         ...
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
@@ -146,7 +146,8 @@ class TorchCell(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """The last layer's state after every step: (batch_size, sequence_length, hidden_size)."""
         other, module = self.recurrence, self.module
-        if other is not None and other.suits(len(inputs), module.hidden_size):
+        gradients = torch.is_grad_enabled()
+        if other and other.suits(len(inputs), module.hidden_size, gradients=gradients):
             return other(inputs, [self._weights(layer) for layer in range(module.num_layers)])
         outputs: Tensor = self.module(inputs, self.initial_state(inputs.shape[0], inputs))[0]
         return outputs

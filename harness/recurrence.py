@@ -5,8 +5,8 @@ autograd; where a state is small, calling them takes longer than computing them.
 backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is computed for many steps at once. Everything lies
 (sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
 
-`hasten` puts it in the place of torch's own for the shapes at which it was measured to win 1.3 times or more, a little less from
-hidden 200 on: see results/reference/faster_steps. Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
+`hasten` puts it in the place of torch's own for the shapes at which it was measured to win: mostly 1.3 times and more, least at
+the limits (results/reference/faster_steps). Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
 backpropagation through time, where `to_x` is the loss's gradient to x.
 """
 
@@ -23,7 +23,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from harness.cells import TorchCell
 
 BLOCK = 1 << 18
-"""Numbers of a state's history that backward looks at together, so that they stay in the cache."""
+"""Numbers of a state's history that backward looks at together: few products for the weights' gradients, and what a block is made
+of (up to eleven times as much) stays in a last-level cache of 16 MB or more."""
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -32,17 +33,17 @@ Gradients = tuple[Tensor | None, ...]
 class HandWritten:
     """A recurrence of ours, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
 
-    `most_numbers` in a state (batch_size times hidden_size), half as many where no gradients are asked for; `most_hidden` of
-    them for each sequence.
+    `most_numbers` in a state (batch_size times hidden_size), half as many where no gradients are asked for, since forward alone
+    there are fewer operators to save; `most_hidden` of them for each sequence. Source: results/reference/faster_steps.
     """
 
     layer: type[torch.autograd.Function]
-    most_numbers: int
+    most_numbers: int = 8192
     most_hidden: int = 256
 
-    def suits(self, batch_size: int, hidden_size: int) -> bool:
-        """Whether it wins at this shape."""
-        most = self.most_numbers if torch.is_grad_enabled() else self.most_numbers // 2
+    def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
+        """Whether it wins at this shape, with or without gradients."""
+        most = self.most_numbers if gradients else self.most_numbers // 2
         return hidden_size <= self.most_hidden and batch_size * hidden_size <= most
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
@@ -234,6 +235,6 @@ def _blocks(states: Tensor) -> Iterator[tuple[int, int]]:
 
 
 RECURRENCES: Mapping[type[nn.Module], HandWritten] = {
-    nn.RNN: HandWritten(RNNLayer, most_numbers=7168),
-    nn.GRU: HandWritten(GRULayer, most_numbers=8192),
+    nn.RNN: HandWritten(RNNLayer),
+    nn.GRU: HandWritten(GRULayer),
 }

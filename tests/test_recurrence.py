@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(module: Module) -> None:
     assert torch.autograd.gradcheck(layer.apply, (inputs, *weights))
 
 
-@pytest.mark.parametrize(("batch_size", "hidden_size"), [(7169, 1), (2, 257)])
+@pytest.mark.parametrize(("batch_size", "hidden_size"), [(8193, 1), (2, 257)])
 def test_torch_runs_what_it_runs_faster(batch_size: int, hidden_size: int) -> None:
     """A large state, or a large matrix: it is in the products that the time goes."""
     _, ours = both(nn.RNN, (1, hidden_size, 1), torch.float32)
@@ -95,13 +95,22 @@ def test_torch_runs_what_it_runs_faster(batch_size: int, hidden_size: int) -> No
     assert "RNNLayer" not in names_of(node)
 
 
-@pytest.mark.parametrize(("batch_size", "without"), [(3584, True), (3585, False)])
-def test_half_as_large_a_state_without_gradients(batch_size: int, *, without: bool) -> None:
-    """Forward alone there is less to win."""
-    own = RECURRENCES[nn.RNN]
-    assert own.suits(batch_size, 1)
+@pytest.mark.parametrize("module", MODULES)
+def test_half_as_large_a_state_without_gradients(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward alone there is less to win; and the cell says which it is."""
+    own = RECURRENCES[module]
+    assert own.suits(4097, 1, gradients=True)
+    assert own.suits(4096, 1, gradients=False)
+    assert not own.suits(4097, 1, gradients=False)
+
+    _, ours = both(module, (1, 1, 1), torch.float32)
+    monkeypatch.setattr(recurrence.HandWritten, "__call__", lambda *_: "ours")
+    inputs = torch.zeros(4097, 1, 1)
+    assert ours(inputs) == "ours"
     with torch.inference_mode():
-        assert own.suits(batch_size, 1) is without
+        assert isinstance(ours(inputs), Tensor)
 
 
 def names_of(node: torch.autograd.graph.Node) -> str:

@@ -37,13 +37,13 @@ from harness.machine import cpu_model, keep_memory, num_cores, settle_process
 from harness.records import write_text
 from harness.recurrence import RECURRENCES, hasten
 from harness.stats import Estimate, median_interval
+from harness.training import EVALUATION_BATCH
 from tests.benchmarks.telling import text
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference" / "faster_steps"
 BLOCK_S = 0.15
 INPUT_SIZE, CLASSES = 8, 4
-EVALUATED = 500  # sequences of an evaluation
 TOLERANCE = 1e-5  # relative, of losses and gradients in float32; what deviates by more is not timed
 WAYS = ("plain memory", "torch", "ours")
 SHAPES = (
@@ -58,7 +58,7 @@ STACKED = tuple(itertools.product((16, 32, 64), (1, 2, 5)))  # hidden_size, seed
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What is timed: `kind` is "step" (zero_grad, forward, loss, backward) or "evaluation" (500 sequences, no gradients)."""
+    """What is timed: `kind` is "step" (zero_grad, forward, loss, backward) or "evaluation" (no gradients)."""
 
     cell: str
     hidden_size: int
@@ -69,10 +69,10 @@ class Shape:
 
     @property
     def used(self) -> bool:
-        """Whether training takes our recurrence at this shape."""
+        """Whether a trial takes our recurrence for it."""
         own = RECURRENCES.get(type(built(self).module))
-        with torch.set_grad_enabled(self.kind == "step"):
-            return own is not None and own.suits(self.batch_size, self.hidden_size)
+        gradients = self.kind == "step"
+        return own is not None and own.suits(self.batch_size, self.hidden_size, gradients=gradients)
 
 
 def shapes() -> Iterator[Shape]:
@@ -82,7 +82,9 @@ def shapes() -> Iterator[Shape]:
             yield Shape(cell, *shape, "step")
         if cell != "lstm":
             for hidden_size, num_layers, sequence_length, _ in SHAPES[:4]:
-                yield Shape(cell, hidden_size, num_layers, sequence_length, EVALUATED, "evaluation")
+                yield Shape(
+                    cell, hidden_size, num_layers, sequence_length, EVALUATION_BATCH, "evaluation"
+                )
 
 
 def built(shape: Shape) -> TorchCell:
@@ -291,7 +293,7 @@ def page(lines: Sequence[Mapping[str, Any]], about: str) -> str:
         "",
         (
             f"{about}. Medians over rounds with 95 % intervals of how many times as long a step takes without it: above 1 it wins. "
-            "An evaluation is of 500 sequences without gradients."
+            f"An evaluation is of {EVALUATION_BATCH} sequences without gradients."
         ),
         "",
         (
@@ -302,7 +304,8 @@ def page(lines: Sequence[Mapping[str, Any]], about: str) -> str:
             "- **Ours**: nn.RNN's and nn.GRU's loops with their gradients written out (`harness/recurrence.py`). Loss and gradients "
             f"agree with torch's in float32: losses within {loss:.1e}, gradients within {deviation:.1e} of their norm. "
             f"Where it is used it wins {min(used):.2f} to {max(used):.2f} times, elsewhere {min(unused):.2f} to {max(unused):.2f}: "
-            "there torch's loop stays. `bench` and `regress` always time torch's."
+            "there torch's loop stays. `bench` and `regress` always time torch's. Another processor: "
+            "[faster_steps_avx512](../faster_steps_avx512/README.md)."
         ),
         "",
         "| cell | hidden | layers | length | batch | torch, ms | memory kept | ours | both | used |",
