@@ -4,7 +4,7 @@
 
 Every program of tests/benchmarks/peers/ is a fresh process, timed from its start to its end; in each round all of them take
 their turn, in an order that moves on by one. Equal final losses are the proof of equal work: a row whose losses differ from the
-harness's is refused. `runs.jsonl` keeps each run as it ends, so the same command goes on where it was; `race.json`,
+harness's is refused; only the matrix products, which train nothing, have none. `runs.jsonl` keeps each run as it ends, so the same command goes on where it was; `race.json`,
 `race.csv`, `race.md` and `figures/` are made of it. Nothing else should run on the machine meanwhile.
 Exit codes: 0 done; 1 a row is refused or a program failed; 2 the folder holds runs of something else.
 """
@@ -30,7 +30,7 @@ from typing import Any
 
 from harness.machine import fingerprint, num_cores
 from harness.records import write_bytes, write_text
-from tests.benchmarks.peers import listed
+from tests.benchmarks.peers import listed, products
 
 ROOT = Path(__file__).parents[2]
 # Relative. Equal work differed by at most 1e-7 here, one training step less by up to 3e-4.
@@ -175,7 +175,7 @@ def _apart(loss: float, reference: float) -> float:
 
 
 def seconds(line: Line) -> float:
-    """What counts of a run: its wall time, or for what is no program the sum of its loops divided by the cores."""
+    """What counts of a run: its wall time, or for what is no program the seconds of its loops or products, divided by the cores."""
     return float(line.get("ideal_s", line.get("products_s", line["wall_s"])))
 
 
@@ -294,8 +294,8 @@ def as_markdown(rows: Sequence[Row], parts: Mapping[str, float], facts: Mapping[
         "Ratios are medians over rounds in which each program ran once, with the smallest and the largest; above 1 the "
         f"harness is faster. Equal work: final losses agree within {TOLERANCE:g}, relative. The ideal is no program: the "
         "seconds of bare tuned training loops, summed and divided by the number of processes. Nor are the matrix products alone: the "
-        "floating-point operations of the trials' recurrent layers in products of 1024 x 1024 by torch.mm, the fastest that it has. "
-        "Only torch's LSTM, whose products oneDNN computes, might take less."
+        f"floating-point operations of the trials' recurrent layers in products of {products.SIDE} x {products.SIDE} by torch.mm. Only "
+        "torch's LSTM, whose products oneDNN computes, might take less."
     )
     lines += ["", said]
     return "\n".join(lines) + "\n"
