@@ -33,8 +33,8 @@ Gradients = tuple[Tensor | None, ...]
 class HandWritten:
     """A recurrence of ours, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
 
-    `most_numbers` in a state (batch_size times hidden_size), half as many where no gradients are asked for, since forward alone
-    there are fewer operators to save; `most_hidden` of them for each sequence. Source: results/reference/faster_steps.
+    `most_numbers` in a state (batch_size times hidden_size), a quarter as many where no gradients are asked for, since forward
+    alone there are fewer operators to save; `most_hidden` of them for each sequence. Source: results/reference/faster_steps.
     """
 
     layer: type[torch.autograd.Function]
@@ -43,7 +43,7 @@ class HandWritten:
 
     def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
         """Whether it wins at this shape, with or without gradients."""
-        most = self.most_numbers if gradients else self.most_numbers // 2
+        most = self.most_numbers if gradients else self.most_numbers // 4
         return hidden_size <= self.most_hidden and batch_size * hidden_size <= most
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
