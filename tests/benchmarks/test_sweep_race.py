@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.models import ModelConfig
 from harness.tasks import get_task
-from harness.timing.flops import TRAINING_PASSES, training_flops
 from tests.benchmarks import sweep_race
 from tests.benchmarks.peers import listed, plain_optuna, products
 from tests.benchmarks.sweep_race import HARNESS, IDEAL, PRODUCTS, Program
@@ -144,16 +142,13 @@ def test_products_are_a_bound_without_losses() -> None:
 
 @pytest.mark.parametrize("index", range(6))
 def test_products_count_what_training_needs(index: int) -> None:
-    """As the timing's formula does, less the head's and the gradient to the first layer's inputs, plus the evaluation."""
-    trials, task = listed.full(), get_task("temporal_order")
+    """Each layer's products with what it reads and with its state: once forward, twice backward, not to the first inputs."""
+    trials, reads = listed.full(), get_task("temporal_order").input_size
     trial = trials.trials[index]
-    size, length = trial.hidden_size, trial.sequence_length
-    model = ModelConfig("temporal_order", trial.cell, size, trial.num_layers, length)
-    head = 2 * size * task.output_size
-    once = (training_flops(model, 1, length) or 0) // TRAINING_PASSES - head
-    first = 2 * products.GATES[trial.cell] * size * task.input_size * length
-    expected = trials.sequences * (TRAINING_PASSES * once - first)
-    assert products.flops(trial, trials) == expected + trials.evaluation_sequences * once
+    size, gates = trial.hidden_size, {"rnn": 1, "gru": 3, "lstm": 4}[trial.cell]
+    forward = size + reads + (trial.num_layers - 1) * 2 * size
+    each = trials.sequences * (3 * forward - reads) + trials.evaluation_sequences * forward
+    assert products.flops(trial, trials) == 2 * gates * size * trial.sequence_length * each
 
 
 def test_the_parts_beyond_the_ideal_add_up() -> None:

@@ -13,14 +13,16 @@ import json
 import multiprocessing
 import time
 
-import torch
-
+from harness.cells import get_cell
+from harness.machine import settle_process
+from harness.models import ModelConfig
 from harness.tasks import get_task
+from harness.timing.flops import TRAINING_PASSES, training_flops
+from harness.timing.limits import PRODUCT_SIZE, product
 from tests.benchmarks.peers import listed
 from tests.benchmarks.peers.listed import Trial, TrialList
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-SIDE = 1024
+SIDE = PRODUCT_SIZE["cpu"]
 
 
 def flops(trial: Trial, trials: TrialList) -> int:
@@ -28,20 +30,25 @@ def flops(trial: Trial, trials: TrialList) -> int:
 
     The gradient to the first layer's inputs is left out, since no training needs it, and so is the head.
     """
-    size, reads = trial.hidden_size, get_task(trials.task).input_size
-    forward = size + reads + (trial.num_layers - 1) * 2 * size
-    each = trials.sequences * (3 * forward - reads) + trials.evaluation_sequences * forward
-    return 2 * GATES[trial.cell] * size * trial.sequence_length * each
+    size, length, task = trial.hidden_size, trial.sequence_length, get_task(trials.task)
+    model = ModelConfig(trials.task, trial.cell, size, trial.num_layers, length)
+    counted, gates = training_flops(model, 1, length), get_cell(trial.cell).gates
+    assert counted is not None, "torch's cells tell their gates"
+    assert gates is not None
+    head, to_inputs = 2 * size * task.output_size, 2 * gates * size * task.input_size * length
+    forward = counted // TRAINING_PASSES - head
+    training = TRAINING_PASSES * forward - to_inputs
+    return trials.sequences * training + trials.evaluation_sequences * forward
 
 
 def multiply(n_products: int) -> float:
     """So many square products, and the seconds that they took."""
-    torch.set_num_threads(1)
-    left, right, place = (torch.randn(SIDE, SIDE) for _ in range(3))
-    torch.mm(left, right, out=place)
+    settle_process()
+    subject = product("product", "cpu", "float32")
+    subject.step()
     start = time.perf_counter()
     for _ in range(n_products):
-        torch.mm(left, right, out=place)
+        subject.step()
     return time.perf_counter() - start
 
 
