@@ -36,7 +36,7 @@ def keep_memory() -> bool:
 
     glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are returned when it is freed and
     cleared when the next step asks for them again. Kept, a step of nn.LSTM(hidden_size 256, 2 layers, 100 steps) took 0.74 and
-    0.84 of the time on two processors, and one of 128 with 400 steps 0.43 and 0.57. A process may hold more at its peak.
+    0.83 of the time on two processors, and one of 128 with 400 steps 0.43 and 0.55. A process may hold more at its peak.
     Source: mallopt(3); measured, results/reference/faster_steps_avx512 and faster_steps.
     """
     if not keeps_memory():

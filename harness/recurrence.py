@@ -96,7 +96,10 @@ class RNNLayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        transposed, to_each = w_hh.t(), _own(grad, states).unbind()
+        transposed = w_hh.t()
+        # a copy, since what comes from later steps is added in place
+        to_states = grad.clone(memory_format=torch.contiguous_format)
+        to_each = to_states.unbind()
         for low, high in _blocks(states):
             now = states[low:high]
             to_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
@@ -147,7 +150,9 @@ class GRULayer(torch.autograd.Function):
         """The gradients to the inputs (None if nobody asks), the weights and the biases."""
         inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
-        transposed, to_states = w_hh.t(), _own(grad, states)
+        transposed = w_hh.t()
+        # a copy, since what comes from later steps is added in place
+        to_states = grad.clone(memory_format=torch.contiguous_format)
         to_each = to_states.unbind()
         for low, high in _blocks(states):
             before, candidate = _before(states, low, high), new[low:high]
@@ -197,11 +202,6 @@ class _Sums:
         if self.inputs is not None:
             weights = self.weights.t()
             torch.bmm(_each(weights, to_gates), to_gates, out=self.inputs[low:high])
-
-
-def _own(grad: Tensor, states: Tensor) -> Tensor:
-    """A copy of the gradients to the states that lies as they do: what comes from later steps is added in place."""
-    return torch.empty_like(states).copy_(grad)
 
 
 def _project(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:

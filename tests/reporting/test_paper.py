@@ -127,7 +127,10 @@ def test_whose_loops_trained_is_said(
     """Of the cells that have loops of our own, and where they were used."""
     wish = Wish(cells=cells, trials=2, machine={"recurrence": recurrence})
     text = " ".join(paper(tmp_path, wish).split())
-    assert ("Layers of RNN and GRU whose state is small" in text) is said
+    trained = (
+        "Layers of RNN and GRU whose state is small (batch size times units) were trained by loops"
+    )
+    assert (trained in text) is said
 
 
 def test_what_a_cell_has_of_its_own_is_said_of_it(tmp_path: Path) -> None:
