@@ -35,7 +35,7 @@ bench: $(VENV)/.dev  ## time the same steps with pytest-benchmark: make bench AR
 
 # Alone on the machine; --only PROGRAM, --rounds 1 and --list tiny make it shorter.
 bench-sweep: $(VENV)/.dev  ## race a fixed list of trials against Optuna and Ray Tune: make bench-sweep ARGS="--rounds 1"
-	$(BIN)/python -m tests.benchmarks.sweep_race $(ARGS)
+	$(BIN)/python -m benchmarks.sweep_race $(ARGS)
 
 test: lint  ## everything that CI checks: lint, format, types, tests
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)

@@ -26,7 +26,7 @@ def settle_process() -> None:
     torch.set_flush_denormal(True)
 
 
-OWN_RECURRENCE = "own for small RNN and GRU, else torch"  # harness.recurrence
+OWN_RECURRENCE = "own for small RNN and GRU, else torch"  # harness.cells.fast_recurrence
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 NEVER_TRIM = 2**31 - 1
 

@@ -292,7 +292,7 @@ def solved_shares(runs: Ladder, level: float = 0.95) -> tuple[Share, ...]:
 
     Several runs of a repeat count as one sample (the share of them that solve), and the interval's
     ends are those of the number of repeats rounded down and up: taken as independent, two runs a
-    repeat would cover a share of 0.68 in 82 % (5 repeats; see tests/test_calibration.py).
+    repeat would cover a share of 0.68 in 82 % (5 repeats; see tests/benchmarks/test_calibration.py).
     """
     shares = []
     for position, (lag, n_solved, n_runs) in enumerate(zip(runs.lags, *_totals(runs), strict=True)):

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.comparison.blocks import Block
-from harness.comparison.replaying import run_through, slowed
-from harness.comparison.rules import rules_for
-from harness.comparison.verdicts import Family
-from harness.pipeline.selftest import Planned, SelftestOptions, plan, summary
-from harness.records.selftest import RUNS, append_run, read_runs, run_of, write_selftest
+from harness.regress.measuring.blocks import Block
+from harness.regress.selftest.records import RUNS, append_run, read_runs, run_of, write_selftest
+from harness.regress.selftest.run import Planned, SelftestOptions, plan, summary
+from harness.regress.verdict.decision_rules import rules_for
+from harness.regress.verdict.resampling import run_through, slowed
+from harness.regress.verdict.verdicts import Family
 
 NAMES = ("gru/h16", "lstm/h16", "rnn/h16")
 MACHINE: Mapping[str, Any] = {"cpu": "A processor", "cpu_flags": "avx2", "cores": 2} | {

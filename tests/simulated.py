@@ -1,7 +1,7 @@
 """Simulated results whose truth is known, to count how often the harness' statistics are wrong: no search, no training.
 
 `false_alarms` compares cells that are the same, `power` cells that are not, `coverage` holds intervals against true values.
-Used by tests/test_calibration.py (a few) and by tests/benchmarks/calibration.py (many).
+Used by tests/benchmarks/test_calibration.py (a few) and by benchmarks/calibration.py (many).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.stats
 
 from harness import stats
 from harness.parameters import Choice, Range
-from harness.search.importances import importances
+from harness.study.search.importances import importances
 
 Generator = np.random.Generator
 LADDER = (10.0, 20.0, 30.0, 60.0, 100.0)  # the quickstart's

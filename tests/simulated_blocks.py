@@ -3,7 +3,7 @@
 A time is a level times the process' own effect (part of it shared by the benchmarks of a pair, as they share its luck), a
 drift of the machine that both sides of a round meet one after the other (AB BA), and noise that hangs together from slice to
 slice and has heavy tails. `QUIET` gives blocks whose values deviate by about 0.75 %, as measured (FACTS, "Timing noise":
-0.65-0.83 %). Used by tests/comparison and by tests/benchmarks/verdict_rates.py.
+0.65-0.83 %). Used by tests/comparison and by benchmarks/verdict_rates.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import scipy.signal
 import scipy.stats
 
-from harness.comparison.blocks import Block
+from harness.regress.measuring.blocks import Block
 
 NINE = tuple(f"benchmark_{i}" for i in range(9))
 CORRELATION = 0.37  # of a slice with the next: FACTS, "Timing noise"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.comparison.history import Entry, append_entry
+from harness.regress.trend.history import Entry, append_entry
 
 MACHINE = {
     "cpu": "Example CPU @ 2.00GHz",

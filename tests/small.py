@@ -17,16 +17,17 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import pipeline
-from harness import spec as specs
+from harness import config as specs
 from harness.cells import CELLS
 from harness.plugins import load_plugins
-from harness.search.coordinator import Progress
-from harness.search.local import LocalExecutor
-from harness.search.series import Series
+from harness.study import run, run_context
+from harness.study import run as pipeline
+from harness.study.coordinator import Progress
+from harness.study.execution.local_executor import LocalExecutor
+from harness.study.search.trial_source import Series
 from harness.tasks import TASKS
 
-FAULTY = str(Path(__file__).parent / "search" / "faulty.py")
+FAULTY = str(Path(__file__).parent / "study" / "faulty.py")
 
 SMALL = """
 [study]
@@ -113,7 +114,7 @@ def run_small(
     watcher: Watching | None = None,
     executor: LocalExecutor | None = None,
     **options: Any,
-) -> pipeline.Outcome:
+) -> run.Outcome:
     """Run the small study's phases but for the report, with results in `folder`/results.
 
     `executor` is used and left open, where one is given; else the study starts its own.
@@ -123,9 +124,9 @@ def run_small(
             patch.setattr(executor, "num_workers", workers)
             patch.setattr(pipeline, "_executor", lambda options: nullcontext(executor))
         patch.setattr(pipeline, "report", lambda directory: SimpleNamespace(text="", missing=()))
-        return pipeline.run_study(
+        return run.run_study(
             small_spec(folder, *settings),
-            pipeline.RunOptions(
+            run_context.RunOptions(
                 folder / "results", "cpu", workers, **{"plugins": (FAULTY,), **options}
             ),
             watcher or Watching(),

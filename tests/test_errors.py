@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import errors
-from harness.errors import (
-    HarnessError,
-    InputError,
-    Shown,
-    StorageError,
-    WorkerError,
-    nearest,
-)
+from harness.errors import HarnessError, InputError, Shown, StorageError, WorkerError, nearest
 from tests.tally import Tally
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from harness import pipeline, records
-from harness import spec as specs
+from harness import config as specs
+from harness import records
 from harness.cells import CELLS
+from harness.config.validation import NAME_LENGTH
 from harness.plugins import load_plugins
-from harness.spec.sense import NAME_LENGTH
+from harness.study import run, run_context
 from harness.tasks import TASKS
-from tests.reporting.pages import visible_text
+from tests.rendering.pages import visible_text
 from tests.small import SMALL, Watching, tables
 from tests.tally import Tally
 
@@ -67,12 +68,12 @@ def test_a_study_in_any_script(
     path = tmp_path / f"{variant[:30]}.toml"
     path.write_text(tomli_w.dumps(plain), encoding="utf-8")
     spec = specs.check(specs.load(path), path.name, TASKS, CELLS, 8 << 30)
-    options = pipeline.RunOptions(
+    options = run_context.RunOptions(
         tmp_path / f"{study[:30]} results", "cpu", 1, plugins=(str(plugin),), where=path.name
     )
     fault = "names in other scripts, of signs and markup, 80 bytes long"
     with tally.each(fault, "searched, told, drawn, resumed") as count, count.one():
-        outcome = pipeline.run_study(spec, options, Watching())
+        outcome = run.run_study(spec, options, Watching())
         found = records.read(outcome.directory)
         assert set(found.trials["cell"]) == {cell, variant}
         assert set(found.winners) == {(task, cell), (task, variant)}
@@ -84,7 +85,7 @@ def test_a_study_in_any_script(
             assert (outcome.directory / name).stat().st_size > 200
         before = tables(outcome.directory)
         watcher = Watching()
-        pipeline.run_study(spec, options, watcher)
+        run.run_study(spec, options, watcher)
         assert watcher.ends() == []  # all was kept, winners too
         assert "keep" not in watcher.phases
         assert tables(outcome.directory) == before

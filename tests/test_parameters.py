@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.parameters import KINDS, SPACE, TRAINING, Choice, Fixed, Range, parse_parameter
-from harness.steps import OPTIMIZERS
+from harness.training.optimizer_step import OPTIMIZERS
 
 NUMBERS = [name for name, kind in KINDS.items() if kind.type in (int, float)]
 

@@ -15,12 +15,12 @@ from harness import cells, plugins, tasks
 from harness.cells import CELLS, get_cell
 from harness.errors import InputError
 from harness.plugins import load_plugin, load_plugins, offered, plugin_hash
-from harness.search.local import HAS_FORK_SERVER, LocalExecutor
-from harness.search.messages import TrialRequest
+from harness.study.execution.executor import TrialRequest
+from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecutor
 from harness.tasks import get_task
 from tests.documented import tiny
-from tests.search.requests import config_of, events_of
 from tests.small import table, write_small
+from tests.study.requests import config_of, events_of
 
 PLUGIN = '''
 """A task and a cell of the user's own."""

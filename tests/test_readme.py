@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from harness import cells, records, tasks
-from harness import spec as specs
+from harness import config as specs
 from harness.cells import CELLS, Gated, Stateful, get_cell
+from harness.config import grid_config
 from harness.plugins import load_plugin
-from harness.spec import grid
 from harness.tasks import BUILT_IN, TASKS
 from harness.timing.variants import COUNTED, FIXED, MEASURES
 from tests.documented import blocks, fenced, study_commands, tiny, write_files
@@ -74,7 +74,7 @@ def test_the_grid_file_is_documented() -> None:
     """docs/bench.md has each key with its default, each variant and measure, each column, and a grid that is accepted."""
     page = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
     defaults = documented_defaults(page)
-    for name, model in grid.TABLES.items():
+    for name, model in grid_config.TABLES.items():
         assert [key for at, key in defaults if at == name] == list(model.model_fields)
         for key, field in model.model_fields.items():
             shown = defaults[name, key]
@@ -83,7 +83,7 @@ def test_the_grid_file_is_documented() -> None:
                 assert tomllib.loads(f"value = {shown}")["value"] == plain(default), key
             else:
                 assert field.is_required() or isinstance(default, str | tuple), key
-    words = {*FIXED, *(f"{kind}=N" for kind in COUNTED), *MEASURES, *grid.Vary.model_fields}
+    words = {*FIXED, *(f"{kind}=N" for kind in COUNTED), *MEASURES, *grid_config.Vary.model_fields}
     words |= {*records.THROUGHPUT_COLUMNS, *records.INFERENCE_COLUMNS}
     assert {word for word in words if f"`{word}`" not in page} == set()
     (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)

@@ -21,10 +21,10 @@ import pytest
 import yaml
 
 import harness
-from harness.comparison.history import read_history
-from harness.comparison.sides import parse_side, requirements
-from tests.comparison.sided import git, repository
+from harness.regress.sides.side import parse_side, requirements
+from harness.regress.trend.history import read_history
 from tests.documented import page
+from tests.regress.sided import git, repository
 
 WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "performance.yml"
 SOON = "--budget 1"

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from harness import study
 from harness.errors import StorageError
-from harness.search.storage import open_storage
-from tests.search.postgres import SECRET, postgres_server
+from harness.study import __main__ as study
+from harness.study.storage.storage import open_storage
 from tests.small import run_small, write_small
+from tests.study.postgres import SECRET, postgres_server
 from tests.tally import Tally
 
 PACKAGE = Path(__file__).parents[1] / "harness"

@@ -6,7 +6,7 @@ gates.py          what the gates do on a sequence, and how long a unit remembers
 looking.py        a cell as it is looked at: a copy of its own, in float64
 """
 
-from harness.diagnostics.closed_forms import read_stack
+from harness.diagnostics.closed_form_derivatives import read_stack
 from harness.diagnostics.gates import Gates, GateTrace, TimeScales, read_gates
 from harness.diagnostics.gradients import GradientGain, affordable, chosen_lags, gradient_gain
 

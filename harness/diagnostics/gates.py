@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_float64
-from harness.metrics import time_scale
-from harness.models import SequenceModel
+from harness.columns import time_scale
+from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
+from harness.training.model import SequenceModel
 
 BAND = (0.1, 0.9)  # quantiles over units: eight of ten units lie between
 

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness import metrics
+from harness import columns
 from harness.cells import State, Stateful, TorchCell
-from harness.diagnostics.closed_forms import read_stack
-from harness.diagnostics.looking import copy_of_cell, float64_by_default, in_float64
-from harness.models import SequenceModel
+from harness.diagnostics.closed_form_derivatives import read_stack
+from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
+from harness.training.model import SequenceModel
 
 LAGS_IN_ALL = 60  # spectral norms are the slow part; on a logarithmic axis no one sees more points
 WORK = 8e10  # floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
@@ -57,12 +57,12 @@ class GradientGain:
     n_sequences: int
 
     def decay_per_step(self) -> float | None:
-        """The factor by which the gain falls a step; None below two finite gains. See harness.metrics."""
-        return metrics.decay_per_step(self.lags, self.log10_gain)
+        """The factor by which the gain falls a step; None below two finite gains. See harness.columns."""
+        return columns.decay_per_step(self.lags, self.log10_gain)
 
-    def lag_below(self, threshold: float = metrics.FORGOTTEN) -> int | None:
+    def lag_below(self, threshold: float = columns.FORGOTTEN) -> int | None:
         """The first of the lags from which on the gain stays under the threshold; None if it is above at the last."""
-        return metrics.lag_below(self.lags, self.log10_gain, threshold)
+        return columns.lag_below(self.lags, self.log10_gain, threshold)
 
 
 def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:

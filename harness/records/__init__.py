@@ -15,8 +15,10 @@
 It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.
 """
 
-from harness.records.blocks import read_blocks
-from harness.records.columns import (
+from harness.records.atomic_write import write_bytes, write_text
+from harness.records.block_times import read_blocks
+from harness.records.read_results import BenchRecords, StudyRecords, read, read_bench
+from harness.records.result_columns import (
     ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
@@ -26,12 +28,10 @@ from harness.records.columns import (
     confirmation_columns,
     trial_columns,
 )
-from harness.records.comparison import read_comparison, write_comparison
-from harness.records.files import write_bytes, write_text
-from harness.records.reading import BenchRecords, StudyRecords, read, read_bench
-from harness.records.throughput import remove_throughput, write_inference, write_throughput
-from harness.records.trend import TrendRecord, read_trend, write_trend
-from harness.records.writing import (
+from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
+from harness.regress.compare.records import read_comparison, write_comparison
+from harness.regress.trend.records import TrendRecord, read_trend, write_trend
+from harness.study.result_files import (
     winner_path,
     write_confirmation,
     write_diagnostics,

@@ -6,15 +6,15 @@ benchmarks of one request are timed in turn, a block of each in every round, so 
 JSON on standard output; it runs where only torch and numpy are installed.
 """
 
-from harness.timing.benchmarks import Benchmark, TimingRequest
+from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.flops import training_flops
 from harness.timing.inference import InferenceBenchmark, InferenceRequest, measure_inference
+from harness.timing.measure_throughput import measure
 from harness.timing.memory import step_bytes_needed
-from harness.timing.subjects import Subject, prepare
-from harness.timing.throughput import measure
+from harness.timing.runnable_steps import Subject, prepare
 from harness.timing.variants import MEASURES, Variant, parse_variant, unavailable
-from harness.timing.workers import Workers
+from harness.timing.worker_pool import Workers
 
 __all__ = [
     "MEASURES",

@@ -15,9 +15,9 @@ from contextlib import redirect_stdout
 from harness.errors import HarnessError, InputError, Shown
 from harness.plugins import load_plugins
 from harness.timing import worker
-from harness.timing.benchmarks import TimingRequest
+from harness.timing.benchmark_request import TimingRequest
 from harness.timing.inference import InferenceRequest, measure_inference
-from harness.timing.throughput import measure, measure_memory
+from harness.timing.measure_throughput import measure, measure_memory
 from harness.timing.variants import FIXED
 
 USAGE = "usage: python -m harness.timing < request.json > answer.json"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.cells import get_cell
-from harness.models import ModelConfig
 from harness.tasks import get_task
-from harness.timing.benchmarks import Benchmark
+from harness.timing.benchmark_request import Benchmark
 from harness.timing.variants import parse_variant
+from harness.training.model import ModelConfig
 
 TRAINING_PASSES = 3  # forward, and backward twice as much: to the inputs and to the weights
 FLOAT_BYTES = 4

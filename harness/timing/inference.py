@@ -20,14 +20,14 @@ from torch import Tensor
 from harness.cells import get_cell
 from harness.errors import HarnessError, InputError, nearest
 from harness.machine import derive_seed, describe_device, settle_process
-from harness.models import ModelConfig, SequenceModel, build_model
 from harness.tasks import get_task
-from harness.timing import deployed
-from harness.timing.answer import machine_facts
-from harness.timing.benchmarks import NUMBERS, check_length, check_number, checked
+from harness.timing import deployed_model
+from harness.timing.benchmark_request import NUMBERS, check_length, check_number, checked
+from harness.timing.benchmark_results import machine_facts
 from harness.timing.clocks import Median, median_of
-from harness.timing.reference import denormals_flushed
+from harness.timing.float64_reference import denormals_flushed
 from harness.timing.worker import one_line
+from harness.training.model import ModelConfig, SequenceModel, build_model
 
 INFERENCE_SCHEMA = 1
 INFERENCE_MEASURES = ("step", "sequence")
@@ -198,29 +198,29 @@ def prepare_inference(benchmark: InferenceBenchmark, seed: int = 0) -> Ready | s
     """
     task = get_task(benchmark.task)
     original = build_model(benchmark.model, derive_seed(seed, "weights")).eval()
-    if reason := deployed.unavailable(original, benchmark.dtype, benchmark.measure):
+    if reason := deployed_model.unavailable(original, benchmark.dtype, benchmark.measure):
         return reason
-    model = deployed.convert(original, benchmark.dtype)
+    model = deployed_model.convert(original, benchmark.dtype)
     generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
     inputs = task.sample(N_SEQUENCES, benchmark.sequence_length, generator).inputs
     if benchmark.measure == "step":
         inputs = inputs[:1, :CHECKED_STEPS]
-    converted = inputs.to(deployed.DTYPES[benchmark.dtype])
-    error = deployed.relative_error(
-        deployed.outputs_of(model, converted, benchmark.measure),
-        deployed.reference_outputs(original, inputs),
+    converted = inputs.to(deployed_model.DTYPES[benchmark.dtype])
+    error = deployed_model.relative_error(
+        deployed_model.outputs_of(model, converted, benchmark.measure),
+        deployed_model.reference_outputs(original, inputs),
     )
-    most = deployed.TOLERANCE[benchmark.dtype]
+    most = deployed_model.TOLERANCE[benchmark.dtype]
     if not error <= most:
         raise HarnessError(
             f"not timed: its outputs differ from float64 by {error:.2g}, "
             f"more than {benchmark.dtype} explains ({most:g})"
         )
-    state = deployed.first_state(model, converted)
+    state = deployed_model.first_state(model, converted)
     facts = {
         "num_parameters": sum(weight.numel() for weight in original.parameters()),
-        "weights_bytes": deployed.weights_bytes(model),
-        "state_bytes": None if state is None else deployed.state_bytes(state),
+        "weights_bytes": deployed_model.weights_bytes(model),
+        "state_bytes": None if state is None else deployed_model.state_bytes(state),
         "output_error": error,
     }
     if benchmark.measure == "sequence":
@@ -235,7 +235,7 @@ def _whole_sequences(model: SequenceModel, inputs: Tensor, facts: Mapping[str, A
 
 def _single_steps(model: SequenceModel, inputs: Tensor, facts: Mapping[str, Any]) -> Ready:
     """The steps of one sequence in turn; after its last the first follows, and the state goes on."""
-    step, first = deployed.step_of(model), deployed.first_state(model, inputs)
+    step, first = deployed_model.step_of(model), deployed_model.first_state(model, inputs)
     steps = [inputs[:, i : i + 1].clone() for i in range(inputs.shape[1])]
     turn = itertools.cycle(steps)
     state: Any = first
@@ -333,7 +333,7 @@ def _benchmark(index: int, plain: object) -> InferenceBenchmark:
         if field.name in NUMBERS and field.name in values:
             check_number(where, field.name, values[field.name])
     for key, known in (
-        ("dtype", tuple(deployed.DTYPES)),
+        ("dtype", tuple(deployed_model.DTYPES)),
         ("measure", INFERENCE_MEASURES),
         ("device", ("cpu",)),
     ):

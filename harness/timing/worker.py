@@ -1,7 +1,7 @@
 """A worker: a process that runs steps in one variant, told by JSON lines what to prepare and when to run a block.
 
 It settles threads, denormals, memory and TF32 as its variant says before anything else runs, keeps what it has prepared until it is told
-to drop it, and ends when its standard input does. It decides nothing: `harness.timing.workers` is the other end of the line.
+to drop it, and ends when its standard input does. It decides nothing: `harness.timing.worker_pool` is the other end of the line.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ import torch
 
 from harness.machine import keep_memory
 from harness.plugins import load_plugins
-from harness.timing.benchmarks import Benchmark
+from harness.timing.benchmark_request import Benchmark
 from harness.timing.clocks import BlockTime, time_block
-from harness.timing.limits import copy, product
-from harness.timing.memory import STEPS, cuda_peak
-from harness.timing.reference import (
+from harness.timing.float64_reference import (
     Reference,
     captured_deviation,
     check,
@@ -33,7 +31,9 @@ from harness.timing.reference import (
     denormals_flushed,
     deviation,
 )
-from harness.timing.subjects import Subject, build, close, forget_compiled
+from harness.timing.hardware_limits import copy, product
+from harness.timing.memory import STEPS, cuda_peak
+from harness.timing.runnable_steps import Subject, build, close, forget_compiled
 from harness.timing.variants import Variant, parse_variant, precision_on
 
 SPINNING_S = 0.02  # libgomp's threads spin 9 to 10 ms after their last work; measured, torch 2.13

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import pruners
+from benchmarks import pruners
 
 
 def row(

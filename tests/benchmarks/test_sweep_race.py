@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks import sweep_race
+from benchmarks.peers import listed, plain_optuna, products
+from benchmarks.sweep_race import HARNESS, IDEAL, PRODUCTS, Program
 from harness.tasks import get_task
-from tests.benchmarks import sweep_race
-from tests.benchmarks.peers import listed, plain_optuna, products
-from tests.benchmarks.sweep_race import HARNESS, IDEAL, PRODUCTS, Program
 
 PROGRAMS = (
     Program("plain_1", "plain", "plain_optuna"),

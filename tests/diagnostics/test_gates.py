@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.diagnostics import read_gates
-from harness.models import ModelConfig, SequenceModel, build_model
 from harness.tasks import get_task
+from harness.training.model import ModelConfig, SequenceModel, build_model
 
 
 def model_of(cell: str, hidden_size: int = 5, num_layers: int = 1) -> SequenceModel:

@@ -25,8 +25,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness import bench, records, report, reporting, study
-from harness.comparison.history import (
+from harness import records
+from harness.bench import __main__ as bench
+from harness.errors import InputError
+from harness.regress.selftest.records import read_runs, read_selftest
+from harness.regress.selftest.report import answer_selftest
+from harness.regress.trend.history import (
     FINGERPRINT_FIELDS,
     Entry,
     History,
@@ -34,10 +38,15 @@ from harness.comparison.history import (
     read_history,
     series_of,
 )
-from harness.comparison.trends import trends_of
-from harness.errors import InputError
-from harness.records.selftest import read_runs, read_selftest
+from harness.regress.trend.records import TrendRecord, read_trend, write_trend
+from harness.regress.trend.report import answer_trend
+from harness.regress.trend.trend_series import trends_of
+from harness.report import __main__ as report
+from harness.study import __main__ as study
+from harness.study import result_files
+from harness.study.report import study_report
 from harness.timing import __main__ as timing
+from tests.config.least import raw
 from tests.fuzz.hostile import (
     EXAMPLES,
     NUMBERS,
@@ -54,10 +63,9 @@ from tests.fuzz.hostile import (
     replaced,
     well_written,
 )
-from tests.reporting.synthetic import Wish, write
 from tests.selftests import make_selftest
 from tests.simulated_history import NEWER, entries
-from tests.spec.least import raw
+from tests.study.report.synthetic import Wish, write
 from tests.tally import Tally
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
@@ -107,7 +115,7 @@ def results() -> Path:
     wish = Wish(cells=("rnn", "lstm"), repeats=1, trials=2, ladder=(10, 20))
     directory = write(folder() / "results", wish)
     winner = {"solved": True, "value": 1.5, "parameters": {"hidden_size": 8}}
-    records.write_winner(directory, "temporal_order", "lstm", winner)
+    result_files.write_winner(directory, "temporal_order", "lstm", winner)
     return directory
 
 
@@ -125,7 +133,7 @@ def read_results(name: str, *, draw: bool) -> Callable[[bytes], bool]:
                 assert ended, repr(done.exception)
                 return one_line(done.exit_code, done.stderr)
             try:
-                reporting.answer(records.read(results()))
+                study_report.answer(records.read(results()))
             except InputError as error:
                 return one_line(2, str(error))
             return True
@@ -173,7 +181,7 @@ def trend(content: bytes) -> bool:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     try:
-        reporting.answer_trend(records.read_trend(path.parent))
+        answer_trend(read_trend(path.parent))
     except InputError as error:
         return one_line(2, str(error))
     return True
@@ -185,7 +193,7 @@ def trended() -> bytes:
     parts = [*entries(16, "ab", {("a", 8): 1.5}), *entries(2, "ab", machine=NEWER, first=16)]
     found = trends_of(History(tuple(parts)), 0)
     path = folder() / "trended"
-    records.write_trend(path, records.TrendRecord("h", "c", 0, 0, 0, found))
+    write_trend(path, TrendRecord("h", "c", 0, 0, 0, found))
     return (path / "trend.json").read_bytes()
 
 
@@ -195,7 +203,7 @@ def selftest(content: bytes) -> bool:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     try:
-        reporting.answer_selftest(read_selftest(path.parent, done=True))
+        answer_selftest(read_selftest(path.parent, done=True))
     except InputError as error:
         return one_line(2, str(error))
     return True

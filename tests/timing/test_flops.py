@@ -7,10 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.cells import CELLS, Cell
-from harness.models import ModelConfig
 from harness.tasks import TASKS
-from harness.timing.benchmarks import Benchmark
+from harness.timing.benchmark_request import Benchmark
 from harness.timing.flops import step_bytes, step_flops, training_flops
+from harness.training.model import ModelConfig
 
 MODEL = ModelConfig("temporal_order", "lstm", hidden_size=16, num_layers=2, sequence_length=10)
 

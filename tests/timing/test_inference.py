@@ -14,9 +14,8 @@ import torch
 from harness.cells import CELLS, Cell
 from harness.errors import HarnessError, InputError
 from harness.machine import derive_seed
-from harness.models import build_model
 from harness.tasks import get_task
-from harness.timing import deployed, inference
+from harness.timing import deployed_model, inference
 from harness.timing.inference import (
     InferenceBenchmark,
     InferenceRequest,
@@ -25,7 +24,8 @@ from harness.timing.inference import (
     percentile,
     prepare_inference,
 )
-from tests.timing.test_deployed import Averaging
+from harness.training.model import build_model
+from tests.timing.test_deployed_model import Averaging
 
 BENCHMARK = InferenceBenchmark("one", "temporal_order", "lstm", 4, 1, 12)
 PLAIN = InferenceRequest((BENCHMARK,)).to_dict()
@@ -103,7 +103,7 @@ def test_whole_sequences_are_the_tasks_own():
 
 def test_an_error_beyond_the_dtype_is_named(monkeypatch):
     """A model that is further from float64 than its dtype explains is not timed, and the number is told."""
-    monkeypatch.setattr(deployed, "TOLERANCE", {"bfloat16": 1e-9})
+    monkeypatch.setattr(deployed_model, "TOLERANCE", {"bfloat16": 1e-9})
     with pytest.raises(HarnessError, match=r"differ from float64 by 0\.0\d+, more than bfloat16"):
         prepare_inference(dataclasses.replace(BENCHMARK, dtype="bfloat16"))
 
@@ -222,7 +222,7 @@ def ask(request, *options):
 def test_the_command_answers():
     """JSON in, JSON out, in one thread with denormals flushed, and without a warning of torch's."""
     rows = tuple(
-        dataclasses.replace(BENCHMARK, name=dtype, dtype=dtype) for dtype in deployed.DTYPES
+        dataclasses.replace(BENCHMARK, name=dtype, dtype=dtype) for dtype in deployed_model.DTYPES
     )
     done = ask(InferenceRequest(rows, n_calls=20, n_blocks=5).to_dict())
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,1 @@
+"""`python -m harness.bench`: training throughput and inference latency over a grid. Imports nothing, so that --help answers at once."""

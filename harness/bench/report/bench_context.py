@@ -1,0 +1,126 @@
+"""What every section of a bench's report is given: its numbers, and the phrases for shapes, variants and gains. Draws nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.bench.report.bench_summary import SHAPE, Gain, Shape, Timings
+from harness.records import BenchRecords
+from harness.rendering import fonts, messages, theme
+from harness.rendering.document import Column
+from harness.rendering.report_context import Page, command
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchPage(Page):
+    """The numbers of a bench, beside the words and the look of its report."""
+
+    timings: Timings
+
+    @property
+    def records(self) -> BenchRecords:
+        """What the bench left on the disk."""
+        return self.timings.records
+
+    @property
+    def many_devices(self) -> bool:
+        """Whether sentences must say which device they are about."""
+        return len(self.timings.devices) > 1
+
+    def device(self, device: str) -> str:
+        """A device as a person calls it."""
+        return self.words.of("device", device)
+
+    def on(self, device: str, sentence: str) -> str:
+        """A sentence about one device; it says which only where there are several."""
+        if not self.many_devices:
+            return sentence
+        return self.words("bench.on", device=self.device(device), sentence=sentence)
+
+    def lead_columns(self) -> tuple[Column, ...]:
+        """The leading columns of a table with a row for each (device, cell)."""
+        cell = Column(self.words("column.cell"), "cell")
+        return (
+            (Column(self.words("column.device"), "group"), cell) if self.many_devices else (cell,)
+        )
+
+    def lead(self, device: str, cell: str) -> tuple[str, ...]:
+        """The leading texts of such a row."""
+        return (device, cell) if self.many_devices else (cell,)
+
+    def shape_columns(self, keys: Sequence[str] = SHAPE) -> tuple[Column, ...]:
+        """The columns that say at which shape a row was timed."""
+        return tuple(
+            Column(self.words(f"column.{key}"), "text" if key == "initialization" else "number")
+            for key in keys
+        )
+
+    def shape_cells(self, row: Mapping[Any, Any], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
+        """The texts of such columns."""
+        return tuple(
+            str(row[key]) if key == "initialization" else self.number(key, row[key]) for key in keys
+        )
+
+    def shape(self, shape: Shape, keys: Sequence[str] = SHAPE) -> str:
+        """A shape as a sentence has it: those of its sizes that are asked for."""
+        named = dict(zip(SHAPE, shape, strict=True))
+        items = []
+        for key in keys:
+            text = str(named[key]) if key == "initialization" else self.number(key, named[key])
+            items.append(self.words.of("bench.shape", key, value=text))
+        return self.words("bench.shape_between").join(items)
+
+    def times(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
+        """A ratio with its interval in brackets, if it has one: 3.12 times (2.95 – 3.31)."""
+        text = self.words("bench.times", value=self.number("speedup", value))
+        if math.isnan(low) or math.isnan(high):
+            return text
+        return self.words("bench.with_interval", value=text, interval=self.ends(low, high))
+
+    def ends(self, low: float, high: float) -> str:
+        """The two ends of the interval of a ratio; a dash where there is none."""
+        if math.isnan(low) or math.isnan(high):
+            return self.words("none")
+        low_text, high_text = (self.number("speedup", end) for end in (low, high))
+        return self.words("range", low=low_text, high=high_text)
+
+    def gains(self, gains: Sequence[Gain]) -> str:
+        """The gains of several cells as a sentence has them."""
+        items = (
+            self.words("bench.of_cell", cell=g.cell, value=self.times(g.value, g.low, g.high))
+            for g in gains
+        )
+        return self.words.listed(items)
+
+    def change(self, variant: str) -> str:
+        """What to do to have a variant, as advice has it: "run one thread, flush denormals, ..."."""
+        kind, equals, count = variant.partition("=")
+        return (
+            self.words.of("bench.change", kind, n=count)
+            if equals
+            else self.words.of("bench.change", variant)
+        )
+
+
+def bench_page(
+    records: BenchRecords, blocks: Mapping[str, Sequence[float]], directory: Path, language: str
+) -> BenchPage:
+    """The page of a bench's report that will lie in `directory`. Raises InputError for a language without texts."""
+    words = messages.load(language)
+    timings = Timings(records, blocks)
+    named = ("cell", "device", "device_name", "variant", "initialization", "reason")
+    drawn = [*words.texts.values(), *timings.cells, records.grid.shape.task]
+    drawn += [str(row[key]) for row in timings.rows for key in named]
+    return BenchPage(
+        words=words,
+        marks=theme.marks(timings.cells),
+        fonts=fonts.choose(drawn),
+        command=command(directory),
+        tasks=(records.grid.shape.task,),
+        cells=timings.cells,
+        timings=timings,
+    )

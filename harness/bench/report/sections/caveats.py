@@ -1,0 +1,52 @@
+"""The caveats of a bench, and its command."""
+
+from __future__ import annotations
+
+from harness.bench.report.bench_context import BenchPage
+from harness.columns import whole
+from harness.rendering.document import Block, Code, Paragraph, Points, Section
+from harness.rendering.sections.machine import noted
+
+NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
+
+
+def caveats(page: BenchPage) -> Section:
+    """What a careful reader would object, said first."""
+    words, timings = page.words, page.timings
+    said = []
+    if timings.usual_width > NOISY:
+        said.append(words("bench.caveats.noisy", width=page.percent(timings.usual_width)))
+    if timings.unsteady:
+        n, of = (whole(number) for number in (len(timings.unsteady), len(timings.timed)))
+        said.append(words("bench.caveats.unsteady", n=n, of=of))
+    if timings.timed:
+        said.append(words("bench.caveats.implementation"))
+        if any(device == "cpu" for device in timings.devices):
+            said.append(words("caveats.cpu"))
+        if not any(device.startswith("cuda") for device in timings.devices):
+            said.append(words("bench.caveats.no_cuda"))
+        said.append(words("bench.caveats.process"))
+        said.append(words("bench.caveats.sizes"))
+    if timings.changes:
+        said.append(words("bench.caveats.over_plain"))
+    said += noted(page, page.records.machine)
+    blocks: tuple[Block, ...] = (Points(tuple(said)),) if said else ()
+    return Section("caveats", words("caveats.title"), blocks)
+
+
+def command(page: BenchPage) -> Section:
+    """What to type to run the bench again, and to render the report again."""
+    words, records = page.words, page.records
+    known = records.machine.get("command")
+    usual = f"python -m harness.bench {records.grid.grid.name}"
+    blocks: list[Block] = [
+        Paragraph(words("bench.command.run")),
+        Code(known if isinstance(known, str) and known else usual),
+        Paragraph(words("bench.command.report")),
+        Code(page.command),
+        Paragraph(words("bench.command.files"), quiet=True),
+    ]
+    notes = records.machine.get("notes") or []
+    if isinstance(notes, list) and notes:
+        blocks.append(Points(tuple(str(note) for note in notes)))
+    return Section("command", words("command.title"), tuple(blocks))

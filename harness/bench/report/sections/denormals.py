@@ -1,0 +1,245 @@
+"""Gradients that vanish: the share of denormal and of zero entries against length, and what flushing denormals wins."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from harness import stats
+from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_summary import KEPT, TUNED, Row, shape_of
+from harness.rendering import theme
+from harness.rendering.document import Column, Paragraph, Picture, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.figures.ticks import spaced
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """One cell at one length and initialisation. `gain`: how many times as long a step takes that keeps denormals."""
+
+    cell: str
+    initialization: str
+    length: float
+    row: Row
+    gain: stats.Estimate
+
+    @property
+    def denormal(self) -> float:
+        """Share of gradient entries that are denormal."""
+        return float(self.row["denormal_fraction"])
+
+    @property
+    def zero(self) -> float:
+        """Share of gradient entries that are zero."""
+        return float(self.row["zero_fraction"])
+
+
+NOT_TIMED = stats.Estimate(None, None, 0)
+
+
+def section(page: BenchPage) -> Section:
+    """Shares above, gains below, a column for each initialisation; both in words at the longest length."""
+    words = page.words
+    title = words("denormals.title")
+    points = _points(page)
+    if not points:
+        return page.not_measured("denormals", title, words("denormals.absent"))
+    said = [text for name in _initializations(points) if (text := _sentence(page, points, name))]
+    blocks = [Paragraph(words("denormals.intro")), Paragraph(" ".join(said))]
+    return Section("denormals", title, (*blocks[: 2 if said else 1], _picture(page, points)))
+
+
+def _points(page: BenchPage) -> list[_Point]:
+    """Steps on the first CPU with a known share or gain, at the sizes at which most lengths were timed."""
+    timings = page.timings
+    steps = [row for row in timings.steps if not str(row["device"]).startswith("cuda")]
+    kept: dict[tuple[str, object], Row] = {
+        (row["cell"], shape_of(row)): row for row in steps if row["variant"] == KEPT
+    }
+    chosen: dict[tuple[str, object], Row] = {}
+    for row in sorted(steps, key=lambda row: row["variant"] != TUNED):  # flushed ones first
+        known = not math.isnan(row["denormal_fraction"])
+        if known or (row["variant"] == TUNED and (row["cell"], shape_of(row)) in kept):
+            chosen.setdefault((row["cell"], shape_of(row)), row)
+    found = []
+    for each in timings.along("sequence_length", list(chosen.values())):
+        slow = kept.get((each["cell"], shape_of(each)))
+        gain = timings.ratio(slow, each) if slow and each["variant"] == TUNED else NOT_TIMED
+        length, name = float(each["sequence_length"]), str(each["initialization"])
+        found.append(_Point(str(each["cell"]), name, length, each, gain))
+    order = {cell: i for i, cell in enumerate(page.cells)}
+    return sorted(found, key=lambda point: (point.length, order[point.cell]))
+
+
+def _initializations(points: Sequence[_Point]) -> list[str]:
+    """The initialisations, the one with most denormals first."""
+    names = dict.fromkeys(point.initialization for point in points)
+
+    def most(name: str) -> float:
+        shares = [p.denormal + p.zero for p in points if p.initialization == name]
+        return max((share for share in shares if not math.isnan(share)), default=0.0)
+
+    return sorted(names, key=lambda name: -most(name))
+
+
+def _sentence(page: BenchPage, points: Sequence[_Point], name: str) -> str:
+    """Shares and gains of each cell at the longest length with an initialisation."""
+    words = page.words
+    own = [point for point in points if point.initialization == name]
+    longest = [point for point in own if point.length == own[-1].length]
+    length = page.number("sequence_length", own[-1].length)
+    said = []
+    known = [point for point in longest if not math.isnan(point.denormal + point.zero)]
+    if any(point.denormal + point.zero for point in known):
+        shares = words.listed(
+            words(
+                "denormals.share",
+                cell=point.cell,
+                denormal=page.number("denormal_fraction", point.denormal),
+                zero=page.number("zero_fraction", point.zero),
+            )
+            for point in known
+        )
+        said.append(words("denormals.at", length=length, initialization=name, shares=shares))
+    elif known:
+        cells = words.listed(point.cell for point in known)
+        said.append(words("denormals.at_none", length=length, initialization=name, cells=cells))
+    shown = [p for p in longest if p.gain.interval is not None and p.gain.interval.low > 1]
+    if shown:
+        gains = words.listed(
+            words("bench.of_cell", cell=point.cell, value=page.times(*_ends(point)))
+            for point in shown
+        )
+        key = "denormals.wins" if known else "denormals.wins_at"
+        said.append(words(key, length=length, initialization=name, gains=gains))
+    elif any(point.gain.value is not None for point in longest):
+        key = "denormals.wins_nothing" if known else "denormals.wins_nothing_at"
+        said.append(words(key, length=length, initialization=name))
+    return " ".join(said)
+
+
+# --- The picture ------------------------------------------------------------------------------
+
+
+def _picture(page: BenchPage, points: Sequence[_Point]) -> Picture:
+    words = page.words
+    names = _initializations(points)
+    kinds: list[tuple[str, Callable[[_Point], tuple[float, float, float]]]] = [
+        ("denormal", lambda point: (point.denormal,) * 3),
+        ("zero", lambda point: (point.zero,) * 3),
+        ("gain", _ends),
+    ]
+    kinds = [kind for kind in kinds if any(not math.isnan(kind[1](p)[0]) for p in points)]
+    drawing, panels = theme.grid(
+        len(names) * len(kinds), columns=len(names), height=1.95, sharey="row", sharex=True
+    )
+    placed = {}
+    for i, (kind, value) in enumerate(kinds):
+        for j, name in enumerate(names):
+            axes = panels[i * len(names) + j]
+            own = [point for point in points if point.initialization == name]
+            placed[axes] = _draw(page, axes, own, value)
+            _scale(page, axes, kind, points)
+            if i == 0:
+                axes.set_title(name)
+            if i == len(kinds) - 1:
+                axes.set_xlabel(words("throughput.x_sequence_length"))
+        panels[i * len(names)].set_ylabel(words.of("denormals.y", kind))
+    direct_labels.label_ends(drawing, placed)
+    first = points[0].row
+    caption = words(
+        "denormals.caption",
+        hidden=page.number("hidden_size", first["hidden_size"]),
+        batch=page.number("batch_size", first["batch_size"]),
+    )
+    table = _table(page, points)
+    return Picture("denormals", drawing, words("denormals.description"), caption, table)
+
+
+def _ends(point: _Point) -> tuple[float, float, float]:
+    """The gain and its interval; NaN where it is not known."""
+    if point.gain.value is None:
+        return math.nan, math.nan, math.nan
+    between = point.gain.interval
+    low, high = (between.low, between.high) if between else (point.gain.value,) * 2
+    return point.gain.value, low, high
+
+
+def _draw(
+    page: BenchPage,
+    axes: Axes,
+    points: Sequence[_Point],
+    value: Callable[[_Point], tuple[float, float, float]],
+) -> list[direct_labels.End]:
+    ends = []
+    for cell in page.cells:
+        own = [p for p in points if p.cell == cell and not math.isnan(value(p)[0])]
+        if not own:
+            continue
+        mark = page.marks[cell]
+        at, found = [point.length for point in own], [value(point) for point in own]
+        for x, (_, low, high) in zip(at, found, strict=True):
+            axes.plot([x, x], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
+        axes.plot(
+            at,
+            [middle for middle, _, _ in found],
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            markersize=5,
+            markeredgecolor="none",
+        )
+        ends.append(direct_labels.End(at[-1], found[-1][0], cell, mark.colour))
+    return ends
+
+
+def _scale(page: BenchPage, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
+    lengths = sorted({point.length for point in points})
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(spaced(lengths, 0.2)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: page.number("sequence_length", at)))
+    if kind == "gain":
+        axes.axhline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda at, _: page.words("denormals.tick", value=f"{at:g}"))
+        )
+        return
+    shares = [p.denormal if kind == "denormal" else p.zero for p in points]
+    top = max((share for share in shares if not math.isnan(share)), default=0.0)
+    axes.set_ylim(-0.04 * max(top, 0.05), 1.12 * max(top, 0.05))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: page.percent(at)))
+
+
+def _table(page: BenchPage, points: Sequence[_Point]) -> Table:
+    rows = []
+    order = {name: i for i, name in enumerate(_initializations(points))}
+    for point in sorted(points, key=lambda point: order[point.initialization]):
+        between = point.gain.interval
+        rows.append(
+            (
+                point.initialization,
+                page.number("sequence_length", point.length),
+                point.cell,
+                page.number("denormal_fraction", point.denormal),
+                page.number("zero_fraction", point.zero),
+                page.number("speedup", point.gain.value),
+                page.ends(between.low, between.high) if between else page.words("none"),
+            )
+        )
+    columns = (
+        Column(page.words("column.initialization"), "group"),
+        page.column("sequence_length"),
+        Column(page.words("column.cell"), "cell"),
+        *(page.column(name) for name in ("denormal_fraction", "zero_fraction")),
+        *(page.column(name) for name in ("flushing_wins", "interval")),
+    )
+    return Table(columns, tuple(rows), page.words("denormals.note"))

@@ -1,0 +1,16 @@
+"""Latency and bytes of a model that only answers."""
+
+from __future__ import annotations
+
+from harness.bench.report.bench_context import BenchPage
+from harness.rendering.document import Section
+from harness.rendering.sections.inference import inference_section
+
+
+def section(page: BenchPage) -> Section:
+    """What every report with inference.csv shows."""
+    table = page.records.inference
+    if table is None or len(table) == 0:
+        words = page.words
+        return page.not_measured("inference", words("inference.title"), words("inference.absent"))
+    return inference_section(page, table)

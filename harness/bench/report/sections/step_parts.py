@@ -1,0 +1,172 @@
+"""The parts of a step: forward, backward and the update, as shares of its time."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from harness import stats
+from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_summary import PARTS, SHAPE, Shape, shape_of
+from harness.columns import seconds
+from harness.rendering import theme
+from harness.rendering.document import Column, Paragraph, Picture, Section, Table
+
+NAMES = ("forward", "backward", "update")
+MOST_BARS = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """One step taken apart: what each part takes, from the rounds that its three measures share."""
+
+    device: str
+    variant: str
+    cell: str
+    shape: Shape
+    time_s: float
+    parts: tuple[stats.Estimate, stats.Estimate, stats.Estimate]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Seconds of each part; one that noise made negative is 0."""
+        return tuple(max(part.value or 0.0, 0.0) for part in self.parts)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the sum of the parts."""
+        return tuple(value / sum(self.values) for value in self.values)
+
+
+def section(page: BenchPage) -> Section:
+    """A bar for each step of which all three were timed; at the reference shape only, where that is too many."""
+    words = page.words
+    title = words("parts.title")
+    every = _steps(page)
+    if not every:
+        return page.not_measured("parts", title, words("parts.absent"))
+    shown = every
+    if len(shown) > MOST_BARS:
+        at = [step for step in every if step.shape == page.timings.reference(step.device)]
+        shown = (at or every)[:MOST_BARS]
+    drawing = theme.figure(0.27 * len(shown) + 0.95)
+    _draw(page, drawing.subplots(), shown)
+    shape = page.shape(shown[0].shape) if len({step.shape for step in shown}) == 1 else ""
+    caption = words("parts.caption")
+    if shape:
+        caption += " " + words("changes.fixed", shape=shape)
+    picture = Picture("parts", drawing, words("parts.description"), caption, _table(page, every))
+    return Section("parts", title, (Paragraph(words("parts.intro")), picture))
+
+
+def _steps(page: BenchPage) -> list[_Step]:
+    timings = page.timings
+    rows = {
+        (row["device"], row["variant"], row["cell"], shape_of(row), row["measure"]): row
+        for row in timings.timed
+    }
+    found = []
+    keys = itertools.product(timings.devices, timings.variants, page.cells)
+    shapes = list(
+        dict.fromkeys(shape_of(row) for row in timings.timed if row["measure"] != PARTS[-1])
+    )
+    for (device, variant, cell), shape in itertools.product(keys, shapes):
+        three = [rows.get((device, variant, cell, shape, measure)) for measure in PARTS]
+        if three[0] is None or three[1] is None or three[2] is None:
+            continue
+        forward = stats.median_interval(timings.times(three[0]))
+        backward, update = (timings.beyond(three[1], three[0]), timings.beyond(three[2], three[1]))
+        step = _Step(
+            device, variant, cell, shape, three[2]["step_time_s"], (forward, backward, update)
+        )
+        if sum(step.values) > 0:
+            found.append(step)
+    return found
+
+
+def _draw(page: BenchPage, axes: Axes, steps: Sequence[_Step]) -> None:
+    keys = [(step.device, step.variant) for step in steps]
+    shapes = len({step.shape for step in steps}) > 1
+    for y, step in enumerate(steps):
+        left = 0.0
+        for share, colour in zip(step.shares, theme.GAINS, strict=True):
+            axes.barh(y, share, left=left, height=0.74, color=colour.light, linewidth=0)
+            if share >= 0.07:
+                axes.text(
+                    left + share / 2,
+                    y,
+                    page.percent(share),
+                    ha="center",
+                    va="center",
+                    fontsize=theme.SIZE - 1.5,
+                    color=theme.INK.light,
+                )
+            left += share
+        axes.text(
+            1.012,
+            y,
+            seconds(step.time_s),
+            va="center",
+            fontsize=theme.SIZE - 1,
+            color=theme.MUTED.light,
+        )
+        if y and keys[y] != keys[y - 1]:
+            axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8)
+    axes.set_yticks(range(len(steps)), [_label(page, step, shapes=shapes) for step in steps])
+    axes.tick_params(axis="y", labelcolor=theme.INK.light)
+    axes.set_ylim(len(steps) - 0.45, -0.55)
+    axes.set_xlim(0, 1)
+    axes.grid(visible=False)
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+    axes.set_xlabel(page.words("parts.x"))
+    handles = [axes.barh(0, 0, color=colour.light) for colour in theme.GAINS]
+    axes.legend(
+        handles,
+        [page.words.of("parts.name", name) for name in NAMES],
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=3,
+        handlelength=1.0,
+        handleheight=1.0,
+        columnspacing=1.6,
+    )
+
+
+def _label(page: BenchPage, step: _Step, *, shapes: bool) -> str:
+    """The name of a bar: variant and cell, and what else tells the bars apart."""
+    names = [step.variant, step.cell]
+    if page.many_devices:
+        names.insert(0, step.device)
+    if shapes:
+        names.append(page.shape(step.shape, ("hidden_size", "sequence_length")))
+    return page.words("bench.panel_between").join(names)
+
+
+def _table(page: BenchPage, steps: Sequence[_Step]) -> Table:
+    words, rows = page.words, []
+    for step in steps:
+        texts = []
+        for part in step.parts:
+            resolved = part.interval is None or part.interval.low > 0
+            value = (
+                page.number("step_time_s", part.value) if resolved else words("parts.unresolved")
+            )
+            texts += [value, page.interval("step_time_s", part.interval)]
+        named = dict(zip(SHAPE, step.shape, strict=True))
+        lead = page.lead(step.device, step.cell)
+        rows.append((*lead, step.variant, *page.shape_cells(named), *texts))
+    timed = (
+        column
+        for name in NAMES
+        for column in (
+            Column(words.of("parts.name", name), "number"),
+            Column(words("column.interval"), "number"),
+        )
+    )
+    columns = (*page.lead_columns(), Column(words("column.variant")), *page.shape_columns(), *timed)
+    return Table(columns, tuple(rows), words("parts.note"))

@@ -1,0 +1,370 @@
+"""What to change: the speed of every variant over `plain`, a row for each cell and shape; and what has no time, with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import statistics
+from collections.abc import Container, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch, Polygon, Rectangle
+from matplotlib.text import Text
+
+from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_summary import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
+from harness.columns import whole
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Paragraph, Picture, Points, Section, Table
+
+SHOWN: Mapping[Effect, str] = {
+    "gain": "changes.gain",
+    "loss": "changes.loss",
+    "undecided": "changes.undecided",
+}
+MOST_ROWS = 45  # of the picture; more shapes are drawn together, a line for several
+POOLS: tuple[tuple[str, ...], ...] = (
+    SHAPE,
+    ("hidden_size", "sequence_length"),
+    ("hidden_size",),
+    (),
+)
+WIDE = 6  # columns; beyond that their names are broken
+FEW_ROWS = 12  # a longer table opens on demand
+MOST_FAILED = 100
+
+
+def section(page: BenchPage) -> Section:
+    """Advice, the heat map of gains, and the rows without a time."""
+    words, timings = page.words, page.timings
+    title = words("changes.title")
+    without = _without(page)
+    if not timings.changes:
+        if not without:
+            return page.not_measured("changes", title, words("changes.absent"))
+        return Section("changes", title, (Paragraph(words("changes.absent")), *without))
+    blocks: list[Block] = [Paragraph(words("changes.intro"))]
+    for device in timings.devices:
+        items = [_item(page, change) for change in timings.changes if change.device == device]
+        if items:
+            if page.many_devices:
+                blocks.append(Paragraph(words("changes.on", device=page.device(device))))
+            blocks.append(Points(tuple(items)))
+    blocks.append(_picture(page))
+    return Section("changes", title, (*blocks, *without))
+
+
+def _item(page: BenchPage, change: Change) -> str:
+    """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
+    words = page.words
+    said = [
+        words(key, gains=page.gains(gains))
+        for effect, key in SHOWN.items()
+        if (gains := change.at_reference(effect))
+    ]
+    if change.worse_than_tuned:
+        said.append(words("changes.spent", gains=page.gains(change.worse_than_tuned)))
+    if not said:
+        said.append(words("changes.elsewhere"))
+    n = len(change.gains)
+    over_all = ""
+    if n > len(change.reference):
+        over_all = words(
+            "changes.over_all",
+            n=n,
+            median=page.times(change.median),
+            gain=change.count("gain"),
+            loss=change.count("loss"),
+        )
+    return words(
+        "changes.item",
+        variant=change.variant,
+        change=page.change(change.variant),
+        said=words("bench.and_then").join(said),
+        over_all=over_all,
+    )
+
+
+# --- The heat map -----------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Square:
+    """One square of the map: the gains of one variant in the rows that a line of it stands for."""
+
+    gains: tuple[Gain, ...]
+
+    @property
+    def loses(self) -> bool:
+        """Whether any of them loses."""
+        return any(gain.effect == "loss" for gain in self.gains)
+
+    @property
+    def colour(self) -> theme.Colour:
+        """That of the median; grey where no interval of a majority lies on its side of 1."""
+        middle = statistics.median(gain.value for gain in self.gains)
+        effect = "gain" if middle > 1 else "loss"
+        shown = sum(gain.effect == effect for gain in self.gains)
+        return theme.diverging(middle if 2 * shown > len(self.gains) else 1.0)
+
+
+Line = tuple[str, Shape]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Map:
+    """The map of one device: the square of each variant in each line, and what has no time there although it was asked for.
+
+    A line is a cell at the sizes `pooled`, for whatever else its rows differ in.
+    """
+
+    pooled: tuple[str, ...]
+    lines: Mapping[Line, Mapping[str, _Square]]
+    lost: Container[tuple[str, str, Shape]]
+
+
+def _picture(page: BenchPage) -> Picture:
+    words, timings = page.words, page.timings
+    maps: dict[str, _Map] = {}
+    for pooled in POOLS:
+        every_map = {device: _mapped(page, device, pooled) for device in timings.devices}
+        maps = {device: one for device, one in every_map.items() if one.lines}
+        if sum(len(one.lines) for one in maps.values()) <= MOST_ROWS:
+            break
+    variants = [v for v in timings.variants if v != PLAIN]
+    heights = [0.235 * len(one.lines) + 0.5 for one in maps.values()]
+    drawing = theme.figure(sum(heights) + 0.75)
+    panels = drawing.subplots(len(maps), 1, squeeze=False, height_ratios=heights).ravel()
+    for axes, (device, one) in zip(panels, maps.items(), strict=True):
+        if page.many_devices:
+            axes.set_title(page.device(device))
+        _draw(page, axes, one, variants)
+    _key(page, panels[-1])
+    every = [gain for change in timings.changes for gain in change.gains]
+    shapes = [dict(zip(SHAPE, gain.shape, strict=True)) for gain in every]
+    fixed = [key for key in SHAPE if len({shape[key] for shape in shapes}) == 1]
+    caption = words("changes.caption")
+    if fixed:
+        caption += " " + words("changes.fixed", shape=page.shape(every[0].shape, fixed))
+    if any(one.pooled != SHAPE for one in maps.values()):
+        caption += " " + words("changes.pooled")
+    return Picture("speedup", drawing, words("changes.description"), caption, _table(page))
+
+
+def _mapped(page: BenchPage, device: str, pooled: tuple[str, ...]) -> _Map:
+    found: dict[Line, dict[str, list[Gain]]] = {}
+    for change in page.timings.changes:
+        if change.device != device:
+            continue
+        for gain in change.gains:
+            named = dict(zip(SHAPE, gain.shape, strict=True))
+            line = (gain.cell, tuple(named[key] for key in pooled))
+            found.setdefault(line, {}).setdefault(change.variant, []).append(gain)
+    lines = sorted(found, key=lambda line: (page.cells.index(line[0]), line[1]))
+    squares = {
+        line: {variant: _Square(tuple(gains)) for variant, gains in found[line].items()}
+        for line in lines
+    }
+    lost = {
+        (str(row["variant"]), str(row["cell"]), tuple(row[key] for key in pooled))
+        for row in page.timings.rows
+        if row["device"] == device and row["measure"] == STEP and not row["step_time_s"] > 0
+    }
+    return _Map(pooled, squares, lost)
+
+
+HEAD, COLUMN = -0.02, 0.13  # of the names left of the map, as shares of its width
+
+
+def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
+    _name_lines(page, axes, drawn)
+    for y, (line, squares) in enumerate(drawn.lines.items()):
+        for x, variant in enumerate(variants):
+            square = squares.get(variant)
+            if square is None and (variant, *line) in drawn.lost:
+                _hatch(axes, x, y)
+            else:
+                _square(page, axes, x, y, square)
+    axes.set_xlim(-0.5, len(variants) - 0.5)
+    axes.set_ylim(len(drawn.lines) - 0.5, -0.5)
+    axes.set_yticks([])
+    names = [variant.replace("_", "\n") for variant in variants]
+    if len(names) > WIDE:
+        names = [name.replace("=", "\n= ") for name in names]
+    axes.set_xticks(range(len(variants)), names)
+    axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
+    axes.tick_params(axis="x", labelcolor=theme.INK.light, labelsize=theme.SIZE - 1)
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(visible=False)
+
+
+def _name_lines(page: BenchPage, axes: Axes, drawn: _Map) -> None:
+    """Left of the map: each cell once, and the sizes in which the lines differ, a column each."""
+    shapes = [dict(zip(drawn.pooled, shape, strict=True)) for _, shape in drawn.lines]
+    varying = [key for key in drawn.pooled if len({shape[key] for shape in shapes}) > 1]
+    above = None
+    for y, ((cell, _), shape) in enumerate(zip(drawn.lines, shapes, strict=True)):
+        if cell != above:
+            name = _write(axes, len(varying), y, cell, page.marks[cell].colour)
+            name.set_fontweight("bold")
+            if y:
+                axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8, zorder=3)
+        above = cell
+        for i, key in enumerate(reversed(varying)):
+            is_word = key == "initialization"
+            text = str(shape[key]) if is_word else page.number(key, shape[key])
+            _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.SIZE - 1)
+    for i, key in enumerate(reversed(varying)):
+        head = _write(axes, i, -0.78, page.words.of("changes.head", key), theme.MUTED.light)
+        head.set(fontsize=theme.SIZE - 1.5, verticalalignment="bottom")
+
+
+def _write(axes: Axes, column: int, y: float, text: str, colour: str) -> Text:
+    """A text left of the map; columns are counted from the map outwards."""
+    return axes.text(
+        HEAD - COLUMN * column,
+        y,
+        text,
+        ha="right",
+        va="center",
+        color=colour,
+        transform=axes.get_yaxis_transform(),
+    )
+
+
+def _hatch(axes: Axes, x: int, y: int) -> None:
+    rule = theme.FAINT.light
+    corner = (x - 0.48, y - 0.46)
+    axes.add_patch(
+        Rectangle(corner, 0.96, 0.92, fill=False, hatch="////", edgecolor=rule, linewidth=0)
+    )
+
+
+def _square(page: BenchPage, axes: Axes, x: int, y: int, square: _Square | None) -> None:
+    corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
+    if square is None:
+        axes.text(x, y, page.words("none"), ha="center", va="center", color=theme.FAINT.light)
+        return
+    axes.add_patch(Rectangle(corner, *size, facecolor=square.colour.light, linewidth=0))
+    values = sorted(gain.value for gain in square.gains)
+    low, high = (_few_digits(page, value) for value in (values[0], values[-1]))
+    text = low if low == high else page.words("range", low=low, high=high)
+    if square.loses and square.colour not in theme.LOSSES:  # some of several lose: a corner says so
+        right, top = x + 0.48, y - 0.46
+        points = [(right - 0.16, top), (right, top), (right, top + 0.34)]
+        axes.add_patch(Polygon(points, facecolor=theme.LOSSES[-1].light, linewidth=0))
+    axes.text(
+        x,
+        y,
+        text,
+        ha="center",
+        va="center",
+        fontsize=theme.SIZE - (1 if len(text) < 7 else 2.5),
+        color=theme.INK.light,
+        fontweight="bold" if square.loses else "normal",
+    )
+
+
+def _few_digits(page: BenchPage, value: float) -> str:
+    """A gain in as few digits as a square has room for: 0.62, 1.04, 3.1, 12."""
+    digits = 2 if value < 2 else 1 if value < 10 else 0
+    return f"{value:.{digits}f}" if math.isfinite(value) else page.words("not_measured")
+
+
+def _key(page: BenchPage, axes: Axes) -> None:
+    """What the colours mean, below the last panel."""
+    words = page.words
+    steps = [*reversed(theme.LOSSES), theme.EVEN, *theme.GAINS]
+    names = ("loss_3", "loss_2", "loss_1", "even", "gain_1", "gain_2", "gain_3")
+    patches = [Patch(facecolor=colour.light, linewidth=0) for colour in steps]
+    axes.legend(
+        patches,
+        [words.of("changes.key", name) for name in names],
+        loc="upper center",
+        bbox_to_anchor=(0.42, -0.01),
+        ncols=len(names),
+        handlelength=1.1,
+        handleheight=1.0,
+        handletextpad=0.45,
+        columnspacing=1.1,
+        fontsize=theme.SIZE - 1.5,
+    )
+
+
+def _table(page: BenchPage) -> Table:
+    """Every gain with its interval, losing ones among them."""
+    words, rows = page.words, []
+    for device, variant in itertools.product(page.timings.devices, page.timings.variants):
+        for change in page.timings.changes:
+            if (change.device, change.variant) == (device, variant):
+                for gain in change.gains:
+                    named = dict(zip(SHAPE, gain.shape, strict=True))
+                    rows.append(
+                        (
+                            *page.lead(device, gain.cell),
+                            variant,
+                            *page.shape_cells(named),
+                            page.number("speedup", gain.value),
+                            page.ends(gain.low, gain.high),
+                            *_over_tuned(page, gain),
+                            words.of("changes.effect", gain.effect),
+                        )
+                    )
+    columns = (
+        *page.lead_columns(),
+        Column(words("column.variant")),
+        *page.shape_columns(),
+        *(page.column(name) for name in ("speedup", "interval", "over_tuned", "interval")),
+        Column(words("column.effect")),
+    )
+    return Table(columns, tuple(rows), words("changes.note"))
+
+
+def _over_tuned(page: BenchPage, gain: Gain) -> tuple[str, str]:
+    own = gain.over_tuned
+    if own is None:
+        return page.words("none"), page.words("none")
+    return page.number("speedup", own.value), page.ends(own.low, own.high)
+
+
+# --- What has no time -------------------------------------------------------------------------
+
+
+def _without(page: BenchPage) -> tuple[Block, ...]:
+    """Variants that were not to be had, and single rows that failed, each with its reason."""
+    words = page.words
+    nowhere = [one for one in page.timings.missing if one.everywhere]
+    failed = [one for one in page.timings.missing if not one.everywhere]
+    blocks: list[Block] = []
+    if nowhere:
+        columns = (
+            *(Column(words(f"column.{name}")) for name in ("variant", "device", "reason")),
+            page.column("n_rows"),
+        )
+        rows = [
+            (
+                one.variant,
+                one.device,
+                one.reason or words("changes.no_reason"),
+                whole(len(one.benchmarks)),
+            )
+            for one in nowhere
+        ]
+        blocks.append(Paragraph(words("changes.unavailable")))
+        blocks.append(Table(columns, tuple(rows)))
+    if failed:
+        names = [
+            (name, one.reason or words("changes.no_reason"))
+            for one in failed
+            for name in one.benchmarks
+        ]
+        columns = (Column(words("column.benchmark")), Column(words("column.reason")))
+        note = ""
+        if len(names) > MOST_FAILED:
+            note = words("changes.more_failed", n=whole(len(names) - MOST_FAILED))
+        blocks.append(Paragraph(words("changes.failed", n=whole(len(names)))))
+        blocks.append(
+            Table(columns, tuple(names[:MOST_FAILED]), note, folded=len(names) > FEW_ROWS)
+        )
+    return tuple(blocks)

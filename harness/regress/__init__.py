@@ -1,0 +1,1 @@
+"""`python -m harness.regress`: has training become slower? Imports nothing, so that --help answers at once."""

@@ -1,0 +1,1 @@
+"""The command compare: base and head in the same run."""

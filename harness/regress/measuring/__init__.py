@@ -1,0 +1,1 @@
+"""Blocks of live processes, timed until the rules say stop."""

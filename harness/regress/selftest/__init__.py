@@ -1,0 +1,1 @@
+"""The command selftest: rates of false alarms and of found slowdowns on this machine."""

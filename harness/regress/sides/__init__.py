@@ -1,0 +1,1 @@
+"""The two sides of a comparison: what they are, and where they run."""

@@ -1,0 +1,1 @@
+"""Blocks to verdicts: pure functions, no process, no clock."""

@@ -1,0 +1,120 @@
+"""Plain text and matplotlib's SVG as what a page can hold: Markdown and LaTeX that show what they were given, SVG that fits."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from harness.rendering import theme
+from harness.rendering.fonts import STACK
+
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|~$#])|(?<![^\W_])_|_(?![^\W_])")
+
+
+_BREAKS = re.compile(r"(?<=[≥<]) (?=\d)|(?<=\d) (?=%)")
+_RANGE = re.compile(
+    r"(?<=[\d%]) – (?=[≥<\d])"
+)  # a line may break after a dash, unless a word joiner says no
+
+
+def printable(text: str) -> str:
+    """Text without control characters, such as the colours in a message for a terminal; a page has no place for them."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def escape_markdown(text: object) -> str:
+    """Text that Markdown shows as it is, on one line: nothing in it starts a tag, a link, a table cell or a heading."""
+    line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
+    escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return re.sub(r"^(\s*)([-+=](?=[\s=-]|$)|\d+[.)](?=\s|$))", r"\1\\\2", escaped)
+
+
+_LATEX = {
+    **{sign: "\\" + sign for sign in "{}$&#_%"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': "''",
+    "<": "$<$",
+    ">": "$>$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "—": "---",
+    "“": "``",
+    "”": "''",
+    "‘": "`",
+    "’": "'",
+    "…": r"\ldots{}",
+    "\u00a0": "~",
+    "\x00": "{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+}
+_ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030c")  # those of LaTeX's oldest font encoding
+
+
+def escape_latex(text: object) -> str:
+    """Text that any LaTeX sets as it is, on one line; a letter that a bare document has no font for as [U+C5D8]."""
+    line = re.sub(r"[ \t\n]+", " ", printable(str(text)))
+    apart = re.sub(r"-(?=-)", "-\x00", line)  # two hyphens would become a dash
+    return "".join(map(_latex_letter, apart))
+
+
+def _latex_letter(letter: str) -> str:
+    if letter in _LATEX:
+        return _LATEX[letter]
+    parts = unicodedata.normalize("NFD", letter)
+    if parts[0].isascii() and set(parts[1:]) <= _ACCENTS:
+        return letter
+    return f"{{[}}U+{ord(letter):04X}{{]}}"
+
+
+def unbroken(value: object) -> object:
+    """Text whose numbers keep their sign, unit and range on one line; anything else, and markup, as it is."""
+    if type(value) is not str:
+        return value
+    return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", printable(value)))
+
+
+def standalone_svg(svg: str) -> str:
+    """An SVG file that names fonts which its reader may have, after those it was measured with."""
+    return re.sub(
+        r"font-family: ([^;\"]*)",
+        lambda match: "font-family: " + ", ".join(_families(match.group(1))),
+        svg,
+    )
+
+
+def inline_svg(svg: str, name: str, description: str) -> str:
+    """The same picture for a page: no prologue and no background, ids of its own, and the page's type and colours.
+
+    `description` must be escaped for an attribute.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<g id=\"patch_1\">.*?</g>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{name}-\1"', svg)
+    svg = re.sub(r"(xlink:href=\"#|url\(#)", rf"\g<1>{name}-", svg)
+    svg = svg.replace("xlink:href=", "href=")
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    for colour in theme.COLOURS:
+        svg = re.sub(rf"{colour.light}\b", f"var(--{colour.name})", svg, flags=re.IGNORECASE)
+    opening = re.match(r"<svg[^>]*viewBox=\"([^\"]+)\"[^>]*>", svg)
+    assert opening is not None, "matplotlib writes a viewBox"
+    head = f'<svg viewBox="{opening.group(1)}" role="img" aria-label="{description}">'
+    return head + svg[opening.end() :].rstrip()
+
+
+def _families(listed: str) -> list[str]:
+    measured = [family.strip() for family in listed.split(",")]
+    return list(dict.fromkeys([*measured, *STACK]))

@@ -1,0 +1,228 @@
+"""How long a cell takes to answer, and the bytes that it occupies: the table and figures of any report with inference.csv."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Picture, Points, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.figures.ticks import short, spaced
+from harness.rendering.report_context import Page
+
+DTYPES = ("float32", "bfloat16", "int8")  # in this order
+MEASURES = ("step", "sequence")
+SHAPE = ["hidden_size", "num_layers", "sequence_length"]
+
+
+def inference_section(page: Page, table: pd.DataFrame) -> Section:
+    """The section of a bench: times by cell and dtype at one shape, and against hidden size where that was varied."""
+    timed = table[table["median_us"].notna()]
+    tail: tuple[Block, ...] = failures(page, table)
+    if len(timed) == 0:
+        return Section("inference", page.words("inference.title"), tail)
+    blocks: list[Block] = [by_dtype(page, timed)]
+    if len(timed["hidden_size"].unique()) > 1:
+        blocks.append(against_size(page, timed))
+    return Section("inference", page.words("inference.title"), (*blocks, *tail))
+
+
+def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:
+    """What was not timed, each cell and dtype with its reason; nothing where all was."""
+    lines = [
+        page.words(
+            "inference.failed",
+            cell=row["cell"],
+            dtype=page.words.of("inference.dtype", str(row["dtype"])),
+            reason=row["reason"],
+        )
+        for row in table[table["median_us"].isna()].to_dict("records")
+    ]
+    return (Points(tuple(dict.fromkeys(lines))),) if lines else ()
+
+
+def numbers(page: Page, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False) -> Table:
+    """Every timed row: times with their intervals, bytes and error; `shapes`: with the sizes of its network."""
+    shape = SHAPE if shapes else []
+    rows = [
+        (
+            *page.task_cells(str(row["task"]), str(row["cell"])),
+            *(page.number(name, row[name]) for name in shape),
+            page.words.of("inference.dtype", str(row["dtype"])),
+            page.words.of("inference.measure", str(row["measure"])),
+            *timed_cells(page, row, "median"),
+            *timed_cells(page, row, "p99"),
+            *(page.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
+            *(page.number(name, row[name]) for name in ("output_error", "n_calls")),
+        )
+        for row in table.to_dict("records")
+    ]
+    columns = (
+        *page.task_columns(),
+        *(page.column(name) for name in shape),
+        Column(page.words("column.dtype")),
+        Column(page.words("column.measured")),
+        *(page.column(name) for name in ("median_us", "interval_median")),
+        *(page.column(name) for name in ("p99_us", "interval_p99")),
+        *(page.column(name) for name in ("weights_bytes", "state_bytes")),
+        *(page.column(name) for name in ("output_error", "n_calls")),
+    )
+    return Table(columns, tuple(rows), page.words("inference.note"), folded)
+
+
+def timed_cells(page: Page, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
+    """A time of a row and its interval, as texts."""
+    name = f"{stem}_us"
+    low, high = float(row[f"{stem}_low_us"]), float(row[f"{stem}_high_us"])
+    if math.isnan(low) or math.isnan(high):
+        return page.number(name, row[name]), page.words("none")
+    between = page.words("range", low=page.number(name, low), high=page.number(name, high))
+    return page.number(name, row[name]), between
+
+
+def by_dtype(page: Page, timed: pd.DataFrame) -> Picture:
+    """Times of a call by cell and dtype at the shape of which most was timed: a panel a measure, a line a row."""
+    task = str(timed["task"].iloc[0])
+    of_task = timed[timed["task"] == task]
+    shapes = of_task.groupby(SHAPE).size()
+    shape = shapes[shapes == shapes.max()].index
+    middle = shape[len(shape) // 2]
+    own = of_task[(of_task[SHAPE] == list(middle)).all(axis=1)]
+    measures = [measure for measure in MEASURES if (own["measure"] == measure).any()]
+    places = [
+        (cell, dtype)
+        for cell in page.cells
+        for dtype in DTYPES
+        if ((own["cell"] == cell) & (own["dtype"] == dtype)).any()
+    ]
+    height = 1.1 + 0.27 * len(places)
+    drawing, panels = theme.grid(len(measures), columns=2, height=height, sharey=True)
+    for axes, measure in zip(panels, measures, strict=True):
+        name = page.words.of("inference.measure", measure)
+        hidden = page.number("hidden_size", middle[0])
+        axes.set_title(page.words("inference.at", measure=name, hidden=hidden))
+        _dots(page, axes, own[own["measure"] == measure], places)
+        axes.set_xlabel(page.words("inference.x"))
+    texts = [
+        page.words("inference.row", cell=cell, dtype=page.words.of("inference.dtype", dtype))
+        for cell, dtype in places
+    ]
+    panels[0].set_yticks(range(len(places)), texts)
+    panels[0].set_ylim(len(places) - 0.4, -0.6)
+    machine = str(own["device_name"].iloc[0])
+    return Picture(
+        "inference",
+        drawing,
+        page.words("inference.description"),
+        page.words("inference.caption", machine=machine),
+        numbers(page, timed),
+    )
+
+
+def _dots(page: Page, axes: Axes, rows: pd.DataFrame, places: Sequence[tuple[str, str]]) -> None:
+    axes.set_xscale("log")
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    for row in rows.to_dict("records"):
+        mark, at = page.marks[row["cell"]], places.index((row["cell"], row["dtype"]))
+        tail(axes, row, at, mark.colour)
+        ends = [row["median_low_us"], row["median_high_us"]]
+        axes.plot(ends, [at, at], color=mark.colour, alpha=0.4, linewidth=4)
+        axes.plot(row["median_us"], at, marker=mark.marker, color=mark.colour, markersize=7)
+    time_axis(page, axes)
+
+
+def tail(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
+    """A thin line from a row's median to its 99th percentile, where it has one."""
+    if math.isnan(row["p99_us"]):
+        return
+    axes.plot([row["median_us"], row["p99_us"]], [y, y], color=colour, alpha=0.6, linewidth=1)
+    axes.plot(row["p99_us"], y, marker="|", color=colour, alpha=0.6, markersize=7)
+
+
+def time_axis(page: Page, axes: Axes) -> None:
+    """A logarithmic x axis of microseconds, labelled at 1, 2 and 5 where that is not too dense, else at powers of ten."""
+    low, high = axes.get_xlim()
+    subs = (1.0, 2.0, 5.0) if high < 40 * low else (1.0, 3.0) if high < 200 * low else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=subs))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+
+
+def against_size(page: Page, timed: pd.DataFrame) -> Picture:
+    """Time of one step, and bytes, against hidden size: a column of two panels a dtype, a line a cell."""
+    steps = timed[timed["measure"] == "step"] if (timed["measure"] == "step").any() else timed
+    steps = steps[steps["task"] == steps["task"].iloc[0]]
+    widths = steps.groupby(["num_layers", "sequence_length"])["hidden_size"].nunique()
+    layers, length = widths[widths == widths.max()].index[0]
+    own = steps[(steps["num_layers"] == layers) & (steps["sequence_length"] == length)]
+    own = own.assign(bytes_held=(own["weights_bytes"] + own["state_bytes"]) / 1024)
+    dtypes = [dtype for dtype in DTYPES if (own["dtype"] == dtype).any()]
+    n = len(dtypes)
+    drawing, panels = theme.grid(2 * n, columns=n, height=2.5, sharey="row", sharex=True)
+    placed = {}
+    for i, dtype in enumerate(dtypes):
+        rows = own[own["dtype"] == dtype]
+        panels[i].set_title(page.words.of("inference.dtype", dtype))
+        placed[panels[i]] = _lines(page, panels[i], rows, "median_us")
+        placed[panels[n + i]] = _lines(page, panels[n + i], rows, "bytes_held")
+        panels[n + i].set_xlabel(page.words("inference.x_size"))
+    panels[0].set_ylabel(page.words("inference.y_time"))
+    panels[n].set_ylabel(page.words("inference.y_size"))
+    direct_labels.label_ends(drawing, placed)
+    machine = str(own["device_name"].iloc[0])
+    return Picture(
+        "inference_size",
+        drawing,
+        page.words("inference.description_size"),
+        page.words("inference.caption_size", machine=machine),
+        numbers(page, own),
+    )
+
+
+def _lines(page: Page, axes: Axes, rows: pd.DataFrame, y: str) -> list[direct_labels.End]:
+    """A line a cell; returns where they end."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ends = []
+    for cell in page.cells:
+        own = rows[(rows["cell"] == cell) & rows[y].notna()].sort_values("hidden_size")
+        own = own.drop_duplicates("hidden_size")
+        if len(own) == 0:
+            continue
+        mark = page.marks[cell]
+        if y == "median_us":
+            for row in own.to_dict("records"):
+                at, span = row["hidden_size"], [row["median_low_us"], row["median_high_us"]]
+                axes.plot([at, at], span, color=mark.colour, alpha=0.4, linewidth=3)
+        axes.plot(
+            own["hidden_size"],
+            own[y],
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            markeredgecolor="none",
+        )
+        ends.append(
+            direct_labels.End(
+                float(own["hidden_size"].iloc[-1]), float(own[y].iloc[-1]), cell, mark.colour
+            )
+        )
+    axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(rows["hidden_size"].unique()), 0.14)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: page.number("hidden_size", value))
+    )
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(
+        LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 90 * low else (1.0,))
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    return ends

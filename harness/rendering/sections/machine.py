@@ -1,0 +1,50 @@
+"""What machine.json says, as a report shows it: a table of the machine, and what the run noted about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.columns import seconds, size_in_bytes
+from harness.rendering.document import Block, Column, Paragraph, Section, Table
+from harness.rendering.report_context import Page
+
+_NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
+
+
+def machine(page: Page, found: Mapping[str, Any]) -> Section:
+    """The machine that was measured on, as machine.json has it."""
+    words = page.words
+    rows = [
+        (words.of("machine", key), value)
+        for key, value in _flat({k: v for k, v in found.items() if k not in _NOT_SHOWN})
+    ]
+    columns = (Column(words("column.property")), Column(words("column.value")))
+    blocks: tuple[Block, ...] = (Table(columns, tuple(rows)),)
+    if not rows:
+        blocks = (Paragraph(words("machine.absent"), quiet=True),)
+    return Section("machine", words("machine.title"), blocks)
+
+
+def noted(page: Page, found: Mapping[str, Any]) -> list[str]:
+    """Letters that no font here has, and the warnings that the run kept."""
+    said = []
+    if page.fonts.missing:
+        letters = " ".join(sorted(page.fonts.missing)[:12])
+        said.append(page.words("caveats.fonts", letters=letters))
+    warnings = found.get("warnings") or []
+    return [*said, *(str(warning) for warning in warnings if isinstance(warning, str))]
+
+
+def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item)
+        elif isinstance(item, list):
+            yield key, ", ".join(map(str, item))
+        elif key.endswith("_bytes") and isinstance(item, int | float):
+            yield key, size_in_bytes(float(item))
+        elif key.endswith("_s") and isinstance(item, int | float):
+            yield key, seconds(float(item))
+        elif item is not None:
+            yield key, str(item)

@@ -1,0 +1,1 @@
+"""`python -m harness.report`: the report of any results folder, and the index of many."""

@@ -1,0 +1,1 @@
+"""`python -m harness.study`: search, confirm, time, report. Imports nothing, so that --help answers at once."""

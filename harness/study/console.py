@@ -1,0 +1,195 @@
+"""How a study goes: progress, notes, the answer. Never decides anything.
+
+On a terminal each (task, cell) has a line with its bar, its trials, its best so far and the time left; elsewhere plain lines
+are printed, few enough for a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+from harness.columns import METRICS, OBJECTIVES
+from harness.config import StudySpec
+from harness.errors import visible
+from harness.study.coordinator import Progress as TrialProgress
+from harness.study.execution.executor import End
+from harness.study.run import Outcome
+from harness.study.search.trial_source import Series
+
+PHASES = {
+    "search": "Searching",
+    "confirm": "Confirming the winners with fresh seeds",
+    "keep": "Training the winners once more, to keep their weights",
+    "time": "Timing training steps, alone on the machine",
+    "report": "Writing the report",
+}
+QUIET = frozenset({End.COMPLETE, End.PRUNED})
+LOG_LINES = 20  # at most so many lines for a phase in a log, beside trials that fail
+FAILURE_LINES = (
+    10  # for each way to fail: a space that lets many trials diverge would bury the rest
+)
+Pair = tuple[str, str]
+
+
+class StudyConsole:
+    """Tells how a study goes; a Watcher of the pipeline."""
+
+    def __init__(self, spec: StudySpec, console: Console) -> None:
+        self.spec, self.console = spec, console
+        self.live: Progress | None = None
+        self.lines: dict[Pair, TaskID] = {}
+        self.name, self.total, self.finished, self.logged = "", 0, 0, 0
+        self.series: tuple[Series, ...] = ()
+        self.evaluations: dict[int, list[dict[str, Any]]] = {}
+        self.failures: Counter[End] = Counter()
+
+    def phase(self, name: str, series: Sequence[Series], total: int) -> None:
+        """Show a new phase."""
+        self.close()
+        self.name, self.series, self.total = name, tuple(series), total
+        self.finished = sum(len(each.finished) for each in series)
+        self.logged = 0
+        self.failures.clear()
+        kept = f", {self.finished} of {total} done before" if self.finished else ""
+        self.console.print(f"[bold]{PHASES[name]}[/bold]{kept}", highlight=False)
+        if series and self.console.is_terminal:
+            self._open_lines()
+
+    def progress(self, progress: TrialProgress) -> None:
+        """Show what a trial came to."""
+        place = progress.series.place
+        if progress.kind == "evaluation" and progress.evaluation is not None:
+            if self.spec.study.print_evaluations:
+                self.evaluations.setdefault(id(progress.job), []).append(progress.evaluation)
+            return
+        if progress.kind != "finished" or progress.result is None:
+            return
+        self.finished += 1
+        pair = (place.task, place.cell)
+        result = progress.result
+        if self.spec.study.print_evaluations:
+            self._print_evaluations(progress, result.predictions)
+        if result.end not in QUIET:
+            self.failures[result.end] += 1
+            name = f"{place.task} {place.cell} repeat {place.repeat} trial {progress.job.slot}"
+            if self.failures[result.end] <= FAILURE_LINES:
+                self._print(f"{name}: {result.end}, {result.reason}")
+            if self.failures[result.end] == FAILURE_LINES:
+                self._print(f"(the report counts what else ends so: {result.end})")
+        if self.live is not None:
+            done = sum(len(each.finished) for each in self._of(pair))
+            self.live.update(self.lines[pair], completed=done, best=self._best(pair))
+        elif self.finished * LOG_LINES // self.total > self.logged or self.finished == self.total:
+            self.logged = self.finished * LOG_LINES // self.total
+            self._print(
+                f"{self.finished} of {self.total}: {place.task} {place.cell}, {self._best(pair)}"
+            )
+
+    def note(self, text: str) -> None:
+        """Show a remark."""
+        self._print(f"note: {text}")
+
+    def interrupted(self, command: str) -> None:
+        """Say that all is saved, and how to go on."""
+        self.close()
+        self._print("interrupted: what was finished is saved; to go on, run")
+        self._print(f"  {command}")
+
+    def done(self, outcome: Outcome) -> None:
+        """Show the answer, and where the report is."""
+        self.close()
+        self.console.print()
+        self._print(outcome.answer.text)
+        for task, cell in outcome.without_result:
+            self._print(f"no valid result: {cell} on {task} (the report says why)")
+        self._print(f"report: {outcome.directory / 'report.html'}")
+
+    def close(self) -> None:
+        """Take the live lines down; they stay as they are."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _open_lines(self) -> None:
+        self.live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TimeLeftColumn(compact=True),
+            TextColumn("left"),
+            console=self.console,
+        )
+        self.lines = {}
+        pairs = [
+            (task, cell) for task in self.spec.compare.tasks for cell in self.spec.compare.cells
+        ]
+        width = max(len(f"{task} {cell}") for task, cell in pairs)
+        for pair in pairs:
+            series = self._of(pair)
+            if not series:
+                continue
+            name = f"{pair[0]} {pair[1]}".ljust(width)
+            self.lines[pair] = self.live.add_task(
+                escape(name),
+                total=sum(each.total for each in series),
+                completed=sum(len(each.finished) for each in series),
+                best=self._best(pair),
+            )
+        self.live.start()
+
+    def _of(self, pair: Pair) -> list[Series]:
+        return [each for each in self.series if (each.place.task, each.place.cell) == pair]
+
+    def _best(self, pair: Pair) -> str:
+        """The best value of a search so far, or how many runs of a confirmation solved their task."""
+        records = [record for each in self._of(pair) for record in each.finished.values()]
+        if self.name == "confirm":
+            solved = sum(bool(record.result.solved) for record in records)
+            return f"solved {solved} of {len(records)}"
+        values = [
+            record.value
+            for record in records
+            if record.value is not None and record.result.end is End.COMPLETE
+        ]
+        objective = OBJECTIVES[self.spec.search.objective]
+        if not values:
+            return "best: none yet"
+        best = max(values) if objective.direction == "maximize" else min(values)
+        metric = METRICS[objective.name]
+        return f"best {metric.text_with_unit(best)}"
+
+    def _print_evaluations(self, progress: TrialProgress, predictions: Sequence[float]) -> None:
+        """A trial's losses on the way, as the lesson prints them: each measured before the step's update."""
+        config, place = progress.job.config, progress.series.place
+        self._print(f"{place.task} {place.cell}, repeat {place.repeat}, trial {progress.job.slot}")
+        for evaluation in self.evaluations.pop(id(progress.job), []):
+            step = evaluation["sequences_seen"] // config.batch_size
+            loss, accuracy = evaluation["loss"], evaluation["accuracy"]
+            self._print(f"  step {step:>5}  loss {loss:.6f}  accuracy {accuracy:.2f}")
+        if predictions:
+            shown = ", ".join(f"{value:.4f}" for value in predictions)
+            self._print(f"  final predictions {shown}")
+
+    def _print(self, text: str) -> None:
+        self.console.print(
+            escape(visible(text)), highlight=False, soft_wrap=not self.console.is_terminal
+        )
+
+
+@contextlib.contextmanager
+def open_console(spec: StudySpec) -> Iterator[StudyConsole]:
+    """A console on standard output; the live lines are taken down at the end, whatever happens."""
+    console = StudyConsole(spec, Console())
+    try:
+        yield console
+    finally:
+        console.close()

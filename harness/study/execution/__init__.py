@@ -1,0 +1,1 @@
+"""Where trials run: the executor interface, the local executor and its processes."""

@@ -1,0 +1,157 @@
+"""The fork server: a process that has torch loaded and forks one child for each trial. Never trains, never touches CUDA.
+
+It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children with it, when the
+coordinator's end of the control socket closes, however that came about. Messages on the control socket have a fixed size:
+a letter and a number, with the child's own socket attached to a start; before them comes the list of plug-ins. Source:
+multiprocessing's fork server, whose four faults FACTS lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import Any
+
+from harness.machine import keep_memory, settle_process
+from harness.plugins import load_plugins
+from harness.study.execution.executor import ANSWER, LENGTH, MESSAGE
+from harness.study.execution.worker import preload, run_request
+
+PR_SET_PDEATHSIG = 1
+COULD_NOT_FORK = 1 << 8  # as os.waitpid says exit code 1
+
+
+class ForkServer:
+    """The server's state: the control socket and the children by process id."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.children: dict[int, int] = {}
+        self.libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+        self.wakeup, self.woken = socket.socketpair()
+
+    def serve(self) -> None:
+        """Fork on request until the coordinator is gone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self.wakeup.setblocking(False)
+        self.woken.setblocking(False)
+        signal.set_wakeup_fd(self.wakeup.fileno())
+        self.control.sendall(ANSWER.pack(b"r", 0, 0))
+        selector = selectors.DefaultSelector()
+        selector.register(self.control, selectors.EVENT_READ)
+        selector.register(self.woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is self.control:
+                    if not self._command():
+                        return
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        self.woken.recv(4096)
+                    self._reap()
+
+    def kill_all(self) -> None:
+        """Kill every child."""
+        for child in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    def _command(self) -> bool:
+        """Take one message; False when the coordinator is gone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.control, MESSAGE.size, 1)
+        except OSError:
+            return False
+        if len(data) < MESSAGE.size:
+            return False
+        letter, number = MESSAGE.unpack(data)
+        if letter == b"s":
+            self._start(number, descriptors[0])
+        else:
+            for child, request_id in self.children.items():
+                if request_id == number:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
+        return True
+
+    def _start(self, number: int, descriptor: int) -> None:
+        server = os.getpid()
+        try:
+            child = os.fork()
+        except OSError:  # no memory or no process left: this trial's end, not the server's
+            os.close(descriptor)
+            self.control.sendall(ANSWER.pack(b"e", number, COULD_NOT_FORK))
+            return
+        if child:
+            os.close(descriptor)
+            self.children[child] = number
+            return
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if self.libc is not None:
+                self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != server:
+                    os._exit(1)
+            for each in (self.control, self.wakeup, self.woken):
+                each.close()
+            _trial(descriptor)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self.children:
+            try:
+                child, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if child == 0:
+                return
+            number = self.children.pop(child, None)
+            if number is not None:
+                with contextlib.suppress(OSError):
+                    self.control.sendall(ANSWER.pack(b"e", number, status))
+
+
+def _trial(descriptor: int) -> None:
+    """Read a request from the child's socket, run it, answer on the same socket."""
+    with socket.socket(fileno=descriptor) as connection:
+        request = json.loads(connection.makefile("r", encoding="utf-8").readline())
+
+        def send(event: dict[str, Any]) -> None:
+            connection.sendall((json.dumps(event) + "\n").encode())
+
+        run_request(request, send)
+
+
+def main() -> None:
+    """Serve on the socket whose number is the first argument, once the coordinator has named the plug-ins."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settle_process()
+    keep_memory()
+    preload()
+    head = control.recv(LENGTH.size, socket.MSG_WAITALL)
+    if len(head) < LENGTH.size:
+        return  # not needed after all
+    (length,) = LENGTH.unpack(head)
+    load_plugins(json.loads(control.recv(length, socket.MSG_WAITALL)))
+    server = ForkServer(control)
+    try:
+        server.serve()
+    finally:
+        server.kill_all()
+    os._exit(0)  # the coordinator waits for it, and to unload torch takes half a second
+
+
+if __name__ == "__main__":
+    main()

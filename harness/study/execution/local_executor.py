@@ -1,0 +1,330 @@
+"""The executor of this machine: a process for each trial, from a fork server where there is one, else spawned ahead."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from harness.errors import WorkerError
+from harness.study.execution.executor import ANSWER, MESSAGE, End, Event, TrialRequest
+from harness.study.execution.prewarmed_server import (
+    HAS_FORK_SERVER,
+    LAST_WORDS_S,
+    KilledError,
+    ServerProcess,
+)
+
+POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
+MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
+KILLS_COUNT_S = 10.0  # so long after the kernel counted a kill, a SIGKILL may be its
+
+Events = queue.SimpleQueue[Event]
+
+
+class Launcher(Protocol):
+    """Starts a process for a trial, and tells of it through a queue of events."""
+
+    def start(self, request: TrialRequest) -> None: ...
+    def kill(self, request_id: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class LocalExecutor:
+    """Trials as processes of this machine. `spawn` True does without the fork server; `standby` is one that loads torch already."""
+
+    def __init__(
+        self,
+        num_workers: int,
+        plugins: Sequence[str] = (),
+        *,
+        spawn: bool = not HAS_FORK_SERVER,
+        standby: ServerProcess | None = None,
+    ) -> None:
+        self.num_workers = num_workers
+        self.events: Events = queue.SimpleQueue()
+        self.ids = itertools.count(1)
+        self.cancelled: set[int] = set()
+        self.in_flight: set[int] = set()
+        self.kernel_kills = KernelKills()
+        self.n_restarts = 0
+        self.plugins = tuple(plugins)
+        self.launcher: Launcher = (
+            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher(standby)
+        )
+
+    def new_id(self) -> int:
+        """A number that no request had: late events of one phase must not be taken for another's."""
+        return next(self.ids)
+
+    def submit(self, request: TrialRequest) -> None:
+        """Start a trial; its events are heard of through `next_event`."""
+        self.in_flight.add(request.request_id)
+        self.launcher.start(request)
+
+    def next_event(self, timeout_s: float | None) -> Event | None:
+        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = POLL_S if until is None else until - time.monotonic()
+            try:
+                event = self.events.get(timeout=min(max(left, 0.0), POLL_S))
+            except queue.Empty:
+                if left <= POLL_S and until is not None:
+                    return None
+                continue
+            if event.kind == "broken":
+                self._restart(event)
+                continue
+            if event.kind == "ended":
+                self.in_flight.discard(event.request_id)
+                if "code" in event.data:  # and was not lost with the fork server
+                    self.n_restarts = 0
+            if event.request_id in self.cancelled:
+                continue
+            if event.kind == "ended":
+                return self._named(event) if "code" in event.data else event
+            return event
+
+    def cancel(self, request_id: int) -> None:
+        """Kill a trial; nothing more is heard of it."""
+        self.cancelled.add(request_id)
+        self.launcher.kill(request_id)
+
+    def close(self) -> None:
+        """Kill what runs."""
+        self.launcher.close()
+
+    def _restart(self, event: Event) -> None:
+        """Start a new fork server in place of one that is gone; the trials that it took with it have crashed."""
+        if event.data["launcher"] is not self.launcher:
+            return  # each thread that finds it gone says so
+        self.n_restarts += 1
+        if self.n_restarts > MOST_RESTARTS:
+            raise WorkerError(f"{event.data['reason']}, {self.n_restarts} times in a row")
+        self.launcher.close()
+        lost = {"end": End.CRASHED, "how": event.data["reason"]}
+        for request_id in sorted(self.in_flight):
+            self.events.put(Event(request_id, "ended", dict(lost)))
+        self.launcher = self._fork_launcher()
+
+    def _fork_launcher(self, standby: ServerProcess | None = None) -> ForkLauncher:
+        """A fork server that is ready; one that is killed before it is, is started again."""
+        while True:
+            try:
+                server = standby or ServerProcess()
+                return ForkLauncher(self.events, self.plugins, server)
+            except KilledError:
+                standby = None
+                self.n_restarts += 1
+                if self.n_restarts > MOST_RESTARTS:
+                    raise
+
+    def _named(self, event: Event) -> Event:
+        """Name the way a process ended: by a signal, by the kernel for lack of memory, or with an exit code."""
+        code = event.data["code"]
+        end, how = End.CRASHED, f"exit code {code} without a result"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = f"killed by {signal.Signals(-code).name}"
+        if code == -9 and self.kernel_kills.explain_one():
+            end, how = End.OUT_OF_MEMORY, "killed by the system, which had no memory left"
+        return Event(event.request_id, "ended", {"end": end, "how": how})
+
+
+class ForkLauncher:
+    """Starts trials through a fork server that has torch loaded."""
+
+    def __init__(self, events: Events, plugins: Sequence[str], server: ServerProcess) -> None:
+        self.events, self.server = events, server
+        self.closing = False
+        self.readers: dict[int, threading.Thread] = {}
+        server.make_ready(plugins)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, request: TrialRequest) -> None:
+        """Fork a child and hand it the request."""
+        ours, theirs = socket.socketpair()
+        reader = threading.Thread(target=self._read, args=(request.request_id, ours), daemon=True)
+        self.readers[request.request_id] = reader
+        reader.start()  # before the child, which may die at once: its end is told after the reader's
+        with theirs:
+            message = MESSAGE.pack(b"s", request.request_id)
+            try:
+                ours.sendall((json.dumps(request.to_dict()) + "\n").encode())
+                socket.send_fds(self.server.control, [message], [theirs.fileno()])
+            except OSError:
+                self._broken()
+
+    def kill(self, request_id: int) -> None:
+        """Have the server kill the child."""
+        with contextlib.suppress(OSError):
+            self.server.control.sendall(MESSAGE.pack(b"k", request_id))
+
+    def close(self) -> None:
+        """Close the control socket: the server kills its children and exits."""
+        self.closing = True
+        self.server.close()
+        for reader in self.readers.values():
+            reader.join(timeout=1)
+        self.server.log.close()
+
+    def _read(self, request_id: int, connection: socket.socket) -> None:
+        """Turn a child's lines into events, until it is gone."""
+        with connection, contextlib.suppress(OSError):
+            _forward(connection.makefile("r", encoding="utf-8"), request_id, self.events)
+
+    def _listen(self) -> None:
+        """Turn the server's answers into events: a child's end, after all it said; the server's own end."""
+        while True:
+            try:
+                data = self.server.control.recv(ANSWER.size, socket.MSG_WAITALL)
+            except OSError:
+                data = b""
+            if len(data) < ANSWER.size:
+                if not self.closing:
+                    self._broken()
+                return
+            _, request_id, status = ANSWER.unpack(data)
+            reader = self.readers.pop(request_id, None)
+            if reader is not None:
+                reader.join(LAST_WORDS_S)
+            code = os.waitstatus_to_exitcode(status)
+            self.events.put(Event(request_id, "ended", {"code": code}))
+            self.server.shorten_log()
+
+    def _broken(self) -> None:
+        reason = f"the fork server is gone: {self.server.how_it_ended()}"
+        self.events.put(Event(0, "broken", {"reason": reason, "launcher": self}))
+
+
+class SpawnLauncher:
+    """Starts each trial in a spawned process; the next ones load torch while the present ones train."""
+
+    def __init__(self, events: Events, num_workers: int) -> None:
+        self.events = events
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.readers: dict[int, threading.Thread] = {}
+        self.spare: collections.deque[subprocess.Popen[bytes]] = collections.deque()
+        self.num_workers = num_workers
+        self._prepare()
+
+    def start(self, request: TrialRequest) -> None:
+        """Hand the request to a process that waits for one."""
+        process = self.spare.popleft()
+        self.processes[request.request_id] = process
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.write((json.dumps(request.to_dict()) + "\n").encode())
+            process.stdin.flush()  # and left open: when it closes, the worker knows that we are gone
+        arguments = (request.request_id, process)
+        reader = threading.Thread(target=self._read, args=arguments, daemon=True)
+        self.readers[request.request_id] = reader
+        reader.start()
+        self._prepare()
+
+    def kill(self, request_id: int) -> None:
+        """Kill the process."""
+        process = self.processes.get(request_id)
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Kill every process."""
+        for process in [*self.processes.values(), *self.spare]:
+            process.kill()
+            process.wait()
+        for reader in [*self.readers.values()]:
+            reader.join(LAST_WORDS_S)
+        for process in self.spare:
+            _close_streams(process)
+
+    def _prepare(self) -> None:
+        while len(self.spare) < self.num_workers:
+            flags: dict[str, Any] = (
+                {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+                if sys.platform == "win32"
+                else {"start_new_session": True}
+            )
+            self.spare.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "harness.study.execution.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    **flags,
+                )
+            )
+
+    def _read(self, request_id: int, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):
+            _forward(process.stdout, request_id, self.events)
+        self.events.put(Event(request_id, "ended", {"code": process.wait()}))
+        _close_streams(process)
+        self.processes.pop(request_id, None)
+        self.readers.pop(request_id, None)
+
+
+def _close_streams(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
+    """Every whole line as an event; a line cut short by a kill is dropped."""
+    for line in lines:
+        try:
+            data = json.loads(line)
+        except ValueError:
+            return
+        events.put(Event(request_id, data.pop("kind"), data))
+
+
+class KernelKills:
+    """The processes that the kernel killed for lack of memory: how many of them no trial's end has been explained by.
+
+    The kernel counts them, and does not say which they were; so each explains one SIGKILL that is heard of soon after.
+    """
+
+    def __init__(self) -> None:
+        self.counted = _out_of_memory_kills()
+        self.unexplained, self.until = 0, 0.0
+
+    def explain_one(self) -> bool:
+        """Whether a SIGKILL that was heard of now was the kernel's."""
+        now, counted = time.monotonic(), _out_of_memory_kills()
+        if now > self.until:
+            self.unexplained = 0
+        if counted > self.counted:
+            self.unexplained += counted - self.counted
+            self.counted, self.until = counted, now + KILLS_COUNT_S
+        if self.unexplained == 0:
+            return False
+        self.unexplained -= 1
+        return True
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes the kernel has killed for lack of memory: in this control group, or else on the whole machine."""
+    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
+        with contextlib.suppress(OSError, ValueError):
+            for line in path.read_text().splitlines():
+                name, _, count = line.partition(" ")
+                if name == "oom_kill":
+                    return int(count)
+    return 0

@@ -1,0 +1,148 @@
+"""A fork server's process: started before it is needed, told its plug-ins once they are known. Imports nothing heavy.
+
+Loading torch takes longer than all else before a study's first trial; so the server loads its own while the coordinator does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from harness.errors import WorkerError, unwritable
+from harness.study.execution.executor import ANSWER, LENGTH
+
+# Elsewhere than on Linux a process that has used the system's math libraries can't safely be forked, or not at all.
+HAS_FORK_SERVER = sys.platform == "linux"
+START_TIMEOUT_S = 120.0  # loading torch from a cold disk
+LAST_WORDS_S = (
+    5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
+)
+LAST_WORDS_BYTES = 4096
+LONGEST_LOG_BYTES = 1 << 20  # plug-ins may print, for a week
+
+
+class KilledError(WorkerError):
+    """A signal ended the fork server before it was ready."""
+
+
+class ServerProcess:
+    """A fork server's process and the socket that it listens on; it ends when the socket closes, however that comes about.
+
+    Raises FileError where no temporary file can be made, WorkerError where no process can be started.
+    """
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair()
+        try:
+            self.log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
+        except OSError as error:
+            raise unwritable("the folder for temporary files", error) from error
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "harness.study.execution.fork_server",
+                        str(theirs.fileno()),
+                    ],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.log,
+                    stderr=self.log,
+                    start_new_session=True,
+                )
+            except OSError as error:  # no memory or no process left
+                self.control.close()
+                self.log.close()
+                raise WorkerError(f"no worker can be started: {error.strerror}") from error
+
+    def make_ready(self, plugins: Sequence[str]) -> None:
+        """Name the plug-ins that it loads, and wait until it forks on request.
+
+        Raises WorkerError with its last words where it can't, KilledError where a signal ended it.
+        """
+        named = json.dumps(list(plugins)).encode()
+        self.control.settimeout(START_TIMEOUT_S)
+        try:
+            self.control.sendall(LENGTH.pack(len(named)) + named)
+            ready = self.control.recv(ANSWER.size)
+        except OSError:  # too long, or gone at once
+            ready = b""
+        if not ready:
+            self.wait_for_the_end()
+            killed = self.signal_name()
+            words = killed or self.last_words()
+            self.kill()
+            raise (KilledError if killed else WorkerError)(f"no worker can be started: {words}")
+        self.control.settimeout(None)
+
+    def wait_for_the_end(self) -> None:
+        """Wait a while for it to be gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(LAST_WORDS_S)
+
+    def how_it_ended(self) -> str:
+        """The signal that ended it, or else its last words."""
+        self.wait_for_the_end()
+        return self.signal_name() or self.last_words()
+
+    def signal_name(self) -> str:
+        """The signal that ended it; empty where none did."""
+        code = self.process.poll()
+        with contextlib.suppress(ValueError):
+            return (
+                f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+            )
+        return ""
+
+    def last_words(self) -> str:
+        """The last line that it wrote, or else its exit code."""
+        with contextlib.suppress(OSError, ValueError):
+            self.log.seek(max(0, os.fstat(self.log.fileno()).st_size - LAST_WORDS_BYTES))
+            lines = self.log.read().decode(errors="replace").strip("\0 \n").splitlines()
+            if lines:
+                return str(lines[-1])
+        return f"exit code {self.process.poll()}"
+
+    def shorten_log(self) -> None:
+        """Forget what was printed, where it is long."""
+        with contextlib.suppress(OSError, ValueError):
+            if os.fstat(self.log.fileno()).st_size > LONGEST_LOG_BYTES:
+                self.log.truncate(0)  # what is written next leaves a hole, which takes no room
+
+    def close(self) -> None:
+        """Close the control socket: the server kills its children and exits."""
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)
+        self.control.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def kill(self) -> None:
+        """End it at once; one that has ended already stays as it is."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        self.log.close()
+
+
+@contextlib.contextmanager
+def stand_by() -> Iterator[ServerProcess | None]:
+    """A fork server that loads torch meanwhile, None where there is none; one that nobody closed is killed at the end."""
+    server = ServerProcess() if HAS_FORK_SERVER else None
+    try:
+        yield server
+    finally:
+        if server is not None:
+            server.kill()

@@ -1,0 +1,200 @@
+"""One trial in a process of its own: reads a request, sends evaluations and an outcome. Never opens the storage.
+
+`python -m harness.study.execution.worker` is the spawned form, for systems without a fork server: it loads torch, then waits for one
+request on its standard input, and answers on its standard output, a line of JSON each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.machine import keep_memory, settle_process
+from harness.plugins import load_plugins
+from harness.study.execution.executor import End
+from harness.tasks import get_task
+from harness.training.model import ModelConfig, build_model
+from harness.training.optimizer_step import OPTIMIZERS, make_optimizer
+from harness.training.training_loop import Training, TrainingConfig
+
+OUT_OF_MEMORY_WORDS = (
+    *("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory"),
+    # oneDNN's words when it gets no memory for an LSTM's weights and scratchpad
+    *("could not create a primitive", "could not create a memory", "could not execute a primitive"),
+)
+
+Send = Callable[[dict[str, Any]], None]
+
+
+ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator": None}
+"""What `cuda_asleep` lets torch.accelerator answer."""
+
+
+def run_request(request: dict[str, Any], send: Send) -> None:
+    """Train as the request says; `send` gets an event for each evaluation and one outcome, whatever happens."""
+    try:
+        if request["memory_bytes"] and request["training"]["device"] == "cpu":
+            limit_memory(request["memory_bytes"])
+        outcome = _train(request, send)
+    except Exception as error:  # noqa: BLE001  # a trial may raise anything: it costs that trial alone
+        outcome = _failure(error)
+    send({"kind": "outcome", **outcome})
+
+
+def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
+    config = TrainingConfig.from_dict(request["training"])
+    torch.manual_seed(config.seed)  # for a plugged-in cell that draws by itself, as dropout does
+    training = Training(config)
+    initial = None
+    if request["weights"]:
+        initial = {name: value.clone() for name, value in training.model.state_dict().items()}
+    last = None
+    for last in training.evaluations():
+        send({"kind": "evaluation", **dataclasses.asdict(last)})
+    if request["weights"] and initial is not None:
+        try:
+            _keep(training, initial, Path(request["weights"]))
+        except OSError as error:
+            reason = f"the weights could not be written: {error.strerror}"
+            unwritten = [error.errno, error.strerror]
+            return {"end": End.ERROR, "reason": reason, "unwritten": unwritten}
+    if last is not None and not last.finite:
+        reason = f"the loss was not finite after {last.sequences_seen} training sequences"
+        return {"end": End.DIVERGED, "reason": reason}
+    outcome = {"end": End.COMPLETE, "predictions": training.predictions()}
+    if last is not None and last.solved:
+        with contextlib.suppress(Exception):  # too long for the memory: not measured, still solved
+            outcome["extrapolations"] = [dataclasses.astuple(e) for e in training.extrapolate()]
+    return outcome
+
+
+def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
+    """Write the trained weights, and beside them the first ones, by temporary file, fsync and rename."""
+    for state, target in (
+        (training.model.state_dict(), path),
+        (initial, path.with_name(path.stem + ".initial.pt")),
+    ):
+        content = io.BytesIO()  # torch.save to a full disk raises what says nothing of a disk
+        torch.save({name: value.cpu() for name, value in state.items()}, content)
+        temporary = target.with_name(target.name + ".tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    text = f"{type(error).__name__}: {error}"
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_WORDS)
+    )
+    end = End.OUT_OF_MEMORY if memory else End.ERROR
+    lines = text.strip().splitlines()
+    return {"end": end, "reason": lines[0] if lines else "", "traceback": traceback.format_exc()}
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises. Linux only."""
+    try:
+        import resource
+    except ImportError:
+        return
+    held = 0
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("VmData"):
+                    held = int(line.split()[1]) * 1024
+    except OSError:
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
+
+
+def preload() -> None:
+    """Do once what every trial would do first: lazy imports, source lines, oneDNN's kernels. Never runs autograd's engine.
+
+    An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to a small trial.
+    """
+    with cuda_asleep():
+        _take_first_steps()
+
+
+@contextlib.contextmanager
+def cuda_asleep() -> Iterator[None]:
+    """Answer for torch that there is no card: to look for one wakes CUDA, and then no process forked from this one can use it.
+
+    An optimiser's step looks for one, on the processor too: by torch.cuda or by torch.accelerator, as its version has it.
+    """
+    is_available = torch.cuda.is_available
+    accelerator = {name: getattr(torch.accelerator, name) for name in ACCELERATOR}
+    try:
+        torch.cuda.is_available = lambda: False
+        for name, answer in ACCELERATOR.items():
+            setattr(torch.accelerator, name, lambda *_, answer=answer, **__: answer)
+        yield
+    finally:
+        torch.cuda.is_available = is_available
+        for name, known in accelerator.items():
+            setattr(torch.accelerator, name, known)
+
+
+def _take_first_steps() -> None:
+    task = get_task("temporal_order")
+    batch = task.sample(2, task.least_length, torch.Generator())
+    for cell in ("rnn", "gru", "lstm"):
+        model = build_model(ModelConfig(task.name, cell, 1, 1, task.least_length, "pytorch"), 0)
+        task.loss(model(batch.inputs), batch.targets)
+        with torch.inference_mode():
+            model(batch.inputs)
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for name in OPTIMIZERS:
+            make_optimizer(name, model, 0.1).step()
+
+
+def _die_with_the_coordinator() -> None:
+    """Wait until standard input closes, which the coordinator's end does, however that came about; then exit at once."""
+    while os.read(0, 4096):  # not sys.stdin: its lock must be free when the interpreter ends
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Serve one request from standard input."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    settle_process()
+    keep_memory()
+    preload()
+
+    def send(event: dict[str, Any]) -> None:
+        answers.write(json.dumps(event) + "\n")
+        answers.flush()
+
+    line = sys.stdin.readline()
+    if line:
+        threading.Thread(target=_die_with_the_coordinator, daemon=True).start()
+        request = json.loads(line)
+        load_plugins(request["plugins"])
+        run_request(request, send)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The phases after the search: winners, diagnostics, timing, tables."""

@@ -1,0 +1,49 @@
+"""The time phase's other half: how long each winner takes to answer. Never trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.study.phases.time_training import ask
+from harness.study.phases.train_winners import Winner, configuration_of
+from harness.study.run_context import Course
+
+DTYPES = ("float32", "bfloat16", "int8")
+MEASURES = ("step", "sequence")
+N_CALLS, N_BLOCKS = 1_000, 10  # 100 calls a block: enough for its 99th percentile
+TIME_BUDGET_S = 25.0  # for the rounds; five are made in any case
+
+
+def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+    """Time each winner's single step and whole sequence at each dtype, on the CPU. Raises WorkerError where that fails.
+
+    The weights are those of its initialisation: neither times nor bytes depend on them.
+    """
+    benchmarks = [
+        _benchmark(course, winner, dtype, measure)
+        for winner in kept
+        for dtype in DTYPES
+        for measure in MEASURES
+    ]
+    request = {
+        "schema": 1,
+        "mode": "inference",
+        "benchmarks": benchmarks,
+        "n_calls": N_CALLS,
+        "n_blocks": N_BLOCKS,
+        "time_budget_s": TIME_BUDGET_S,
+        "plugins": list(course.options.plugins),
+    }
+    return ask(request)
+
+
+def _benchmark(course: Course, winner: Winner, dtype: str, measure: str) -> dict[str, Any]:
+    model = configuration_of(course.spec, winner).model
+    return {
+        "name": f"{winner.place.task}/{winner.place.cell}/winner/{dtype}/{measure}",
+        **vars(model),
+        "hyperparameters": dict(model.hyperparameters),
+        "dtype": dtype,
+        "measure": measure,
+    }

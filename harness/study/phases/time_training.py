@@ -1,0 +1,137 @@
+"""The time phase: what is timed, and the process that times it. Never trains for a result."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.config import StudySpec
+from harness.errors import WorkerError
+from harness.parameters import Choice, Fixed, Range
+from harness.study.phases.train_winners import Winner, configuration_of
+from harness.study.run_context import Course
+
+N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
+TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
+TIME_BUDGET_S = 25.0  # for the rounds of one request
+# On Linux a process can be told to die with the one that started it, which may be killed, by its main thread at its start.
+LAUNCH = """
+import ctypes, os, runpy, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(sys.argv.pop()):
+        sys.exit("whoever asked is gone")
+runpy.run_module("harness.timing", run_name="__main__", alter_sys=True)
+"""
+
+
+def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+    """Time each winner's training step, with its peak memory. Returns the answer of harness.timing."""
+    spec = course.spec
+    benchmarks = [
+        _benchmark(f"{winner.place.task}/{winner.place.cell}/winner/{device}", spec, winner, device)
+        for device in _devices(course)
+        for winner in kept
+    ]
+    return _time(course, benchmarks, memory=True)
+
+
+def time_grid(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+    """Time every cell at the same few shapes, so that cells compare: hidden sizes at one length, lengths at one size."""
+    spec = course.spec
+    benchmarks = []
+    for device in _devices(course):
+        for winner in kept:
+            place = winner.place
+            base = _benchmark("", spec, winner, device) | {"num_layers": 1}
+            for hidden_size, length in _shapes(spec, winner):
+                name = f"{place.task}/{place.cell}/h{hidden_size}/t{length}/{device}"
+                shape = {"name": name, "hidden_size": hidden_size, "sequence_length": length}
+                benchmarks.append(base | shape)
+    return _time(course, benchmarks, memory=False)
+
+
+def _devices(course: Course) -> list[str]:
+    device = course.options.device
+    return ["cpu", device] if device.startswith("cuda") else ["cpu"]
+
+
+def _shapes(spec: StudySpec, winner: Winner) -> list[tuple[int, int]]:
+    """A cross through the space that was searched: (hidden_size, sequence_length)."""
+    parameters = spec.parameters(winner.place.task, winner.place.cell)
+    config = configuration_of(spec, winner).model
+    sizes = _points(parameters.get("hidden_size", Fixed(config.hidden_size)))
+    lengths = _points(parameters["sequence_length"])
+    middle_size, middle_length = sizes[len(sizes) // 2], lengths[len(lengths) // 2]
+    cross = [(size, middle_length) for size in sizes]
+    cross += [(middle_size, length) for length in lengths]
+    return list(dict.fromkeys(cross))
+
+
+def _points(parameter: Range | Choice | Fixed) -> list[int]:
+    """A few whole numbers from the least to the greatest value of a parameter."""
+    values = sorted(int(value) for value in parameter.values())
+    low, middle, high = values[0], values[len(values) // 2], values[-1]
+    if isinstance(parameter, Range):
+        middle = round(math.sqrt(low * high)) if parameter.log else (low + high) // 2
+    return sorted({low, middle, high})
+
+
+def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> dict[str, Any]:
+    config = configuration_of(spec, winner)
+    model = {**vars(config.model), "hyperparameters": dict(config.model.hyperparameters)}
+    return {
+        "name": name,
+        **model,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "optimizer": config.optimizer,
+        "max_grad_norm": config.max_grad_norm,
+        "device": device,
+    }
+
+
+def _time(
+    course: Course, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
+) -> dict[str, Any]:
+    """Time training steps. Raises WorkerError where that fails."""
+    request = {
+        "schema": 2,
+        "reference": False,  # what was trained so all along
+        "benchmarks": list(benchmarks),
+        "memory": memory,
+        "n_blocks": N_BLOCKS,
+        "time_budget_s": TIME_BUDGET_S,
+        "plugins": list(course.options.plugins),
+    }
+    return ask(request)
+
+
+def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict[str, Any]:
+    """Run `python -m harness.timing` in a process of its own; None: however long it takes. Raises WorkerError where it fails."""
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                LAUNCH,
+                *([str(os.getpid())] if sys.platform == "linux" else []),
+            ],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WorkerError(f"timing took longer than {timeout_s:g} s") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise WorkerError(f"timing failed: {lines[-1]}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

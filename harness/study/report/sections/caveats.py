@@ -1,0 +1,61 @@
+"""The caveats, the machine and the command."""
+
+from __future__ import annotations
+
+from harness.rendering.document import Block, Code, Paragraph, Points, Section
+from harness.rendering.sections.machine import noted
+from harness.stats import MINIMUM_REPEATS
+from harness.study.report.study_context import StudyPage
+
+
+def caveats(page: StudyPage) -> Section:
+    """What a careful reader would object, said first."""
+    words, summary = page.words, page.summary
+    spec = summary.records.spec
+    said = []
+    if summary.common_trials < spec.search.trials:
+        said.append(
+            words("caveats.fewer_trials", n=summary.common_trials, asked=spec.search.trials)
+        )
+    if summary.repeats < MINIMUM_REPEATS:
+        said.append(words("caveats.few_repeats", n=summary.repeats, minimum=MINIMUM_REPEATS))
+    if spec.search.trials > 1:
+        said.append(words("caveats.luck", n=summary.repeats, trials=spec.search.trials))
+        said.append(words("caveats.budget"))
+    if summary.confirmed:
+        said += [words("caveats.ladder")] if summary.has_ladder else []
+        said.append(words("caveats.plateau"))
+        if spec.confirm.seeds > 1:
+            said.append(words("caveats.seeds", seeds=spec.confirm.seeds))
+    if spec.search.pruner != "none":
+        key = "caveats.bound" if spec.search.pruner == "bound" else "caveats.pruner"
+        said.append(words(key, pruner=spec.search.pruner))
+    table = summary.records.throughput
+    if table is not None and len(table):
+        said.append(words("caveats.implementation"))
+        if (table["device"] == "cpu").any():
+            said.append(words("caveats.cpu"))
+    said += noted(page, summary.records.machine)
+    return Section("caveats", words("caveats.title"), (Points(tuple(said)),))
+
+
+def command(page: StudyPage) -> Section:
+    """What to type to run the study again, and to render the report again."""
+    words, records = page.words, page.summary.records
+    known = records.machine.get("command")
+    ran = (
+        known
+        if isinstance(known, str) and known
+        else f"python -m harness.study {records.spec.study.name}"
+    )
+    blocks: list[Block] = [
+        Paragraph(words("command.study")),
+        Code(ran),
+        Paragraph(words("command.report")),
+        Code(page.command),
+        Paragraph(words("command.files"), quiet=True),
+    ]
+    notes = records.machine.get("notes") or []
+    if isinstance(notes, list) and notes:
+        blocks.append(Points(tuple(str(note) for note in notes)))
+    return Section("command", words("command.title"), tuple(blocks))

@@ -1,0 +1,106 @@
+"""Expected best against the number of trials: what a smaller budget would have found."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness import stats
+from harness.rendering import theme
+from harness.rendering.document import Picture, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.figures.ticks import short
+from harness.study.report.study_context import StudyPage
+
+
+def section(page: StudyPage) -> Section:
+    """The expected best objective of n trials, the median over searches with its interval."""
+    words, summary = page.words, page.summary
+    title = words("budget.title")
+    curves = {pair: found for pair in summary.pairs if (found := _curve(page, *pair)) is not None}
+    if not curves or max(len(curve.n_trials) for curve in curves.values()) < 2:
+        return page.not_measured("budget", title, words("budget.absent"))
+    tasks = [task for task in summary.tasks if any(pair[0] == task for pair in curves)]
+    drawing, panels = theme.grid(len(tasks), columns=2, height=3.1)
+    placed = {}
+    for axes, task in zip(panels, tasks, strict=True):
+        ends = []
+        for cell in summary.cells:
+            if (task, cell) not in curves:
+                continue
+            curve, mark = curves[task, cell], page.marks[cell]
+            known = [e for e in curve.estimates if e.value is not None]
+            values = [e.value for e in known if e.value is not None]
+            at = curve.n_trials[: len(values)]
+            bands = [e.interval for e in known if e.interval is not None]
+            if len(bands) == len(values):
+                low, high = [b.low for b in bands], [b.high for b in bands]
+                axes.fill_between(at, low, high, color=mark.colour, alpha=0.13, linewidth=0)
+            axes.plot(at, values, color=mark.colour, linestyle=mark.line)
+            ends.append(direct_labels.End(at[-1], values[-1], cell, mark.colour))
+        if page.many_tasks:
+            axes.set_title(task)
+        axes.set_xlabel(words("budget.x"))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+        axes.set_xlim(left=1)
+        placed[axes] = ends
+    panels[0].set_ylabel(words.of("column", summary.objective.name))
+    direct_labels.label_ends(drawing, placed)
+    table = _table(page, curves)
+    few = summary.repeats < stats.MINIMUM_REPEATS
+    key = "budget.caption_few" if few else "budget.caption"
+    caption = words(key, n=summary.repeats, minimum=stats.MINIMUM_REPEATS)
+    picture = Picture("expected_best", drawing, words("budget.description"), caption, table)
+    return Section("budget", title, (picture,))
+
+
+def _curve(page: StudyPage, task: str, cell: str) -> stats.ExpectedBest | None:
+    summary = page.summary
+    trials = summary.records.trials.assign(objective=summary.objectives)
+    rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
+    rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != "interrupted")]
+    if len(rows) == 0:
+        return None
+    worst = summary.worst(task, cell)
+    if math.isnan(worst):
+        values = rows["objective"]
+        worst = float(values.max() if summary.objective.direction == "minimize" else values.min())
+    searches = [search["objective"].tolist() for _, search in rows.groupby("repeat")]
+    return stats.expected_best(searches, summary.objective.direction, worst)
+
+
+def _table(page: StudyPage, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
+    """The curves at about six numbers of trials."""
+    words, name = page.words, page.summary.objective.name
+    most = max(len(curve.n_trials) for curve in curves.values())
+    shown = sorted({int(n) for n in np.unique(np.round(np.geomspace(1, most, 6)))})
+    rows = []
+    for (task, cell), curve in curves.items():
+        for n in shown:
+            if n > len(curve.estimates):
+                continue
+            estimate = curve.estimates[n - 1]
+            rows.append(
+                (
+                    *page.task_cells(task, cell),
+                    str(n),
+                    page.number(name, estimate.value),
+                    page.interval(name, estimate.interval),
+                    str(estimate.n),
+                )
+            )
+    columns = (
+        *page.task_columns(),
+        *(page.column(each) for each in ("n_trials", "expected_best", "interval", "n_searches")),
+    )
+    level = next(
+        (page.level(e.interval) for c in curves.values() for e in c.estimates if e.interval), None
+    )
+    key = "budget.note" if level is not None else "budget.note_few"
+    note = words(
+        key, level=level, objective=words.of("column", name), minimum=stats.MINIMUM_REPEATS
+    )
+    return Table(columns, tuple(rows), note)

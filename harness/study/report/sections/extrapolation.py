@@ -1,0 +1,151 @@
+"""Beyond the trained length: which runs that solved their task still solve it on longer sequences, without further training."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from harness import stats
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.rendering.figures.ticks import dodge, spaced
+from harness.study.report.study_context import StudyPage
+
+MOST_ROWS = 24  # a longer table opens on demand
+
+
+def section(page: StudyPage) -> Section:
+    """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
+    words, summary = page.words, page.summary
+    title = words("extrapolation.title")
+    table = summary.records.extrapolation
+    if table is None or len(table) == 0:
+        return page.not_measured("extrapolation", title, words("extrapolation.absent"))
+    places = zip(table["task"], table["sequence_length"], strict=True)
+    lags = [summary.lags.get((str(task), float(length)), math.nan) for task, length in places]
+    table = table.assign(lag=lags).dropna(subset="lag")  # one of no run that is known has no lag
+    if len(table) == 0:
+        return page.not_measured("extrapolation", title, words("extrapolation.absent"))
+    factors = sorted(int(factor) for factor in table["factor"].unique())
+    said = []
+    for task, cell in summary.pairs:
+        share = _share(_of(table, task, cell, factors[-1]))
+        if share.n_runs:
+            key = "extrapolation.sentence_task" if page.many_tasks else "extrapolation.sentence"
+            k, n = share.n_solved, share.n_runs
+            said.append(words(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
+    found, listed = words.listed(said), words.listed(map(str, factors))
+    blocks: list[Block] = [Paragraph(words("extrapolation.intro", factors=listed, found=found))]
+    # at one length there is one point a panel: the table shows it as well
+    ladder = summary.has_ladder
+    blocks.append(_picture(page, table, factors) if ladder else _table(page, table, factors))
+    return Section("extrapolation", title, tuple(blocks))
+
+
+def _of(table: pd.DataFrame, task: str, cell: str, factor: int) -> pd.DataFrame:
+    rows = (table["task"] == task) & (table["cell"] == cell) & (table["factor"] == factor)
+    return table[rows]
+
+
+def _share(rows: pd.DataFrame) -> stats.Share:
+    """The share of these runs that still solve; one lag, whatever theirs are."""
+    runs = [
+        (int(repeat), 0.0, None if pd.isna(solved) else bool(solved))
+        for repeat, solved in zip(rows["repeat"], rows["solved"], strict=True)
+    ]
+    shares = stats.solved_shares(stats.ladder(runs))
+    return shares[0] if shares else stats.Share(0.0, 0, 0, 0, None, None)
+
+
+def _picture(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Picture:
+    """A panel for each task and factor, a line a cell."""
+    words, summary = page.words, page.summary
+    tasks = [task for task in summary.tasks if (table["task"] == task).any()]
+    panels_of = [
+        (task, factor)
+        for task in tasks
+        for factor in factors
+        if ((table["task"] == task) & (table["factor"] == factor)).any()
+    ]
+    drawing, panels = theme.grid(len(panels_of), columns=2, height=2.7)
+    drawn: dict[str, Line2D] = {}
+    for axes, (task, factor) in zip(panels, panels_of, strict=True):
+        times = words("extrapolation.times", factor=factor)
+        axes.set_title(f"{task}, {times}" if page.many_tasks else times)
+        shown: set[float] = set()
+        for i, cell in enumerate(summary.cells):
+            rows, mark = _of(table, task, cell, factor), page.marks[cell]
+            aside = dodge(i, len(summary.cells))
+            points = [(lag, _share(own)) for lag, own in rows.groupby("lag")]
+            known = [(float(lag), each) for lag, each in points if each.value is not None]  # type: ignore[arg-type]
+            if not known:
+                continue
+            shown |= {lag for lag, _ in known}
+            for lag, each in known:
+                if each.interval is not None:
+                    between = [each.interval.low, each.interval.high]
+                    at = [lag * aside, lag * aside]
+                    axes.plot(at, between, color=mark.colour, alpha=0.32, linewidth=2.6, zorder=2)
+            (line,) = axes.plot(
+                [lag * aside for lag, _ in known],
+                [each.value or 0.0 for _, each in known],
+                color=mark.colour,
+                linestyle=mark.line,
+                marker=mark.marker,
+                markeredgecolor="none",
+                zorder=3,
+            )
+            drawn.setdefault(cell, line)
+        axes.set_xscale("log")
+        axes.set_ylim(-0.04, 1.04)
+        axes.set_xlim(min(shown) / 1.2, max(shown) * 1.2)
+        axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(shown))))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
+        axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+    for axes in panels[-2:]:
+        axes.set_xlabel(words("extrapolation.x"))
+    panels[0].set_ylabel(words("extrapolation.y"))
+    order = [cell for cell in summary.cells if cell in drawn]
+    handles = [drawn[cell] for cell in order]
+    drawing.legend(handles, order, loc="outside upper left", ncols=min(len(order), 4))
+    return Picture(
+        "extrapolation",
+        drawing,
+        words("extrapolation.description"),
+        words("extrapolation.caption"),
+        _table(page, table, factors),
+    )
+
+
+def _table(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Table:
+    words = page.words
+    rows = []
+    for (task, cell), factor in ((pair, each) for pair in page.summary.pairs for each in factors):
+        for lag, own in _of(table, task, cell, factor).groupby("lag"):
+            share = _share(own)
+            rows.append(
+                (
+                    *page.task_cells(task, cell),
+                    words("extrapolation.times", factor=factor),
+                    page.number("lag", float(lag)),  # type: ignore[arg-type]
+                    page.number("lag", float(own["evaluated_lag"].iloc[0])),
+                    words("k_of_n", k=share.n_solved, n=share.n_runs),
+                    page.percents(share.interval),
+                    page.number("accuracy", float(own["accuracy"].median())),
+                    str(share.n_repeats),
+                )
+            )
+    columns = (
+        *page.task_columns(),
+        *(
+            Column(words.of("extrapolation.column", name), "number")
+            for name in ("factor", "lag", "evaluated_lag", "solved", "interval", "accuracy", "n")
+        ),
+    )
+    note = words("extrapolation.note")
+    return Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS)

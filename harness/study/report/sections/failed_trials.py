@@ -1,0 +1,165 @@
+"""What failed or was pruned: counts by end, with reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.columns import whole
+from harness.records import ENDS
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.study.report import study_summary as numbers
+from harness.study.report.study_context import StudyPage
+
+MOST_REASONS = 200  # the rest is in the files
+FEW_REASONS = 12  # a longer table opens on demand
+
+
+def section(page: StudyPage) -> Section:
+    """Counts by end for each (task, cell), a bar each where any trial did not complete, and the reasons."""
+    words, records = page.words, page.summary.records
+    found = numbers.ends(records)
+    title = words("ends.title")
+    total = sum(one["count"] for one in found)
+    other = sum(one["count"] for one in found if one["end"] != "complete")
+    if not found:
+        return page.not_measured("ends", title, words("ends.absent"))
+    if other == 0:
+        counted = (Paragraph(words("ends.none", n=whole(total))), _table(page, found, folded=True))
+        return Section("ends", title, (*counted, *_retries(page)))
+    blocks: list[Block] = [
+        Paragraph(words("ends.some", n=whole(total), other=whole(other))),
+        Picture(
+            "ends",
+            _bars(page, found),
+            words("ends.description"),
+            words("ends.caption"),
+            _table(page, found),
+        ),
+    ]
+    if any(one["reasons"] for one in found):
+        blocks.append(_reasons(page, found))
+    return Section("ends", title, (*blocks, *_retries(page)))
+
+
+def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
+
+
+def _bars(page: StudyPage, found: list[dict[str, Any]]) -> Figure:
+    """A bar for each (task, cell), a phase's bars together, its parts the ends."""
+    phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
+    names = [row for row in _rows(found) if row[0] == phases[0]]
+    drawing, panels = theme.grid(
+        len(phases), columns=2, height=0.95 + 0.3 * len(names), sharey=len(phases) > 1
+    )
+    for axes, phase in zip(panels, phases, strict=True):
+        for i, (_, task, cell) in enumerate(names):
+            left = 0
+            own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
+            for end in ENDS:
+                count = sum(one["count"] for one in own if one["end"] == end)
+                if count:
+                    label = page.words.of("end", end)
+                    colour = theme.ENDS[end].light
+                    axes.barh(i, count, left=left, height=0.62, color=colour, label=label)
+                    left += count
+        axes.set_title(page.words.of("phase", phase))
+        labels = [f"{cell} · {task}" if page.many_tasks else cell for _, task, cell in names]
+        axes.set_yticks(range(len(names)), labels)
+        axes.tick_params(axis="y", labelcolor=theme.INK.light)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel(page.words.of("ends.x", phase))
+    shown: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(str(label), handle)
+    order = [page.words.of("end", end) for end in ENDS if page.words.of("end", end) in shown]
+    drawing.legend(
+        [shown[label] for label in order],
+        order,
+        loc="outside upper left",
+        ncols=min(len(order), 5),
+        handlelength=0.9,
+        handleheight=0.9,
+        columnspacing=1.3,
+    )
+    return drawing
+
+
+def _table(page: StudyPage, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
+    words = page.words
+    ends = [end for end in ENDS if any(one["end"] == end for one in found)]
+    rows = []
+    for phase, task, cell in _rows(found):
+        own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
+        counts = [sum(one["count"] for one in own if one["end"] == end) for end in ends]
+        lead = (words.of("phase", phase), *page.task_cells(task, cell))
+        rows.append((*lead, str(sum(counts)), *map(str, counts)))
+    columns = (
+        Column(words("column.phase"), "group"),
+        *page.task_columns(),
+        page.column("n_runs"),
+        *(Column(words.of("end", end), "number") for end in ends),
+    )
+    return Table(columns, tuple(rows), words("ends.note"), folded)
+
+
+def _reasons(page: StudyPage, found: list[dict[str, Any]]) -> Table:
+    words = page.words
+    rows = []
+    for one in found:
+        lead = (words.of("phase", one["phase"]), *page.task_cells(one["task"], one["cell"]))
+        for reason, count in one["reasons"]:
+            rows.append((*lead, words.of("end", one["end"]), str(count), shorten(reason)))
+    left_out = len(rows) - MOST_REASONS
+    note = words("ends.left_out", n=left_out) if left_out > 0 else ""
+    columns = (
+        Column(words("column.phase"), "group"),
+        *page.task_columns(),
+        Column(words("column.end")),
+        page.column("count"),
+        Column(words("column.reason")),
+    )
+    return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
+
+
+def _retries(page: StudyPage) -> tuple[Block, ...]:
+    """What was lost on the way and made again; nothing where nothing was."""
+    words, found = page.words, numbers.retries(page.summary.records)
+    if not found:
+        return ()
+    rows = tuple(
+        (
+            words.of("phase", one["phase"]),
+            *page.task_cells(one["task"], one["cell"]),
+            words.of("end", one["end"]),
+            str(one["count"]),
+            shorten(one["reason"]),
+        )
+        for one in found[:MOST_REASONS]
+    )
+    columns = (
+        Column(words("column.phase"), "group"),
+        *page.task_columns(),
+        Column(words("column.end")),
+        page.column("count"),
+        Column(words("column.reason")),
+    )
+    total = whole(sum(one["count"] for one in found))
+    table = Table(columns, rows, words("ends.retries_note"), folded=len(rows) > FEW_REASONS)
+    return (Paragraph(words("ends.retried", n=total)), table)
+
+
+def shorten(text: str, most: int = 160) -> str:
+    """The last line of a text that may be a traceback, cut to a length that a table bears."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    return last if len(last) <= most else last[: most - 1] + "…"

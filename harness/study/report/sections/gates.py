@@ -1,0 +1,299 @@
+"""What the gates of the trained cells do on one sequence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness.rendering import theme
+from harness.rendering.document import Column, Paragraph, Picture, Section, Table
+from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
+from harness.study.report.study_context import StudyPage
+
+MOST_ROWS = (
+    8  # with more rows of panels than these, only the layers nearest to the inputs are drawn
+)
+MOST_UPRIGHTS = (
+    12  # informative steps that have a line through the panel; more have a triangle alone
+)
+MOVED = 0.05  # a gate whose means differ by less has not moved, as far as an eye can see
+BAND_ALPHA = 0.18
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """One gate of one layer on one sequence, before or after training. `informative`: its marked steps, None: not told."""
+
+    task: str
+    cell: str
+    state: str
+    gate: str
+    layer: int
+    informative: tuple[int, ...] | None
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """The steps that stand out from the others: none where all are informative."""
+        steps = self.informative or ()
+        return steps if len(steps) < len(self.mean) else ()
+
+    def over(self, *, informative: bool) -> float:
+        """The mean over the marked steps, or over the others; NaN where there are none."""
+        inside = set(self.marked)
+        values = [value for i, value in enumerate(self.mean) if (i in inside) == informative]
+        return statistics.fmean(values) if values else math.nan
+
+
+def section(page: StudyPage) -> Section:
+    """Each gate against the step of a sequence: a row of panels for each layer of each cell that has gates."""
+    words, summary = page.words, page.summary
+    title = words("gates.title")
+    traces = _traces(page)
+    if not traces:
+        return page.not_measured("gates", title, words("gates.absent"))
+    drawing, all_layers = _drawn(page, traces)
+    marked = any(trace.marked for trace in traces)
+    caption = words(
+        "gates.caption" if marked else "gates.caption_unmarked",
+        lengths=words.listed(
+            sorted({f"{len(t.mean):,}" for t in traces}, key=lambda n: (len(n), n))
+        ),
+    )
+    if not all_layers:
+        caption += " " + words("gates.caption_layers")
+    picture = Picture(
+        "gates", drawing, words("gates.description"), caption, _traces_table(page, traces)
+    )
+    bases = dict.fromkeys(summary.records.spec.base(trace.cell) for trace in traces)
+    about = [
+        words.of("gates.about", base) for base in bases if f"gates.about.{base}" in words.texts
+    ]
+    texts = [" ".join([words("gates.intro"), *about])]
+    texts += [_gates_told(page, *pair, traces) for pair in summary.pairs]
+    with_gates = {(trace.task, trace.cell) for trace in traces}
+    looked = [(one["task"], one["cell"]) for one in stored(page, "gradient_gain", {"task", "cell"})]
+    without = [pair for pair in dict.fromkeys(looked) if pair not in with_gates]
+    if without:
+        texts.append(words("gates.without", cells=page.listed_pairs(without)))
+    return Section("gates", title, (*(Paragraph(text) for text in texts if text), picture))
+
+
+def _traces(page: StudyPage) -> list[Trace]:
+    """The stored traces; one with unknown values, of a diverged model, is left out."""
+    found = []
+    for one in stored(page, "gates", {"task", "cell", "state", "traces"}):
+        steps = one.get("informative")
+        for trace in one["traces"]:
+            values = {key: trace.get(key) or () for key in ("mean", "low", "high")}
+            whole = len({len(each) for each in values.values()}) == 1
+            if not whole or not values["mean"] or any(None in each for each in values.values()):
+                continue
+            found.append(
+                Trace(
+                    one["task"],
+                    one["cell"],
+                    one["state"],
+                    str(trace["gate"]),
+                    int(trace["layer"]),
+                    None if steps is None else tuple(steps),
+                    **{key: tuple(each) for key, each in values.items()},
+                )
+            )
+    return found
+
+
+def _drawn(page: StudyPage, traces: Sequence[Trace]) -> tuple[Any, bool]:
+    """The figure, and whether all layers are in it."""
+    words = page.words
+    rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
+    for trace in traces:
+        key = (trace.task, trace.cell, trace.layer)
+        rows.setdefault(key, {}).setdefault(trace.gate, {})[trace.state] = trace
+    layers = {
+        pair: max(t.layer for t in traces if (t.task, t.cell) == pair) + 1
+        for pair in ((t.task, t.cell) for t in traces)
+    }
+    all_layers = len(rows) <= MOST_ROWS
+    if not all_layers:
+        rows = {key: gates for key, gates in rows.items() if key[2] == 0}
+    n_columns = max(len(gates) for gates in rows.values())
+    drawing = theme.figure(0.75 + 1.45 * len(rows))
+    panels = drawing.subplots(len(rows), n_columns, squeeze=False, sharey=True)
+    for row, ((task, cell, layer), gates) in zip(panels, rows.items(), strict=True):
+        for axes in row[len(gates) :]:
+            axes.remove()
+        for axes, (gate, states) in zip(row, gates.items(), strict=False):
+            name = words.of("gates.name", gate)
+            many = layers[task, cell] > 1
+            panel = words(
+                "gates.panel_layer" if many else "gates.panel",
+                cell=cell,
+                gate=name,
+                layer=layer + 1,
+            )
+            axes.set_title(
+                words("panel_lines", cell=panel, task=task) if page.many_tasks else panel,
+                color=page.marks[cell].colour,
+                fontsize=theme.SIZE,
+                pad=7,
+            )
+            _panel(page, axes, states)
+            axes.tick_params(labelleft=axes is row[0])
+        row[0].set_ylabel(words("gates.y"))
+    for axes in panels[-1][: len(list(rows.values())[-1])]:
+        axes.set_xlabel(words("gates.x"))
+    handles: list[Line2D | Patch] = [*states_key(page)]
+    handles.append(
+        Patch(facecolor=theme.MUTED.light, alpha=BAND_ALPHA, linewidth=0, label=words("gates.band"))
+    )
+    if any(trace.marked for trace in traces):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=theme.INK.light,
+                marker="^",
+                markersize=5,
+                linestyle="none",
+                label=words("gates.informative"),
+            )
+        )
+    drawing.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=len(handles),
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+    return drawing, all_layers
+
+
+def _panel(page: StudyPage, axes: Axes, states: Mapping[str, Trace]) -> None:
+    for state in STATES:
+        if state not in states:
+            continue
+        trace, trained = states[state], state == "trained"
+        steps = range(len(trace.mean))
+        colour = page.marks[trace.cell].colour
+        if trained:
+            axes.fill_between(
+                steps, trace.low, trace.high, color=colour, alpha=BAND_ALPHA, linewidth=0
+            )
+        axes.plot(
+            steps,
+            trace.mean,
+            color=colour,
+            linestyle=LINES[state],
+            linewidth=1.4 if trained else 1.1,
+        )
+    trace = next(iter(states.values()))
+    if 0 < len(trace.marked) <= MOST_UPRIGHTS:
+        for step in trace.marked:
+            axes.axvline(step, color=theme.FAINT.light, linewidth=0.8, zorder=0.5)
+    if trace.marked:  # an empty line that is not clipped would lie at the origin of the layout
+        axes.plot(
+            trace.marked,
+            [-0.07] * len(trace.marked),
+            color=theme.INK.light,
+            marker="^",
+            markersize=4.5,
+            linestyle="none",
+            clip_on=False,
+            zorder=3,
+        )
+    axes.set_ylim(-0.07, 1.02)
+    axes.set_yticks([0, 0.5, 1])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlim(0, len(trace.mean) - 1)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _gates_told(page: StudyPage, task: str, cell: str, traces: Sequence[Trace]) -> str:
+    """How far each gate of one cell stands open, and which of them tells the informative steps from the others."""
+    words = page.words
+    own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
+    trained = [trace for trace in own if trace.state == "trained"]
+    initial = [trace for trace in own if trace.state == "initial"]
+    if not trained or not initial:
+        return ""
+    named = dict.fromkeys(trace.gate for trace in trained)
+    means = [
+        words(
+            "gates.mean",
+            gate=words.of("gates.name", gate),
+            trained=_opening(trained, gate),
+            initial=_opening(initial, gate),
+        )
+        for gate in named
+    ]
+    key = "gates.means_task" if page.many_tasks else "gates.means"
+    sentences = [words(key, task=task, cell=cell, gates=words.listed(means))]
+    marked = [trace for trace in trained if trace.marked]
+    if marked:
+        most = max(marked, key=_moved)
+        n = len(most.marked)
+        if _moved(most) < MOVED:
+            sentences.append(words("gates.still", margin=f"{MOVED:g}", n=n))
+        else:
+            at, others = (f"{most.over(informative=i):.2f}" for i in (True, False))
+            gate = words.of("gates.name", most.gate)
+            sentences.append(words("gates.most", n=n, gate=gate, at=at, others=others))
+    return " ".join(sentences)
+
+
+def _opening(traces: Sequence[Trace], gate: str) -> str:
+    """The mean of a gate over all layers and steps."""
+    return f"{statistics.fmean(v for t in traces if t.gate == gate for v in t.mean):.2f}"
+
+
+def _moved(trace: Trace) -> float:
+    """By how much a gate's mean differs at the marked steps; a trace that has no others has not moved."""
+    moved = abs(trace.over(informative=True) - trace.over(informative=False))
+    return 0.0 if math.isnan(moved) else moved
+
+
+def _traces_table(page: StudyPage, traces: Sequence[Trace]) -> Table:
+    words = page.words
+    rows = [
+        (
+            *page.task_cells(trace.task, trace.cell),
+            str(trace.layer + 1),
+            words.of("gates.name", trace.gate),
+            words.of("gradients", trace.state),
+            page.number("gate", statistics.fmean(trace.mean)),
+            *(
+                page.number("gate", trace.over(informative=informative))
+                if trace.marked
+                else words("none")
+                for informative in (True, False)
+            ),
+            words(
+                "range",
+                low=page.number("gate", statistics.fmean(trace.low)),
+                high=page.number("gate", statistics.fmean(trace.high)),
+            ),
+        )
+        for trace in traces
+    ]
+    columns = (
+        *page.task_columns(),
+        page.column("layer"),
+        Column(words("column.gate")),
+        Column(words("column.state")),
+        *(
+            page.column(name)
+            for name in ("gate_mean", "gate_informative", "gate_others", "gate_band")
+        ),
+    )
+    return Table(columns, tuple(rows), words("gates.note"))

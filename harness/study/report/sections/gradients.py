@@ -1,0 +1,347 @@
+"""How much of a gradient survives k steps back, in an untrained and in a trained cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness import columns as metrics
+from harness.rendering import theme
+from harness.rendering.document import Column, Paragraph, Picture, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.study.report.study_context import StudyPage
+
+STATES = ("initial", "trained")
+LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
+THRESHOLDS = {"forgotten": metrics.FORGOTTEN, "float32": metrics.FLOAT32_RESOLUTION}
+SPOKEN_LAG = (
+    30  # the lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
+)
+LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08  # about what a threshold's name takes of a panel
+UNCHANGED = math.log10(
+    2.0
+)  # training that moves a gain by less than a factor 2 left it about as it was
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """One line of the figure: log10 of a gain at ascending lags, -inf where nothing is left. `reach`: the task's lag."""
+
+    task: str
+    cell: str
+    state: str
+    of: str
+    lags: tuple[int, ...]
+    log10_gain: tuple[float, ...]
+    n_sequences: int | None
+    sequence_length: int | None
+    reach: float | None
+
+    @property
+    def known(self) -> tuple[list[int], list[float]]:
+        """Lags and gains that can be drawn."""
+        pairs = [
+            (k, g) for k, g in zip(self.lags, self.log10_gain, strict=True) if math.isfinite(g)
+        ]
+        return [lag for lag, _ in pairs], [gain for _, gain in pairs]
+
+    def below(self, threshold: float) -> int | None:
+        """The lag from which on the gain stays under a threshold."""
+        return metrics.lag_below(self.lags, self.log10_gain, threshold)
+
+    def at(self, lag: int) -> float:
+        """log10 of the gain at a measured lag."""
+        return self.log10_gain[self.lags.index(lag)]
+
+
+def section(page: StudyPage) -> Section:
+    """log10 of the gradient gain against lag, a panel a task; an untrained cell dashed, a trained one solid."""
+    words, summary = page.words, page.summary
+    title = words("gradients.title")
+    gains = read(page)
+    if not gains:
+        return page.not_measured("gradients", title, words("gradients.absent"))
+    tasks = [task for task in summary.tasks if any(one.task == task for one in gains)]
+    drawing, panels = theme.grid(len(tasks), columns=2, height=3.6)
+    placed = {}
+    for axes, task in zip(panels, tasks, strict=True):
+        own = [one for one in gains if one.task == task]
+        placed[axes] = _panel(page, axes, own)
+        if page.many_tasks:
+            axes.set_title(task)
+    panels[0].set_ylabel(words("gradients.y"))
+    direct_labels.label_ends(drawing, placed)
+    drawing.legend(handles=states_key(page), loc="outside upper left", ncols=2, handlelength=2.2)
+    picture = Picture(
+        "gradient_gain",
+        drawing,
+        words("gradients.description"),
+        words("gradients.caption"),
+        _table(page, gains),
+    )
+    texts = [words("gradients.intro"), *(_told(page, task, gains) for task in tasks)]
+    return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
+
+
+def stored(page: StudyPage, key: str, parts: set[str]) -> list[dict[str, Any]]:
+    """The entries of diagnostics.json under `key` for this study's cells; one that lacks a part is left out."""
+    found = (page.summary.records.diagnostics or {}).get(key) or []
+    return [
+        one
+        for one in found
+        if isinstance(one, dict)
+        and parts <= set(one)
+        and (one["task"], one["cell"]) in page.summary.pairs
+    ]
+
+
+def states_key(page: StudyPage) -> list[Line2D]:
+    """What a solid and a dotted line mean."""
+    colour = theme.MUTED.light
+    return [
+        Line2D(
+            [], [], color=colour, linestyle=LINES["trained"], label=page.words("gradients.trained")
+        ),
+        Line2D(
+            [], [], color=colour, linestyle=LINES["initial"], label=page.words("gradients.initial")
+        ),
+    ]
+
+
+def read(page: StudyPage) -> list[Gain]:
+    """The measured gains, those of which nothing is known left out."""
+    gains = []
+    for one in stored(page, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
+        pairs = list(zip(one["lag"], one["log10_gain"], strict=False))
+        if all(gain is None for _, gain in pairs):  # diverged
+            continue
+        trained = float(one.get("trained_length", one.get("sequence_length")) or math.nan)
+        gains.append(
+            Gain(
+                one["task"],
+                one["cell"],
+                str(one["state"]),
+                str(one.get("of", "state")),
+                tuple(int(lag) for lag, _ in pairs),
+                # beside known gains, one that has no logarithm is 0
+                tuple(-math.inf if gain is None else float(gain) for _, gain in pairs),
+                one.get("n_sequences"),
+                one.get("sequence_length"),
+                page.summary.lags.get((one["task"], trained)),
+            )
+        )
+    return gains
+
+
+def _panel(page: StudyPage, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
+    """Draw one task's lines; returns where their names belong."""
+    words = page.words
+    ends: dict[str, direct_labels.End] = {}
+    for one in gains:
+        mark, trained = page.marks[one.cell], one.state == "trained"
+        lags, gain = one.known
+        axes.plot(
+            lags,
+            gain,
+            color=mark.colour,
+            linestyle=LINES["trained" if trained else "initial"],
+            linewidth=1.9 if trained else 1.3,
+        )
+        if trained or one.cell not in ends:
+            ends[one.cell] = direct_labels.End(lags[-1], gain[-1], one.cell, mark.colour)
+    axes.set_ylim(bottom=_floor(gains))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(words("gradients.x"))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    for name, threshold in THRESHOLDS.items():
+        height = math.log10(threshold)
+        axes.axhline(height, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
+        side, above = _free_place(axes, gains, height)
+        axes.annotate(
+            words.of("gradients.threshold", name),
+            (side, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(2 if side == 0.0 else 0, 2.5 if above else -2.5),
+            textcoords="offset points",
+            ha="left" if side == 0.0 else "right",
+            va="bottom" if above else "top",
+            color=theme.MUTED.light,
+            fontsize=theme.SIZE - 1,
+        )
+    return list(ends.values())
+
+
+def _free_place(axes: Axes, gains: Sequence[Gain], height: float) -> tuple[float, bool]:
+    """Where a threshold's name covers the least of the lines: at the right (1) or left (0) end, above or below it."""
+    (bottom, top), right = axes.get_ylim(), axes.get_xlim()[1]
+    tall = LABEL_HEIGHT * (top - bottom)
+
+    def covered(place: tuple[float, bool]) -> int:
+        side, above = place
+        middle = height + (tall / 2 if above else -tall / 2)
+        at = right * (np.linspace(0, LABEL_WIDTH, 50) + side * (1 - LABEL_WIDTH))
+        lines = (np.interp(at, *one.known, left=np.nan, right=np.nan) for one in gains)
+        return sum(int((np.abs(line - middle) < tall / 2).sum()) for line in lines)
+
+    return min([(1.0, True), (1.0, False), (0.0, False), (0.0, True)], key=covered)
+
+
+def _floor(gains: Sequence[Gain]) -> float:
+    """Where the picture ends: it shows all of the trained cells, and the untrained ones down to 1e-12 at least."""
+    lowest = {state: [0.0] for state in STATES}
+    for one in gains:
+        lowest.setdefault(one.state, [0.0]).extend(one.known[1])
+    deepest = min(gain for gains in lowest.values() for gain in gains)
+    threshold = math.log10(metrics.FLOAT32_RESOLUTION)
+    return min(threshold, max(deepest, min(-12.0, *lowest["trained"]))) - 0.6
+
+
+def power(value: float) -> str:
+    """10 to the power of a whole number, as an axis has it."""
+    digits = f"{value:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{digits}" if value else "1"
+
+
+# --- In words -----------------------------------------------------------------------------------
+
+
+def share(page: StudyPage, log10_gain: float) -> str:
+    """A gain as a person says it: 3 %, 1/1,700,000, 1.7 times, nothing."""
+    words = page.words
+    if log10_gain == -math.inf:
+        return words("gradients.nothing")
+    if not -9 < log10_gain < 9:
+        return power(log10_gain)
+    gain = 10.0**log10_gain
+    if gain < 0.01:
+        return words("gradients.fraction", value=metrics.significant(1 / gain, 2))
+    if gain < 0.995:
+        return words("percent", value=metrics.significant(100 * gain, 2))
+    return words("gradients.times", value=metrics.significant(gain, 2))
+
+
+def _told(page: StudyPage, task: str, gains: Sequence[Gain]) -> str:
+    """What the lines of one task show, in sentences that follow from its numbers."""
+    words = page.words
+    pairs: dict[str, dict[str, Gain]] = {}
+    for one in gains:
+        if one.task == task:
+            pairs.setdefault(one.cell, {})[one.state] = one
+    both = {cell: found for cell, found in pairs.items() if set(STATES) <= set(found)}
+    if not both:
+        return ""
+    every = [one for found in both.values() for one in found.values()]
+    common = set.intersection(*(set(one.lags) for one in every)) - {0}
+    lag = max((k for k in common if k <= SPOKEN_LAG), default=None)
+    sentences = []
+    if lag is not None:
+        kept = [
+            words(
+                "gradients.kept",
+                cell=cell,
+                initial=share(page, found["initial"].at(lag)),
+                trained=share(page, found["trained"].at(lag)),
+            )
+            for cell, found in both.items()
+        ]
+        key = "gradients.at_lag_task" if page.many_tasks else "gradients.at_lag"
+        sentences.append(words(key, task=task, lag=lag, cells=words("answer.and_then").join(kept)))
+        sentences.append(_changed(page, both, lag))
+    sentences += [_reaches(page, found["trained"]) for found in both.values()]
+    shown = [cell for cell, found in both.items() if found["trained"].of == "output"]
+    if shown:
+        sentences.append(words("gradients.by_output", cells=words.listed(shown)))
+    return " ".join(sentences)
+
+
+def _changed(page: StudyPage, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
+    """Whose gain training raised, lowered, or left about as it was."""
+    groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
+    for cell, found in both.items():
+        before, after = found["initial"].at(lag), found["trained"].at(lag)
+        change = 0.0 if before == after else after - before
+        way = "left" if abs(change) < UNCHANGED else "raised" if change > 0 else "lowered"
+        groups[way].append(cell)
+    told = [
+        page.words.of("gradients.change", way, cells=page.words.listed(cells))
+        for way, cells in groups.items()
+        if cells
+    ]
+    return page.words("gradients.training", changes=page.words.listed(told))
+
+
+def _reaches(page: StudyPage, gain: Gain) -> str:
+    """How far back one trained cell's gain stays over the thresholds, beside the lag that its task asks for."""
+    words = page.words
+    forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
+    lost_text = (
+        words("gradients.not_lost", end=gain.lags[-1])
+        if lost is None
+        else words("gradients.lost", lag=lost)
+    )
+    under = (
+        words("gradients.heard", end=gain.lags[-1])
+        if forgotten is None
+        else words("gradients.unheard", lag=forgotten, lost=lost_text)
+    )
+    if gain.reach is None:
+        return words("gradients.reaches", cell=gain.cell, under=under)
+    winner = page.summary.records.winners.get((gain.task, gain.cell), {})
+    solved = {
+        None: "",
+        True: words("gradients.solved"),
+        False: words("gradients.unsolved"),
+    }[winner.get("solved")]
+    return words(
+        "gradients.reaches_task",
+        cell=gain.cell,
+        under=under,
+        reach=page.number("lag", gain.reach),
+        solved=solved,
+    )
+
+
+# --- The table ----------------------------------------------------------------------------------
+
+
+def _table(page: StudyPage, gains: Sequence[Gain]) -> Table:
+    words = page.words
+    rows = []
+    for one in gains:
+        decay = metrics.decay_per_step(one.lags, one.log10_gain)
+        under = [one.below(threshold) for threshold in THRESHOLDS.values()]
+        last = one.log10_gain[-1]
+        rows.append(
+            (
+                *page.task_cells(one.task, one.cell),
+                words.of("gradients", one.state),
+                words.of("gradients.of", one.of),
+                words("not_measured") if decay is None else f"{decay:.3f}",
+                *(words("never") if k is None else page.number("lag", k) for k in under),
+                "0" if last == -math.inf else f"10^{last:.1f}",
+                page.number("lag", one.lags[-1]),
+                page.number("sequence_length", one.n_sequences),
+            )
+        )
+    columns = (
+        *page.task_columns(),
+        Column(words("column.state")),
+        Column(words("column.gain_of")),
+        *(
+            page.column(name)
+            for name in (
+                *("decay", "lag_under", "lag_under_float32"),
+                *("gain_at_end", "lag_end", "n_sequences"),
+            )
+        ),
+    )
+    return Table(columns, tuple(rows), words("gradients.note"))

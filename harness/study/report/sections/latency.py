@@ -1,0 +1,221 @@
+"""How long each winner takes for one step, the bytes that it occupies, and how far back its cell remembers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.columns import METRICS, whole
+from harness.rendering import theme
+from harness.rendering.document import Block, Paragraph, Picture, Points, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.sections.inference import failures, numbers, time_axis, timed_cells
+from harness.stats import Comparison
+from harness.study.report.sections.speed import span_point
+from harness.study.report.study_context import StudyPage
+from harness.study.report.study_summary import Memory
+
+STEPS = (1.0, 2.0, 5.0, 10.0)  # to which budgets are rounded up, in every decade
+LARGEST_OF_UNIT = 1000  # more bytes than so many of a unit are told in the next one
+UNITS = ("B", "KiB", "MiB", "GiB")
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployed:
+    """A winner as it is deployed in float32: its row of inference.csv, and what its cell remembers."""
+
+    row: Mapping[Any, Any]
+    memory: Memory
+
+    @property
+    def cell(self) -> str:
+        """Its cell's label."""
+        return self.memory.cell
+
+    @property
+    def time_us(self) -> float:
+        """Median time of one step."""
+        return float(self.row["median_us"])
+
+    @property
+    def bytes_held(self) -> float:
+        """Bytes of weights and state."""
+        return float(self.row["weights_bytes"]) + float(self.row["state_bytes"])
+
+
+def section(page: StudyPage) -> Section:
+    """The winners' latency, bytes and memory spans: what is best under which budget, one figure, and every number."""
+    words, summary = page.words, page.summary
+    title, table = words("latency.title"), summary.records.inference
+    if table is None or len(table) == 0:
+        enabled = summary.records.spec.throughput.enabled
+        reason = words("latency.absent" if enabled else "latency.disabled")
+        return page.not_measured("latency", title, reason)
+    found = {task: deployed(page, task, table) for task in summary.tasks}
+    found = {task: those for task, those in found.items() if those}
+    blocks: list[Block] = []
+    if found and summary.has_ladder:
+        lines = tuple(
+            line for task, those in found.items() for line in sentences(page, task, those)
+        )
+        blocks += [Points(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
+        blocks.append(_picture(page, found))
+    timed = table[table["median_us"].notna()]
+    if len(timed):
+        blocks.append(numbers(page, timed, shapes=False, folded=bool(blocks)))
+    return Section("latency", title, (*blocks, *failures(page, table)))
+
+
+def deployed(page: StudyPage, task: str, table: pd.DataFrame) -> list[Deployed]:
+    """The winners on a task whose step was timed in float32 and whose memory span was measured, in the study's order."""
+    rows = table[(table["task"] == task) & table["median_us"].notna()]
+    rows = rows[(rows["dtype"] == "float32") & (rows["measure"] == "step")]
+    found = []
+    for cell in page.cells:
+        own, memory = rows[rows["cell"] == cell], page.summary.memory.get((task, cell))
+        if len(own) and memory is not None and memory.span.value is not None:
+            found.append(Deployed(own.iloc[0].to_dict(), memory))
+    return found
+
+
+def sentences(page: StudyPage, task: str, winners: Sequence[Deployed]) -> list[str]:
+    """For each winner's time and size as a budget: what is best within it, as far as the study's comparison shows it.
+
+    One cell alone has nothing to be compared with, and no sentence.
+    """
+    if len(winners) < 2:
+        return []
+    budgets = {(round_up(each.time_us), round_up_bytes(each.bytes_held)) for each in winners}
+    said = []
+    for time_us, size in sorted(budgets):
+        within = [each for each in winners if each.time_us <= time_us and each.bytes_held <= size]
+        text = _best(page, within, page.summary.comparisons.get(task, ()), (time_us, size))
+        if page.many_tasks:
+            text = page.words("latency.of_task", task=task, sentence=text)
+        said.append(text)
+    return said
+
+
+def round_up(value: float) -> float:
+    """A positive number rounded up to 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in STEPS if step * power >= value * (1 - 1e-9))
+
+
+def round_up_bytes(size: float) -> float:
+    """A number of bytes rounded up to 1, 2 or 5 times a power of ten in the binary unit that suits it."""
+    unit = 1.0
+    while size > LARGEST_OF_UNIT * unit and unit < 1024.0 ** (len(UNITS) - 1):
+        unit *= 1024.0
+    return round_up(max(size / unit, 1.0)) * unit
+
+
+def _best(
+    page: StudyPage,
+    within: Sequence[Deployed],
+    comparisons: Sequence[Comparison],
+    budget: tuple[float, float],
+) -> str:
+    """What is best of the winners within a budget."""
+    words = page.words
+    verdicts = {frozenset((each.first, each.second)): each for each in comparisons}
+
+    def verdict(one: Deployed, other: Deployed) -> Comparison | None:
+        return verdicts.get(frozenset((one.cell, other.cell)))
+
+    def longer(one: Deployed, other: Deployed) -> bool:
+        found = verdict(one, other)
+        return found is not None and found.longer == one.cell
+
+    def named(each: Deployed) -> str:
+        span = page.span(each.memory.span, each.memory.ladder)
+        return words("latency.cell", cell=each.cell, span=span)
+
+    time, size = words("latency.us", value=whole(budget[0])), _size(page, budget[1])
+    if len(within) == 1:
+        return words("latency.alone", cell=named(within[0]), time=time, size=size)
+    unbeaten = [one for one in within if not any(longer(other, one) for other in within)]
+    best = max(unbeaten or within, key=lambda each: each.memory.span.value or 0.0)
+    others = [each for each in within if each is not best]
+    rivals = [each for each in others if not longer(best, each)]
+    if not rivals:
+        return words("latency.best", cell=named(best), time=time, size=size)
+    pairs = [verdict(best, each) for each in rivals]
+    if any(pair is None or pair.verdict != "no_difference_shown" for pair in pairs):
+        every = words.listed([named(each) for each in within])
+        return words("latency.values", cells=every, time=time, size=size)
+    cells = words.listed([named(each) for each in (best, *rivals)])
+    against = words("latency.tied_or").join(each.cell for each in rivals)
+    return words("latency.tied", cells=cells, cell=best.cell, others=against, time=time, size=size)
+
+
+def _size(page: StudyPage, size: float) -> str:
+    """A budget of bytes, in its unit."""
+    power = max(i for i in range(len(UNITS)) if size >= 1024.0**i)
+    return page.words("latency.size", value=whole(size / 1024.0**power), unit=UNITS[power])
+
+
+def _picture(page: StudyPage, found: Mapping[str, Sequence[Deployed]]) -> Picture:
+    """Memory span against the time of one step, a panel a task."""
+    words, n = page.words, len(found)
+    drawing, panels = theme.grid(n, columns=2, height=3.1 if n == 1 else 2.5, sharey=False)
+    spots, rows = {}, []
+    for axes, (task, winners) in zip(panels, found.items(), strict=True):
+        if page.many_tasks:
+            axes.set_title(task)
+        spots[axes] = _points(page, axes, winners)
+        axes.set_xlabel(words("latency.x"))
+        rows += [_row(page, task, each) for each in winners]
+    panels[0].set_ylabel(words("latency.y"))
+    direct_labels.label_spots(drawing, spots)
+    columns = (
+        *page.task_columns(),
+        *(page.column(name) for name in ("memory_span", "interval")),
+        *(page.column(name) for name in ("median_us", "interval_median", "p99_us")),
+        *(page.column(name) for name in ("weights_bytes", "state_bytes")),
+        *(page.column(name) for name in ("hidden_size", "num_layers")),
+    )
+    return Picture(
+        "latency",
+        drawing,
+        words("latency.description"),
+        words("latency.caption"),
+        Table(columns, tuple(rows), words("latency.note_figure")),
+    )
+
+
+def _points(page: StudyPage, axes: Axes, winners: Sequence[Deployed]) -> list[direct_labels.Spot]:
+    axes.set_xscale("log")
+    spots = []
+    for each in winners:
+        mark, row = page.marks[each.cell], each.row
+        at = (each.time_us, float(row["median_low_us"]), float(row["median_high_us"]))
+        text = page.words(
+            "latency.point",
+            cell=each.cell,
+            span=page.span(each.memory.span, each.memory.ladder),
+            size=METRICS["weights_bytes"].text(each.bytes_held),
+        )
+        spots.append(span_point(axes, each.memory, at, mark, text))
+    axes.margins(x=0.3, y=0.14)
+    axes.set_ylim(bottom=0)
+    time_axis(page, axes)
+    return spots
+
+
+def _row(page: StudyPage, task: str, each: Deployed) -> tuple[str, ...]:
+    row, memory = each.row, each.memory
+    return (
+        *page.task_cells(task, each.cell),
+        page.span(memory.span, memory.ladder),
+        page.span_interval(memory.span, memory.ladder),
+        *timed_cells(page, row, "median"),
+        page.number("p99_us", row["p99_us"]),
+        *(page.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
+        *(page.number(name, row[name]) for name in ("hidden_size", "num_layers")),
+    )

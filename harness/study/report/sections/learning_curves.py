@@ -1,0 +1,255 @@
+"""Learning curves: how skill grows with the sequences seen, or how the loss falls where nothing was confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from harness import stats
+from harness.columns import METRICS
+from harness.rendering import theme
+from harness.rendering.document import Column, Picture, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.figures.ticks import short
+from harness.study.report.study_context import StudyPage
+
+MOST_LINES = (
+    400  # a panel; more are drawn as so many of them, evenly chosen, and the caption says so
+)
+FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
+RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
+
+
+def section(page: StudyPage, curves: Picture | None) -> Section:
+    """The learning curves under a heading of their own."""
+    title = page.words("learning.title")
+    if curves is None:
+        return page.not_measured("learning", title, page.words("learning.absent"))
+    return Section("learning", title, (curves,))
+
+
+def picture(page: StudyPage) -> Picture | None:
+    """One line a run: the confirmation's runs where there are any, else those of the searches; None without any."""
+    table = page.summary.records.evaluations
+    if table is None or len(table) == 0:
+        return None
+    confirmed = table[table["phase"] == "confirm"]
+    if len(confirmed):
+        return _by_length(page, confirmed)
+    searched = table[table["phase"] == "search"]
+    n_runs = searched.groupby(RUN, dropna=False).ngroups
+    return _by_cell(page, searched) if n_runs <= FEW_RUNS else _by_length(page, searched)
+
+
+def _by_length(page: StudyPage, rows: pd.DataFrame) -> Picture:
+    """A panel for each cell (and each task), a line a run, its colour the sequence length."""
+    words, summary = page.words, page.summary
+    lengths = sorted(rows["sequence_length"].unique())
+    bins = _bins(lengths)
+    colours = {length: theme.RAMP[bins[length]].light for length in lengths}
+    n_columns = min(len(summary.cells), 4)
+    pairs = [(task, cell) for task in summary.tasks for cell in summary.cells]
+    drawing, panels = theme.grid(
+        len(pairs), columns=n_columns, height=2.9 if len(pairs) <= n_columns else 2.3, sharex=True
+    )
+    thinned = False
+    for axes, (task, cell) in zip(panels, pairs, strict=True):
+        axes.set_title(
+            words("panel_lines", task=task, cell=cell) if page.many_tasks else cell,
+            color=page.marks[cell].colour,
+        )
+        own = rows[(rows["task"] == task) & (rows["cell"] == cell)]
+        thinned |= _lines(axes, own, colours)
+        axes.set_ylim(-0.12, 1.05)
+        _sequences_axis(page, axes, float(rows["sequences_seen"].max()))
+    for axes in panels[-n_columns:]:
+        axes.set_xlabel(words("learning.x"))
+        axes.tick_params(labelbottom=True)
+    for axes in panels[::n_columns]:
+        axes.set_ylabel(words("learning.y_skill"))
+    drawing.legend(
+        handles=_length_key(page, lengths, bins),
+        title=words("learning.key"),
+        loc="outside upper left",
+        ncols=len(set(bins.values())),
+        alignment="left",
+        handlelength=1.4,
+        columnspacing=1.4,
+        borderaxespad=0.2,
+    )
+    n = METRICS["n_runs"].text(rows.groupby(RUN, dropna=False).ngroups)
+    key = "learning.caption_thinned" if thinned else "learning.caption"
+    caption = words(key, most=MOST_LINES, n=n)
+    return Picture("learning", drawing, words("learning.description"), caption, _solved(page))
+
+
+def _bins(lengths: Sequence[float]) -> dict[float, int]:
+    """The place of each length on the ramp, spread over the whole of it."""
+    most = len(theme.RAMP) - 1
+    last = max(len(lengths) - 1, 1)
+    return {length: round(i * most / last) for i, length in enumerate(lengths)}
+
+
+def _length_key(page: StudyPage, lengths: Sequence[float], bins: dict[float, int]) -> list[Line2D]:
+    handles = []
+    for place in sorted(set(bins.values())):
+        group = [length for length in lengths if bins[length] == place]
+        low, high = (page.number("sequence_length", end) for end in (group[0], group[-1]))
+        label = low if low == high else page.words("range", low=low, high=high)
+        handles.append(Line2D([], [], color=theme.RAMP[place].light, linewidth=3, label=label))
+    return handles
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
+    """Draw one line a run, and a dot where it ended early because it solved its task. Whether some are left out."""
+    runs = [run.sort_values("sequences_seen") for _, run in rows.groupby(RUN, dropna=False)]
+    step = -(-len(runs) // MOST_LINES)
+    shown = runs[::step] if runs else []
+    segments = [run[["sequences_seen", "skill"]].to_numpy(dtype=float) for run in shown]
+    hues = [colours[run["sequence_length"].iloc[0]] for run in shown]
+    axes.add_collection(LineCollection(segments, colors=hues, linewidths=1.3, alpha=0.85))
+    ends = [(*segment[-1], hue) for segment, hue in zip(segments, hues, strict=True)]
+    axes.scatter(
+        [x for x, _, _ in ends],
+        [y for _, y, _ in ends],
+        c=[hue for _, _, hue in ends],
+        s=11,
+        linewidths=0,
+        zorder=3,
+    )
+    return step > 1
+
+
+def _sequences_axis(page: StudyPage, axes: Axes, most: float) -> None:
+    axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+
+
+def _by_cell(page: StudyPage, rows: pd.DataFrame) -> Picture:
+    """The loss of a few runs, all cells in one panel, named at their ends."""
+    words, summary = page.words, page.summary
+    tasks = [task for task in summary.tasks if (rows["task"] == task).any()]
+    drawing, panels = theme.grid(len(tasks), columns=2, height=3.3)
+    for axes, task in zip(panels, tasks, strict=True):
+        own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
+        if page.many_tasks:
+            axes.set_title(task)
+        cells = [cell for cell in summary.cells if (own["cell"] == cell).any()]
+        for cell in cells:
+            mark = page.marks[cell]
+            sns.lineplot(
+                own[own["cell"] == cell],
+                x="sequences_seen",
+                y="loss",
+                units="repeat",
+                estimator=None,
+                color=mark.colour,
+                linestyle=mark.line,
+                linewidth=1.9,
+                ax=axes,
+            )
+        if len(own) and own["loss"].max() > 10 * own["loss"].min():
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _sequences_axis(page, axes, float(own["sequences_seen"].max()))
+        axes.set_xlabel(words("learning.x"))
+        axes.set_ylabel(words("learning.y_loss") if axes is panels[0] else "")
+    placed = {}
+    for axes, task in zip(panels, tasks, strict=True):
+        own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
+        last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
+        ends = [
+            direct_labels.End(row["sequences_seen"], row["loss"], cell, page.marks[cell].colour)
+            for row in last.drop_duplicates("cell").to_dict("records")
+            for cell in [str(row["cell"])]
+        ]
+        placed[axes] = ends
+    direct_labels.label_ends(drawing, placed)
+    description = words("learning.description_loss")
+    table = _evaluations_table(page, rows)
+    return Picture(
+        "learning",
+        drawing,
+        description,
+        words("learning.caption_loss", n=rows.groupby(RUN, dropna=False).ngroups),
+        table,
+    )
+
+
+def _evaluations_table(page: StudyPage, rows: pd.DataFrame) -> Table:
+    """Loss and accuracy at (at most twelve of) the evaluations, a column pair a cell."""
+    words = page.words
+    medians = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
+    table = {key: row.to_dict() for key, row in medians.iterrows()}
+    texts = []
+    for task in page.summary.tasks:
+        seen = sorted(rows.loc[rows["task"] == task, "sequences_seen"].unique())
+        for at in sorted({*seen[:: -(-len(seen) // 12) or 1], *seen[-1:]}):
+            row = [page.number("sequences_seen", at)]
+            for cell in page.summary.cells:
+                known = table.get((task, at, cell), {})
+                row += [page.number(name, known.get(name)) for name in ("loss", "accuracy")]
+            texts.append(((task,) if page.many_tasks else ()) + tuple(row))
+    columns = [
+        *((page.task_columns()[0],) if page.many_tasks else ()),
+        page.column("sequences_seen"),
+    ]
+    for cell in page.summary.cells:
+        columns.append(Column(words("learning.column_loss", cell=cell), "number"))
+        columns.append(Column(words("learning.column_accuracy", cell=cell), "number"))
+    return Table(tuple(columns), tuple(texts), words("learning.loss_note"))
+
+
+def _solved(page: StudyPage) -> Table:
+    """How many runs of each length solve the task, and after how many sequences."""
+    words, records = page.words, page.summary.records
+    confirmed = page.summary.confirmed
+    source = (
+        records.confirmation if confirmed and records.confirmation is not None else records.trials
+    )
+    rows = []
+    for task, cell in page.summary.pairs:
+        own = source[(source["task"] == task) & (source["cell"] == cell)]
+        lengths = sorted(own["sequence_length"].unique()) if confirmed else [None]
+        for length in lengths:
+            runs = own if length is None else own[own["sequence_length"] == length]
+            if len(runs) == 0:
+                continue
+            searches = runs["sequences_to_solve"].fillna(float("inf")).groupby(runs["repeat"])
+            estimate = stats.median_over_searches(own.tolist() for _, own in searches)
+            solved = int(runs["solved"].fillna(value=False).sum())
+            rows.append(
+                (
+                    *page.task_cells(task, cell),
+                    words("all") if length is None else page.number("sequence_length", length),
+                    words("k_of_n", k=solved, n=len(runs)),
+                    str(estimate.n),
+                    _to_solve(page, estimate.value),
+                    _between(page, estimate.interval),
+                )
+            )
+    names = ("sequence_length", "solved", "n_searches", "sequences_to_solve", "interval")
+    columns = (*page.task_columns(), *(page.column(name) for name in names))
+    return Table(columns, tuple(rows), words("learning.solved_note"))
+
+
+def _between(page: StudyPage, interval: stats.Interval | None) -> str:
+    if interval is None:
+        return page.words("none")
+    low, high = _to_solve(page, interval.low), _to_solve(page, interval.high)
+    return low if low == high else page.words("range", low=low, high=high)
+
+
+def _to_solve(page: StudyPage, value: float | None) -> str:
+    if value == float("inf"):
+        return page.words("never")
+    return page.number("sequences_to_solve", value)

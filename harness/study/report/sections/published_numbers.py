@@ -1,0 +1,168 @@
+"""Numbers from the literature beside ours: the table, the picture, and which of them count as reproduced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from harness.config import Published
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Paragraph, Picture, Points, Section, Table
+from harness.study.report.published_summary import Check, confirmed
+from harness.study.report.study_context import StudyPage
+from harness.study.report.study_summary import ABOUT
+
+
+def sequences_to_solve(page: StudyPage, task: str, cell: str) -> str | None:
+    """Training sequences until solved, the median over searches; None where half of them or more do not solve it."""
+    value = confirmed(page.summary, task, cell, "sequences_to_solve").value
+    known = value is not None and math.isfinite(value)
+    return page.number("sequences_to_solve", value) if known else None
+
+
+def sentence(page: StudyPage, found: Sequence[Check]) -> str:
+    """How many of the published numbers are reproduced here, and each of ours beside theirs."""
+    words = page.words
+    good = sum(check.verdict.startswith("reproduced") for check in found)
+    weak = sum(check.verdict == "reproduced_by_value" for check in found)
+    key = "published.sentence_weak" if weak else "published.sentence"
+    items = [
+        words(
+            "published.item",
+            name=_name(page, check.row),
+            ours=_number(page, check.row, check.ours.value),
+            theirs=_number(page, check.row, float(check.row.value)),
+        )
+        for check in found
+    ]
+    said = words(key, k=good, n=len(found), weak=weak, items=words("published.between").join(items))
+    unknown = sum(check.verdict == "not_measured" for check in found)
+    return f"{said} {words('published.unknown', n=unknown)}" if unknown else said
+
+
+def picture(page: StudyPage, found: Sequence[Check]) -> Picture:
+    """Ours as a multiple of the published number, a line each, with what counts as reproduced; the numbers beside it."""
+    words = page.words
+    drawing = theme.figure(1.25 + 0.42 * len(found))
+    axes = drawing.subplots()
+    axes.axvline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
+    ratios = [1.0]
+    for i, check in enumerate(found):
+        theirs, mark = float(check.row.value), page.marks[check.row.cell]
+        bound = check.row.limit / theirs
+        for end in (bound / ABOUT, bound * ABOUT) if check.row.relation == "about" else (bound,):
+            axes.plot([end, end], [i - 0.26, i + 0.26], color=theme.MUTED.light, linewidth=1.4)
+            ratios.append(end)
+        if check.ours.value is None or not 0 < check.ours.value < math.inf:
+            continue
+        ratio = check.ours.value / theirs
+        ends = [ratio, ratio]
+        if check.ours.interval is not None:
+            ends = [check.ours.interval.low / theirs, check.ours.interval.high / theirs]
+        ends = [min(max(end, ratio / 30), ratio * 30) for end in ends]  # 0 and infinity leave it
+        axes.plot(ends, [i, i], color=mark.colour, alpha=0.32, linewidth=4, zorder=2)
+        good = check.verdict.startswith("reproduced")
+        axes.plot(
+            ratio,
+            i,
+            marker=mark.marker,
+            color=mark.colour,
+            markerfacecolor=mark.colour if good else "none",
+            markeredgewidth=1.6,
+            markersize=8,
+            zorder=3,
+        )
+        ratios += [ratio, *ends]
+    axes.set_xscale("log")
+    axes.set_xlim(min(ratios) / 1.25, max(ratios) * 1.25)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(words("published.x"))
+    axes.set_yticks(range(len(found)), [_name(page, check.row) for check in found])
+    axes.tick_params(axis="y", labelcolor=theme.INK.light)
+    axes.set_ylim(len(found) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    return Picture(
+        "published",
+        drawing,
+        words("published.description"),
+        words("published.caption"),
+        _table(page, found),
+    )
+
+
+def section(page: StudyPage, found: Sequence[Check]) -> Section | None:
+    """What counts as reproduced, and how the published set-ups differ from ours; None if the study names none."""
+    if not found:
+        return None
+    words = page.words
+    blocks: list[Block] = [Paragraph(words("published.intro"))]
+    notes = dict.fromkeys(
+        words("published.note_of", source=check.row.source, note=check.row.note)
+        for check in found
+        if check.row.note
+    )
+    if notes:
+        blocks.append(Points(tuple(notes)))
+    return Section("published", words("published.title"), tuple(blocks))
+
+
+def _name(page: StudyPage, row: Published) -> str:
+    metric = page.words.of("published.metric", row.metric, parameter=row.parameter)
+    return page.words("published.name", task=row.task, cell=row.cell, metric=metric)
+
+
+def _number(page: StudyPage, row: Published, value: float | None) -> str:
+    if value == math.inf:
+        return page.words("never")
+    return page.number(row.metric, value)
+
+
+def _table(page: StudyPage, found: Sequence[Check]) -> Table:
+    words = page.words
+    rows = []
+    for check in found:
+        row, interval = check.row, check.ours.interval
+        between = words("none")
+        if interval is not None:
+            low, high = (_number(page, row, end) for end in (interval.low, interval.high))
+            between = low if low == high else words("range", low=low, high=high)
+        rows.append(
+            (
+                row.task,
+                row.cell,
+                words.of("published.metric", row.metric, parameter=row.parameter),
+                _number(page, row, float(row.value)),
+                words.of("published.relation", row.relation, bound=_number(page, row, row.limit)),
+                _number(page, row, check.ours.value),
+                between,
+                str(check.ours.n),
+                words.of("published.verdict", check.verdict),
+                row.source,
+            )
+        )
+    kinds: dict[str, Literal["text", "number", "cell", "group"]] = {
+        "task": "group",
+        "cell": "cell",
+        "metric": "text",
+        "published": "number",
+        "counts": "text",
+        "here": "number",
+        "interval": "number",
+        "n": "number",
+        "verdict": "text",
+        "source": "text",
+    }
+    columns = tuple(
+        Column(words.of("published.column", name), kind) for name, kind in kinds.items()
+    )
+    levels = sorted({round(c.ours.interval.level, 4) for c in found if c.ours.interval})
+    note = words("published.note_few")
+    if levels:
+        note = words("published.note", level=words.listed(page.percent(each) for each in levels))
+    return Table(columns, tuple(rows), note)

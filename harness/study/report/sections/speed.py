@@ -1,0 +1,196 @@
+"""How fast each cell trains: memory against speed, and throughput against hidden size and length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from harness.rendering import theme
+from harness.rendering.document import Block, Column, Picture, Points, Section, Table
+from harness.rendering.figures import direct_labels
+from harness.rendering.figures.shape_panels import (
+    Estimated,
+    Quantity,
+    against_shape,
+    speed,
+    speed_range,
+)
+from harness.rendering.figures.ticks import short
+from harness.study.report.study_context import StudyPage
+from harness.study.report.study_summary import Memory
+
+
+def tradeoff(page: StudyPage) -> Section:
+    """Memory span against the speed at which the winners train, a panel for each task and device."""
+    words, summary = page.words, page.summary
+    title = words("tradeoff.title")
+    table = summary.records.throughput
+    timed = None if table is None else table[table["tokens_per_second"].notna()]
+    winners = None if timed is None else timed[timed["origin"] == "winner"]
+    if winners is None or len(winners) == 0 or not summary.memory:
+        return page.not_measured("tradeoff", title, words("tradeoff.absent"))
+    panels_of = [
+        (task, device)
+        for task in summary.tasks
+        for device in winners["device"].unique()
+        if ((winners["task"] == task) & (winners["device"] == device)).any()
+    ]
+    drawing, panels = theme.grid(
+        len(panels_of), columns=2, height=3.1 if len(panels_of) == 1 else 2.5, sharey=False
+    )
+    rows, spots = [], {}
+    for axes, (task, device) in zip(panels, panels_of, strict=True):
+        if len(panels_of) > 1:
+            axes.set_title(words("panel", task=task, cell=device) if page.many_tasks else device)
+        own = winners[(winners["task"] == task) & (winners["device"] == device)]
+        texts, spots[axes] = _points(page, axes, task, own)
+        rows += texts
+        axes.set_xlabel(words("tradeoff.x"))
+    panels[0].set_ylabel(words("tradeoff.y"))
+    direct_labels.label_spots(drawing, spots)
+    columns = (
+        *page.task_columns(),
+        Column(words("column.device")),
+        *(page.column(name) for name in ("memory_span", "interval")),
+        *(page.column(name) for name in ("tokens_per_second", "interval_speed")),
+        *(page.column(name) for name in ("hidden_size", "num_layers", "sequence_length")),
+    )
+    figure_table = Table(columns, tuple(rows), words("tradeoff.note"))
+    caption = words("tradeoff.caption")
+    description = words("tradeoff.description")
+    return Section(
+        "tradeoff", title, (Picture("memory_speed", drawing, description, caption, figure_table),)
+    )
+
+
+def _points(
+    page: StudyPage, axes: Axes, task: str, rows: pd.DataFrame
+) -> tuple[list[tuple[str, ...]], list[direct_labels.Spot]]:
+    """One point a cell, with its intervals in both directions: the rows of the table, and where the names belong."""
+    texts, spots = [], []
+    for cell in page.summary.cells:
+        own = rows[rows["cell"] == cell]
+        memory = page.summary.memory.get((task, cell))
+        if len(own) == 0 or memory is None or memory.span.value is None:
+            continue
+        row, mark = own.iloc[0].to_dict(), page.marks[cell]
+        value, low, high = speed(row)
+        text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
+        spots.append(span_point(axes, memory, (value, low, high), mark, text))
+        texts.append(
+            (
+                *page.task_cells(task, cell),
+                str(row["device"]),
+                page.span(memory.span, memory.ladder),
+                page.span_interval(memory.span, memory.ladder),
+                page.number("tokens_per_second", value),
+                speed_range(page, low, high),
+                *(
+                    page.number(name, row[name])
+                    for name in ("hidden_size", "num_layers", "sequence_length")
+                ),
+            )
+        )
+    axes.margins(x=0.22, y=0.14)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    return texts, spots
+
+
+def span_point(
+    axes: Axes, memory: Memory, at: Estimated, mark: theme.Mark, text: str
+) -> direct_labels.Spot:
+    """Draw a measured span at a value of x, with the intervals of both; returns where its text belongs."""
+    value, low, high = at
+    span, interval = memory.span.value or 0.0, memory.span.interval
+    ends = (span, span) if interval is None else (interval.low, interval.high)
+    bar: dict[str, Any] = {"color": mark.colour, "alpha": 0.35, "linewidth": 3}
+    axes.plot([low, high], [span, span], **bar)
+    if interval is not None:
+        axes.plot([value, value], ends, **bar)
+        if memory.span.high_is_open:
+            axes.annotate(
+                "",
+                (value, ends[1]),
+                xytext=(0, 22),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
+            )
+    axes.plot(value, span, marker=mark.marker, color=mark.colour, markersize=9, clip_on=False)
+    return direct_labels.Spot(value, span, *ends, text, mark.colour)
+
+
+def throughput(page: StudyPage) -> Section:
+    """Tokens per second against hidden size and against length, a row of panels for each device."""
+    words, summary = page.words, page.summary
+    title = words("throughput.title")
+    table = summary.records.throughput
+    if table is None or len(table) == 0:
+        enabled = summary.records.spec.throughput.enabled
+        reason = words("throughput.absent" if enabled else "throughput.disabled")
+        return page.not_measured("throughput", title, reason)
+    timed = table[table["tokens_per_second"].notna()]
+    failed = table[table["tokens_per_second"].isna()]
+    lines = tuple(
+        words("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
+        for row in failed.to_dict("records")
+    )
+    tail: tuple[Block, ...] = (Points(lines),) if lines else ()
+    numbers = _timed(page, timed)
+    grid = timed[timed["origin"] == "grid"]
+    task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
+    if task is None:
+        return Section("throughput", title, (numbers, *tail) if len(timed) else tail)
+    grid = grid[grid["task"] == task]
+    picture = Picture(
+        "throughput",
+        against_shape(page, grid, Quantity(speed, words("throughput.y"))),
+        words("throughput.description"),
+        words("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
+        numbers,
+    )
+    return Section("throughput", title, (picture, *tail))
+
+
+def _timed(page: StudyPage, table: pd.DataFrame) -> Table:
+    """Every timed benchmark."""
+    words = page.words
+    rows = []
+    for row in table.to_dict("records"):
+        _, low, high = speed(row)
+        rows.append(
+            (
+                *page.task_cells(str(row["task"]), str(row["cell"])),
+                str(row["device"]),
+                words.of("origin", str(row["origin"])),
+                *(
+                    page.number(name, row[name])
+                    for name in ("hidden_size", "num_layers", "sequence_length", "batch_size")
+                ),
+                page.number("step_time_s", row["step_time_s"]),
+                page.number("tokens_per_second", row["tokens_per_second"]),
+                speed_range(page, low, high),
+                page.number("gflops_per_second", row["gflops_per_second"]),
+                page.number("fraction_of_peak", row["fraction_of_peak"]),
+                page.number("n_blocks", row["n_blocks"]),
+            )
+        )
+    names = ("hidden_size", "num_layers", "sequence_length", "batch_size", "step_time_s")
+    more = (
+        "tokens_per_second",
+        "interval_speed",
+        "gflops_per_second",
+        "fraction_of_peak",
+        "n_blocks",
+    )
+    columns = (
+        *page.task_columns(),
+        Column(words("column.device")),
+        Column(words("column.origin")),
+        *(page.column(name) for name in (*names, *more)),
+    )
+    return Table(columns, tuple(rows), words("throughput.note"))

@@ -1,0 +1,74 @@
+"""The configurations that the searches found: one row a search."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pandas as pd
+
+from harness.parameters import Fixed
+from harness.rendering.document import Column, Paragraph, Section, Table
+from harness.study.report.study_context import StudyPage
+
+MOST_ROWS = 20  # a longer table opens on demand
+
+
+def section(page: StudyPage) -> Section:
+    """The best trial of each search: its searched hyperparameters and what the search saw in it."""
+    words, summary = page.words, page.summary
+    title = words("winners.title")
+    best = summary.best
+    if len(best) == 0:
+        return page.not_measured("winners", title, words("winners.absent"))
+    spec = summary.records.spec
+    keys = [key for key in spec.searched_keys() if key in best.columns and _varies(page, key)]
+    objective = summary.objective.name
+    shown = [name for name in ("num_parameters", "lag", objective) if name not in keys]
+    rows = [
+        (
+            *page.task_cells(task, cell),
+            str(row["repeat"]),
+            *(value(page, key, row[key]) for key in (*keys, *shown)),
+        )
+        for task, cell in summary.pairs
+        for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records")
+    ]
+    columns = (
+        *page.task_columns(),
+        page.column("repeat"),
+        *(Column(words.of("column", key), _kind(best[key])) for key in (*keys, *shown)),
+    )
+    key = "winners.note" if summary.confirmed else "winners.note_unconfirmed"
+    note = words(key, objective=words.of("column", objective))
+    return Section(
+        "winners",
+        title,
+        (
+            Paragraph(words("winners.intro")),
+            Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS),
+        ),
+    )
+
+
+def _varies(page: StudyPage, key: str) -> bool:
+    """Whether a hyperparameter is searched for any cell, or derived for each."""
+    spec = page.summary.records.spec
+    parameters = [spec.parameters(*pair).get(key) for pair in spec.pairs]
+    return any(not isinstance(each, Fixed) for each in parameters)
+
+
+def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
+    return "number" if pd.api.types.is_numeric_dtype(column) else "text"
+
+
+def value(page: StudyPage, name: str, shown: object) -> str:
+    """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
+    if isinstance(shown, str):
+        return shown or page.words("none")
+    if not isinstance(shown, int | float) or math.isnan(shown):
+        return page.words("none")
+    try:
+        return page.number(name, float(shown))
+    except KeyError:
+        return f"{shown:g}"

@@ -1,0 +1,72 @@
+"""What every section of a study's report is given: its numbers, and the phrases for memory spans. Draws nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from harness import stats
+from harness.columns import METRICS
+from harness.records import StudyRecords
+from harness.rendering import fonts, messages, theme
+from harness.rendering.report_context import Page, command
+from harness.study.report.study_summary import Summary
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyPage(Page):
+    """The numbers of a study, beside the words and the look of its report."""
+
+    summary: Summary
+
+    def span(self, span: stats.Span, ladder: stats.Ladder) -> str:
+        """A span in steps: 95, "≥ 159" at the ladder's top, "< 7" below its foot."""
+        if span.value is None:
+            return self.words("not_measured")
+        if span.state == "at_least":
+            return self.words("at_least", value=METRICS["lag"].text(span.value))
+        if span.state == "below_ladder":
+            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
+        return METRICS["lag"].text(span.value)
+
+    def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
+        """The interval of a span over repeats; a dash with too few of them."""
+        if span.interval is None:
+            return self.words("none")
+        low, high = (METRICS["lag"].text(end) for end in (span.interval.low, span.interval.high))
+        if span.interval.high == 0.0 and not span.high_is_open:
+            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
+        if span.high_is_open:
+            high = self.words("at_least", value=high)
+        if span.interval.low == span.interval.high:
+            return high
+        return self.words("range", low=low, high=high)
+
+
+def study_page(records: StudyRecords, directory: Path, language: str) -> StudyPage:
+    """The page of a study's report that will lie in `directory`. Raises InputError for a language without texts."""
+    words = messages.load(language)
+    spec = records.spec
+    drawn = [
+        *spec.compare.tasks,
+        *spec.compare.cells,
+        *records.trials.columns,
+        *words.texts.values(),
+    ]
+    if records.throughput is not None:
+        drawn += [str(name) for name in records.throughput["device"].unique()]
+    drawn += [
+        str(option)
+        for pair in spec.pairs
+        for parameter in spec.parameters(*pair).values()
+        for option in parameter.values()
+    ]
+    return StudyPage(
+        words=words,
+        marks=theme.marks(spec.compare.cells),
+        fonts=fonts.choose(drawn),
+        command=command(directory),
+        tasks=spec.compare.tasks,
+        cells=spec.compare.cells,
+        summary=Summary(records),
+    )

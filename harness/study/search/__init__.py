@@ -1,0 +1,1 @@
+"""What to try next: search space, samplers, pruners, the source of trials."""

@@ -1,0 +1,365 @@
+"""A series of slots with an end: a search, whose slots are proposed one by one, or a confirmation, whose are known.
+
+Each is one Optuna study of the storage. A series says which slot comes next, takes what its trials find, and keeps what is
+finished; it starts no process and knows no clock.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.columns import OBJECTIVES, Outcome
+from harness.config import StudySpec
+from harness.errors import IdentityError
+from harness.machine import derive_seed
+from harness.parameters import Range, Value
+from harness.study.execution.executor import LEARNED_FROM, End
+from harness.study.search.samplers import Proposals, SearchPlan
+from harness.study.search.search_space import (
+    configuration_hash,
+    distribution,
+    suggested,
+    training_config,
+)
+from harness.study.storage.retrying_storage import PatientStorage, Say, silent
+from harness.study.storage.storage import open_study
+from harness.study.storage.trial_ledger import (
+    VIOLATION,
+    Ledger,
+    SlotRecord,
+    Stored,
+    TrialResult,
+    state_of,
+)
+from harness.tasks import get_task
+from harness.training.training_loop import TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a series stands in a study: (task, cell, repeat)."""
+
+    task: str
+    cell: str
+    repeat: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One trial to run now: its slot, its parameters, its configuration, and its trial in the storage."""
+
+    slot: int
+    params: Mapping[str, Value]
+    config: TrainingConfig
+    trial_id: int
+
+
+class Proposer(Protocol):
+    """Where a series' parameters come from."""
+
+    def restore(self, slot: int, trial: FrozenTrial) -> None: ...
+    def propose(self, slot: int) -> dict[str, Value]: ...
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool: ...
+    def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyContext:
+    """What every series of a study shares; `where` names the study file in errors, `identity` is what may not change.
+
+    `say` is told what other programs did to the storage.
+    """
+
+    spec: StudySpec
+    storage: PatientStorage
+    device: str
+    identity: Mapping[str, Any]
+    where: str
+    say: Say = silent
+
+    def open(self, place: Place, suffix: str = "") -> Ledger:
+        """The Optuna study of a place: created, or opened after checking that it is the same one."""
+        direction = OBJECTIVES[self.spec.search.objective].direction
+        name = f"{self.spec.study.name}/{place.task}/{place.cell}/r{place.repeat}{suffix}"
+        study_id = open_study(self.storage, name, direction, self.identity, where=self.where)
+        return Ledger(self.storage, study_id, self.say)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """The slots of a series: a key and a seed for each, and the distributions of their parameters."""
+
+    keys: tuple[str, ...]
+    seeds: tuple[int, ...]
+    distributions: Mapping[str, BaseDistribution]
+    verification_sequences: int = 0
+    extrapolation: tuple[int, ...] = ()
+
+
+class Series:
+    """The slots of one Optuna study, with what is known of each; `finished` maps a slot to its record.
+
+    Use `open_search` or `open_confirmation` to make one.
+    """
+
+    def __init__(
+        self, context: StudyContext, place: Place, ledger: Ledger, proposer: Proposer, slots: Slots
+    ) -> None:
+        self.spec, self.device = context.spec, context.device
+        self.place, self.ledger, self.proposer, self.slots = place, ledger, proposer, slots
+        self.objective = OBJECTIVES[self.spec.search.objective]
+        self.finished: dict[int, SlotRecord] = {}
+        self.waiting = collections.deque(range(self.total))
+        self.given: dict[int, Mapping[str, Value]] = {}
+        self.in_flight = 0
+
+    @property
+    def total(self) -> int:
+        """Slots in all."""
+        return len(self.slots.keys)
+
+    @property
+    def started(self) -> int:
+        """Slots that were handed out or are finished."""
+        return self.total - len(self.waiting)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether a slot can be handed out."""
+        return bool(self.waiting)
+
+    def next_job(self) -> Job:
+        """Hand out the next slot; one that was given up gets the parameters that it had."""
+        slot = self.waiting.popleft()
+        if slot not in self.given:
+            self.given[slot] = self.proposer.propose(slot)
+        params = self.given[slot]
+        config = self._config(slot, params)
+        trial_id = self.ledger.start(
+            slot, self.slots.keys[slot], params, self._distributions_of(params)
+        )
+        self.in_flight += 1
+        return Job(slot, params, config, trial_id)
+
+    def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
+        """Take an evaluation; says whether the trial is to be pruned."""
+        step = int(evaluation["sequences_seen"])
+        value = self._value(job.config, [evaluation])
+        self.ledger.report(job.trial_id, step, value)
+        lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
+        # one that goes on when it is solved may have solved it long ago
+        reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
+        return self.proposer.report(job.slot, step, value, reachable)
+
+    def finish(
+        self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a trial's end, which ends its slot."""
+        value: float | None = None
+        if result.end in LEARNED_FROM:
+            value = self._worst(job.config)
+        elif result.end in (End.COMPLETE, End.PRUNED):
+            value = self._value(job.config, evaluations)
+        self.ledger.finish(job.trial_id, value, result)
+        violation = 1.0 if result.end in LEARNED_FROM else 0.0
+        self.proposer.tell(job.slot, state_of(result.end, value), value, violation)
+        record = SlotRecord(job.slot, self.slots.keys[job.slot], dict(job.params), value, result)
+        self.finished[job.slot] = record
+        self.in_flight -= 1
+
+    def give_up(self, job: Job, result: TrialResult | None = None) -> None:
+        """End a trial whose slot is to run again: interrupted, or crashed with a retry left."""
+        if result is None:
+            self.ledger.interrupt(job.trial_id)
+        else:
+            self.ledger.finish(job.trial_id, None, result)
+        self.waiting.appendleft(job.slot)
+        self.in_flight -= 1
+
+    def restore(self, stored: Stored) -> None:
+        """Take over what the ledger holds, once: finished slots, and those to be run again with the same parameters."""
+        for slot, key in enumerate(self.slots.keys):
+            if key in stored.finished:
+                self.finished[slot] = stored.finished[key]
+                self.proposer.restore(slot, self._trial(slot, stored.finished[key]))
+            elif key in stored.again:
+                self.given[slot] = stored.again[key]
+                self.proposer.restore(slot, self._running(stored.again[key]))
+        self.waiting = collections.deque(
+            slot for slot in range(self.total) if slot not in self.finished
+        )
+
+    def _trial(self, slot: int, record: SlotRecord) -> FrozenTrial:
+        """A finished slot as the sampler's history holds it."""
+        config = self._config(slot, record.params)
+        step_values = {
+            int(seen): self._value(config, [_as_mapping(each)])
+            for each in record.result.evaluations
+            for seen in (each[0],)
+        }
+        violation = 1.0 if record.result.end in LEARNED_FROM else 0.0
+        return create_trial(
+            state=state_of(record.result.end, record.value),
+            value=record.value,
+            params=dict(record.params),
+            distributions=self._distributions_of(record.params),
+            intermediate_values=step_values,
+            system_attrs={VIOLATION: violation},
+        )
+
+    def _running(self, params: Mapping[str, Value]) -> FrozenTrial:
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=self._distributions_of(params),
+        )
+
+    def _distributions_of(self, params: Mapping[str, Value]) -> dict[str, BaseDistribution]:
+        return {name: self.slots.distributions[name] for name in params}
+
+    def _config(self, slot: int, params: Mapping[str, Value]) -> TrainingConfig:
+        config = training_config(self.spec, self.place.task, self.place.cell, params)
+        return dataclasses.replace(
+            config,
+            seed=self.slots.seeds[slot],
+            device=self.device,
+            verification_sequences=self.slots.verification_sequences,
+            extrapolation=self.slots.extrapolation,
+        )
+
+    def _worst(self, config: TrainingConfig) -> float:
+        chance_loss = get_task(config.model.task).chance_loss(config.model.sequence_length)
+        return self.objective.worst(chance_loss, config.sequences)
+
+    def _value(self, config: TrainingConfig, evaluations: Sequence[Mapping[str, Any]]) -> float:
+        """The objective at the last of these evaluations."""
+        task, length, last = (
+            get_task(config.model.task),
+            config.model.sequence_length,
+            evaluations[-1],
+        )
+        return self.objective.value(
+            Outcome(
+                lag=task.lag(length),
+                loss=last["loss"],
+                skill=last["skill"],
+                solved=last["solved"],
+                sequences_to_solve=first_solved(evaluations),
+                chance_loss=task.chance_loss(length),
+                budget=config.sequences,
+            )
+        )
+
+
+def first_solved(evaluations: Sequence[Mapping[str, Any]]) -> int | None:
+    """Training sequences seen until an evaluation first found the task solved; None where none did."""
+    for evaluation in evaluations:
+        if evaluation["solved"]:
+            return int(evaluation["sequences_seen"])
+    return None
+
+
+def _as_mapping(evaluation: tuple[int, float, float, float]) -> dict[str, Any]:
+    seen, loss, skill, accuracy = evaluation
+    solved = math.isfinite(loss) and accuracy >= 0.99
+    return {"sequences_seen": seen, "loss": loss, "skill": skill, "solved": solved}
+
+
+def open_search(context: StudyContext, place: Place) -> Series:
+    """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
+    spec, ledger = context.spec, context.open(place)
+    seed_parts = (spec.study.seed, place.task, place.cell, place.repeat)
+    fixed = spec.parameters(place.task, place.cell)
+    parameters = suggested(spec, place.task, place.cell)
+    distributions = {name: distribution(each) for name, each in parameters.items()}
+    plan = SearchPlan(
+        sampler=spec.search.sampler,
+        pruner=spec.search.pruner,
+        direction=OBJECTIVES[spec.search.objective].direction,
+        trials=spec.search.trials,
+        seed_parts=seed_parts,
+        budget=max(int(value) for value in fixed["sequences"].values()),
+        evaluate_every=min(int(value) for value in fixed["evaluate_every"].values()),
+    )
+    proposals = Proposals(plan, distributions)
+    trials = len(proposals.sequence) if spec.search.sampler == "grid" else spec.search.trials
+    stored = ledger.read()
+    least = 1 + max(map(int, stored.finished), default=-1)
+    if trials < least:
+        raise IdentityError(
+            context.where,
+            "search.trials",
+            expected=f"at least {least}, which are stored already",
+            got=trials,
+            remedy="trials may only grow; give the study another name, or start over with --fresh",
+        )
+    slots = Slots(
+        keys=tuple(str(slot) for slot in range(trials)),
+        seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
+        distributions=distributions,
+    )
+    series = Series(context, place, ledger, proposals, slots)
+    series.restore(stored)
+    return series
+
+
+class Ladder:
+    """The parameters of a confirmation: the winner's, at each length and with each seed; slots may come in any order."""
+
+    def __init__(self, winner: Mapping[str, Value], lengths: Sequence[int], seeds: int) -> None:
+        self.params = [
+            {**winner, "sequence_length": length} for length in lengths for _ in range(seeds)
+        ]
+
+    def restore(self, slot: int, trial: FrozenTrial) -> None:
+        """Nothing hangs on the history."""
+
+    def propose(self, slot: int) -> dict[str, Value]:
+        """The winner's parameters at the slot's length."""
+        return self.params[slot]
+
+    def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
+        """A confirmation is never pruned."""
+        return False
+
+    def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
+        """Nothing hangs on the history."""
+
+
+def open_confirmation(
+    context: StudyContext, place: Place, winner: Mapping[str, Value], lengths: Sequence[int]
+) -> Series:
+    """The confirmation of one search's winner; trials of another winner or another ladder stay, and do not count."""
+    spec = context.spec
+    rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
+    verify = spec.confirm.evaluation_sequences
+    confirmed = configuration_hash(winner)
+    seed_parts = (spec.study.seed, place.task, place.cell, place.repeat, "confirm")
+    slots = Slots(
+        keys=tuple(f"{confirmed}/{verify}/{length}/{index}" for length, index in rungs),
+        seeds=tuple(derive_seed(*seed_parts, length, index) for length, index in rungs),
+        distributions=_confirmation_distributions(spec, place, winner, lengths),
+        verification_sequences=verify,
+        extrapolation=() if get_task(spec.base(place.task)).finite else spec.confirm.extrapolation,
+    )
+    ledger, ladder = context.open(place, "/confirm"), Ladder(winner, lengths, spec.confirm.seeds)
+    series = Series(context, place, ledger, ladder, slots)
+    series.restore(ledger.read())
+    return series
+
+
+def _confirmation_distributions(
+    spec: StudySpec, place: Place, winner: Mapping[str, Value], lengths: Sequence[int]
+) -> dict[str, BaseDistribution]:
+    """Those of the search, but for the length, which may lie outside of what was searched."""
+    parameters = suggested(spec, place.task, place.cell)
+    distributions = {name: distribution(each) for name, each in parameters.items()}
+    distributions["sequence_length"] = distribution(Range(min(lengths), max(lengths)))
+    return {name: distributions[name] for name in winner}

@@ -1,0 +1,1 @@
+"""What is kept between runs: the Optuna storage, its lock, the ledger of trials."""

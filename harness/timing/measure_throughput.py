@@ -1,0 +1,68 @@
+"""Time the benchmarks of a request. Never prints.
+
+What can't be had here and what fails is named in the answer. Raw times of every block are kept; what is derived from them stands
+beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness.machine import resolve_device
+from harness.timing.benchmark_request import TimingRequest
+from harness.timing.benchmark_results import answer_of
+from harness.timing.benchmark_session import Progress, Session
+from harness.timing.memory import PROCESS_HIGH_WATER, STEPS, PeakMemory, high_water_bytes
+from harness.timing.runnable_steps import prepare
+from harness.timing.variants import parse_variant
+from harness.timing.worker_pool import Workers
+
+
+def measure(
+    request: TimingRequest,
+    workers: Workers | None = None,
+    progress: Progress = lambda _text: None,
+) -> dict[str, Any]:
+    """Time every benchmark of the request and give the answer as JSON takes it.
+
+    Raises InputError for a device that is not there, before anything is timed. `workers` are started here and ended unless they
+    are given; what they have prepared is dropped at the end, and where this is interrupted they are ended at once. `progress` is
+    told what begins.
+    """
+    request = _resolved(request)
+    started = time.monotonic()
+    with contextlib.ExitStack() as held:
+        if workers is None:
+            workers = held.enter_context(Workers(request.plugins))
+        held.push(workers.after)
+        folder = Path(held.enter_context(TemporaryDirectory()))
+        measured = Session(request, workers, progress, folder).measure()
+        return answer_of(request, measured, time.monotonic() - started)
+
+
+def measure_memory(request: TimingRequest) -> PeakMemory:
+    """Take two training steps of the request's only benchmark and read this process's high-water mark."""
+    (benchmark,) = request.benchmarks
+    before = high_water_bytes()
+    subject = prepare(benchmark, request.seed)
+    for _ in range(STEPS):
+        subject.step()
+    return PeakMemory(PROCESS_HIGH_WATER, high_water_bytes(), before)
+
+
+def _resolved(request: TimingRequest) -> TimingRequest:
+    """The same request with each device as torch names it, and each variant by its own name."""
+    benchmarks = tuple(
+        dataclasses.replace(
+            benchmark,
+            device=resolve_device(benchmark.device),
+            variant=parse_variant(benchmark.variant).name,
+        )
+        for benchmark in request.benchmarks
+    )
+    return dataclasses.replace(request, benchmarks=benchmarks)

@@ -1,0 +1,237 @@
+"""Train one configuration, yielding evaluations. Knows no study, no storage and no other trial.
+
+The order inside a training step: zero_grad, forward, loss, backward, clip, step. Evaluations stand on a fixed schedule of
+training sequences, the first before any update; what is trained after the last of them is not scored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from harness.cells.fast_recurrence import hasten
+from harness.columns import is_solved, skill
+from harness.machine import derive_seed
+from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
+from harness.training.model import ModelConfig, SequenceModel, build_model
+from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
+
+EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
+MOST_PREDICTIONS = 16  # fixed sequences whose predictions are kept: a handful that a person reads
+KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
+STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """One trial: a model, how it is trained, and on how many sequences. Plain values, so that it travels as JSON.
+
+    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many other sequences, and only the
+    repetition counts; so is the last one. `extrapolation`: a model that has solved its task is then looked at on sequences so
+    many times as long.
+    """
+
+    model: ModelConfig
+    learning_rate: float
+    seed: int
+    batch_size: int = 32
+    sequences: int = 20_000
+    evaluate_every: int = 1_600
+    evaluation_sequences: int = 1_000
+    verification_sequences: int = 0
+    extrapolation: tuple[int, ...] = ()
+    stop_when_solved: bool = True
+    optimizer: str = "adam"
+    learning_rate_schedule: str = "constant"
+    max_grad_norm: float = 1.0
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it; `from_dict` is the inverse."""
+        plain = dataclasses.asdict(dataclasses.replace(self, model=None))  # type: ignore[arg-type]
+        model = {**vars(self.model), "hyperparameters": dict(self.model.hyperparameters)}
+        return {**plain, "model": model}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> TrainingConfig:
+        """The configuration that `to_dict` wrote."""
+        model, factors = ModelConfig(**plain["model"]), tuple(plain["extrapolation"])
+        return cls(**{**plain, "model": model, "extrapolation": factors})
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What one look at held-out data found. `loss` in the task's unit; `finite` is False once training has diverged.
+
+    `predictions` holds the outputs' probabilities or values where the task has a handful of fixed sequences, else nothing.
+    """
+
+    sequences_seen: int
+    loss: float
+    skill: float
+    accuracy: float
+    solved: bool
+    finite: bool
+    train_time_s: float
+    predictions: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Extrapolation:
+    """What a trained model does on sequences `factor` times as long as those that it was trained on."""
+
+    factor: int
+    sequence_length: int
+    loss: float
+    skill: float
+    accuracy: float
+
+
+class Training:
+    """A model in training; iterate over `evaluations()` to run it, then read `model` and `predictions()`."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+        self.task: Task = get_task(config.model.task)
+        self.device = torch.device(config.device)
+        self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
+        if self.device.type == "cpu":
+            hasten(self.model.cell)
+        self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
+        self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
+        self.held_out: dict[str, list[Batch]] = {}
+        self.train_time_s = 0.0
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Train until the budget is spent, the task solved (where that ends it) or the loss no longer finite."""
+        config, seen, due = self.config, 0, 0
+        last_due = config.sequences // config.evaluate_every * config.evaluate_every
+        while True:
+            if seen >= due:
+                evaluation = self._evaluate(seen, last=seen >= last_due)
+                yield evaluation
+                if not evaluation.finite or (config.stop_when_solved and evaluation.solved):
+                    return
+                due = (seen // config.evaluate_every + 1) * config.evaluate_every
+            if seen >= config.sequences:
+                return
+            until = min(due, config.sequences)
+            seen, finite = self._train(seen, until)
+            if not finite:
+                yield self._diverged(seen)
+                return
+
+    def predictions(self) -> tuple[float, ...]:
+        """The model's present predictions for a handful of fixed sequences, where the task says what its outputs predict."""
+        if not isinstance(self.task, Predicts) or not 0 < self.task.finite <= MOST_PREDICTIONS:
+            return ()
+        with torch.inference_mode():
+            self.model.eval()
+            held_out = self._held_out("fixed", self.task.finite, self._length)
+            outputs = self.model(next(held_out).inputs)
+            self.model.train()
+        return tuple(self.task.predict(outputs).flatten().tolist())
+
+    def extrapolate(self) -> tuple[Extrapolation, ...]:
+        """The present model on sequences 2, 4, ... times as long (`config.extrapolation`), drawn from seeds of their own."""
+        found = []
+        for factor in self.config.extrapolation:
+            length = factor * self.config.model.sequence_length
+            part = f"{factor} times"
+            loss, accuracy = self._score(part, self.config.evaluation_sequences, length)
+            known = skill(loss, self.task.chance_loss(length))
+            found.append(Extrapolation(factor, length, loss, known, accuracy))
+        return tuple(found)
+
+    def _train(self, seen: int, until: int) -> tuple[int, bool]:
+        """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
+        config = self.config
+        every = 1 if self.device.type == "cpu" else STEPS_BETWEEN_SYNCHRONISATIONS
+        start, step = time.monotonic(), 0
+        finite = True
+        while seen < until and finite:
+            size = min(config.batch_size, config.sequences - seen)
+            batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
+            factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
+            for group in self.optimizer.param_groups:
+                group["lr"] = factor * config.learning_rate
+            loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
+            seen, step = seen + size, step + 1
+            if step % every == 0 or seen >= until:
+                finite = math.isfinite(loss.item())
+        self.train_time_s += time.monotonic() - start
+        return seen, finite
+
+    def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
+        count, verify = self.config.evaluation_sequences, self.config.verification_sequences
+        evaluation = self._evaluation(seen, *self._score("evaluation", count, self._length))
+        if verify and (evaluation.solved or last):  # on others: those above have chosen the moment
+            evaluation = self._evaluation(seen, *self._score("verification", verify, self._length))
+        return evaluation
+
+    @property
+    def _length(self) -> int:
+        return self.config.model.sequence_length
+
+    @torch.inference_mode()
+    def _score(self, part: str, count: int, sequence_length: int) -> tuple[float, float]:
+        """Loss and accuracy on `count` sequences of that held-out part of the data, or on all that there are."""
+        losses, right, total, looked_at = 0.0, 0, 0, 0
+        self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
+        size = max(1, EVALUATION_BATCH * self._length // sequence_length)  # no more states at once
+        batches = self._held_out(part, count, sequence_length)
+        for batch in (whole[i : i + size] for whole in batches for i in range(0, len(whole), size)):
+            outputs = self.model(batch.inputs)
+            losses += self.task.loss(outputs, batch.targets).item() * len(batch)
+            correct = self.task.correct(outputs, batch.targets)
+            right, total = right + int(correct.sum()), total + correct.numel()
+            looked_at += len(batch)
+        self.model.train()
+        return losses / looked_at, right / total
+
+    def _diverged(self, seen: int) -> Evaluation:
+        return self._evaluation(seen, math.nan, math.nan)
+
+    def _evaluation(self, seen: int, loss: float, accuracy: float) -> Evaluation:
+        finite = math.isfinite(loss)
+        return Evaluation(
+            sequences_seen=seen,
+            loss=loss,
+            skill=skill(loss, self.task.chance_loss(self._length)),
+            accuracy=accuracy,
+            solved=finite and is_solved(accuracy),
+            finite=finite,
+            train_time_s=self.train_time_s,
+            predictions=self.predictions() if finite else (),
+        )
+
+    def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
+        """Up to `count` sequences that are never trained on, batch by batch; few are kept for next time.
+
+        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that holds out sequences itself
+        has the same ones for all parts.
+        """
+        given = self.task if isinstance(self.task, HoldsOut) else None
+        count = min(count, given.n_held_out) if given else count
+        if part in self.held_out:
+            yield from self.held_out[part]
+            return
+        kept: list[Batch] = []
+        numbers = 0
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, part))
+        for start in range(0, count, EVALUATION_BATCH):
+            size = min(EVALUATION_BATCH, count - start)
+            if given:
+                batch = given.held_out(start, start + size).to(self.device)
+            else:
+                batch = self.task.sample(size, sequence_length, generator).to(self.device)
+            numbers += batch.inputs.numel()
+            kept = [*kept, batch] if numbers <= KEPT_NUMBERS else []
+            yield batch
+        if kept:
+            self.held_out[part] = kept

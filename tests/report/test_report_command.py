@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness import records
+from harness.report.__main__ import app
+from tests.bench.report.synthetic_bench import BenchWish, write_bench
+from tests.study.report.synthetic import Wish, write
+
+RUN = CliRunner()
+
+
+def test_a_report_is_drawn_again_without_training(tmp_path: Path) -> None:
+    """From the stored files alone both pages are back, and the terminal shows the answer."""
+    directory = write(tmp_path, Wish(repeats=1, trials=2))
+    done = RUN.invoke(app, [str(directory)])
+    assert done.exit_code == 0, done.output
+    assert "On temporal_order, rnn remembers" in done.stdout
+    assert (directory / "report.html").exists()
+    assert (directory / "report.md").exists()
+
+
+def test_a_bench_is_drawn_again_without_timing(tmp_path: Path) -> None:
+    """A folder with a grid.toml is a bench: the same command draws its report."""
+    directory = write_bench(tmp_path, BenchWish(vary="", cells=("lstm",)))
+    done = RUN.invoke(app, [str(directory)])
+    assert done.exit_code == 0, done.output
+    assert "What to change first" in done.stdout
+    assert "What to change" in (directory / "report.md").read_text("utf-8")
+
+
+def test_an_index_of_results_is_written(tmp_path: Path) -> None:
+    """--index writes one page over the results in DIR/reference, and says where; without any it is bad input."""
+    write(tmp_path / "reference" / "quickstart", Wish(repeats=1, trials=1))
+    done = RUN.invoke(app, ["--index", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "README.md" in done.stdout
+    assert "## [quickstart]" in (tmp_path / "README.md").read_text("utf-8")
+    assert RUN.invoke(app, ["--index", str(tmp_path / "reference")]).exit_code == 2
+
+
+def test_rendering_needs_no_torch(tmp_path: Path) -> None:
+    """Drawing a report loads no torch, so it starts in a moment."""
+    directory = write(tmp_path, Wish(repeats=1, trials=2))
+    code = (
+        "import sys; from harness import records, reporting\n"
+        f"d = {str(directory)!r}; reporting.render(records.read(d), d); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_folder_that_is_no_study_is_bad_input(tmp_path: Path) -> None:
+    """One clear line that names the folder and what to do, exit code 2, no traceback."""
+    done = RUN.invoke(app, [str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "nowhere: expected the folder of a study's results" in line
+    assert "python -m harness.study" in line
+
+
+def test_a_broken_file_is_bad_input(tmp_path: Path) -> None:
+    """A torn file is named in one line, exit code 2."""
+    directory = write(tmp_path, Wish(repeats=1, trials=2))
+    records.write_text(directory / "machine.json", "{")
+    done = RUN.invoke(app, [str(directory)])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "machine.json: expected a JSON file" in line
+
+
+def test_an_unknown_language_is_bad_input(tmp_path: Path) -> None:
+    """A language that the catalogue lacks is refused."""
+    directory = write(tmp_path, Wish(repeats=1, trials=1))
+    done = RUN.invoke(app, [str(directory), "--language", "xx"])
+    assert done.exit_code == 2
+    assert "language: expected a language of the catalogue" in done.stderr
+
+
+@pytest.mark.alone
+def test_help_answers_at_once() -> None:
+    """--help takes less than 0.3 s: nothing heavy is imported for it."""
+
+    def seconds() -> float:
+        started = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "harness.report", "--help"], capture_output=True, check=True
+        )
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(5)) < 0.3

@@ -1,0 +1,24 @@
+"""One fork server for the studies of this folder: each study of a user starts its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.study.execution import local_executor
+from harness.study.execution.local_executor import LocalExecutor
+from tests.small import FAULTY
+
+
+@pytest.fixture(scope="session")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor | None]:
+    """The executor for `run_small`; None where there is no fork server."""
+    if not local_executor.HAS_FORK_SERVER:
+        yield None
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAULTY_MARKS", str(tmp_path_factory.mktemp("marks")))
+        made = LocalExecutor(2, (FAULTY,))
+    yield made
+    made.close()

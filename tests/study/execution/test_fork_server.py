@@ -1,0 +1,291 @@
+"""What the fork server adds: trials side by side, each in a child of its own, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import psutil
+import pytest
+import torch
+
+from harness.errors import WorkerError
+from harness.study.execution import local_executor, prewarmed_server
+from harness.study.execution.executor import End, TrialRequest
+from harness.study.execution.local_executor import ForkLauncher, LocalExecutor
+from tests.small import FAULTY, survivors
+from tests.study.requests import config_of, events_of, run_one, submit
+
+pytestmark = pytest.mark.skipif(
+    not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
+)
+
+
+def server_of(executor: LocalExecutor) -> psutil.Process:
+    """The fork server's process."""
+    return psutil.Process(cast("ForkLauncher", executor.launcher).server.process.pid)
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[LocalExecutor]:
+    """An executor with a fork server and two workers, again for several tests."""
+    made = LocalExecutor(2, (FAULTY,), spawn=False)
+    yield made
+    made.close()
+
+
+def test_many_at_once(forking: LocalExecutor) -> None:
+    """Trials run side by side, each heard in full, and numbers are never used twice."""
+    numbers = [submit(forking) for _ in range(8)]
+    assert len(set(numbers)) == 8
+    events = events_of(forking, *numbers)
+    for number in numbers:
+        kinds = [event.kind for event in events if event.request_id == number]
+        assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "how"),
+    [("segfault", "killed by SIGSEGV"), ("exit", "exit code 7 without a result")],
+)
+def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
+    """A crash is named by its signal or exit code and costs that trial alone: one beside it trains on."""
+    other = submit(forking)
+    crashed = submit(forking, fault)
+    events = events_of(forking, other, crashed)
+    (ended,) = [event for event in events if event.request_id == crashed]
+    assert ended.data == {"end": End.CRASHED, "how": how}
+    assert [event.kind for event in events if event.request_id == other].count("evaluation") == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_memory_limit(forking: LocalExecutor) -> None:
+    """A trial that allocates more than its limit is out of memory; one that allocates as much without a limit is not."""
+    outcome, _ = run_one(forking, "memory", memory_bytes=2**28)
+    assert outcome.data["end"] == End.OUT_OF_MEMORY
+    assert [event.kind for event in run_one(forking, "memory")][-2:] == ["outcome", "ended"]
+
+
+def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
+    """The limit counts what a trial allocates by itself: torch, which is loaded already, is not held against it."""
+    *_, outcome, _ = run_one(forking, memory_bytes=2**26)
+    assert outcome.data["end"] == End.COMPLETE
+
+
+def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIGKILL while the kernel counts a further kill for lack of memory is out of memory, and no crash."""
+    counted = forking.kernel_kills.counted
+    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted + 1)
+    ends = [run_one(forking, "kill")[0].data["end"] for _ in range(2)]
+    assert ends == [End.OUT_OF_MEMORY, End.CRASHED]
+
+
+def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kill that the kernel counted explains one SIGKILL, though both were counted before the first was heard of."""
+    counted = 5
+    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
+    kills = local_executor.KernelKills()
+    assert not kills.explain_one()  # those before this study explain nothing
+    counted = 7
+    assert [kills.explain_one() for _ in range(3)] == [True, True, False]
+
+
+def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill of another program, of which no trial ended, does not name a SIGKILL of hours later."""
+    counted = 0
+    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
+    monkeypatch.setattr(local_executor, "KILLS_COUNT_S", 0.05)
+    kills = local_executor.KernelKills()
+    counted = 2
+    assert kills.explain_one()
+    time.sleep(0.1)
+    assert not kills.explain_one()
+
+
+def test_process_of_a_trial_holds_the_line(
+    forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that crashes and leaves a process of its own behind is named all the same, and others run on."""
+    monkeypatch.setattr(local_executor, "LAST_WORDS_S", 0.2)
+    (ended,) = run_one(forking, "fork_and_crash")
+    assert ended.data["how"] == "exit code 7 without a result"
+    assert len(run_one(forking)) == 5
+
+
+def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process' end is told after all that it said, however slowly that is read: no result is taken for a crash."""
+    forward = local_executor._forward
+
+    def read_slowly(*arguments: Any) -> None:
+        time.sleep(0.5)
+        forward(*arguments)
+
+    monkeypatch.setattr(local_executor, "_forward", read_slowly)
+    kinds = [event.kind for event in run_one(forking)]
+    assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
+
+
+def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
+    """Kill the fork server once it has a child; returns both."""
+    server = server_of(executor)
+    deadline = time.monotonic() + 10
+    while not server.children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    children = server.children()
+    assert len(children) == 1
+    server.kill()
+    return [server, *children]
+
+
+def test_server_dies() -> None:
+    """When the fork server is killed, its children die with it, their trials have crashed, and a new one runs the next."""
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    number = submit(forking, "hang")
+    killed = kill_server(forking)
+    (ended,) = events_of(forking, number)
+    assert ended.data == {
+        "end": End.CRASHED,
+        "how": "the fork server is gone: killed by SIGKILL",
+    }
+    assert survivors(killed) == []
+    assert len(run_one(forking)) == 5
+    forking.close()
+
+
+def test_server_that_dies_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that is killed so often that no trial ends is not started for ever."""
+    monkeypatch.setattr(local_executor, "MOST_RESTARTS", 1)
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    number = submit(forking, "hang")
+    kill_server(forking)
+    events_of(forking, number)
+    submit(forking, "hang")
+    kill_server(forking)
+    with pytest.raises(WorkerError, match=r"fork server is gone: .*2 times in a row"):
+        forking.next_event(10.0)
+    forking.close()
+
+
+def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that is killed while it loads torch is started again."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def start_and_kill_the_first(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments, **options)
+        started.append(process)
+        if len(started) == 1:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", start_and_kill_the_first)
+    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    assert len(started) == 2
+    assert len(run_one(forking)) == 5
+    forking.close()
+
+
+def test_what_plug_ins_print_takes_no_room(
+    forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trials print is forgotten once it is long, so that weeks of it fill no disk; the last words stay."""
+    launcher = cast("ForkLauncher", forking.launcher)
+    os.write(launcher.server.log.fileno(), b"x" * 100_000)
+    monkeypatch.setattr(prewarmed_server, "LONGEST_LOG_BYTES", 50_000)
+    run_one(forking)
+    deadline = time.monotonic() + 10
+    while os.fstat(launcher.server.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    monkeypatch.setattr(prewarmed_server, "LONGEST_LOG_BYTES", 10**9)
+    run_one(forking)
+    assert os.fstat(launcher.server.log.fileno()).st_blocks * 512 < 50_000
+    assert launcher.server.last_words() in ("a plug-in may print", "also here")
+
+
+def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
+    """SIGINT to the fork server stops nothing: Ctrl-C is the coordinator's to hear."""
+    server_of(forking).send_signal(signal.SIGINT)
+    assert len(run_one(forking)) == 5
+
+
+def test_server_that_cannot_start() -> None:
+    """Where the fork server cannot start, the error ends with its last words."""
+    with pytest.raises(WorkerError, match=r"no worker can be started: .*no_such_plugin"):
+        LocalExecutor(1, ("no_such_plugin",), spawn=False)
+
+
+def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system starts no further process, that is one line, not a traceback."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", refuse)
+    with pytest.raises(WorkerError, match="no worker can be started: Resource temporarily"):
+        prewarmed_server.ServerProcess()
+
+
+def test_a_server_that_stood_by_is_used() -> None:
+    """A server that was started ahead is told its plug-ins later, trains, and is gone with the executor."""
+    with prewarmed_server.stand_by() as server:
+        assert server is not None
+        made = LocalExecutor(1, (FAULTY,), spawn=False, standby=server)
+        assert server_of(made).pid == server.process.pid
+        assert len(run_one(made)) == 5
+        made.close()
+        assert server.process.poll() is not None
+
+
+def test_a_server_that_was_not_needed_is_killed() -> None:
+    """Where nothing came of the command, nothing stays behind."""
+    with prewarmed_server.stand_by() as server:
+        assert server is not None
+    assert server.process.poll() == -signal.SIGKILL
+
+
+def test_a_server_ends_when_its_coordinator_does_before_a_word() -> None:
+    """A server that no plug-ins were named to ends by itself when the socket closes, however early that is."""
+    server = prewarmed_server.ServerProcess()
+    server.control.close()
+    assert server.process.wait(60) == 0
+    server.log.close()
+
+
+def test_children_are_reaped(forking: LocalExecutor) -> None:
+    """No zombie stays behind a finished trial."""
+    for _ in range(3):
+        run_one(forking)
+    server = server_of(forking)
+    assert server.children() == []
+
+
+def test_descriptors_are_given_back(forking: LocalExecutor) -> None:
+    """Trial after trial, neither the coordinator nor the fork server holds more open files."""
+    server = server_of(forking)
+    run_one(forking)
+    before = psutil.Process().num_fds(), server.num_fds()
+    for _ in range(5):
+        run_one(forking)
+    time.sleep(0.1)
+    assert (psutil.Process().num_fds(), server.num_fds()) == before
+
+
+def test_same_settings_for_each(forking: LocalExecutor) -> None:
+    """A child computes with one thread and flushes denormals, as the fork server was told to."""
+    number = forking.new_id()
+    config = config_of("faulty", fault="settings").to_dict()
+    forking.submit(TrialRequest(number, config, (FAULTY,)))
+    outcome, _ = events_of(forking, number)
+    product = 0.0 if torch.set_flush_denormal(True) else 1e-310  # not every processor can
+    assert outcome.data["reason"] == f"ValueError: 1 threads, 1e-310 * 1 = {product}"
+
+
+def test_server_has_one_thread(forking: LocalExecutor) -> None:
+    """The fork server has a single thread, even after trials: what it forks cannot wait for a lock that nobody holds."""
+    run_one(forking)
+    assert server_of(forking).num_threads() == 1

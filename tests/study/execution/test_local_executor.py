@@ -1,0 +1,142 @@
+"""The executor of this machine, with its fork server and with spawned workers: both keep the same promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import torch
+
+from harness.plugins import load_plugins
+from harness.study.execution import local_executor
+from harness.study.execution.executor import End
+from harness.study.execution.local_executor import LocalExecutor
+from harness.training.training_loop import Training
+from tests.small import FAULTY, survivors
+from tests.study.requests import config_of, events_of, request_of, run_one, submit
+
+needs_fork = pytest.mark.skipif(
+    not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
+)
+FORMS = [pytest.param("fork", marks=needs_fork), "spawn"]
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def executor(request: pytest.FixtureRequest) -> Iterator[LocalExecutor]:
+    """An executor that several tests use one after the other, so that what one leaves behind, the next may find."""
+    made = LocalExecutor(1, (FAULTY,), spawn=request.param == "spawn")
+    yield made
+    made.close()
+
+
+def test_trains(executor: LocalExecutor) -> None:
+    """A trial reports each evaluation, then its outcome, then the end of its process: what training here gives."""
+    load_plugins([FAULTY])
+    *evaluations, outcome, ended = run_one(executor)
+    assert [event.kind for event in evaluations] == ["evaluation"] * 3
+    assert outcome.kind == "outcome"
+    assert outcome.data["end"] == End.COMPLETE
+    assert ended.kind == "ended"
+    here = list(Training(config_of("faulty", fault="none")).evaluations())
+    for event, expected in zip(evaluations, here, strict=True):
+        assert event.data["loss"] == expected.loss
+        assert event.data["sequences_seen"] == expected.sequences_seen
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
+def test_trains_on_cuda(executor: LocalExecutor) -> None:
+    """A forked process can use a card, and so can the next one."""
+    for _ in range(2):
+        request = request_of(executor.new_id())
+        executor.submit(
+            dataclasses.replace(request, training={**request.training, "device": "cuda:0"})
+        )
+        *_, outcome, _ = events_of(executor, request.request_id)
+        assert outcome.data["end"] == End.COMPLETE
+
+
+def test_raises(executor: LocalExecutor) -> None:
+    """A trial that raises has an outcome with the first line as its reason, and the traceback."""
+    outcome, _ = run_one(executor, "raise")
+    assert outcome.data["end"] == End.ERROR
+    assert outcome.data["reason"] == "RuntimeError: no such luck"
+    assert "faulty.py" in outcome.data["traceback"]
+
+
+def test_killed(executor: LocalExecutor) -> None:
+    """A trial that a signal ends has no outcome; its end names the signal."""
+    (ended,) = run_one(executor, "kill")
+    assert ended.data == {"end": End.CRASHED, "how": "killed by SIGKILL"}
+
+
+def test_cancelled(executor: LocalExecutor) -> None:
+    """A cancelled trial is killed and not heard of again, and the next one runs."""
+    number = submit(executor, "hang")
+    time.sleep(0.3)
+    executor.cancel(number)
+    events = run_one(executor)
+    assert {event.request_id for event in events} == {events[-1].request_id} != {number}
+
+
+def test_late_events_of_the_cancelled(executor: LocalExecutor) -> None:
+    """What a trial sent before it was cancelled is dropped."""
+    number = submit(executor)
+    deadline = time.monotonic() + 30
+    while executor.events.empty() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    executor.cancel(number)
+    assert executor.next_event(0.3) is None
+
+
+def test_waits_no_longer_than_it_is_told(executor: LocalExecutor) -> None:
+    """Where nothing happens, the wait ends with nothing."""
+    start = time.monotonic()
+    assert executor.next_event(0.05) is None
+    assert 0.04 < time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_close_kills(form: str) -> None:
+    """Closing kills what runs and waits for nobody; no process is left."""
+    before = set(psutil.Process().children(recursive=True))
+    executor = LocalExecutor(2, (FAULTY,), spawn=form == "spawn")
+    submit(executor, "hang")
+    submit(executor, "hang")
+    started = set(psutil.Process().children(recursive=True)) - before
+    assert len(started) >= 1
+    start = time.monotonic()
+    executor.close()
+    assert time.monotonic() - start < 5.0
+    assert survivors([*started]) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_orphans(form: str) -> None:
+    """When the coordinator is killed, the processes it started are gone soon, though their trials hang."""
+    code = (
+        "import sys, time\n"
+        "from harness.study.execution.local_executor import LocalExecutor\n"
+        "from tests.study.requests import submit\n"
+        f"executor = LocalExecutor(2, ({FAULTY!r},), spawn={form == 'spawn'})\n"
+        "submit(executor, 'hang')\n"
+        "submit(executor)\n"
+        "while executor.next_event(None).kind != 'ended': pass\n"
+        "print('running', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) >= 2
+        process.kill()
+    assert survivors(started) == []

@@ -1,0 +1,223 @@
+"""The section on latency, bytes and memory, and the figures of any report with inference.csv."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness import records
+from harness.rendering import theme
+from harness.rendering.sections import inference
+from harness.stats import Comparison, Estimate
+from harness.study.report import study_report
+from harness.study.report.sections import latency
+from harness.study.report.sections.latency import Deployed, round_up, round_up_bytes
+from harness.study.report.study_context import StudyPage, study_page
+from tests.study.report.synthetic import Wish, inference_answer, write
+
+ABSENT = "Latency, bytes and memory. There is no inference.csv."
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> StudyPage:
+    """The page of a study with five searches a cell."""
+    directory = write(tmp_path_factory.mktemp("latency"), Wish(evaluations=False))
+    return study_page(records.read(directory), directory, "en")
+
+
+def bench_table(tmp_path: Path, sizes: tuple[int, ...]) -> pd.DataFrame:
+    """A bench's inference.csv, read as a study's."""
+    write(tmp_path, Wish(trials=1, evaluations=False, diagnostics=False))
+    answer = inference_answer(("temporal_order",), ("rnn", "gru", "lstm"), {}, sizes)
+    records.write_inference(tmp_path, {"bench": answer})
+    table = records.read(tmp_path).inference
+    assert table is not None
+    return table
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"), [(18.4, 20), (20.0, 20), (20.1, 50), (51, 100), (0.3, 0.5), (1, 1)]
+)
+def test_times_are_rounded_up(value: float, rounded: float) -> None:
+    """To 1, 2 or 5 times a power of ten, never down."""
+    assert round_up(value) == pytest.approx(rounded)
+
+
+@pytest.mark.parametrize(
+    ("size", "rounded"),
+    [(96, 100), (1000, 1000), (1001, 1024), (3756, 5 * 1024), (1_100_000, 2 * 1024**2)],
+)
+def test_sizes_are_rounded_up_in_their_unit(size: float, rounded: float) -> None:
+    """Bytes up to a thousand, then KiB, then MiB."""
+    assert round_up_bytes(size) == pytest.approx(rounded)
+
+
+def winner(page: StudyPage, cell: str, span: float, time_us: float, size: int) -> Deployed:
+    """A winner made by hand."""
+    memory = page.summary.memory["temporal_order", cell]
+    measured = dataclasses.replace(memory.span, value=span, state="measured")
+    row = {"median_us": time_us, "weights_bytes": size, "state_bytes": 0}
+    return Deployed(row, dataclasses.replace(memory, span=measured))
+
+
+def compared(first: str, second: str, longer: str | None = None, few: bool = False) -> Comparison:
+    """What the study's comparison of two cells says."""
+    verdict = "inconclusive" if few else "difference_shown" if longer else "no_difference_shown"
+    return Comparison(first, second, Estimate(None, None, 0, 0), None, verdict, longer, "", 5, 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "says"),
+    [
+        (
+            [("rnn", "gru", "gru"), ("gru", "lstm", "gru"), ("rnn", "lstm", None)],
+            "The best cell under 50 us a step and 20 KiB is gru (60 steps back).",
+        ),
+        (
+            [("rnn", "gru", "gru"), ("gru", "lstm", None), ("rnn", "lstm", None)],
+            (
+                "Under 50 us a step and 20 KiB: gru (60 steps back) and lstm (40 steps back). "
+                "No difference shown between gru and lstm."
+            ),
+        ),
+        (
+            [("rnn", "gru", None), ("gru", "lstm", None), ("rnn", "lstm", None)],
+            (
+                "Under 50 us a step and 20 KiB: gru (60 steps back), rnn (7 steps back) and lstm "
+                "(40 steps back). No difference shown between gru and rnn or lstm."
+            ),
+        ),
+        (
+            [],
+            (
+                "Under 50 us a step and 20 KiB: rnn (7 steps back), gru (60 steps back) and lstm "
+                "(40 steps back). These are values, not a ranking."
+            ),
+        ),
+    ],
+)
+def test_only_the_comparison_says_which_is_best(
+    page: StudyPage, verdicts: list[tuple[str, str, str | None]], says: str
+) -> None:
+    """However far apart the values are: best is what the study's comparison shows to remember longer than all the others."""
+    cells = [
+        winner(page, cell, *numbers)
+        for cell, *numbers in (
+            ("rnn", 7, 18, 4000),
+            ("gru", 60, 22, 16000),
+            ("lstm", 40, 47, 20000),
+        )
+    ]
+    given = [compared(*each) for each in verdicts]
+    assert latency._best(page, cells, given, (50.0, 20 * 1024.0)) == says
+    if not verdicts:
+        few = [compared("rnn", "gru", few=True), compared("gru", "lstm", few=True)]
+        assert latency._best(page, cells, few, (50.0, 20 * 1024.0)) == says
+
+
+def test_budgets_are_those_of_the_winners(page: StudyPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence for each distinct time and size, rounded up; a faster cell that needs more bytes is not within."""
+    monkeypatch.setitem(vars(page.summary), "comparisons", {})
+    winners = [
+        winner(page, "rnn", 7, 18, 4000),
+        winner(page, "gru", 60, 17, 16000),
+        winner(page, "lstm", 40, 47, 19000),
+    ]
+    small, medium, large = latency.sentences(page, "temporal_order", winners)
+    assert small == "Under 20 us a step and 5 KiB there is rnn (7 steps back) alone."
+    assert medium.startswith("Under 20 us a step and 20 KiB: rnn (7 steps back) and gru")
+    assert large.startswith("Under 50 us a step and 20 KiB: rnn (7 steps back), gru")
+    assert latency.sentences(page, "temporal_order", winners[:1]) == []
+
+
+def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
+    """Its report has the figure, a row for every timed call and a reason for what is not to be had."""
+    directory = write(tmp_path, Wish(trials=4))
+    study_report.render(records.read(directory), directory)
+    text = (directory / "report.md").read_text("utf-8")
+    section = text.partition("## Latency, bytes and memory")[2].partition("\n## ")[0]
+    assert "figures/latency.svg" in section
+    assert section.count("| one step |") == section.count("| sequence |") == 8
+    assert "- Not timed: rnn in int8 (torch has no dynamic int8 nn.RNN)." in section
+    assert section.count("torch has no dynamic int8") == 1
+    row = next(line for line in section.splitlines() if "| bfloat16 | one step | 21.0 |" in line)
+    # hidden 24: 24 x 34 + 4 x 24 + 4 numbers of two bytes
+    assert "| 1.79 KiB | 48.0 B | 0.00400 | 20 |" in row
+
+
+def test_few_searches_are_no_ranking(tmp_path: Path) -> None:
+    """With three searches for each cell the sentences tell values."""
+    page = study_page(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
+    table = page.summary.records.inference
+    assert table is not None
+    winners = latency.deployed(page, "temporal_order", table)
+    said = latency.sentences(page, "temporal_order", winners)
+    assert "best" not in " ".join(said)
+    assert said[-1].endswith("These are values, not a ranking.")
+
+
+def test_older_results_say_that_it_was_not_measured(tmp_path: Path) -> None:
+    """Results without inference.csv are read, and their report names what is missing; the figure goes."""
+    directory = write(tmp_path, Wish(trials=4))
+    study_report.render(records.read(directory), directory)
+    (directory / "inference.csv").unlink()
+    found = records.read(directory)
+    assert found.inference is None
+    study_report.render(found, directory)
+    assert ABSENT in (directory / "report.md").read_text("utf-8")
+    assert not (directory / "figures" / "latency.png").exists()
+    assert (directory / "figures" / "memory_speed.png").exists()
+
+
+def test_without_spans_the_numbers_stand_alone(tmp_path: Path) -> None:
+    """A study that confirmed nothing has its times and no figure."""
+    directory = write(tmp_path, Wish(trials=4, confirm_seeds=0))
+    study_report.render(records.read(directory), directory)
+    text = (directory / "report.md").read_text("utf-8")
+    section = text.partition("## Latency, bytes and memory")[2].partition("\n## ")[0]
+    assert "| one step |" in section
+    assert "figures/" not in section
+
+
+def test_a_bench_with_one_size(page: StudyPage, tmp_path: Path) -> None:
+    """One figure: a line for each cell and dtype that was timed, a panel for each measure."""
+    table = bench_table(tmp_path, (24,))
+    with theme.style(page.fonts.families):
+        section = inference.inference_section(page, table)
+    picture, failed = section.blocks
+    assert picture.kind == "picture"
+    axes = picture.figure.axes
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert labels[:3] == ["rnn · float32", "rnn · bfloat16", "gru · float32"]
+    assert len(labels) == 8
+    assert [each.get_title("left") for each in axes] == [
+        "one step, hidden size 24",
+        "sequence, hidden size 24",
+    ]
+    assert failed.kind == "points"
+
+
+def test_a_bench_that_varied_the_size(page: StudyPage, tmp_path: Path) -> None:
+    """A second figure: time and bytes against hidden size, by dtype, where bytes are those of weights and state."""
+    table = bench_table(tmp_path, (8, 32, 128))
+    with theme.style(page.fonts.families):
+        section = inference.inference_section(page, table)
+    picture = section.blocks[1]
+    assert picture.kind == "picture"
+    assert picture.name == "inference_size"
+    assert len(picture.figure.axes) == 6
+    lines = [line for line in picture.figure.axes[3].lines if len(line.get_xdata()) == 3]
+    assert list(lines[0].get_xdata()) == [8, 32, 128]
+    first = (8 * 18 + 4 * 8 + 4) * 4 + 8 * 4  # an rnn's numbers in float32, and its state
+    assert lines[0].get_ydata()[0] == pytest.approx(first / 1024)
+
+
+def test_a_bench_in_which_nothing_could_be_timed(page: StudyPage, tmp_path: Path) -> None:
+    """Reasons alone."""
+    table = bench_table(tmp_path, (24,))
+    only = table[table["reason"] != ""]
+    (points,) = inference.inference_section(page, only).blocks
+    assert points.kind == "points"

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState, create_trial
+
+from harness.study.search.sampler_arguments import num_startup_trials
+from harness.study.search.samplers import Proposals, SearchPlan
+from tests.study.scripted import luck
+
+SAMPLERS = ("tpe", "random", "gp", "qmc", "grid")
+CONTINUOUS: dict[str, BaseDistribution] = {
+    "rate": FloatDistribution(1e-3, 1e-1, log=True),
+    "size": IntDistribution(2, 64, log=True),
+    "kind": CategoricalDistribution(("a", "b")),
+    "fixed": IntDistribution(3, 3),
+}
+LISTS: dict[str, BaseDistribution] = {
+    "rate": CategoricalDistribution((0.1, 0.2, 0.3)),
+    "size": CategoricalDistribution((2, 4)),
+    "kind": CategoricalDistribution(("a", "b")),
+    "fixed": IntDistribution(3, 3),
+}
+
+
+def space_of(sampler: str) -> dict[str, BaseDistribution]:
+    """A space that the sampler can take."""
+    return LISTS if sampler == "grid" else CONTINUOUS
+
+
+def plan(sampler: str, *, trials: int = 12, seed: int = 0, pruner: str = "none") -> SearchPlan:
+    """A plan of one search."""
+    return SearchPlan(sampler, pruner, "maximize", trials, (seed, "task", "cell", 0), 320, 32)
+
+
+def value_of(params: dict[str, Any]) -> float:
+    """A number that hangs on the parameters alone."""
+    return luck(sorted(params.items()))
+
+
+def propose(proposals: Proposals, slots: Sequence[int]) -> list[dict[str, Any]]:
+    """Propose and tell slot after slot."""
+    found = []
+    for slot in slots:
+        params = proposals.propose(slot)
+        found.append(params)
+        proposals.tell(slot, TrialState.COMPLETE, value_of(params), 0.0)
+    return found
+
+
+def restore(proposals: Proposals, slot: int, params: dict[str, Any], space: dict[str, Any]) -> None:
+    """Put a finished slot back, as the storage holds it."""
+    trial = create_trial(
+        state=TrialState.COMPLETE,
+        value=value_of(params),
+        params=params,
+        distributions=space,
+        system_attrs={"constraints:ended": 0.0},
+    )
+    proposals.restore(slot, trial)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_same_seed(sampler: str) -> None:
+    """The same seed, slot and history give the same proposals; another seed gives others, and so does another slot."""
+    space = space_of(sampler)
+    first, second, other = (
+        propose(Proposals(plan(sampler, seed=seed), space), range(6)) for seed in (0, 0, 1)
+    )
+    assert first == second != other
+    assert len({repr(params) for params in first}) == len(first)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_resumed_at_every_slot(sampler: str) -> None:
+    """A search that is stopped and restored before each single slot proposes what an undisturbed one does."""
+    space = space_of(sampler)
+    undisturbed = propose(Proposals(plan(sampler), space), range(8))
+    for slot in range(8):
+        proposals = Proposals(plan(sampler), space)
+        for before in range(slot):
+            restore(proposals, before, undisturbed[before], space)
+        assert proposals.propose(slot) == undisturbed[slot]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_resumed_when_not_all_is_shown(sampler: str) -> None:
+    """The same where the history has become longer than what a sampler is shown, which then counts and is no random start."""
+
+    def made(most: int) -> Proposals:
+        proposals = Proposals(plan(sampler), CONTINUOUS)
+        proposals.storage.most, proposals.storage.best = most, 2
+        return proposals
+
+    undisturbed = propose(made(6), range(12))
+    for slot in range(6, 12):
+        proposals = made(6)
+        for before in range(slot):
+            restore(proposals, before, undisturbed[before], CONTINUOUS)
+        assert proposals.propose(slot) == undisturbed[slot]
+    whole = propose(made(100), range(12))
+    assert whole[:7] == undisturbed[:7]
+    assert whole[7:] != undisturbed[7:]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_history_counts(sampler: str) -> None:
+    """After its random start a sampler that learns proposes otherwise where the history is otherwise."""
+    usual = propose(Proposals(plan(sampler), CONTINUOUS), range(7))
+    proposals = Proposals(plan(sampler), CONTINUOUS)
+    changed = []
+    for slot in range(7):
+        params = proposals.propose(slot)
+        changed.append(params)
+        proposals.tell(slot, TrialState.COMPLETE, -value_of(params), 0.0)
+    startup = num_startup_trials(12)
+    assert changed[:startup] == usual[:startup]
+    assert changed[startup:] != usual[startup:]
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
+def test_history_does_not_count(sampler: str) -> None:
+    """Random points, the QMC sequence and the grid do not hang on what was found."""
+    space = space_of(sampler)
+    usual = propose(Proposals(plan(sampler), space), range(12))
+    proposals = Proposals(plan(sampler), space)
+    failed = []
+    for slot in range(12):
+        failed.append(proposals.propose(slot))
+        proposals.tell(slot, TrialState.FAIL, None, 0.0)
+    assert failed == usual
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
+def test_more_trials_go_on(sampler: str) -> None:
+    """A longer search begins with the points of a shorter one."""
+    space = space_of(sampler)
+    longer = propose(Proposals(plan(sampler, trials=12), space), range(12))
+    shorter = propose(Proposals(plan(sampler, trials=5), space), range(5))
+    assert longer[:5] == shorter
+
+
+@pytest.mark.parametrize("trials", [12, 40])
+def test_grid_is_every_point_once(trials: int) -> None:
+    """A grid of 12 points proposes each once, the last too, and is then at its end, however many trials there are."""
+    proposals = Proposals(plan("grid", trials=trials), LISTS)
+    assert len(proposals.sequence) == 12
+    found = propose(proposals, range(12))
+    wanted = set(itertools.product((0.1, 0.2, 0.3), (2, 4), ("a", "b"), (3,)))
+    assert {tuple(params[name] for name in LISTS) for params in found} == wanted
+
+
+def test_grid_in_random_order() -> None:
+    """A part of a grid is no corner of it: the first 6 points of 12 hold every value of each list."""
+    found = propose(Proposals(plan("grid", trials=6), LISTS), range(6))
+    for name in ("rate", "size", "kind"):
+        assert {params[name] for params in found} == set(LISTS[name].choices)  # type: ignore[attr-defined]
+
+
+def test_qmc_is_a_low_discrepancy_sequence() -> None:
+    """64 points of the QMC sequence fill the unit interval more evenly than random ones: each of 16 cells has some."""
+    space: dict[str, BaseDistribution] = {
+        "x": FloatDistribution(0.0, 1.0),
+        "y": FloatDistribution(0.0, 1.0),
+    }
+    found = propose(Proposals(plan("qmc", trials=64), space), range(64))
+    # the first point is independent of the sequence, and Optuna's sequence leaves out another
+    counts = [0] * 16
+    for params in found[1:]:
+        counts[int(params["x"] * 16)] += 1
+    assert min(counts) >= 3
+    assert max(counts) <= 5
+
+
+@pytest.mark.parametrize(("trials", "startup"), [(1, 4), (12, 4), (16, 4), (40, 10), (100, 25)])
+def test_num_startup_trials(trials: int, startup: int) -> None:
+    """A search begins with max(4, trials // 4) random trials."""
+    assert num_startup_trials(trials) == startup
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_warnings(sampler: str) -> None:
+    """No sampler says on standard error that it is experimental, or anything else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        propose(Proposals(plan(sampler, pruner="hyperband"), space_of(sampler)), range(6))
+
+
+def test_learns_to_avoid_what_fails() -> None:
+    """A region whose trials end with the worst value and a violated constraint is proposed less often than by chance."""
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
+    low = 0
+    for seed in range(4):
+        proposals = Proposals(plan("tpe", trials=24, seed=seed), space)
+        for slot in range(24):
+            x = float(proposals.propose(slot)["x"])
+            failed = x > 0.3
+            proposals.tell(slot, TrialState.COMPLETE, 0.0 if failed else x, 1.0 if failed else 0.0)
+            low += x <= 0.3 and slot >= num_startup_trials(24)
+    assert low > 0.5 * 4 * 18  # by chance 0.3 of them
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_stays_inside(sampler: str) -> None:
+    """Every proposal has every parameter, each inside its distribution."""
+    space = space_of(sampler)
+    for params in propose(Proposals(plan(sampler), space), range(6)):
+        assert list(params) == list(space)
+        for name, value in params.items():
+            assert space[name]._contains(space[name].to_internal_repr(value))
+
+
+def test_slots_in_order() -> None:
+    """A slot that is left out is a mistake of the caller, and is refused."""
+    proposals = Proposals(plan("random"), CONTINUOUS)
+    with pytest.raises(ValueError, match=r"in order \(got 3"):
+        proposals.propose(3)
+
+
+def test_pruner_arguments() -> None:
+    """Pruners measure in training sequences: the first rung is the first evaluation, the last the whole budget."""
+    hyperband = Proposals(plan("random", pruner="hyperband"), CONTINUOUS).study.pruner
+    assert isinstance(hyperband, optuna.pruners.HyperbandPruner)
+    assert (hyperband._min_resource, hyperband._max_resource) == (32, 320)
+    median = Proposals(plan("random", pruner="median"), CONTINUOUS).study.pruner
+    assert isinstance(median, optuna.pruners.MedianPruner)
+    assert median._n_warmup_steps == 80
+
+
+def test_no_pruner_by_default() -> None:
+    """Where no pruner is asked for none prunes, though Optuna's default would."""
+    proposals = Proposals(plan("random"), CONTINUOUS)
+    for slot in range(12):
+        proposals.propose(slot)
+        for step in range(0, 320, 32):
+            assert not proposals.report(slot, step, -float(slot), 0.0)
+        proposals.tell(slot, TrialState.COMPLETE, -float(slot), 0.0)

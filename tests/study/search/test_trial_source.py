@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.errors import IdentityError
+from harness.study.execution.executor import End
+from harness.study.search.trial_source import (
+    Place,
+    Series,
+    StudyContext,
+    first_solved,
+    open_confirmation,
+    open_search,
+)
+from harness.study.storage.storage import default_url, open_storage
+from harness.study.storage.trial_ledger import TrialResult
+from tests.small import small_spec
+
+WINNER = {
+    "hidden_size": 3,
+    "num_layers": 1,
+    "learning_rate": 0.01,
+    "sequence_length": 12,
+    "initialization": "pytorch",
+}
+EVALUATION = {"sequences_seen": 64, "loss": 0.5, "skill": 0.6, "accuracy": 0.9, "solved": False}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Callable[..., StudyContext]]:
+    """Makes the context of the small study with these settings, on one storage."""
+    with ExitStack() as opened:
+        storage = opened.enter_context(open_storage(default_url(tmp_path), "small"))
+
+        def make(*settings: str) -> StudyContext:
+            spec = small_spec(tmp_path, *settings)
+            return StudyContext(spec, storage, "cpu", spec.identity(), "small.toml")
+
+        yield make
+
+
+def complete(series: Series, count: int) -> list[int]:
+    """Complete so many slots; returns their seeds."""
+    seeds = []
+    for _ in range(count):
+        job = series.next_job()
+        seeds.append(job.config.seed)
+        series.finish(job, TrialResult(End.COMPLETE, job.config.seed), [EVALUATION])
+    return seeds
+
+
+PLACE = Place("temporal_order", "rnn", 0)
+
+
+def test_names_in_the_storage(context: Callable[..., StudyContext]) -> None:
+    """A search and its confirmation have names that say study, task, cell and repeat."""
+    made = context("search.repeats=2", "confirm.seeds=1")
+    open_search(made, Place("temporal_order", "rnn", 1))
+    open_confirmation(made, Place("temporal_order", "rnn", 1), WINNER, [10])
+    names = {study.study_name for study in made.storage.get_all_studies()}
+    assert names == {"small/temporal_order/rnn/r1", "small/temporal_order/rnn/r1/confirm"}
+
+
+def test_more_trials(context: Callable[..., StudyContext]) -> None:
+    """Trials may grow: what is finished is kept, and the rest comes after it, with the seeds of a longer study."""
+    seeds = complete(open_search(context("search.trials=3"), PLACE), 3)
+    longer = open_search(context("search.trials=5"), PLACE)
+    assert (sorted(longer.finished), longer.total, longer.started) == ([0, 1, 2], 5, 3)
+    assert len({*seeds, *complete(longer, 2)}) == 5
+
+
+def test_fewer_trials(context: Callable[..., StudyContext]) -> None:
+    """Fewer trials than are stored are refused, naming the key and the least that is possible."""
+    complete(open_search(context("search.trials=3"), PLACE), 3)
+    with pytest.raises(
+        IdentityError, match=r"small\.toml: search\.trials: expected at least 3.*got 2"
+    ):
+        open_search(context("search.trials=2"), PLACE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ("training.batch_size=8", "training.batch_size"),
+        ("study.seed=1", "study.seed"),
+        ("space.hidden_size={low=2,high=5}", "space.hidden_size"),
+        ('compare.cells=["rnn","gru"]', "compare.cells"),
+        ('search.sampler="random"', "search.sampler"),
+        ('search.pruner="median"', "search.pruner"),
+        ('search.objective="loss"', "search.objective"),
+        ("search.repeats=2", "search.repeats"),
+        ("search.trial_timeout_s=10.0", "search.trial_timeout_s"),
+    ],
+)
+def test_what_may_not_change(context: Callable[..., StudyContext], setting: str, key: str) -> None:
+    """What makes trials incomparable is refused on resume, naming the key."""
+    open_search(context(), PLACE)
+    with pytest.raises(IdentityError, match=key.replace(".", r"\.")):
+        open_search(context(setting), PLACE)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "search.trials=9",
+        "confirm.seeds=3",
+        "confirm.sequence_lengths=[11,13]",
+        "throughput.enabled=true",
+        'study.question="why?"',
+        "study.print_evaluations=true",
+    ],
+)
+def test_what_may_change(context: Callable[..., StudyContext], setting: str) -> None:
+    """What leaves trials comparable may change: trials upward, confirm, throughput, the question."""
+    complete(open_search(context(), PLACE), 2)
+    assert sorted(open_search(context(setting), PLACE).finished) == [0, 1]
+
+
+def test_seeds_of_all_places_differ(context: Callable[..., StudyContext]) -> None:
+    """Every trial of a study has a seed of its own: other tasks, cells, repeats, slots, and the confirmation too."""
+    made = context(
+        'compare.tasks=["temporal_order","adding"]',
+        'compare.cells=["rnn","gru"]',
+        "confirm.seeds=3",
+    )
+    seeds: list[int] = []
+    places = [
+        Place(task, cell, repeat)
+        for task in ("temporal_order", "adding")
+        for cell in ("rnn", "gru")
+        for repeat in (0, 1)
+    ]
+    for place in places:
+        seeds.extend(open_search(made, place).slots.seeds)
+        seeds.extend(open_confirmation(made, place, WINNER, [10, 14]).slots.seeds)
+    assert len(set(seeds)) == len(seeds) == 8 * (3 + 6)
+
+
+def test_confirmation_is_the_winner(context: Callable[..., StudyContext]) -> None:
+    """A confirmation trains the winner's parameters at each length of the ladder with each seed, and checks on more data."""
+    series = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 14])
+    jobs = [series.next_job() for _ in range(series.total)]
+    assert [job.config.model.sequence_length for job in jobs] == [10, 10, 14, 14]
+    assert len({job.config.seed for job in jobs}) == 4
+    assert {job.config.model.hidden_size for job in jobs} == {3}
+    assert {job.config.verification_sequences for job in jobs} == {64}
+    assert {job.params["learning_rate"] for job in jobs} == {0.01}
+
+
+def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyContext]) -> None:
+    """A longer ladder and more seeds add to a confirmation; the runs that it had keep their seeds."""
+    first = open_confirmation(context("confirm.seeds=1"), PLACE, WINNER, [10])
+    seeds = complete(first, 1)
+    second = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 20])
+    assert [second.finished[0].result.seed] == seeds
+    assert (list(second.finished), second.total) == ([0], 4)
+
+
+def test_confirmation_of_another_winner(context: Callable[..., StudyContext]) -> None:
+    """Runs of another winner stay in the storage and do not count."""
+    made = context("confirm.seeds=1")
+    complete(open_confirmation(made, PLACE, WINNER, [10]), 1)
+    other = open_confirmation(made, PLACE, {**WINNER, "hidden_size": 4}, [10])
+    assert other.finished == {}
+    complete(other, 1)
+    assert len(other.ledger.storage.get_all_trials(other.ledger.study_id)) == 2
+
+
+def test_interrupted_slot_comes_first(context: Callable[..., StudyContext]) -> None:
+    """A slot that was given up is handed out next, with the same parameters and seed, in this run and in the next."""
+    series = open_search(context(), PLACE)
+    first = series.next_job()
+    series.give_up(first)
+    second = series.next_job()
+    assert (second.slot, second.params, second.config) == (0, first.params, first.config)
+    third = open_search(context(), PLACE).next_job()
+    assert (third.slot, third.params, third.config) == (0, first.params, first.config)
+
+
+def test_first_solved() -> None:
+    """The first evaluation that finds the task solved counts, though a later one does not; none is None."""
+    solved = [{"sequences_seen": seen, "solved": 32 <= seen < 96} for seen in (0, 32, 64, 96)]
+    assert first_solved(solved) == 32
+    assert first_solved(solved[:1]) is None
+    assert first_solved([]) is None
