@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import config as specs
-from harness import machine
+from harness import machine, records
 from harness.cells import CELLS
 from harness.report import dispatch
-from harness.study import result_files
 from harness.study.coordinator import Coordinator, Limits, Progress
 from harness.study.execution.executor import End, Event, TrialRequest
 from harness.study.phases.write_tables import write_tables
@@ -161,7 +160,7 @@ def run(series: Series) -> dict[str, Any]:
 def tabulate(results: Path, spec: specs.StudySpec, series: Series) -> None:
     """The result files that a report is made of."""
     write_tables(results, spec, [series], [])
-    result_files.write_spec(results, spec.dump())
+    records.write_spec(results, spec.dump())
     facts = {
         **machine.fingerprint("cpu"),
         "command": "python -m benchmarks.scale",
@@ -174,7 +173,7 @@ def tabulate(results: Path, spec: specs.StudySpec, series: Series) -> None:
         "search_and_confirmation_time_s": 0.0,
         "wall_time_s": 0.0,
     }
-    result_files.write_machine(results, facts)
+    records.write_machine(results, facts)
 
 
 def memory_mib() -> float:

@@ -29,11 +29,10 @@ from harness.cells import CELLS
 from harness.config import GridSpec, Group, inference_groups, training_groups
 from harness.errors import InputError
 from harness.plugins import MODULES, plugin_hash
+from harness.records.file_lock import hold_file
 from harness.records.results_folder import check_folder, make_folder, put_aside, writing
-from harness.study import result_files
-from harness.study.phases.time_training import ask
-from harness.study.storage.storage import hold_file
 from harness.timing.benchmark_request import SCHEMA as TRAINING_SCHEMA
+from harness.timing.client import ask
 from harness.timing.hardware_limits import latency_bound_s
 from harness.timing.inference import INFERENCE_SCHEMA
 
@@ -306,14 +305,14 @@ def _plugin_hashes(spec: GridSpec, options: BenchOptions) -> dict[str, str]:
 def _write(bench: _Bench, stored: Mapping[str, StoredGroup]) -> BenchOutcome:
     """All files of a bench from what is stored of its grid, in either mode and on every device."""
     directory, options = bench.directory, bench.options
-    result_files.write_grid(directory, bench.spec.dump())
+    records.write_grid(directory, bench.spec.dump())
     here = {
         name: value
         for name, value in machine.fingerprint(options.devices[-1]).items()
         if name not in OF_A_STUDY
     }
     devices = sorted({group.device for group in stored.values()})
-    result_files.write_machine(directory, {**here, "command": options.command, "devices": devices})
+    records.write_machine(directory, {**here, "command": options.command, "devices": devices})
     rows: dict[Mode, Sequence[Mapping[str, Any]]] = {}
     latencies = latencies_of(stored.values())
     for mode, write in WRITERS.items():

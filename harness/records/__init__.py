@@ -28,22 +28,8 @@ from harness.records.result_columns import (
     confirmation_columns,
     trial_columns,
 )
+from harness.records.run_files import write_grid, write_machine, write_spec
 from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
-from harness.regress.compare.records import read_comparison, write_comparison
-from harness.regress.trend.records import TrendRecord, read_trend, write_trend
-from harness.study.result_files import (
-    winner_path,
-    write_confirmation,
-    write_diagnostics,
-    write_evaluations,
-    write_extrapolation,
-    write_grid,
-    write_machine,
-    write_retries,
-    write_spec,
-    write_trials,
-    write_winner,
-)
 
 __all__ = [
     "ENDS",
@@ -54,30 +40,17 @@ __all__ = [
     "THROUGHPUT_COLUMNS",
     "BenchRecords",
     "StudyRecords",
-    "TrendRecord",
     "confirmation_columns",
     "read",
     "read_bench",
     "read_blocks",
-    "read_comparison",
-    "read_trend",
     "remove_throughput",
     "trial_columns",
-    "winner_path",
     "write_bytes",
-    "write_comparison",
-    "write_confirmation",
-    "write_diagnostics",
-    "write_evaluations",
-    "write_extrapolation",
     "write_grid",
     "write_inference",
     "write_machine",
-    "write_retries",
     "write_spec",
     "write_text",
     "write_throughput",
-    "write_trend",
-    "write_trials",
-    "write_winner",
 ]

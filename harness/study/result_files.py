@@ -80,21 +80,6 @@ def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
     return write_json(Path(directory) / "diagnostics.json", {"schema": SCHEMA, **diagnostics})
 
 
-def write_machine(directory: Path, machine: Mapping[str, Any]) -> Path:
-    """Write machine.json: fingerprint, versions, threads, command, budget notes, warnings."""
-    return write_json(Path(directory) / "machine.json", {"schema": SCHEMA, **machine})
-
-
-def write_spec(directory: Path, text: str) -> Path:
-    """Write spec.toml, the resolved study."""
-    return write_text(Path(directory) / "spec.toml", text)
-
-
-def write_grid(directory: Path, text: str) -> Path:
-    """Write grid.toml, the resolved grid."""
-    return write_text(Path(directory) / "grid.toml", text)
-
-
 def write_winner(directory: Path, task: str, cell: str, winner: Mapping[str, Any]) -> Path:
     """Write winners/<task>-<cell>.toml; TOML knows no empty value, so keys that are None are left out."""
     path = winner_path(directory, task, cell, ".toml")

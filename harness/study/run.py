@@ -16,8 +16,8 @@ from harness import cells, machine, records, tasks
 from harness.config import StudySpec, ladder
 from harness.errors import WorkerError
 from harness.plugins import MODULES, plugin_hash
+from harness.records.file_lock import hold_file
 from harness.records.results_folder import check_folder, make_folder, put_aside, writing
-from harness.study import result_files
 from harness.study.coordinator import Coordinator, Limits
 from harness.study.disk_space import low_disk, needed_bytes
 from harness.study.execution.executor import Executor
@@ -40,7 +40,6 @@ from harness.study.search.trial_source import (
 from harness.study.storage.storage import (
     database_file,
     default_url,
-    hold_file,
     mask,
     move_aside,
     open_storage,
@@ -110,7 +109,7 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
         confirmations = _confirm(course, executor, context, winners)
         kept = keep(course, executor, best_of_pairs(spec, winners))
     write_tables(course.directory, spec, searches, confirmations)
-    result_files.write_spec(course.directory, spec.dump())
+    records.write_spec(course.directory, spec.dump())
     facts = {
         **machine.fingerprint(options.device),
         "command": options.command,
@@ -122,11 +121,9 @@ def _run_phases(course: Course, context: StudyContext, started: float) -> Outcom
         "notes": _notes(done_before),
         "search_and_confirmation_time_s": time.monotonic() - started,
     }
-    result_files.write_machine(course.directory, facts)
+    records.write_machine(course.directory, facts)
     _measure(course, kept)
-    result_files.write_machine(
-        course.directory, {**facts, "wall_time_s": time.monotonic() - started}
-    )
+    records.write_machine(course.directory, {**facts, "wall_time_s": time.monotonic() - started})
     watcher.phase("report", (), 1)
     answer = report(course.directory)
     found = {(winner.place.task, winner.place.cell) for winner in winners}

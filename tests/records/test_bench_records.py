@@ -19,7 +19,6 @@ from harness import records
 from harness.cells import CELLS
 from harness.errors import InputError
 from harness.records.result_columns import LATER_IN
-from harness.study import result_files
 from tests.timed import inference_answer, training_answer
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +36,8 @@ def write(directory: Path) -> Path:
     (group,) = specs.training_groups(spec, CELLS, "cpu")
     (calls,) = specs.inference_groups(spec, CELLS)
     request = {"benchmarks": group.benchmarks, "limits": True}
-    result_files.write_grid(directory, spec.dump())
-    result_files.write_machine(directory, FINGERPRINT)
+    records.write_grid(directory, spec.dump())
+    records.write_machine(directory, FINGERPRINT)
     records.write_throughput(directory, {"bench": training_answer(request)}, FINGERPRINT)
     request = {"benchmarks": calls.benchmarks, "n_calls": spec.inference.n_calls}
     records.write_inference(directory, {"bench": inference_answer(request)}, FINGERPRINT)

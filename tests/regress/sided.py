@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.processes.worker_client import Seat
 from harness.regress.measuring.comparison_runner import Pace
+from harness.regress.sides.side_client import Seat
 from harness.regress.sides.target import WORKER
 from harness.regress.verdict.decision_rules import Look, Rules
 

@@ -21,7 +21,7 @@ def test_escaped_text_is_shown_as_it_was(text: str) -> None:
         MarkdownIt("commonmark")
         .enable("table")
         .enable("strikethrough")
-        .render(f"x {escape_markdown(text)}")
+        .render(f"x {escaping.escape_markdown(text)}")
     )
     assert re.sub(r"</?p>", "", shown).count("<") == 0, shown
     assert " ".join(html.unescape(re.sub(r"</?p>", "", shown)).split()) == f"x {plain}".strip()
@@ -33,7 +33,7 @@ def test_escaped_text_is_shown_as_it_was(text: str) -> None:
 @example("1. x")
 def test_escaped_text_starts_nothing(text: str) -> None:
     """At the start of a line escaped text is no list, no heading and no quotation either."""
-    shown = MarkdownIt("commonmark").render(escaping.escape_markdown(text))
+    shown = MarkdownIt("commonmark").render(escaping.escaping.escape_markdown(text))
     assert set(re.findall(r"</?([a-z0-9]+)", shown)) <= {"p"}
 
 
@@ -41,20 +41,20 @@ def test_control_characters_are_left_out() -> None:
     """The colours of a terminal and other controls do not reach a page."""
     text = "\x1b[31mRuntimeError\x1b[0m:\x00 bad\x07\ud800"
     assert escaping.printable(text) == "RuntimeError: bad"
-    assert escaping.escape_markdown(text) == "RuntimeError: bad"
+    assert escaping.escaping.escape_markdown(text) == "RuntimeError: bad"
     assert escaping.unbroken(text) == "RuntimeError: bad"
 
 
 def test_a_table_cell_stays_a_cell() -> None:
     """A bar in a name does not start another column."""
-    row = f"| {escape_markdown('a|b')} | c |"
+    row = f"| {escaping.escape_markdown('a|b')} | c |"
     shown = MarkdownIt("commonmark").enable("table").render(f"| x | y |\n| - | - |\n{row}\n")
     assert re.findall(r"<td>(.*?)</td>", shown) == ["a|b", "c"]
 
 
 def test_names_keep_their_underscores() -> None:
     """Inside a word an underscore needs no escape, so that the source stays readable."""
-    assert escaping.escape_markdown("hidden_size") == "hidden_size"
+    assert escaping.escaping.escape_markdown("hidden_size") == "hidden_size"
 
 
 SVG = """<?xml version="1.0"?>

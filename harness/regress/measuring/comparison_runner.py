@@ -24,10 +24,10 @@ from statistics import median
 from typing import Any, Final, Protocol
 
 from harness.errors import InputError, Shown
-from harness.processes.worker_client import StepError, Talker, talkers
 from harness.regress.measuring.blocks import Block, block_value
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
 from harness.regress.measuring.slowdown_causes import Difference, Growth, differences, grown
+from harness.regress.sides.side_client import StepError, Talker, talkers
 from harness.regress.sides.target import Place
 from harness.regress.verdict.decision_rules import Rules, parse_accepted, rules_for
 from harness.regress.verdict.verdicts import (

@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from harness.errors import InputError, Shown
-from harness.processes.worker_client import talkers
 from harness.regress.compare.records import estimate
 from harness.regress.compare.run import CompareOptions, resolve_task
 from harness.regress.measuring import comparison_runner
@@ -37,6 +36,7 @@ from harness.regress.selftest.records import (
 from harness.regress.selftest.report import render_selftest
 from harness.regress.sides import target
 from harness.regress.sides.side import find_repository, parse_side
+from harness.regress.sides.side_client import talkers
 from harness.regress.sides.target import Place
 from harness.regress.sides.workspace import Workspace, workspace
 from harness.regress.verdict.decision_rules import parse_detect, rules_for

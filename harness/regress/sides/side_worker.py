@@ -5,7 +5,7 @@ Python 3.9 understands. Where there is fork it is a fork server: it has torch lo
 each block, which then speaks on the same line until it is told to end. Elsewhere it is the process of one block itself.
 
 With `--ready` it first loads what an optimiser's first step would. It ends when its standard input does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
-standard error. It decides nothing: harness.processes.worker_client is the other end of the line.
+standard error. It decides nothing: harness.regress.sides.side_client is the other end of the line.
 
 A file of steps is a Python file. `STEPS` in it is a list of functions, or a mapping of names to functions; without it, every
 public function that is defined in the file and can be called without arguments is one. Each returns

@@ -26,8 +26,8 @@ from typing import Any, Final, Literal
 
 import harness
 from harness.errors import InputError, Shown
-from harness.processes.worker_client import Seat
 from harness.regress.sides.side import Side, find_repository, requirements
+from harness.regress.sides.side_client import Seat
 from harness.regress.sides.workspace import Workspace, run_shown
 
 Role = Literal["base", "head"]

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from harness.processes.worker_client import talkers
 from harness.regress.measuring.comparison_runner import Bench, Pace, TimedBlock
+from harness.regress.sides.side_client import talkers
 from harness.regress.sides.target import Place
 from harness.regress.trend.history import FINGERPRINT_FIELDS, Entry, Scalar, medians
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.study.phases.time_training import ask
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import Course
+from harness.timing.client import ask
 
 DTYPES = ("float32", "bfloat16", "int8")
 MEASURES = ("step", "sequence")

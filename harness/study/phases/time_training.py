@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import StudySpec
-from harness.errors import WorkerError
 from harness.parameters import Choice, Fixed, Range
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import Course
+from harness.timing.client import ask
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
-TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
 TIME_BUDGET_S = 25.0  # for the rounds of one request
-# On Linux a process can be told to die with the one that started it, which may be killed, by its main thread at its start.
-LAUNCH = """
-import ctypes, os, runpy, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != int(sys.argv.pop()):
-        sys.exit("whoever asked is gone")
-runpy.run_module("harness.timing", run_name="__main__", alter_sys=True)
-"""
 
 
 def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
@@ -110,28 +96,3 @@ def _time(
         "plugins": list(course.options.plugins),
     }
     return ask(request)
-
-
-def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict[str, Any]:
-    """Run `python -m harness.timing` in a process of its own; None: however long it takes. Raises WorkerError where it fails."""
-    try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                LAUNCH,
-                *([str(os.getpid())] if sys.platform == "linux" else []),
-            ],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise WorkerError(f"timing took longer than {timeout_s:g} s") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise WorkerError(f"timing failed: {lines[-1]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer

@@ -10,28 +10,23 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
-import socket
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 
 from harness.errors import (
-    NOT_ALLOWED,
     FileError,
-    HarnessError,
     IdentityError,
     InputError,
     Shown,
     StorageError,
-    unwritable,
 )
+from harness.records.file_lock import hold_file, whoami
 from harness.study.storage.retrying_storage import (
     PatientStorage,
     Say,
@@ -114,48 +109,6 @@ def open_storage(url: str, name: str, say: Say = silent) -> Iterator[PatientStor
         finally:
             storage.remove_session()
             storage.engine.dispose()
-
-
-@contextlib.contextmanager
-def hold_file(database: Path) -> Iterator[None]:
-    """An exclusive lock beside the database, with the owner's host and process in a file of its own.
-
-    Raises StorageError, naming the owner, where another process holds it.
-    """
-    lock, owner = (
-        database.with_name(database.name + ".lock"),
-        database.with_name(database.name + ".owner"),
-    )
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(lock)
-        held.acquire(timeout=0)
-    except filelock.Timeout:
-        try:
-            who = owner.read_text(encoding="utf-8").strip()
-        except OSError:
-            who = "another process"
-        raise StorageError(
-            f"{database}: in use by {who}; wait until it is done, or stop it"
-        ) from None
-    except OSError as error:
-        raise _unwritable(database, error) from error
-    try:
-        try:
-            owner.write_text(_whoami() + "\n", encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(database, error) from error
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            owner.unlink(missing_ok=True)
-        held.release()
-
-
-def _unwritable(database: Path, error: OSError) -> HarnessError:
-    if error.errno in NOT_ALLOWED:
-        return StorageError(f"{database}: cannot be written ({error.strerror})")
-    return unwritable(database, error)
 
 
 def _connect(url: str, database: str | None) -> PatientStorage:
@@ -271,7 +224,7 @@ class _ServerLock:
             for study in studies
             if study.study_name.startswith(f"{self.name}/") and OWNER in study.user_attrs
         }
-        if others := owners - {_whoami()}:
+        if others := owners - {whoami()}:
             raise StorageError(
                 f"{self.storage.shown}: study {self.name} was taken over by {min(others)} "
                 "while the server was away; wait until it is done"
@@ -293,7 +246,7 @@ def _sign(storage: BaseStorage, name: str) -> None:
     for study in storage.get_all_studies():
         if study.study_name.startswith(f"{name}/"):
             study_id = storage.get_study_id_from_name(study.study_name)
-            storage.set_study_user_attr(study_id, OWNER, _whoami())
+            storage.set_study_user_attr(study_id, OWNER, whoami())
 
 
 def owner_of(storage: BaseStorage, name: str) -> str:
@@ -302,10 +255,6 @@ def owner_of(storage: BaseStorage, name: str) -> str:
         if study.study_name.startswith(f"{name}/") and OWNER in study.user_attrs:
             return str(study.user_attrs[OWNER])
     return ""
-
-
-def _whoami() -> str:
-    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def open_study(
@@ -324,7 +273,7 @@ def open_study(
         study_id = storage.get_study_id_from_name(name)
         record = {"schema": SCHEMA, "keys": dict(identity)}
         storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
-        storage.set_study_user_attr(study_id, OWNER, _whoami())
+        storage.set_study_user_attr(study_id, OWNER, whoami())
         return study_id
     stored = storage.get_study_user_attrs(study_id).get(IDENTITY)
     if stored is None:
@@ -345,7 +294,7 @@ def open_study(
             f"{name}: schema {schema} of the storage, this version reads {SCHEMA}; upgrade the harness"
         )
     _compare(keys, json.loads(json.dumps(dict(identity))), where)
-    storage.set_study_user_attr(study_id, OWNER, _whoami())
+    storage.set_study_user_attr(study_id, OWNER, whoami())
     return study_id
 
 

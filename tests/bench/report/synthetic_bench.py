@@ -17,7 +17,6 @@ from typing import Any
 
 from harness import records
 from harness.config import parse_grid, training_groups
-from harness.study import result_files
 from tests.study.report.synthetic import MACHINE
 
 PER_STEP_S = {"rnn": 12e-6, "gru": 30e-6, "lstm": 8e-6}  # of each time step, however small
@@ -113,11 +112,11 @@ def write_bench(directory: Path, wish: BenchWish = BenchWish()) -> Path:
     for device in wish.devices:
         for group in training_groups(grid, cells, device):
             results += _group(rng, wish, [dict(each) for each in group.benchmarks])
-    result_files.write_grid(directory, grid_text(wish))
+    records.write_grid(directory, grid_text(wish))
     if results:
         records.write_throughput(directory, {"bench": {"machine": {}, "results": results}})
     command = {"command": f"python -m harness.bench {wish.name}"}
-    result_files.write_machine(directory, {**MACHINE, **command, **wish.machine})
+    records.write_machine(directory, {**MACHINE, **command, **wish.machine})
     return directory
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.processes.worker_client import Seat, StepError, talkers
 from harness.regress.measuring.blocks import Block
 from harness.regress.measuring.comparison_runner import (
     LEAST_ROUNDS,
@@ -24,6 +23,7 @@ from harness.regress.measuring.comparison_runner import (
 )
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
+from harness.regress.sides.side_client import Seat, StepError, talkers
 from harness.regress.sides.target import Place
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.processes.worker_client import talkers
 from harness.regress.sides import inject_slowdown, side_worker
+from harness.regress.sides.side_client import talkers
 from tests.regress.sided import seat, steps_file
 
 TICKS = 8.0  # a bare step; a product takes one

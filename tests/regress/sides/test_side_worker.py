@@ -1,4 +1,4 @@
-"""side_worker.py as a process, at the other end of harness.processes.worker_client."""
+"""side_worker.py as a process, at the other end of harness.regress.sides.side_client."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from harness.errors import InputError
-from harness.processes.worker_client import StepError, Talker, talkers
 from harness.regress.sides import side_worker
+from harness.regress.sides.side_client import StepError, Talker, talkers
 from harness.regress.sides.target import WORKER
 from tests.regress.sided import seat
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.processes.worker_client import StepError
 from harness.regress.measuring.comparison_runner import LEAST_ROUNDS, Bench, Pace, TimedBlock
 from harness.regress.sides.side import Side
+from harness.regress.sides.side_client import StepError
 from harness.regress.sides.target import Place
 from harness.regress.trend.history import FINGERPRINT_FIELDS, fingerprint_of
 from harness.regress.trend.recorder import Recording, time_blocks

@@ -114,7 +114,7 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
                 for length in ((wish.length,) if wish.length else wish.ladder)
                 for seed in range(wish.confirm_seeds)
             ]
-    result_files.write_spec(directory, spec_text(wish))
+    records.write_spec(directory, spec_text(wish))
     result_files.write_trials(directory, trials)
     if wish.confirm_seeds:
         result_files.write_confirmation(directory, confirmation)
@@ -132,7 +132,7 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
     if wish.diagnostics:
         found = {"gradient_gain": _gains(wish), "gates": _gates(wish), "time_scales": _scales(wish)}
         result_files.write_diagnostics(directory, found)
-    result_files.write_machine(directory, {**MACHINE, **wish.machine})
+    records.write_machine(directory, {**MACHINE, **wish.machine})
     return directory
 
 

@@ -1,0 +1,29 @@
+"""`python -m harness.processes.die_with_parent PARENT MODULE`: runs a module that dies with the process PARENT.
+
+On Linux the kernel is asked to kill this process when PARENT ends, however it ends; elsewhere the module just runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main() -> None:
+    """Ask for the signal, then run the module as the main program."""
+    parent, module = sys.argv[1:3]
+    del sys.argv[1:3]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):
+            sys.exit("the parent process is gone")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
