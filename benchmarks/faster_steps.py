@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from benchmarks.telling import text
 from harness.cells import CELLS, TorchCell
-from harness.cells.fast_recurrence import RECURRENCES, hasten
-from harness.machine import cpu_model, keep_memory, num_cores, settle_process
+from harness.cells.fast_recurrence import RECURRENCES, use_fast_recurrence
+from harness.machine import configure_process, cpu_model, keep_memory, num_cores
 from harness.records import write_text
 from harness.stats import Estimate, median_interval
 from harness.training.training_loop import EVALUATION_BATCH
@@ -98,7 +98,7 @@ def built(shape: Shape) -> TorchCell:
 def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence[nn.Parameter]]:
     """A step or an evaluation to call, which returns its loss, and the weights whose gradients it leaves."""
     cell = built(shape)
-    if ours and hasten(cell):
+    if ours and use_fast_recurrence(cell):
         cell.recurrence = dataclasses.replace(
             RECURRENCES[type(cell.module)], most_numbers=1 << 30, most_hidden=1 << 30
         )
@@ -143,7 +143,7 @@ def held_against_torch(
 
 def serve(way: str) -> None:
     """Answer each line of standard input with one of standard output: prepare a shape, or run a block of it."""
-    settle_process()
+    configure_process()
     if way != WAYS[0]:
         keep_memory()
     run: Callable[[], Tensor] = lambda: torch.zeros(())  # noqa: E731
@@ -234,7 +234,7 @@ def stacked_step(seeds: int, size: int, batch_size: int = 64) -> Callable[[], ob
 
 def measure_stacked(rounds: int) -> Iterator[dict[str, Any]]:
     """A line for each hidden size and number of seeds: seconds of a step for each seed, round by round."""
-    settle_process()
+    configure_process()
     with torch.no_grad():
         known = {(size, seeds): stacked_step(seeds, size) for size, seeds in STACKED}
         seconds: dict[tuple[int, int], list[float]] = {key: [] for key in known}

@@ -29,9 +29,9 @@ from harness import machine, records
 from harness.cells import CELLS
 from harness.report import dispatch
 from harness.study.coordinator import Coordinator, Limits, Progress
-from harness.study.execution.executor import End, Event, TrialRequest
+from harness.study.execution.executor import Event, TrialRequest, TrialStatus
 from harness.study.phases.write_tables import write_tables
-from harness.study.search.trial_source import Place, Series, StudyContext, open_search
+from harness.study.search.trial_source import SearchKey, Series, StudyRun, open_search
 from harness.study.storage.storage import default_url, open_storage
 from harness.tasks import TASKS
 
@@ -92,7 +92,7 @@ class AtOnce:
                 "train_time_s": 0.1 * step,
             }
             self.events.append(Event(request.request_id, "evaluation", evaluation))
-        outcome = {"end": End.COMPLETE, "predictions": []}
+        outcome = {"end": TrialStatus.COMPLETE, "predictions": []}
         self.events.append(Event(request.request_id, "outcome", outcome))
 
     def next_event(self, timeout_s: float | None) -> Event | None:
@@ -124,7 +124,7 @@ def open_study(folder: Path, trials: int, sampler: str) -> specs.StudySpec:
 
 def phase(name: str, folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     """One of run, resume and report, in this process."""
-    machine.settle_process()
+    machine.configure_process()
     spec = open_study(folder, trials, sampler)
     results = folder / "scale"
     results.mkdir(exist_ok=True)
@@ -133,8 +133,8 @@ def phase(name: str, folder: Path, trials: int, sampler: str) -> dict[str, Any]:
         dispatch.render_folder(results)
         return {"s": time.perf_counter() - started, "memory_mib": memory_mib()}
     with open_storage(default_url(folder), "scale") as storage:
-        context = StudyContext(spec, storage, "cpu", spec.identity(), "scale.toml")
-        series = open_search(context, Place("temporal_order", "lstm", 0))
+        context = StudyRun(spec, storage, "cpu", spec.identity(), "scale.toml")
+        series = open_search(context, SearchKey("temporal_order", "lstm", 0))
         opened = time.perf_counter() - started
         if name == "resume":
             found = {"s": opened, "memory_mib": memory_mib()}

@@ -24,7 +24,7 @@ def side(line: Connection) -> None:
     """Train the canary, as many steps as are asked for, on the cores that are asked for."""
     from harness.regress.sides import side_worker
 
-    side_worker.settle()
+    side_worker.configure_process()
     _, step, _ = side_worker.canary()
     for _ in range(20):
         step()

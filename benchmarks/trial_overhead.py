@@ -21,12 +21,12 @@ import optuna
 
 from harness import config as specs
 from harness.cells import CELLS
-from harness.machine import cpu_model, settle_process
+from harness.machine import configure_process, cpu_model
 from harness.study.coordinator import Coordinator, Limits, Progress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.execution.worker import preload
 from harness.study.search.search_space import distribution, suggested
-from harness.study.search.trial_source import Place, StudyContext, open_search
+from harness.study.search.trial_source import SearchKey, StudyRun, open_search
 from harness.study.storage.storage import default_url, open_storage
 from harness.tasks import TASKS
 from harness.training.training_loop import Training, TrainingConfig
@@ -78,8 +78,8 @@ def harness_overheads(folder: Path) -> list[float]:
             configs.append(progress.job.config)
 
     with open_storage(default_url(folder), "overhead") as storage:
-        context = StudyContext(spec, storage, "cpu", spec.identity(), "overhead.toml")
-        series = open_search(context, Place("lesson", "lstm", 0))
+        context = StudyRun(spec, storage, "cpu", spec.identity(), "overhead.toml")
+        series = open_search(context, SearchKey("lesson", "lstm", 0))
         executor = LocalExecutor(1)
         try:
             Coordinator(executor, Limits(trial_timeout_s=300.0), watch).run([series])
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    settle_process()
+    configure_process()
     preload()
     ours, plain = [], []
     for _ in range(rounds):

@@ -16,7 +16,7 @@ from harness.errors import InputError, Shown
 FINGERPRINTED = ("torch", "optuna", "numpy", "pandas")
 
 
-def settle_process() -> None:
+def configure_process() -> None:
     """One thread and denormals flushed to zero, for the calling process; call it before any pool of threads exists.
 
     Vanishing gradients are denormal floats, on which a CPU is up to ten times slower; the setting is per thread and is

@@ -70,11 +70,11 @@ def test_a_settled_process_has_one_thread_and_no_denormals() -> None:
     """In a process of its own: one thread, and what is denormal is zero; before, it was not."""
     code = """
 import torch
-from harness.machine import settle_process
+from harness.machine import configure_process
 torch.set_num_threads(2)
 tiny = torch.full((64,), 1e-30)
 print(torch.get_num_threads(), (tiny * 1e-10).count_nonzero().item())
-settle_process()
+configure_process()
 print(torch.get_num_threads(), (tiny * 1e-10).count_nonzero().item())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -32,7 +32,7 @@ from harness.parameters import Value  # noqa: E402
 from harness.study.coordinator import Coordinator, Limits, Progress  # noqa: E402
 from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
 from harness.study.search.search_space import distribution, suggested  # noqa: E402
-from harness.study.search.trial_source import Place, Series, Slots, StudyContext  # noqa: E402
+from harness.study.search.trial_source import SearchKey, Series, Slots, StudyRun  # noqa: E402
 from harness.study.storage.storage import default_url, open_storage  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
 
@@ -96,10 +96,10 @@ def read_study(folder: Path, trials: TrialList) -> specs.StudySpec:
     return specs.check(specs.load(path), path.name, TASKS, CELLS, machine.memory_bytes())
 
 
-def open_series(context: StudyContext, cell: str, trials: TrialList) -> Series:
+def open_series(context: StudyRun, cell: str, trials: TrialList) -> Series:
     """The trials of one cell, as a series of the study."""
     own = [each for each in trials.trials if each.cell == cell]
-    place = Place(trials.task, cell, 0)
+    place = SearchKey(trials.task, cell, 0)
     parameters = suggested(context.spec, trials.task, cell)
     slots = Slots(
         keys=tuple(str(slot) for slot in range(len(own))),
@@ -117,7 +117,7 @@ def run(
     standby: ServerProcess | None = None,
 ) -> dict[int, tuple[float, float]]:
     """Run the list; each trial's final loss and seconds. `phases` is added to."""
-    machine.settle_process()
+    machine.configure_process()
     started: dict[int, float] = {}
     found: dict[int, tuple[float, float]] = {}
 
@@ -135,7 +135,7 @@ def run(
 
     study = read_study(folder, trials)
     with open_storage(default_url(folder), study.study.name) as storage:
-        context = StudyContext(study, storage, "cpu", study.identity(), "race.toml")
+        context = StudyRun(study, storage, "cpu", study.identity(), "race.toml")
         series = [open_series(context, cell, trials) for cell in study.compare.cells]
         phases["storage opened"] = time.perf_counter() - START
         executor = LocalExecutor(workers, standby=standby)

@@ -24,7 +24,7 @@ from harness.tasks import get_task
 MODULES = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
-def settle() -> None:
+def configure_process() -> None:
     """One thread, denormals flushed; a first step of each cell, for what torch loads then is part of no loop."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -64,7 +64,7 @@ def main() -> None:
     arguments = listed.parse_arguments(__doc__, workers=2)
     trials = listed.load(arguments.trials)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(arguments.workers, settle) as pool:
+    with context.Pool(arguments.workers, configure_process) as pool:
         each = pool.imap_unordered(train, [(trial, trials) for trial in trials.trials])
         found = {index: (loss, seconds) for index, loss, seconds in each}
     ideal_s = sum(seconds for _, seconds in found.values()) / arguments.workers

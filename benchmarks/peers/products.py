@@ -16,7 +16,7 @@ import time
 from benchmarks.peers import listed
 from benchmarks.peers.listed import Trial, TrialList
 from harness.cells import get_cell
-from harness.machine import settle_process
+from harness.machine import configure_process
 from harness.tasks import get_task
 from harness.timing.flops import TRAINING_PASSES, training_flops
 from harness.timing.hardware_limits import PRODUCT_SIZE, product
@@ -43,7 +43,7 @@ def flops(trial: Trial, trials: TrialList) -> int:
 
 def multiply(n_products: int) -> float:
     """So many square products, and the seconds that they took."""
-    settle_process()
+    configure_process()
     subject = product("product", "cpu", "float32")
     subject.step()
     start = time.perf_counter()

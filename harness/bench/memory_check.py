@@ -11,7 +11,7 @@ from harness.cells import get_cell, num_parameters_of_stack
 from harness.config import Group
 from harness.errors import InputError, Shown
 from harness.tasks import get_task
-from harness.timing.benchmark_session import REFEREE
+from harness.timing.benchmark_session import REFERENCE_VARIANT
 from harness.timing.hardware_limits import COPY_BYTES
 
 WORKER_BYTES = 220 * 10**6
@@ -61,7 +61,7 @@ def _bytes_of_workers(groups: Sequence[Group]) -> int:
     """Of the processes that live side by side, and of the large copies that measure bandwidth: one for each number of threads."""
     pairs = {(each["variant"], group.device) for group in groups for each in group.benchmarks}
     names = {variant for variant, device in pairs if not timing.unavailable(variant, device)}
-    variants = [timing.parse_variant(name) for name in sorted({*names, REFEREE})]
+    variants = [timing.parse_variant(name) for name in sorted({*names, REFERENCE_VARIANT})]
     copied = {timing.parse_variant(name).n_threads for name in names}
     n_processes = sum(variant.n_processes for variant in variants)
     return n_processes * WORKER_BYTES + len(copied) * 2 * COPY_BYTES["cpu"]

@@ -5,7 +5,7 @@ autograd; where a state is small, calling them takes longer than computing them.
 backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is computed for many steps at once. Everything lies
 (sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
 
-`hasten` puts it in the place of torch's own for the shapes at which it was measured to win: mostly 1.3 times and more, least at
+`use_fast_recurrence` puts it in the place of torch's own for the shapes at which it was measured to win: mostly 1.3 times and more, least at
 the limits (results/reference/faster_steps). Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
 backpropagation through time, where `to_x` is the loss's gradient to x.
 """
@@ -54,7 +54,7 @@ class HandWritten:
         return states.permute(2, 0, 1)
 
 
-def hasten(cell: nn.Module) -> bool:
+def use_fast_recurrence(cell: nn.Module) -> bool:
     """Let an RNN or a GRU of torch's run here where that is faster; says whether it may. Only for models on a CPU.
 
     Its weights stay the module's, so that saving, loading and optimising it are as before. A cell that is plugged in may be
@@ -102,15 +102,15 @@ class RNNLayer(torch.autograd.Function):
         to_each = to_states.unbind()
         for low, high in _blocks(states):
             now = states[low:high]
-            to_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
+            grad_gates = torch.mul(now, now).neg_().add_(1.0)  # tanh' of its own value
             for step, to_gate in zip(
-                range(high - 1, low - 1, -1), reversed(to_gates.unbind()), strict=True
+                range(high - 1, low - 1, -1), reversed(grad_gates.unbind()), strict=True
             ):
                 to_gate.mul_(to_each[step])
                 if step:
                     to_each[step - 1].addmm_(transposed, to_gate)
-            sums.add_recurrent(to_gates, _before(states, low, high))
-            sums.add_inputs(to_gates, low, high)
+            sums.add_recurrent(grad_gates, _before(states, low, high))
+            sums.add_inputs(grad_gates, low, high)
         return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
 
 
@@ -158,14 +158,14 @@ class GRULayer(torch.autograd.Function):
             before, candidate = _before(states, low, high), new[low:high]
             reset, update, through = gates[low:high].chunk(3, dim=1)
             # what each block's gradient is of the state's, but for the state's: filled in step by step
-            to_gates = torch.empty_like(gates[low:high])
-            to_reset, to_update, to_through = to_gates.chunk(3, dim=1)
+            grad_gates = torch.empty_like(gates[low:high])
+            to_reset, to_update, to_through = grad_gates.chunk(3, dim=1)
             to_candidate = (1.0 - update).mul_(torch.mul(candidate, candidate).neg_().add_(1.0))
             torch.mul(to_candidate, reset, out=to_through)
             torch.mul(to_through, through, out=to_reset).mul_(1.0 - reset)
             torch.sub(before, candidate, out=to_update).mul_(update).mul_(1.0 - update)
-            blocks = to_gates.view(high - low, 3, *states.shape[1:])
-            steps = zip(to_gates.unbind(), blocks.unbind(), update.unbind(), strict=True)
+            blocks = grad_gates.view(high - low, 3, *states.shape[1:])
+            steps = zip(grad_gates.unbind(), blocks.unbind(), update.unbind(), strict=True)
             for step, (all_gates, three, kept) in zip(
                 range(high - 1, low - 1, -1), reversed(list(steps)), strict=True
             ):
@@ -173,9 +173,9 @@ class GRULayer(torch.autograd.Function):
                 if step:
                     to_state = to_each[step - 1]
                     to_state.addcmul_(to_each[step], kept).addmm_(transposed, all_gates)
-            sums.add_recurrent(to_gates, before)
+            sums.add_recurrent(grad_gates, before)
             torch.mul(to_candidate, to_states[low:high], out=to_through)  # past the reset gate
-            sums.add_inputs(to_gates, low, high)
+            sums.add_inputs(grad_gates, low, high)
         return sums.inputs, sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh
 
 
@@ -188,20 +188,20 @@ class _Sums:
         self.w_ih, self.w_hh = torch.zeros_like(w_ih), torch.zeros_like(w_hh)
         self.b_ih, self.b_hh = w_ih.new_zeros(len(w_ih)), w_hh.new_zeros(len(w_hh))
 
-    def add_recurrent(self, to_gates: Tensor, before: Tensor) -> None:
+    def add_recurrent(self, grad_gates: Tensor, before: Tensor) -> None:
         """A block of steps whose products with the states before them got these gradients."""
-        flat = _flat(to_gates)
+        flat = _flat(grad_gates)
         self.w_hh.addmm_(flat, _flat(before).t())
         self.b_hh += flat.sum(1)
 
-    def add_inputs(self, to_gates: Tensor, low: int, high: int) -> None:
+    def add_inputs(self, grad_gates: Tensor, low: int, high: int) -> None:
         """The steps from `low` to `high`, whose products with the inputs got these gradients."""
-        flat = _flat(to_gates)
+        flat = _flat(grad_gates)
         self.w_ih.addmm_(flat, _flat(self.given[low:high]).t())
         self.b_ih += flat.sum(1)
         if self.inputs is not None:
             weights = self.weights.t()
-            torch.bmm(_each(weights, to_gates), to_gates, out=self.inputs[low:high])
+            torch.bmm(_each(weights, grad_gates), grad_gates, out=self.inputs[low:high])
 
 
 def _project(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def compare(  # one parameter for each option of the command
             if fail_on not in ("", "inconclusive"):
                 raise InputError("--fail-on", expected="inconclusive", got=fail_on)
             from harness.regress.compare.run import CompareOptions
-            from harness.regress.measuring.comparison_runner import Pace
+            from harness.regress.measuring.comparison_runner import SamplingPlan
 
             fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
             options = CompareOptions(
@@ -112,7 +112,7 @@ def compare(  # one parameter for each option of the command
                 fail_on=fails,
                 results=results,
                 command=cli.typed("regress"),
-                pace=Pace(n_rounds=rounds or Pace.n_rounds, budget_s=budget),
+                pace=SamplingPlan(n_rounds=rounds or SamplingPlan.n_rounds, budget_s=budget),
             )
             outcome = _compare(options, as_json=as_json)
         except HarnessError as error:
@@ -173,7 +173,7 @@ def selftest(  # one parameter for each option of the command
     again = cli.typed("regress", whole_paths=True)
     out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with cli.signals(again), cli.errors(again), out:
-        from harness.regress.measuring.comparison_runner import Pace
+        from harness.regress.measuring.comparison_runner import SamplingPlan
         from harness.regress.selftest.console import markdown, open_selftest_console
         from harness.regress.selftest.run import SelftestOptions, run_selftest
 
@@ -190,7 +190,7 @@ def selftest(  # one parameter for each option of the command
             seed=seed,
             results=results,
             command=cli.typed("regress"),
-            pace=Pace(n_rounds=rounds or Pace.n_rounds, budget_s=budget),
+            pace=SamplingPlan(n_rounds=rounds or SamplingPlan.n_rounds, budget_s=budget),
         )
         with open_selftest_console(on_stderr=as_json) as console:
             outcome = run_selftest(options, console)
@@ -228,7 +228,7 @@ def record(  # one parameter for each option of the command
     again = cli.typed("regress", whole_paths=True)
     out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with cli.signals(again), cli.errors(again), out:
-        from harness.regress.measuring.comparison_runner import Pace
+        from harness.regress.measuring.comparison_runner import SamplingPlan
         from harness.regress.trend.console import open_record_console, record_markdown
         from harness.regress.trend.record import HISTORY, RecordOptions, UnrecordedError, run_record
         from harness.regress.trend.recorder import N_BLOCKS
@@ -241,7 +241,7 @@ def record(  # one parameter for each option of the command
             plugins=tuple(plugins or ()),
             n_blocks=blocks or N_BLOCKS,
             revision=revision,
-            pace=Pace(budget_s=budget),
+            pace=SamplingPlan(budget_s=budget),
         )
         with open_record_console(on_stderr=as_json) as console:
             try:

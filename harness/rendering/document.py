@@ -35,7 +35,7 @@ class Paragraph:
 
 
 @dataclasses.dataclass(frozen=True)
-class Points:
+class BulletList:
     """A list of short texts."""
 
     kind: ClassVar = "points"
@@ -63,7 +63,7 @@ class Picture:
     table: Table
 
 
-Block = Paragraph | Points | Code | Table | Picture
+Block = Paragraph | BulletList | Code | Table | Picture
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from harness.records import write_bytes, write_text
 from harness.rendering import escaping, theme
 from harness.rendering.document import Picture, Report
-from harness.rendering.report_context import Page
+from harness.rendering.report_context import ReportContext
 
 PNG_DPI = 160
 
@@ -31,7 +31,7 @@ class Answer:
 
 
 def write(
-    report: Report, page: Page, directory: Path, missing: tuple[tuple[str, str], ...]
+    report: Report, page: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
 ) -> Answer:
     """Write report.html, report.md and figures/ into `directory`; figures that no longer apply are removed.
 
@@ -74,7 +74,7 @@ def _environment(*, page: bool) -> jinja2.Environment:
     )
 
 
-def _html(page: Page, report: Report, drawings: dict[str, str]) -> str:
+def _html(page: ReportContext, report: Report, drawings: dict[str, str]) -> str:
     environment = _environment(page=True)
     style = resources.files("harness.reporting").joinpath("templates/report.css").read_text("utf-8")
     return environment.get_template("report.html.jinja").render(
@@ -99,7 +99,7 @@ def _colours(drawings: Mapping[str, str]) -> tuple[theme.Colour, ...]:
     )
 
 
-def _markdown(page: Page, report: Report) -> str:
+def _markdown(page: ReportContext, report: Report) -> str:
     environment = _environment(page=False)
     environment.filters["md"] = escaping.escape_markdown
     environment.filters["lines"] = lambda text: escaping.printable(text).replace("```", "'''")

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from harness import stats
 from harness.columns import METRICS
-from harness.rendering.document import Column, Points, Section
+from harness.rendering.document import BulletList, Column, Section
 from harness.rendering.fonts import Fonts
-from harness.rendering.messages import Words
+from harness.rendering.messages import Messages
 from harness.rendering.theme import Mark
 
 
 @dataclasses.dataclass(frozen=True)
-class Page:
+class ReportContext:
     """The words and the look of one report. `command` renders it again; `tasks` and `cells` are in the order of its files."""
 
-    words: Words
+    words: Messages
     marks: Mapping[str, Mark]
     fonts: Fonts
     command: str
@@ -81,7 +81,7 @@ class Page:
         if not absent:
             return ()
         items = (self.words("absent.item", title=one.title, reason=one.absent) for one in absent)
-        return (Section("absent", self.words("absent.title"), (Points(tuple(items)),)),)
+        return (Section("absent", self.words("absent.title"), (BulletList(tuple(items)),)),)
 
     def listed_pairs(self, pairs: Sequence[tuple[str, str]]) -> str:
         """(task, cell) pairs as a sentence has them."""

@@ -20,7 +20,7 @@ from harness.regress.trend.records import read_trend
 from harness.regress.trend.report import answer_trend
 from harness.rendering import messages
 from harness.rendering.escaping import escape_markdown
-from harness.rendering.messages import Words
+from harness.rendering.messages import Messages
 from harness.study.report.study_report import answer
 
 REFERENCE = "reference"  # the folder of results that are kept
@@ -51,7 +51,7 @@ def write_index(directory: Path, language: str = "en") -> Path:
     return write_text(directory / "README.md", "\n\n".join(lines) + "\n")
 
 
-def _entry(folder: Path, words: Words, language: str) -> str:
+def _entry(folder: Path, words: Messages, language: str) -> str:
     """What one folder holds, as Markdown."""
     try:
         if (folder / "grid.toml").exists():
@@ -119,21 +119,21 @@ def _title(folder: Path, name: str) -> str:
     return folder.name if folder.name.startswith(name) else name
 
 
-def _trend(folder: Path, words: Words, language: str) -> _Found:
+def _trend(folder: Path, words: Messages, language: str) -> _Found:
     record = read_trend(folder)
     said = answer_trend(record, language)
     command = record.command or "python -m harness.regress trend"
     return _Found(folder, folder.name, words("trend.question"), said, {}, command)
 
 
-def _selftest(folder: Path, words: Words, language: str) -> _Found:
+def _selftest(folder: Path, words: Messages, language: str) -> _Found:
     plain = read_selftest(folder, done=True)
     said, question = answer_selftest(plain, language), words("selftest.question")
     about = {**plain["machine"], "wall_time_s": plain["wall_time_s"]}
     return _Found(folder, folder.name, question, said, about, plain["command"])
 
 
-def _said(found: _Found, words: Words) -> Iterator[str]:
+def _said(found: _Found, words: Messages) -> Iterator[str]:
     """Question, answer, what it took, where to read on, and the command."""
     folder = found.folder
     yield f"## {_link(found.name, folder, 'report.md')}"
@@ -155,7 +155,7 @@ def _said(found: _Found, words: Words) -> Iterator[str]:
     yield f"```sh\n{' '.join(ran.replace('```', '').split())}\n```"
 
 
-def _took(found: Mapping[str, Any], words: Words) -> str:
+def _took(found: Mapping[str, Any], words: Messages) -> str:
     """The time of the whole and the machine, as far as machine.json has them."""
     time, cpu, cores = (found.get(key) for key in ("wall_time_s", "cpu", "cores"))
     if not isinstance(time, int | float) or cpu is None or cores is None:

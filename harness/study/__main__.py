@@ -86,9 +86,9 @@ def study(  # one parameter for each option of the command
             spec, _, remarks = _load(name, overrides, plugins or [])
             _describe(spec, remarks)
             return
-        from harness.study.execution.prewarmed_server import stand_by
+        from harness.study.execution.prewarmed_server import start_prewarmed_server
 
-        with stand_by() as standby:
+        with start_prewarmed_server() as standby:
             spec, where, remarks = _load(name, overrides, plugins or [])
             from harness.machine import num_cores, resolve_device
             from harness.study.run_context import RunOptions

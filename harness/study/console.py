@@ -20,7 +20,7 @@ from harness.columns import METRICS, OBJECTIVES
 from harness.config import StudySpec
 from harness.errors import visible
 from harness.study.coordinator import Progress as TrialProgress
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
 from harness.study.search.trial_source import Series
 
@@ -31,7 +31,7 @@ PHASES = {
     "time": "Timing training steps, alone on the machine",
     "report": "Writing the report",
 }
-QUIET = frozenset({End.COMPLETE, End.PRUNED})
+QUIET = frozenset({TrialStatus.COMPLETE, TrialStatus.PRUNED})
 LOG_LINES = 20  # at most so many lines for a phase in a log, beside trials that fail
 FAILURE_LINES = (
     10  # for each way to fail: a space that lets many trials diverge would bury the rest
@@ -49,7 +49,7 @@ class StudyConsole:
         self.name, self.total, self.finished, self.logged = "", 0, 0, 0
         self.series: tuple[Series, ...] = ()
         self.evaluations: dict[int, list[dict[str, Any]]] = {}
-        self.failures: Counter[End] = Counter()
+        self.failures: Counter[TrialStatus] = Counter()
 
     def phase(self, name: str, series: Sequence[Series], total: int) -> None:
         """Show a new phase."""
@@ -158,7 +158,7 @@ class StudyConsole:
         values = [
             record.value
             for record in records
-            if record.value is not None and record.result.end is End.COMPLETE
+            if record.value is not None and record.result.end is TrialStatus.COMPLETE
         ]
         objective = OBJECTIVES[self.spec.search.objective]
         if not values:

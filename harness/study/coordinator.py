@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.study.execution.executor import End, Event, Executor, TrialRequest
+from harness.study.execution.executor import Event, Executor, TrialRequest, TrialStatus
 from harness.study.search.trial_source import Job, Series, first_solved
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 
@@ -140,7 +140,7 @@ class Coordinator:
         if event.kind == "evaluation":
             self._evaluation(event.request_id, running, event.data)
         elif event.kind == "outcome":
-            self._finish(event.request_id, running, End(event.data["end"]), event.data)
+            self._finish(event.request_id, running, TrialStatus(event.data["end"]), event.data)
         else:
             self._ended(event.request_id, running, event.data["how"], event.data["end"])
 
@@ -155,23 +155,25 @@ class Coordinator:
         if prune and not ends:  # one that ends by itself says how
             self.executor.cancel(request_id)
             reason = f"pruned after {data['sequences_seen']} training sequences"
-            self._finish(request_id, running, End.PRUNED, {"reason": reason})
+            self._finish(request_id, running, TrialStatus.PRUNED, {"reason": reason})
 
     def _ended(self, request_id: int, running: _Running, how: str, end: str) -> None:
         """The process is gone without an outcome: out of memory, or a crash, which is tried again."""
         if running.trained:
-            self._finish(request_id, running, End.COMPLETE, {})
+            self._finish(request_id, running, TrialStatus.COMPLETE, {})
             return
         key = (id(running.series), running.job.slot)
         self.attempts[key] = self.attempts.get(key, 0) + 1
-        if End(end) is End.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
-            result = _result(running, End.CRASHED, {"reason": RETRY + how})
+        if TrialStatus(end) is TrialStatus.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
+            result = _result(running, TrialStatus.CRASHED, {"reason": RETRY + how})
             running.series.give_up(running.job, result)
             del self.running[request_id]
             return
-        self._finish(request_id, running, End(end), {"reason": how})
+        self._finish(request_id, running, TrialStatus(end), {"reason": how})
 
-    def _finish(self, request_id: int, running: _Running, end: End, data: dict[str, Any]) -> None:
+    def _finish(
+        self, request_id: int, running: _Running, end: TrialStatus, data: dict[str, Any]
+    ) -> None:
         result = _result(running, end, data)
         running.series.finish(running.job, result, running.evaluations)
         del self.running[request_id]
@@ -188,7 +190,11 @@ class Coordinator:
             self.executor.cancel(request_id)
             running = self.running[request_id]
             reason = f"took longer than {self.limits.trial_timeout_s:g} s"
-            end, data = (End.COMPLETE, {}) if running.trained else (End.TIMEOUT, {"reason": reason})
+            end, data = (
+                (TrialStatus.COMPLETE, {})
+                if running.trained
+                else (TrialStatus.TIMEOUT, {"reason": reason})
+            )
             self._finish(request_id, running, end, data)
 
     def _postpone(self, spent_s: float) -> None:
@@ -207,7 +213,7 @@ class Coordinator:
         self.running.clear()
 
 
-def _result(running: _Running, end: End, data: dict[str, Any]) -> TrialResult:
+def _result(running: _Running, end: TrialStatus, data: dict[str, Any]) -> TrialResult:
     """What a trial found, from its last evaluation."""
     last = running.evaluations[-1] if running.evaluations else {}
     return TrialResult(

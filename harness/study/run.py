@@ -31,9 +31,9 @@ from harness.study.run_context import Course, RunOptions, Watcher
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.search_space import check_sizes
 from harness.study.search.trial_source import (
-    Place,
+    SearchKey,
     Series,
-    StudyContext,
+    StudyRun,
     open_confirmation,
     open_search,
 )
@@ -75,7 +75,7 @@ def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcom
     options = dataclasses.replace(options, plugins=_plugins(spec, options))
     course = Course(spec, options, watcher)
     started = time.monotonic()
-    machine.settle_process()
+    machine.configure_process()
     check_sizes(spec, options.where)
     check_plugins(spec, options.where, options.device)
     if options.fresh:
@@ -88,13 +88,13 @@ def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcom
         if database_file(url) != (course.directory / "study.db").absolute():
             held.enter_context(hold_file(course.directory / "study.db"))  # the folder is ours too
         storage = held.enter_context(open_storage(url, spec.study.name, watcher.note))
-        context = StudyContext(
+        context = StudyRun(
             spec, storage, options.device, _identity(course), options.where, watcher.note
         )
         return _run_phases(course, context, started)
 
 
-def _run_phases(course: Course, context: StudyContext, started: float) -> Outcome:
+def _run_phases(course: Course, context: StudyRun, started: float) -> Outcome:
     """The phases in order; the storage stays ours until the report is written."""
     spec, options, watcher = course.spec, course.options, course.watcher
     searches = [open_search(context, place) for place in _places(spec)]
@@ -138,10 +138,10 @@ def report(directory: Path) -> Answer:
     return render(records.read(directory), directory)
 
 
-def _places(spec: StudySpec) -> list[Place]:
+def _places(spec: StudySpec) -> list[SearchKey]:
     """Every search of a study; a repeat of all comes before the next, so that a timeout leaves equal budgets."""
     return [
-        Place(task, cell, repeat)
+        SearchKey(task, cell, repeat)
         for repeat in range(spec.search.repeats)
         for task, cell in spec.pairs
     ]
@@ -243,7 +243,7 @@ def _search(course: Course, executor: Executor, searches: Sequence[Series], star
 
 
 def _confirm(
-    course: Course, executor: Executor, context: StudyContext, winners: Sequence[Winner]
+    course: Course, executor: Executor, context: StudyRun, winners: Sequence[Winner]
 ) -> list[tuple[Winner, Series]]:
     """Train each search's winner anew along the ladder."""
     if not course.spec.confirm.seeds:

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     try:
         with redirect_stdout(sys.stderr):
             if arguments:
-                worker.settle(FIXED["tuned"])
+                worker.configure_process(FIXED["tuned"])
             request = read_request(_standard_input())
             if isinstance(request, InferenceRequest):
                 answer = measure_inference(request)

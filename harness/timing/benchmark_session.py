@@ -32,7 +32,9 @@ from harness.timing.worker import one_line
 from harness.timing.worker_pool import WorkerGone, Workers
 
 LEAST_ROUNDS = 5  # fewer give no interval
-REFEREE = "denormals_kept"  # the variant that computes references: one thread, nothing flushed
+REFERENCE_VARIANT = (
+    "denormals_kept"  # the variant that computes references: one thread, nothing flushed
+)
 Progress = Callable[[str], None]
 
 
@@ -111,7 +113,7 @@ class Session:
         self._probe_memory()
         variants = dict.fromkeys(benchmark.variant for benchmark in self._open())
         if request.reference and variants:
-            self.workers.start([*variants, REFEREE])
+            self.workers.start([*variants, REFERENCE_VARIANT])
             self._compute_references()
         ready = [timed for variant in variants for timed in self._prepare(variant)]
         order = {benchmark.name: i for i, benchmark in enumerate(request.benchmarks)}
@@ -177,7 +179,7 @@ class Session:
             self.progress(f"float64 reference of {benchmark.name}")
             path = self.folder / f"reference{len(self.references)}.pt"
             try:
-                found = self.workers.team(REFEREE).ask(
+                found = self.workers.team(REFERENCE_VARIANT).ask(
                     do="reference",
                     benchmark=benchmark.to_dict(),
                     seed=self.request.seed,
@@ -186,7 +188,7 @@ class Session:
                 self.references[work] = {**found, "path": str(path)}
             except RuntimeError as error:
                 if isinstance(error, WorkerGone):
-                    self.workers.discard(REFEREE)
+                    self.workers.discard(REFERENCE_VARIANT)
                 self.failures[benchmark.name] = str(error)
                 self.references[work] = {"failure": str(error)}
 

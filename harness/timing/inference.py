@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.cells import get_cell
 from harness.errors import HarnessError, InputError, nearest
-from harness.machine import derive_seed, describe_device, settle_process
+from harness.machine import configure_process, derive_seed, describe_device
 from harness.tasks import get_task
 from harness.timing import deployed_model
 from harness.timing.benchmark_request import NUMBERS, check_length, check_number, checked
@@ -147,7 +147,7 @@ def measure_inference(
     statistics over blocks. They hold within this process: another one may differ by 5 % and more.
     """
     started = time.monotonic()
-    settle_process()
+    configure_process()
     ready: dict[str, Ready] = {}
     reasons: dict[str, str] = {}
     failures: dict[str, str] = {}

@@ -46,7 +46,7 @@ def use(device: str) -> None:
         torch.cuda.set_device(device)
 
 
-def settle(variant: Variant) -> None:
+def configure_process(variant: Variant) -> None:
     """Set the calling process's threads, denormals, memory and TF32 as the variant says; before any pool of threads exists.
 
     `plain` is left as torch comes, TF32 included; in all others TF32 is off but where it is asked for, for matrix products and
@@ -66,7 +66,7 @@ def settle(variant: Variant) -> None:
 def serve(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:
     """Answer each line of `inlet` with one of `outlet`, until there are no more; what fails is an answer too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
-    settle(variant)
+    configure_process(variant)
     bench = Bench(variant)
     for line in inlet:
         try:

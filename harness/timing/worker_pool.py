@@ -122,7 +122,7 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True)
-class Team:
+class ReplicaGroup:
     """The copies of one variant's worker: one, but for `processes=N`. They run their blocks at the same time."""
 
     members: tuple[Worker, ...]
@@ -150,18 +150,20 @@ class Workers:
 
     def __init__(self, plugins: Sequence[str] = ()) -> None:
         self.plugins = tuple(_absolute(name) for name in plugins)
-        self._teams: dict[str, Team] = {}
+        self._teams: dict[str, ReplicaGroup] = {}
 
     def start(self, variants: Iterable[str]) -> None:
         """Start the processes of several variants at once."""
         for name in variants:
             self.team(name)
 
-    def team(self, variant: str) -> Team:
+    def team(self, variant: str) -> ReplicaGroup:
         """The team of a variant."""
         if variant not in self._teams:
             copies = parse_variant(variant).n_processes
-            self._teams[variant] = Team(tuple(Worker(variant, self.plugins) for _ in range(copies)))
+            self._teams[variant] = ReplicaGroup(
+                tuple(Worker(variant, self.plugins) for _ in range(copies))
+            )
         return self._teams[variant]
 
     def discard(self, variant: str, *, at_once: bool = False) -> None:

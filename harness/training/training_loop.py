@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from harness.cells.fast_recurrence import hasten
+from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.columns import is_solved, skill
 from harness.machine import derive_seed
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
@@ -101,7 +101,7 @@ class Training:
         self.device = torch.device(config.device)
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         if self.device.type == "cpu":
-            hasten(self.model.cell)
+            use_fast_recurrence(self.model.cell)
         self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
         self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
         self.held_out: dict[str, list[Batch]] = {}

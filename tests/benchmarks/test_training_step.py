@@ -21,7 +21,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.cells import BUILT_IN
-from harness.machine import describe_device, settle_process
+from harness.machine import configure_process, describe_device
 from harness.timing import MEASURES, Benchmark, prepare
 from harness.timing.flops import training_flops
 
@@ -47,7 +47,7 @@ def synchronised_clock() -> float:
 def settled() -> Iterator[None]:
     """One thread and denormals flushed, as the variant `tuned`; the next test has its threads again."""
     threads = torch.get_num_threads()
-    settle_process()
+    configure_process()
     yield
     torch.set_num_threads(threads)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.cells import CELLS, TorchCell, fast_recurrence
-from harness.cells.fast_recurrence import RECURRENCES, hasten
+from harness.cells.fast_recurrence import RECURRENCES, use_fast_recurrence
 from harness.training.model import ModelConfig
 from harness.training.training_loop import Training, TrainingConfig
 
@@ -24,7 +24,7 @@ def both(module: Module, sizes: tuple[int, int, int], dtype: torch.dtype) -> lis
     torch.manual_seed(sum(sizes))
     by_torch = TorchCell(module, *sizes).to(dtype)
     ours = copy.deepcopy(by_torch)
-    assert hasten(ours)
+    assert use_fast_recurrence(ours)
     assert ours.recurrence is RECURRENCES[module]
     return [by_torch, ours]
 
@@ -120,13 +120,13 @@ def names_of(node: torch.autograd.graph.Node) -> str:
 
 def test_only_torchs_rnn_and_gru_are_hastened() -> None:
     """The LSTM is one fused program already, and whatever is plugged in is left alone, though it looks like torch's."""
-    assert not hasten(nn.GRU(1, 1))
-    assert not hasten(CELLS["lstm"].factory(1, 1, 1))
+    assert not use_fast_recurrence(nn.GRU(1, 1))
+    assert not use_fast_recurrence(CELLS["lstm"].factory(1, 1, 1))
 
     class Inherited(TorchCell):
         """A cell of a user's, which may have a first state of its own."""
 
-    assert not hasten(Inherited(nn.GRU, 1, 1, 1))
+    assert not use_fast_recurrence(Inherited(nn.GRU, 1, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_another_module_in_the_cell_is_left_alone(module: nn.RNNBase) -> None:
     """A factory may put one in that means something else by the same weights."""
     cell = TorchCell(nn.GRU, 1, 2, 1)
     cell.module = module
-    assert not hasten(cell)
+    assert not use_fast_recurrence(cell)
     assert cell.recurrence is None
 
 
@@ -161,7 +161,7 @@ def test_training_takes_it_and_finds_what_torch_finds(
 
     assert Training(config).model.cell.recurrence is not None
     ours = losses()
-    monkeypatch.setattr("harness.training.hasten", lambda cell: False)
+    monkeypatch.setattr("harness.training.use_fast_recurrence", lambda cell: False)
     assert Training(config).model.cell.recurrence is None
     assert ours == pytest.approx(losses(), rel=1e-4)
     assert ours != losses()  # the last digits differ: it did run

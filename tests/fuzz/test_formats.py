@@ -325,7 +325,7 @@ def test_good_files_are_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_mangled_files(name: str, tally: Tally) -> None:
-    """Words replaced by hostile ones, bytes changed, stretches repeated, ends cut off."""
+    """Messages replaced by hostile ones, bytes changed, stretches repeated, ends cut off."""
     each = formats()[name]
     with tally.each(f"{shown(name)}, words and bytes mangled", promise(name)) as count:
 

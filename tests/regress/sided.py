@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.regress.measuring.comparison_runner import Pace
-from harness.regress.sides.side_client import Seat
+from harness.regress.measuring.comparison_runner import SamplingPlan
+from harness.regress.sides.side_client import WorkerSpec
 from harness.regress.sides.target import WORKER
 from harness.regress.verdict.decision_rules import Look, Rules
 
-QUICK = Pace(slice_s=0.01, n_rounds=9)
+QUICK = SamplingPlan(slice_s=0.01, n_rounds=9)
 
 FEW = Rules(detect=0.1, looks=(Look(3, 0.2, 1e-6), Look(5, 0.0, 1e-6)), n_agree=2)
 """A look after 3 blocks, whose least p is 1/8, and 2 that confirm; a canary that no number of blocks can move."""
@@ -40,9 +40,9 @@ def steps_file(path: Path, **products: int) -> Path:
     return path
 
 
-def seat(*options: str, label: str = "base", python: str = sys.executable) -> Seat:
+def seat(*options: str, label: str = "base", python: str = sys.executable) -> WorkerSpec:
     """A seat in this environment."""
-    return Seat(label, python, WORKER, options=options)
+    return WorkerSpec(label, python, WORKER, options=options)
 
 
 def git(folder: Path, *arguments: str) -> str:

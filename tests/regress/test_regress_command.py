@@ -21,7 +21,7 @@ from harness.regress import __main__ as regress
 from harness.regress.compare import run as pipeline
 from harness.regress.compare.run import CompareOptions, run_compare, suite_benchmarks
 from harness.regress.measuring import comparison_runner
-from harness.regress.measuring.comparison_runner import Asked, Pace
+from harness.regress.measuring.comparison_runner import CompareConfig, SamplingPlan
 from harness.regress.sides.workspace import PREFIX, prune
 from tests.regress.compare.test_compare_records import comparison
 from tests.regress.sided import Silent, git, repository, steps_file
@@ -63,11 +63,11 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[CompareConfig]:
     """An engine that measures nothing; what it was asked."""
-    kept: list[Asked] = []
+    kept: list[CompareConfig] = []
 
-    def engine(_base: object, _head: object, asked: Asked, _watcher: object) -> object:
+    def engine(_base: object, _head: object, asked: CompareConfig, _watcher: object) -> object:
         kept.append(asked)
         return comparison(dict.fromkeys(("lstm", "old"), "known") if asked.accept else None)
 
@@ -76,7 +76,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
 
 
 def test_a_comparison_ends_with_its_table_its_files_and_its_code(
-    repo: Path, invoke: Callable[..., Result], asked: list[Asked]
+    repo: Path, invoke: Callable[..., Result], asked: list[CompareConfig]
 ) -> None:
     """MISSING is the gravest here; the folder's name holds no time."""
     done = invoke("--base", "main", "--steps", "steps.py", "--detect", "3%", "--budget", "60")
@@ -91,7 +91,7 @@ def test_a_comparison_ends_with_its_table_its_files_and_its_code(
 
 
 def test_what_is_accepted_passes(
-    repo: Path, invoke: Callable[..., Result], asked: list[Asked]
+    repo: Path, invoke: Callable[..., Result], asked: list[CompareConfig]
 ) -> None:
     """The memory that grew in it does not."""
     done = invoke("--base", "main", "--steps", "steps.py", "--accept", "lstm=known")
@@ -103,7 +103,7 @@ def test_what_is_accepted_passes(
 def test_json_stands_alone_and_the_summary_is_appended(
     repo: Path,
     invoke: Callable[..., Result],
-    asked: list[Asked],
+    asked: list[CompareConfig],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
         base="old_cell.py",
         head="new_cell.py",
         suite="tiny.toml",
-        pace=Pace(slice_s=0.001, n_rounds=5, budget_s=0.1),
+        pace=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.1),
         memory=False,
         fail_on=("inconclusive",),
         results=repo / "out",

@@ -165,7 +165,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Words("xx", blank))
+    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
     found = records.read(directory)
     machine = {"command": "·"}
     found = type(found)(**{**vars(found), "machine": machine})
@@ -219,7 +219,7 @@ def test_every_word_of_a_bench_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Words("xx", blank))
+    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
     found = dataclasses.replace(records.read_bench(directory), machine={"command": "·"})
     page = bench_report.render_bench(found, tmp_path / "out")
     text = visible_text(page.html.read_text("utf-8"))

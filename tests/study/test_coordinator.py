@@ -16,9 +16,9 @@ import pytest
 
 from harness.errors import FileError
 from harness.study.coordinator import Coordinator, Limits, Progress
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.search.samplers import Proposals
-from harness.study.search.trial_source import Place, Series, StudyContext, open_search
+from harness.study.search.trial_source import SearchKey, Series, StudyRun, open_search
 from harness.study.storage.storage import open_storage
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, evaluation, learns, outcome
@@ -52,9 +52,9 @@ def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list
         if fresh or not path.exists():
             shutil.copy(empty_storage, path)
         storage = opened.enter_context(open_storage(f"sqlite:///{path}", "small"))
-        context = StudyContext(spec, storage, "cpu", spec.identity(), "small.toml")
+        context = StudyRun(spec, storage, "cpu", spec.identity(), "small.toml")
         return [
-            open_search(context, Place(task, cell, repeat))
+            open_search(context, SearchKey(task, cell, repeat))
             for repeat in range(spec.search.repeats)
             for task in spec.compare.tasks
             for cell in spec.compare.cells
@@ -176,7 +176,7 @@ def test_no_time_at_all(open_all: Callable[..., list[Series]]) -> None:
 # ------------------------------------------------------------------------------------------- the ends
 
 
-def end_of(series: Series, slot: int = 0) -> tuple[End, float | None]:
+def end_of(series: Series, slot: int = 0) -> tuple[TrialStatus, float | None]:
     """How a slot ended, and its objective."""
     record = series.finished[slot]
     return record.result.end, record.value
@@ -193,7 +193,10 @@ def test_crash_is_tried_three_times(open_all: Callable[..., list[Series]]) -> No
 
     executor = ScriptedExecutor(script)
     run([series], executor)
-    assert [end_of(series, slot)[0] for slot in (0, 1)] == [End.CRASHED, End.COMPLETE]
+    assert [end_of(series, slot)[0] for slot in (0, 1)] == [
+        TrialStatus.CRASHED,
+        TrialStatus.COMPLETE,
+    ]
     trials = series.ledger.storage.get_all_trials(series.ledger.study_id)
     assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
     assert trials[0].params == trials[1].params == trials[2].params != trials[3].params
@@ -205,8 +208,8 @@ def test_crash_that_does_not_come_back(open_all: Callable[..., list[Series]]) ->
     (series,) = open_all("search.trials=1")
     scripts = iter([[ended()], [evaluation(0, 1.0), outcome()]])
     run([series], ScriptedExecutor(lambda _: next(scripts)))
-    assert end_of(series)[0] is End.COMPLETE
-    assert open_all("search.trials=1")[0].finished[0].result.end is End.COMPLETE
+    assert end_of(series)[0] is TrialStatus.COMPLETE
+    assert open_all("search.trials=1")[0].finished[0].result.end is TrialStatus.COMPLETE
 
 
 def test_out_of_memory_kill_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None:
@@ -214,7 +217,7 @@ def test_out_of_memory_kill_is_not_tried_again(open_all: Callable[..., list[Seri
     (series,) = open_all("search.trials=1")
     executor = ScriptedExecutor(lambda _: [ended("out_of_memory", "no memory left")])
     run([series], executor)
-    assert end_of(series) == (End.OUT_OF_MEMORY, 0.0)
+    assert end_of(series) == (TrialStatus.OUT_OF_MEMORY, 0.0)
     assert len(executor.requests) == 1
 
 
@@ -223,7 +226,7 @@ def test_error_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None
     (series,) = open_all("search.trials=1")
     executor = ScriptedExecutor(lambda _: [outcome("error", "ValueError: no"), ended()])
     run([series], executor)
-    assert end_of(series) == (End.ERROR, None)
+    assert end_of(series) == (TrialStatus.ERROR, None)
     assert series.finished[0].result.reason == "ValueError: no"
     assert len(executor.requests) == 1
 
@@ -237,21 +240,23 @@ def test_error_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None
         ("sequences_to_solve", 128.0),
     ],
 )
-@pytest.mark.parametrize("end", [End.DIVERGED, End.OUT_OF_MEMORY, End.TIMEOUT])
+@pytest.mark.parametrize(
+    "end", [TrialStatus.DIVERGED, TrialStatus.OUT_OF_MEMORY, TrialStatus.TIMEOUT]
+)
 def test_worst_value_and_violated_constraint(
-    open_all: Callable[..., list[Series]], objective: str, worst: float, end: End
+    open_all: Callable[..., list[Series]], objective: str, worst: float, end: TrialStatus
 ) -> None:
     """What diverges or exceeds its time or memory is told as the objective's worst, and Optuna calls it infeasible."""
     (series,) = open_all("search.trials=1", f'search.objective="{objective}"')
     script = [evaluation(0, 1.0)]
-    if end is End.DIVERGED:
+    if end is TrialStatus.DIVERGED:
         script = [evaluation(0, math.nan), outcome("diverged")]
-    elif end is End.OUT_OF_MEMORY:
+    elif end is TrialStatus.OUT_OF_MEMORY:
         script.append(outcome("out_of_memory"))
     run(
         [series],
         ScriptedExecutor(lambda _: script),
-        Limits(trial_timeout_s=0.01 if end is End.TIMEOUT else None),
+        Limits(trial_timeout_s=0.01 if end is TrialStatus.TIMEOUT else None),
     )
     assert end_of(series) == (end, pytest.approx(worst))
     (trial,) = series.ledger.storage.get_all_trials(series.ledger.study_id)
@@ -282,7 +287,7 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[Series]]) -> None:
     run([series], executor, Limits(trial_timeout_s=0.5))
     assert executor.cancelled == [1, 2]
     result = series.finished[0].result
-    assert (result.end, result.loss, result.sequences_seen) == (End.TIMEOUT, 0.5, 32)
+    assert (result.end, result.loss, result.sequences_seen) == (TrialStatus.TIMEOUT, 0.5, 32)
     assert result.reason == "took longer than 0.5 s"
 
 
@@ -299,7 +304,10 @@ def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[Series]]) -
             time.sleep(0.3)
 
     run([series], ScriptedExecutor(script), Limits(trial_timeout_s=0.2), wait)
-    assert [end_of(series, slot)[0] for slot in (0, 1)] == [End.COMPLETE, End.TIMEOUT]
+    assert [end_of(series, slot)[0] for slot in (0, 1)] == [
+        TrialStatus.COMPLETE,
+        TrialStatus.TIMEOUT,
+    ]
 
 
 def test_storage_fails_while_all_is_given_up(
@@ -343,9 +351,9 @@ def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
     executor = ScriptedExecutor(script)
     run([series], executor)
     ends = [end_of(series, slot) for slot in range(12)]
-    assert ends[0] == (End.COMPLETE, pytest.approx(0.2))
-    assert ends[11] == (End.PRUNED, pytest.approx(1.3))
-    pruned = [slot for slot, (end, _) in enumerate(ends) if end is End.PRUNED]
+    assert ends[0] == (TrialStatus.COMPLETE, pytest.approx(0.2))
+    assert ends[11] == (TrialStatus.PRUNED, pytest.approx(1.3))
+    pruned = [slot for slot, (end, _) in enumerate(ends) if end is TrialStatus.PRUNED]
     assert len(executor.cancelled) == len(pruned)
     trials = series.ledger.storage.get_all_trials(series.ledger.study_id)
     assert [trial.number for trial in trials if trial.state.name == "PRUNED"] == pruned
@@ -364,7 +372,9 @@ def test_bound_ends_who_cannot_win_and_nobody_else(
         (series,) = open_all(*settings, f'search.pruner="{pruner}"', fresh=True)
         run([series], ScriptedExecutor(some_solve))
         ended = {slot: end_of(series, slot) for slot in range(20)}
-        complete = {slot: value for slot, (end, value) in ended.items() if end is End.COMPLETE}
+        complete = {
+            slot: value for slot, (end, value) in ended.items() if end is TrialStatus.COMPLETE
+        }
         pick = max if series.objective.direction == "maximize" else min
         bests.append(pick(complete.items(), key=lambda item: item[1]))
         assert len(complete) == 20 if pruner == "none" else 2 <= len(complete) < 18
@@ -398,7 +408,7 @@ def test_diverged_is_not_called_pruned(
         return [evaluation(0, 1.0), evaluation(32, math.nan), outcome("diverged", "not finite")]
 
     run([series], ScriptedExecutor(script))
-    assert end_of(series, 5)[0] is End.DIVERGED
+    assert end_of(series, 5)[0] is TrialStatus.DIVERGED
 
 
 @pytest.mark.parametrize("last", [[], [ended()], [ended("out_of_memory")]])
@@ -413,7 +423,7 @@ def test_what_comes_after_training_takes_nothing_back(
     coordinator = Coordinator(executor, Limits(trial_timeout_s=0.5), lambda _: None)
     coordinator.run([series])
     result = series.finished[0].result
-    assert (result.end, result.solved, result.extrapolations) == (End.COMPLETE, True, ())
+    assert (result.end, result.solved, result.extrapolations) == (TrialStatus.COMPLETE, True, ())
 
 
 def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[Series]]) -> None:
@@ -424,7 +434,7 @@ def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[Series]]) 
     run([second], executor)
     numbers = [request.request_id for request in executor.requests]
     assert len(set(numbers)) == len(numbers) == 4
-    assert all(end_of(second, slot)[0] is End.COMPLETE for slot in (0, 1))
+    assert all(end_of(second, slot)[0] is TrialStatus.COMPLETE for slot in (0, 1))
 
 
 # ---------------------------------------------------------------------------------- stopped and resumed

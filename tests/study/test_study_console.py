@@ -13,9 +13,9 @@ from rich.console import Console
 from harness.columns import OBJECTIVES
 from harness.study.console import LOG_LINES, StudyConsole
 from harness.study.coordinator import Progress
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
-from harness.study.search.trial_source import Job, Place, Series
+from harness.study.search.trial_source import Job, SearchKey, Series
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
@@ -30,7 +30,7 @@ def search(
 ) -> Series:
     """A search without a storage."""
     plain: Any = SimpleNamespace(
-        place=Place("temporal_order", cell, repeat),
+        place=SearchKey("temporal_order", cell, repeat),
         total=total,
         finished={},
         objective=OBJECTIVES[objective],
@@ -42,7 +42,7 @@ def tell(
     console: StudyConsole,
     series: Series,
     value: float | None,
-    end: End = End.COMPLETE,
+    end: TrialStatus = TrialStatus.COMPLETE,
     **result: Any,
 ) -> None:
     """Finish the next slot, and tell of it."""
@@ -73,7 +73,7 @@ def test_log_lines(told: Callable[..., Told]) -> None:
     series = search()
     console.phase("search", [series], 4)
     for value in (1.0, 3.0, 2.0, None):
-        tell(console, series, value, End.COMPLETE if value else End.PRUNED)
+        tell(console, series, value, TrialStatus.COMPLETE if value else TrialStatus.PRUNED)
     assert printed().splitlines() == [
         "Searching",
         "1 of 4: temporal_order rnn, best 1.00 steps",
@@ -110,7 +110,7 @@ def test_best_is_of_complete_trials(told: Callable[..., Told]) -> None:
     console, printed = told()
     series = search()
     console.phase("search", [series], 4)
-    tell(console, series, 9.0, End.DIVERGED, reason="not finite")
+    tell(console, series, 9.0, TrialStatus.DIVERGED, reason="not finite")
     assert "best: none yet" in printed()
 
 
@@ -119,7 +119,7 @@ def test_failures_are_named(told: Callable[..., Told]) -> None:
     console, printed = told()
     series = search(repeat=2)
     console.phase("search", [series], 4)
-    tell(console, series, None, End.ERROR, reason="KeyError: '[red]x[/red]'")
+    tell(console, series, None, TrialStatus.ERROR, reason="KeyError: '[red]x[/red]'")
     assert "temporal_order rnn repeat 2 trial 0: error, KeyError: '[red]x[/red]'" in printed()
 
 
@@ -129,8 +129,8 @@ def test_many_failures_of_one_kind_are_cut_short(told: Callable[..., Told]) -> N
     series = search()
     console.phase("search", [series], 100)
     for _ in range(15):
-        tell(console, series, 9.0, End.DIVERGED, reason="not finite")
-    tell(console, series, None, End.ERROR, reason="KeyError")
+        tell(console, series, 9.0, TrialStatus.DIVERGED, reason="not finite")
+    tell(console, series, None, TrialStatus.ERROR, reason="KeyError")
     lines = [line for line in printed().splitlines() if "trial" in line]
     assert sum("diverged, not finite" in line for line in lines) == 10
     assert sum("error, KeyError" in line for line in lines) == 1
@@ -141,7 +141,7 @@ def test_resumed_phase(told: Callable[..., Told]) -> None:
     """A phase that goes on says how much was done before, and counts on from there."""
     console, printed = told()
     series = search()
-    series.finished[0] = SlotRecord(0, "0", {}, 1.0, TrialResult(End.COMPLETE, seed=0))
+    series.finished[0] = SlotRecord(0, "0", {}, 1.0, TrialResult(TrialStatus.COMPLETE, seed=0))
     console.phase("search", [series], 4)
     tell(console, series, 2.0)
     assert printed().splitlines() == [
@@ -186,7 +186,7 @@ def test_terminal_has_no_log_lines(told: Callable[..., Told]) -> None:
     series = search()
     console.phase("search", [series], 4)
     tell(console, series, 1.0)
-    tell(console, series, None, End.CRASHED, reason="killed by SIGKILL")
+    tell(console, series, None, TrialStatus.CRASHED, reason="killed by SIGKILL")
     console.close()
     assert "1 of 4" not in printed()
     assert "temporal_order rnn repeat 0 trial 1: crashed, killed by SIGKILL" in printed()
@@ -222,7 +222,7 @@ def test_evaluations_as_the_lesson_prints_them(told: Callable[..., Told]) -> Non
     for seen, loss in ((0, 0.75), (32, 0.5)):
         evaluation = {"sequences_seen": seen, "loss": loss, "accuracy": 0.5}
         console.progress(Progress("evaluation", series, job, evaluation=evaluation))
-    result = TrialResult(End.COMPLETE, seed=0, predictions=(0.25, 0.75))
+    result = TrialResult(TrialStatus.COMPLETE, seed=0, predictions=(0.25, 0.75))
     series.finished[0] = SlotRecord(0, "0", {}, 1.0, result)
     console.progress(Progress("finished", series, job, result=result))
     assert printed().splitlines()[1:5] == [
@@ -250,7 +250,7 @@ def test_no_terminal_obeys_a_reason(told: Callable[..., Told], tally: Tally) -> 
     console, printed = told()
     series = search(total=1)
     console.phase("search", [series], 1)
-    tell(console, series, None, End.ERROR, reason="[red]no\x1b[2J\x07 luck\u202e[/red]")
+    tell(console, series, None, TrialStatus.ERROR, reason="[red]no\x1b[2J\x07 luck\u202e[/red]")
     fault = "control characters and markup in a plug-in's reason"
     with tally.each(fault, "no terminal obeys them") as count, count.one():
         assert "error, [red]no\\x1b[2J\\x07 luck\\u202e[/red]" in printed()

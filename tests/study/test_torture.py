@@ -54,7 +54,7 @@ Finished = dict[tuple[str, str], str]
 def finished(results: Path) -> tuple[Finished, Counter[tuple[str, str]], int]:
     """By (study, slot's key) what each finished trial found; how many there are of each; and how many are RUNNING.
 
-    Asked of the database itself, as nobody who has a part in this would.
+    CompareConfig of the database itself, as nobody who has a part in this would.
     """
     if not (results / "study.db").exists():
         return {}, Counter(), 0

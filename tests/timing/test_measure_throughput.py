@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness.errors import InputError
-from harness.machine import num_cores, settle_process
+from harness.machine import configure_process, num_cores
 from harness.plugins import load_plugins
 from harness.tasks import get_task
 from harness.timing import worker
@@ -430,7 +430,7 @@ def test_bad_input_is_one_line_and_exit_code_two(text, says):
 def test_a_ten_line_loop_by_hand_agrees():
     """tuned takes as long as the same step in a hand-written loop: 3 %, median of interleaved pairs."""
     threads = torch.get_num_threads()
-    settle_process()
+    configure_process()
     benchmark = dataclasses.replace(
         BENCHMARK, cell="lstm", hidden_size=32, sequence_length=100, batch_size=32
     )

@@ -12,11 +12,11 @@ from harness.bench.report.bench_summary import SHAPE, Gain, Shape, Timings
 from harness.records import BenchRecords
 from harness.rendering import fonts, messages, theme
 from harness.rendering.document import Column
-from harness.rendering.report_context import Page, command
+from harness.rendering.report_context import ReportContext, command
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchPage(Page):
+class BenchContext(ReportContext):
     """The numbers of a bench, beside the words and the look of its report."""
 
     timings: Timings
@@ -106,16 +106,16 @@ class BenchPage(Page):
         )
 
 
-def bench_page(
+def bench_context(
     records: BenchRecords, blocks: Mapping[str, Sequence[float]], directory: Path, language: str
-) -> BenchPage:
+) -> BenchContext:
     """The page of a bench's report that will lie in `directory`. Raises InputError for a language without texts."""
     words = messages.load(language)
     timings = Timings(records, blocks)
     named = ("cell", "device", "device_name", "variant", "initialization", "reason")
     drawn = [*words.texts.values(), *timings.cells, records.grid.shape.task]
     drawn += [str(row[key]) for row in timings.rows for key in named]
-    return BenchPage(
+    return BenchContext(
         words=words,
         marks=theme.marks(timings.cells),
         fonts=fonts.choose(drawn),

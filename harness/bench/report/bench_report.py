@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import harness
-from harness.bench.report.bench_context import BenchPage, bench_page
+from harness.bench.report.bench_context import BenchContext, bench_context
 from harness.bench.report.sections import (
     answer,
     caveats,
@@ -56,11 +56,11 @@ def render_bench(records: BenchRecords, directory: Path, language: str = "en") -
         return render.write(_report(page), page, directory, page.timings.missing_cells)
 
 
-def _page(records: BenchRecords, directory: Path, language: str) -> BenchPage:
-    return bench_page(records, read_blocks(records.directory), directory, language)
+def _page(records: BenchRecords, directory: Path, language: str) -> BenchContext:
+    return bench_context(records, read_blocks(records.directory), directory, language)
 
 
-def _report(page: BenchPage) -> Report:
+def _report(page: BenchContext) -> Report:
     words, grid = page.words, page.records.grid.grid
     picture = answer.picture(page)
     body = [

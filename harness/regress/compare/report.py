@@ -13,18 +13,18 @@ from harness.regress.compare.records import read_comparison
 from harness.rendering import fonts, messages, render, theme
 from harness.rendering.document import (
     Block,
+    BulletList,
     Code,
     Column,
     Paragraph,
     Picture,
-    Points,
     Report,
     Section,
     Table,
 )
 from harness.rendering.figures import forest_plot
 from harness.rendering.render import Answer
-from harness.rendering.report_context import Page, command
+from harness.rendering.report_context import ReportContext, command
 from harness.rendering.sections.machine import machine
 
 FIGURES = ("forest",)
@@ -37,7 +37,7 @@ def render_comparison(directory: Path, language: str = "en") -> Answer:
     plain = read_comparison(directory)
     words = messages.load(language)
     drawn = [*words.texts.values(), *_names(plain), plain["base"]["label"], plain["head"]["label"]]
-    page = Page(words, {}, fonts.choose(drawn), command(directory), (), ())
+    page = ReportContext(words, {}, fonts.choose(drawn), command(directory), (), ())
     with theme.style(page.fonts.families):
         return render.write(_report(page, plain), page, directory, ())
 
@@ -46,7 +46,7 @@ def _names(plain: Plain) -> list[str]:
     return [str(each["name"]) for each in plain["findings"]]
 
 
-def _report(page: Page, plain: Plain) -> Report:
+def _report(page: ReportContext, plain: Plain) -> Report:
     words = page.words
     base, head = (str(plain[side]["label"]) for side in ("base", "head"))
     sections = [_why(page, plain), _memory(page, plain), _method(page, plain)]
@@ -67,7 +67,7 @@ def _report(page: Page, plain: Plain) -> Report:
     )
 
 
-def _sentences(page: Page, plain: Plain) -> tuple[str, ...]:
+def _sentences(page: ReportContext, plain: Plain) -> tuple[str, ...]:
     """The verdict, each kind of finding in a sentence, the canary, and what is accepted."""
     words = page.words
     detect = _percent(page, plain["detect"])
@@ -93,14 +93,14 @@ def _sentences(page: Page, plain: Plain) -> tuple[str, ...]:
     return (" ".join(said),)
 
 
-def _with_change(page: Page, found: Plain) -> str:
+def _with_change(page: ReportContext, found: Plain) -> str:
     if found["ratio"]["value"] is None:
         return str(found["name"])
     change = _change(page, found["ratio"])
     return page.words("compare.with_change", name=found["name"], change=change)
 
 
-def _picture(page: Page, plain: Plain) -> Picture:
+def _picture(page: ReportContext, plain: Plain) -> Picture:
     words, detect = page.words, plain["detect"]
     rows = []
     for each in plain["findings"]:
@@ -132,7 +132,7 @@ def _row(
     return forest_plot.Row(name, value, low, high, text, stands_out, is_quiet)
 
 
-def _table(page: Page, plain: Plain) -> Table:
+def _table(page: ReportContext, plain: Plain) -> Table:
     words = page.words
     rows = [
         (
@@ -163,7 +163,7 @@ def _table(page: Page, plain: Plain) -> Table:
     return Table(columns, tuple(rows), words("compare.note"))
 
 
-def _why(page: Page, plain: Plain) -> Section | None:
+def _why(page: ReportContext, plain: Plain) -> Section | None:
     """Where there is a regression: what differs between the environments, and the operators that grew most."""
     words = page.words
     if not plain["operators"]:
@@ -199,7 +199,7 @@ def _why(page: Page, plain: Plain) -> Section | None:
     return Section("why", words("compare.why.title"), tuple(blocks))
 
 
-def _memory(page: Page, plain: Plain) -> Section | None:
+def _memory(page: ReportContext, plain: Plain) -> Section | None:
     words = page.words
     known = [each for each in plain["memory"] if each["growth"] is not None]
     if not known:
@@ -220,7 +220,7 @@ def _memory(page: Page, plain: Plain) -> Section | None:
     return Section("memory", words("compare.memory.title"), (text, Table(columns, tuple(rows))))
 
 
-def _method(page: Page, plain: Plain) -> Section:
+def _method(page: ReportContext, plain: Plain) -> Section:
     words, rules, pace = page.words, plain["rules"], plain["pace"]
     looks = [str(look["n_blocks"]) for look in rules["looks"] if look["alpha"] > 0]
     said = words(
@@ -238,7 +238,7 @@ def _method(page: Page, plain: Plain) -> Section:
     notes += [words("compare.method.added", name=name) for name in plain["only_in_head"]]
     blocks: list[Block] = [Paragraph(said)]
     if notes:
-        blocks.append(Points(tuple(notes)))
+        blocks.append(BulletList(tuple(notes)))
     return Section("method", words("compare.method.title"), tuple(blocks))
 
 
@@ -248,7 +248,7 @@ def _facts(plain: Plain) -> dict[str, Any]:
     return {key: facts[key] for key in facts if key not in ("settings", "cpu_flags")}
 
 
-def _command(page: Page, plain: Plain) -> Section:
+def _command(page: ReportContext, plain: Plain) -> Section:
     words = page.words
     blocks: list[Block] = []
     if plain.get("command"):
@@ -258,22 +258,22 @@ def _command(page: Page, plain: Plain) -> Section:
     return Section("command", words("command.title"), tuple(blocks))
 
 
-def _change(page: Page, ratio: Plain) -> str:
+def _change(page: ReportContext, ratio: Plain) -> str:
     if ratio["value"] is None:
         return page.words("not_measured")
     return page.words("percent", value=f"{100 * (ratio['value'] - 1):+.1f}")
 
 
-def _ends(page: Page, ratio: Plain) -> str:
+def _ends(page: ReportContext, ratio: Plain) -> str:
     if ratio["low"] is None:
         return page.words("none")
     low, high = (f"{100 * (ratio[end] - 1):+.1f}" for end in ("low", "high"))
     return page.words("range", low=low, high=page.words("percent", value=high))
 
 
-def _percent(page: Page, share: float) -> str:
+def _percent(page: ReportContext, share: float) -> str:
     return page.words("percent", value=f"{100 * share:g}")
 
 
-def _speed(page: Page, value: float | None) -> str:
+def _speed(page: ReportContext, value: float | None) -> str:
     return page.words("not_measured") if value is None else significant(value)

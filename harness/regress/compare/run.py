@@ -15,7 +15,12 @@ from harness.plugins import load_plugins, offered
 from harness.regress.compare.records import write_comparison
 from harness.regress.compare.report import render_comparison
 from harness.regress.measuring import comparison_runner
-from harness.regress.measuring.comparison_runner import Asked, Comparison, Pace, Watcher
+from harness.regress.measuring.comparison_runner import (
+    CompareConfig,
+    Comparison,
+    SamplingPlan,
+    Watcher,
+)
 from harness.regress.sides import target
 from harness.regress.sides.side import Side, find_repository, parse_side
 from harness.regress.sides.workspace import workspace
@@ -48,7 +53,7 @@ class CompareOptions:
     results: Path | None = None
     command: str = ""
     here: Path = dataclasses.field(default_factory=Path.cwd)
-    pace: Pace = dataclasses.field(default_factory=Pace)
+    pace: SamplingPlan = dataclasses.field(default_factory=SamplingPlan)
     rules: Rules | None = None
     memory: bool = True
 
@@ -69,9 +74,9 @@ def run_compare(options: CompareOptions, watcher: Watcher) -> CompareOutcome:
     base = parse_side("--base", options.base, options.here)
     head = parse_side("--head", options.head, options.here)
     task = resolve_task(options, (base, head))
-    asked = Asked(detect, options.accept, options.pace, options.memory, options.rules)
+    asked = CompareConfig(detect, options.accept, options.pace, options.memory, options.rules)
     with workspace(find_repository(options.here)) as space:
-        ground = target.Ground(space, task, options.here, options.install)
+        ground = target.TargetContext(space, task, options.here, options.install)
         watcher.step("preparing both sides")
         base_place = target.make_place("base", base, ground)
         head_place = target.make_place("head", head, ground)
@@ -134,7 +139,7 @@ def _short(benchmark: Mapping[str, Any]) -> str:
     return "/".join([benchmark["task"], benchmark["cell"], *words, *sizes])
 
 
-def _notes(base: target.Place, head: target.Place, task: target.Task) -> tuple[str, ...]:
+def _notes(base: target.Target, head: target.Target, task: target.Task) -> tuple[str, ...]:
     """What a reader should know about how it was timed."""
     if task.steps is None or base.steps.read_bytes() == head.steps.read_bytes():
         return ()

@@ -27,8 +27,8 @@ from harness.errors import InputError, Shown
 from harness.regress.measuring.blocks import Block, block_value
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
 from harness.regress.measuring.slowdown_causes import Difference, Growth, differences, grown
-from harness.regress.sides.side_client import StepError, Talker, talkers
-from harness.regress.sides.target import Place
+from harness.regress.sides.side_client import StepError, WorkerClient, worker_clients
+from harness.regress.sides.target import Target
 from harness.regress.verdict.decision_rules import Rules, parse_accepted, rules_for
 from harness.regress.verdict.verdicts import (
     OK_CODE,
@@ -56,7 +56,7 @@ Round = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Pace:
+class SamplingPlan:
     """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes)."""
 
     slice_s: float = 0.003
@@ -81,12 +81,12 @@ class TimedBlock:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompareConfig:
     """What a user asked of a comparison: `detect` as a fraction, NAME=REASON texts, `rules` to use instead of the usual ones."""
 
     detect: float = 0.05
     accept: tuple[str, ...] = ()
-    pace: Pace = field(default_factory=Pace)
+    pace: SamplingPlan = field(default_factory=SamplingPlan)
     memory: bool = True
     rules: Rules | None = None
 
@@ -108,7 +108,7 @@ class Comparison:
     """
 
     rules: Rules
-    pace: Pace
+    pace: SamplingPlan
     n_steps: Mapping[str, int]
     sequences: Mapping[str, float]
     is_pinned: bool
@@ -153,12 +153,12 @@ class Watcher(Protocol):
         """So many blocks are done, of so many until the next look, at so many benchmarks."""
 
 
-def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Comparison:
+def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) -> Comparison:
     """Time two sides until the rules say stop. Raises InputError for steps that fail, on either side, naming the benchmark."""
     started = time.monotonic()
     watcher.step("starting both sides")
     with ExitStack() as live:
-        first, second = live.enter_context(talkers((base.seat, head.seat)))
+        first, second = live.enter_context(worker_clients((base.seat, head.seat)))
         bench = Bench((base, head), (first, second), asked.pace)
         family, only_in_head = bench.family(asked.accept)
         rules = asked.rules or rules_for(len(family.names), asked.detect)
@@ -169,7 +169,7 @@ def compare(base: Place, head: Place, asked: Asked, watcher: Watcher) -> Compari
             watcher.step("measuring memory")
             footprints = tuple(bench.footprint(name, family) for name in family.names)
         if family.names:
-            one, other = live.enter_context(talkers((base.seat, base.seat)))
+            one, other = live.enter_context(worker_clients((base.seat, base.seat)))
             bench.canaries = (one, other)
             one.fresh()
             other.fresh()  # torch is imported before the budget runs
@@ -220,7 +220,9 @@ def _n_least(rules: Rules) -> int:
 class Bench:
     """The live processes of one or two sides, and what stays the same from block to block."""
 
-    def __init__(self, places: tuple[Place, ...], sides: tuple[Talker, ...], pace: Pace) -> None:
+    def __init__(
+        self, places: tuple[Target, ...], sides: tuple[WorkerClient, ...], pace: SamplingPlan
+    ) -> None:
         self.places, self.sides, self.pace = places, sides, pace
         self.canaries = sides  # until they are needed, just before the first block
         seats = [replace(talker.seat, label="") for talker in sides]
@@ -230,7 +232,7 @@ class Bench:
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
         self.started = self.set_up_s = self.round_s = 0.0
-        self.previous: Talker | None = None  # whose slice was the last
+        self.previous: WorkerClient | None = None  # whose slice was the last
 
     def names(self) -> tuple[Sequence[str], ...]:
         """What each side has. Leaves them loaded."""
@@ -333,7 +335,7 @@ class Bench:
             core = talker.ask("pin", turn=self.n_blocks)["core"]
             self.is_pinned = self.is_pinned and core is not None
 
-    def _round(self, every: Sequence[tuple[str, tuple[Talker, ...]]]) -> dict[str, Round]:
+    def _round(self, every: Sequence[tuple[str, tuple[WorkerClient, ...]]]) -> dict[str, Round]:
         """AB for each, then BA for each."""
         if len(self.sides) == 1:
             return self._beside_the_canary(every)
@@ -350,7 +352,7 @@ class Bench:
             for name, (base, head) in times.items()
         }
 
-    def _come_after_head(self, talker: Talker, name: str) -> None:
+    def _come_after_head(self, talker: WorkerClient, name: str) -> None:
         """Where the environments differ, let a step of head go before each slice in base's environment.
 
         A process that follows one of its own environment finds torch's code in the caches, and one that follows another does
@@ -364,7 +366,7 @@ class Bench:
         self.previous = talker
 
     def _beside_the_canary(
-        self, every: Sequence[tuple[str, tuple[Talker, ...]]]
+        self, every: Sequence[tuple[str, tuple[WorkerClient, ...]]]
     ) -> dict[str, Round]:
         """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
 
@@ -385,14 +387,14 @@ class Bench:
         }
         return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
 
-    def _warm_up(self, name: str, pair: tuple[Talker, ...]) -> None:
+    def _warm_up(self, name: str, pair: tuple[WorkerClient, ...]) -> None:
         """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
         for talker in pair:
             n_steps = self.n_steps.get(name, 0)
             answer = talker.ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
             self.n_steps[name] = answer["n_steps"]
 
-    def _load(self, pair: tuple[Talker, ...]) -> list[dict[str, Any]]:
+    def _load(self, pair: tuple[WorkerClient, ...]) -> list[dict[str, Any]]:
         """Fresh processes that have loaded their steps."""
         for talker in pair:
             talker.fresh()
@@ -402,7 +404,9 @@ class Bench:
             talker.send("load", **place.load())
         return [talker.receive() for talker in pair]
 
-    def _both(self, pair: tuple[Talker, ...], do: str, **arguments: Any) -> list[dict[str, Any]]:
+    def _both(
+        self, pair: tuple[WorkerClient, ...], do: str, **arguments: Any
+    ) -> list[dict[str, Any]]:
         """Ask both at once; not for what is timed."""
         for talker in pair:
             talker.send(do, **arguments)
@@ -431,12 +435,12 @@ class Bench:
                 )
 
 
-def swapped(talkers: tuple[Talker, ...]) -> tuple[Talker, ...]:
+def swapped(worker_clients: tuple[WorkerClient, ...]) -> tuple[WorkerClient, ...]:
     """The processes of two sides, each now the other side's; that of one side alone stays."""
-    seats = [talker.seat for talker in talkers]
-    for talker, seat in zip(talkers, reversed(seats), strict=True):
+    seats = [talker.seat for talker in worker_clients]
+    for talker, seat in zip(worker_clients, reversed(seats), strict=True):
         talker.seat = seat
-    return talkers[::-1]
+    return worker_clients[::-1]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from harness.regress.selftest.records import Run, read_runs, read_selftest
 from harness.rendering import fonts, messages, render, theme
 from harness.rendering.document import Code, Column, Paragraph, Picture, Report, Section, Table
 from harness.rendering.render import Answer
-from harness.rendering.report_context import Page, command
+from harness.rendering.report_context import ReportContext, command
 from harness.rendering.sections.machine import machine
 
 FIGURES = ("rates", "blocks")
@@ -28,7 +28,7 @@ def render_selftest(directory: Path, language: str = "en") -> Answer:
     directory = Path(directory)
     plain, runs = read_selftest(directory, done=True), read_runs(directory)
     words = messages.load(language)
-    page = Page(
+    page = ReportContext(
         words,
         {},
         fonts.choose([*words.texts.values(), *plain["names"]]),
@@ -45,7 +45,7 @@ def answer_selftest(plain: Plain, language: str = "en") -> str:
     return " ".join(_sentences(messages.load(language), plain))
 
 
-def _report(page: Page, plain: Plain, runs: Sequence[Run]) -> Report:
+def _report(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
     words = page.words
     facts = {key: plain["machine"][key] for key in plain["machine"] if key != "cpu_flags"}
     sections = (_runs(page, plain, runs), _blocks(page, plain, runs), _choice(page, plain))
@@ -65,7 +65,7 @@ def _report(page: Page, plain: Plain, runs: Sequence[Run]) -> Report:
 # --- The answer -------------------------------------------------------------------------------
 
 
-def _sentences(words: messages.Words, plain: Plain) -> tuple[str, ...]:
+def _sentences(words: messages.Messages, plain: Plain) -> tuple[str, ...]:
     """False alarms, what was found of each slow-down, and what to choose."""
     same, *slower = plain["rates"]
     said = [
@@ -97,7 +97,7 @@ def _sentences(words: messages.Words, plain: Plain) -> tuple[str, ...]:
     return (" ".join(said),)
 
 
-def _rate(words: messages.Words, rate: Plain | None) -> str:
+def _rate(words: messages.Messages, rate: Plain | None) -> str:
     """`k of n (low to high)`, exact."""
     if rate is None or not rate["n"]:
         return words("not_measured")
@@ -106,14 +106,14 @@ def _rate(words: messages.Words, rate: Plain | None) -> str:
     return words("selftest.rate", k=f"{rate['k']:,}", n=f"{rate['n']:,}", interval=between)
 
 
-def _percent(words: messages.Words, share: float) -> str:
+def _percent(words: messages.Messages, share: float) -> str:
     return words("percent", value=f"{100 * share:g}")
 
 
 # --- Its parts --------------------------------------------------------------------------------
 
 
-def _rates(page: Page, plain: Plain) -> Picture:
+def _rates(page: ReportContext, plain: Plain) -> Picture:
     words = page.words
     rows, texts = [], []
     for each in plain["rates"]:
@@ -147,7 +147,7 @@ def _rates(page: Page, plain: Plain) -> Picture:
     return Picture("rates", drawing, words("selftest.description"), caption, table)
 
 
-def _case(words: messages.Words, real: Plain) -> str:
+def _case(words: messages.Messages, real: Plain) -> str:
     detect = _percent(words, real["detect"])
     if not real["effect"]:
         return words("selftest.alike", detect=detect)
@@ -160,7 +160,7 @@ def _share(rate: Plain) -> rate_figures.Share | None:
     )
 
 
-def _estimate(words: messages.Words, found: Plain) -> str:
+def _estimate(words: messages.Messages, found: Plain) -> str:
     value = words("percent", value=f"{100 * (found['value'] - 1):+.1f}")
     if found["low"] is None:
         return value
@@ -168,7 +168,7 @@ def _estimate(words: messages.Words, found: Plain) -> str:
     return f"{value} ({words('range', low=low, high=words('percent', value=high))})"
 
 
-def _runs(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
+def _runs(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How each kind of run came out."""
     words = page.words
     rows = []
@@ -198,7 +198,7 @@ def _runs(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
     return Section("runs", words("selftest.runs.title"), (text, Table(columns, tuple(rows))))
 
 
-def _blocks(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
+def _blocks(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How far blocks of the same code lie apart."""
     words = page.words
     alike = [block for run in runs if run.slowed is None for block in run.blocks]
@@ -231,7 +231,7 @@ def _blocks(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
     return Section("blocks", words("selftest.blocks.title"), (picture,))
 
 
-def _choice(page: Page, plain: Plain) -> Section:
+def _choice(page: ReportContext, plain: Plain) -> Section:
     """What `--detect` can be held, by replay."""
     words = page.words
     tried = plain["advice"]["tried"]
@@ -254,7 +254,7 @@ def _choice(page: Page, plain: Plain) -> Section:
     return Section("choice", title, (text, Table(columns, tuple(rows))))
 
 
-def _method(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
+def _method(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     words = page.words
     loads = sorted(run.load for run in runs if run.load is not None)
     said = [
@@ -276,7 +276,7 @@ def _method(page: Page, plain: Plain, runs: Sequence[Run]) -> Section:
     return Section("method", words("selftest.method.title"), tuple(map(Paragraph, said)))
 
 
-def _again(page: Page, plain: Plain) -> Section:
+def _again(page: ReportContext, plain: Plain) -> Section:
     words = page.words
     blocks = (
         Paragraph(words("compare.command.run")),

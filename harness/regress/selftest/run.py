@@ -21,7 +21,7 @@ from harness.errors import InputError, Shown
 from harness.regress.compare.records import estimate
 from harness.regress.compare.run import CompareOptions, resolve_task
 from harness.regress.measuring import comparison_runner
-from harness.regress.measuring.comparison_runner import Asked, Pace, Watcher
+from harness.regress.measuring.comparison_runner import CompareConfig, SamplingPlan, Watcher
 from harness.regress.selftest.records import (
     FILE,
     RUNS,
@@ -36,8 +36,8 @@ from harness.regress.selftest.records import (
 from harness.regress.selftest.report import render_selftest
 from harness.regress.sides import target
 from harness.regress.sides.side import find_repository, parse_side
-from harness.regress.sides.side_client import talkers
-from harness.regress.sides.target import Place
+from harness.regress.sides.side_client import worker_clients
+from harness.regress.sides.target import Target
 from harness.regress.sides.workspace import Workspace, workspace
 from harness.regress.verdict.decision_rules import parse_detect, rules_for
 from harness.regress.verdict.resampling import N_RUNS, Rates, advise, rates_of, replay, run_through
@@ -72,7 +72,7 @@ class SelftestOptions:
     results: Path | None = None
     command: str = ""
     here: Path = dataclasses.field(default_factory=Path.cwd)
-    pace: Pace = dataclasses.field(default_factory=Pace)
+    pace: SamplingPlan = dataclasses.field(default_factory=SamplingPlan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ def run_selftest(options: SelftestOptions, watcher: SelftestWatcher) -> Selftest
     task = resolve_task(asked, (side, side))
     directory = options.results or Path("results", "regress", "selftest")
     with workspace(find_repository(options.here)) as space:
-        ground = target.Ground(space, task, options.here)
+        ground = target.TargetContext(space, task, options.here)
         place = target.make_place("base", side, ground)
         names, facts = _known(place)
         planned = plan(names, effects, detect, options.n_alike)
@@ -250,9 +250,9 @@ def parse_effects(texts: Sequence[str], n_slowed: int) -> dict[float, int]:
     return dict(sorted(found.items()))
 
 
-def _known(place: Place) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+def _known(place: Target) -> tuple[tuple[str, ...], Mapping[str, Any]]:
     """The benchmarks of a place and the facts of its environment."""
-    with talkers((place.seat,)) as (talker,):
+    with worker_clients((place.seat,)) as (talker,):
         talker.fresh()
         names = tuple(talker.ask("load", **place.load())["names"])
         facts = talker.ask("facts")
@@ -306,7 +306,12 @@ class _Maker:
     """Makes runs, one after the other, and keeps each as soon as it is done."""
 
     def __init__(
-        self, space: Workspace, place: Place, pace: Pace, directory: Path, watcher: SelftestWatcher
+        self,
+        space: Workspace,
+        place: Target,
+        pace: SamplingPlan,
+        directory: Path,
+        watcher: SelftestWatcher,
     ) -> None:
         self.space, self.place, self.pace = space, place, pace
         self.directory, self.watcher = directory, watcher
@@ -322,7 +327,7 @@ class _Maker:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         recorded = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         started = time.monotonic()
-        asked = Asked(planned.detect, (), self.pace, memory=False)
+        asked = CompareConfig(planned.detect, (), self.pace, memory=False)
         comparison = comparison_runner.compare(base, head, asked, self.watcher)
         wall_time_s = time.monotonic() - started
         blocks = tuple(block.value for block in comparison.blocks)
@@ -333,7 +338,7 @@ class _Maker:
         append_run(self.directory / RUNS, line, blocks)
         self.watcher.verdict(planned, comparison.outcome, wall_time_s)
 
-    def _side(self, role: target.Role, planned: Planned, effect: float) -> Place:
+    def _side(self, role: target.Role, planned: Planned, effect: float) -> Target:
         """The place of a side with its steps wrapped, those of head with what is injected."""
         path = self.folder / f"{role}_{planned.number}.py"
         arguments = (str(self.place.steps), planned.slowed or "", effect)

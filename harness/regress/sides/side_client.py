@@ -1,6 +1,6 @@
 """Live worker processes of the sides: started, spoken to in JSON lines, ended with all that they started. Times nothing itself.
 
-A `Seat` says which Python runs side_worker.py and where; a `Talker` is the process that runs there, a fork server where there
+A `WorkerSpec` says which Python runs side_worker.py and where; a `WorkerClient` is the process that runs there, a fork server where there
 is fork. Each block begins with `fresh()`: a forked process, or a new one.
 """
 
@@ -28,7 +28,7 @@ END_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Seat:
+class WorkerSpec:
     """Where a side's processes run: its word in messages, its Python, the worker's file, and the variables that it is given.
 
     `options` go to side_worker.py.
@@ -41,10 +41,10 @@ class Seat:
     options: tuple[str, ...] = ()
 
 
-class Talker:
+class WorkerClient:
     """One process of side_worker.py and the line to it. Every failure is an InputError that names the side."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: WorkerSpec) -> None:
         self.seat = seat
         self.hello: dict[str, Any] = {}
         self._is_open = False
@@ -202,11 +202,11 @@ def _read(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes | Non
 
 
 @contextmanager
-def talkers(seats: Iterable[Seat]) -> Iterator[tuple[Talker, ...]]:
+def worker_clients(seats: Iterable[WorkerSpec]) -> Iterator[tuple[WorkerClient, ...]]:
     """A process for each seat, started together and ended together, whatever happens."""
-    started: list[Talker] = []
+    started: list[WorkerClient] = []
     try:
-        started.extend(Talker(seat) for seat in seats)
+        started.extend(WorkerClient(seat) for seat in seats)
         yield tuple(started)
     finally:
         for talker in started:

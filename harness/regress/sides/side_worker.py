@@ -241,7 +241,7 @@ class Block:
 
     def run(self) -> None:
         """Settle, then answer each command with one line, until it is told to end; what fails is an answer too."""
-        settle()
+        configure_process()
         while True:
             command = self.line.read()
             if command is None or command["do"] == "end":
@@ -374,7 +374,7 @@ def modules_below(folder: str) -> Mapping[str, Any]:
     }
 
 
-def settle() -> None:
+def configure_process() -> None:
     """One thread, and denormals flushed to zero, before any pool of threads exists; a file of steps may say otherwise."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

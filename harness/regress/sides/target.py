@@ -27,7 +27,7 @@ from typing import Any, Final, Literal
 import harness
 from harness.errors import InputError, Shown
 from harness.regress.sides.side import Side, find_repository, requirements
-from harness.regress.sides.side_client import Seat
+from harness.regress.sides.side_client import WorkerSpec
 from harness.regress.sides.workspace import Workspace, run_shown
 
 Role = Literal["base", "head"]
@@ -86,11 +86,11 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Where a side runs. `watched`: the tree whose modules this side must not import, and the tree that has them too."""
 
     side: Side
-    seat: Seat
+    seat: WorkerSpec
     steps: Path
     paths: tuple[str, ...] = ()
     folder: Path = field(default_factory=Path.cwd)
@@ -102,7 +102,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Ground:
+class TargetContext:
     """What the places of both sides have in common."""
 
     workspace: Workspace
@@ -116,7 +116,7 @@ class Ground:
         return find_repository(self.here) or self.here
 
 
-def make_place(role: Role, side: Side, ground: Ground) -> Place:
+def make_place(role: Role, side: Side, ground: TargetContext) -> Target:
     """Make what a side needs: a worktree, an environment, its file of steps. Raises InputError for what can't be made."""
     if side.kind == "plugin" and not ground.task.benchmarks:
         remedy = "give --suite GRID, a grid that has its cells"
@@ -134,9 +134,9 @@ def make_place(role: Role, side: Side, ground: Ground) -> Place:
     if not worker.exists():  # a copy: nobody edits it while it runs, and nothing lies beside it
         worker.parent.mkdir()
         shutil.copy(WORKER, worker)
-    return Place(
+    return Target(
         side=side,
-        seat=Seat(role, str(python), worker, environment, options=("--ready",)),
+        seat=WorkerSpec(role, str(python), worker, environment, options=("--ready",)),
         steps=_steps(role, side, ground, top),
         paths=tuple(paths),
         folder=folder,
@@ -144,7 +144,7 @@ def make_place(role: Role, side: Side, ground: Ground) -> Place:
     )
 
 
-def _tree(role: Role, side: Side, ground: Ground) -> Path:
+def _tree(role: Role, side: Side, ground: TargetContext) -> Path:
     if side.kind != "revision":
         return ground.top
     repository = find_repository(ground.here)
@@ -152,7 +152,7 @@ def _tree(role: Role, side: Side, ground: Ground) -> Path:
     return ground.workspace.worktree(repository, side.value, role)
 
 
-def _python(role: Role, side: Side, ground: Ground, top: Path) -> tuple[Path, bool]:
+def _python(role: Role, side: Side, ground: TargetContext, top: Path) -> tuple[Path, bool]:
     """The Python of a side, and whether its environment is another than ours."""
     if side.kind == "environment":
         return Path(side.value), True
@@ -180,7 +180,7 @@ def _environment_of(python: Path) -> dict[str, str]:
     return {**kept, "PATH": path, "VIRTUAL_ENV": str(python.parent.parent)}
 
 
-def _code(role: Role, ground: Ground, side: Side, top: Path) -> list[str]:
+def _code(role: Role, ground: TargetContext, side: Side, top: Path) -> list[str]:
     """What is first on the path: the tree; for a grid, one that has the harness."""
     paths = [str(top), *([str(top / "src")] if (top / "src").is_dir() else [])]
     if not ground.task.benchmarks or (top / "harness" / "timing").is_dir():
@@ -196,7 +196,7 @@ def _code(role: Role, ground: Ground, side: Side, top: Path) -> list[str]:
     return [str(copy), *paths]
 
 
-def _steps(role: Role, side: Side, ground: Ground, top: Path) -> Path:
+def _steps(role: Role, side: Side, ground: TargetContext, top: Path) -> Path:
     if ground.task.steps is not None:
         return _own_version(ground.task.steps, ground, top)
     plugins = [
@@ -210,7 +210,7 @@ def _steps(role: Role, side: Side, ground: Ground, top: Path) -> Path:
     return path
 
 
-def _own_version(given: Path, ground: Ground, top: Path) -> Path:
+def _own_version(given: Path, ground: TargetContext, top: Path) -> Path:
     """A file as a tree has it in the same place, or as it was given."""
     path = (ground.here / given).resolve()
     inside = _inside(path, ground.top)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import harness
 from harness.errors import StorageError
 from harness.regress.compare.run import CompareOptions, resolve_task
-from harness.regress.measuring.comparison_runner import Pace
+from harness.regress.measuring.comparison_runner import SamplingPlan
 from harness.regress.sides import target
 from harness.regress.sides.side import find_repository, git, parse_side
 from harness.regress.sides.workspace import workspace
@@ -46,7 +46,7 @@ class RecordOptions:
     n_blocks: int = N_BLOCKS
     revision: str = ""
     here: Path = dataclasses.field(default_factory=Path.cwd)
-    pace: Pace = dataclasses.field(default_factory=Pace)
+    pace: SamplingPlan = dataclasses.field(default_factory=SamplingPlan)
 
 
 class UnrecordedError(StorageError):
@@ -75,7 +75,7 @@ def run_record(options: RecordOptions, watcher: Watcher) -> dict[str, Any]:
     task = resolve_task(asked, (side,))
     revision = options.revision or revision_of(options.here, options.history)
     with workspace(find_repository(options.here)) as space:
-        place = target.make_place("head", side, target.Ground(space, task, options.here))
+        place = target.make_place("head", side, target.TargetContext(space, task, options.here))
         place = dataclasses.replace(
             place, seat=dataclasses.replace(place.seat, label="the working tree")
         )

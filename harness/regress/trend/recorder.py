@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from harness.regress.measuring.comparison_runner import Bench, Pace, TimedBlock
-from harness.regress.sides.side_client import talkers
-from harness.regress.sides.target import Place
+from harness.regress.measuring.comparison_runner import Bench, SamplingPlan, TimedBlock
+from harness.regress.sides.side_client import worker_clients
+from harness.regress.sides.target import Target
 from harness.regress.trend.history import FINGERPRINT_FIELDS, Entry, Scalar, medians
 
 N_BLOCKS: Final = 5
@@ -29,7 +29,7 @@ KEPT: Final = (*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy")
 class Recording:
     """All that was timed: raw rounds of each block, seconds a step, with the canary's; and the facts of the side."""
 
-    pace: Pace
+    pace: SamplingPlan
     blocks: tuple[TimedBlock, ...]
     facts: Mapping[str, Any]
     wall_time_s: float
@@ -65,7 +65,7 @@ class Watcher(Protocol):
         """So many blocks are done, of so many, at so many benchmarks."""
 
 
-def time_blocks(place: Place, pace: Pace, n_blocks: int, watcher: Watcher) -> Recording:
+def time_blocks(place: Target, pace: SamplingPlan, n_blocks: int, watcher: Watcher) -> Recording:
     """Time all that a side has. Raises InputError for steps that fail, naming the benchmark.
 
     A budget makes blocks shorter, and then fewer; one is always timed.
@@ -73,12 +73,12 @@ def time_blocks(place: Place, pace: Pace, n_blocks: int, watcher: Watcher) -> Re
     started = time.monotonic()
     watcher.step("starting")
     with ExitStack() as live:
-        (side,) = live.enter_context(talkers([place.seat]))
+        (side,) = live.enter_context(worker_clients([place.seat]))
         bench = Bench((place,), (side,), pace)
         (names,) = bench.names()
         watcher.begin(names, ())
         (facts,) = bench.facts()
-        (canary,) = live.enter_context(talkers([place.seat]))
+        (canary,) = live.enter_context(worker_clients([place.seat]))
         bench.canaries = (canary,)
         canary.fresh()  # torch is imported before the budget runs
         blocks: list[TimedBlock] = []

@@ -13,18 +13,18 @@ from harness.regress.trend.trend_series import LEAST_RECORDINGS, Line, MachineTr
 from harness.rendering import fonts, messages, render, theme
 from harness.rendering.document import (
     Block,
+    BulletList,
     Code,
     Column,
     Paragraph,
     Picture,
-    Points,
     Report,
     Section,
     Table,
 )
 from harness.rendering.figures import small_multiples
 from harness.rendering.render import Answer
-from harness.rendering.report_context import Page, command
+from harness.rendering.report_context import ReportContext, command
 from harness.rendering.sections.machine import machine as machine_section
 
 MOST_MACHINES = 6  # drawn; --fingerprint draws any other
@@ -40,7 +40,7 @@ def render_trend(directory: Path, language: str = "en") -> Answer:
     drawn = [*words.texts.values()]
     for one in record.machines:
         drawn += [*(line.name for line in one.lines), *one.revisions]
-    page = Page(words, {}, fonts.choose(drawn), command(directory), (), ())
+    page = ReportContext(words, {}, fonts.choose(drawn), command(directory), (), ())
     before = tuple(path.stem for path in (directory / "figures").glob(f"{PREFIX}*.svg"))
     with theme.style(page.fonts.families):
         return render.write(_report(page, record, before), page, directory, ())
@@ -52,7 +52,7 @@ def answer_trend(record: TrendRecord, language: str = "en") -> str:
     return " ".join(_sentences(words, record))
 
 
-def _report(page: Page, record: TrendRecord, before: tuple[str, ...]) -> Report:
+def _report(page: ReportContext, record: TrendRecord, before: tuple[str, ...]) -> Report:
     words = page.words
     drawn, rest = record.machines[:MOST_MACHINES], record.machines[MOST_MACHINES:]
     sections = [_section(page, one, drawn[i - 1] if i else None, i) for i, one in enumerate(drawn)]
@@ -81,7 +81,7 @@ def _report(page: Page, record: TrendRecord, before: tuple[str, ...]) -> Report:
 # --- The answer -------------------------------------------------------------------------------
 
 
-def _sentences(words: messages.Words, record: TrendRecord) -> tuple[str, ...]:
+def _sentences(words: messages.Messages, record: TrendRecord) -> tuple[str, ...]:
     """A paragraph for each machine, the newest first; then what was left out."""
     drawn = record.machines[:MOST_MACHINES]
     said = [_sentence(words, one, of_many=len(record.machines) > 1) for one in drawn]
@@ -95,7 +95,7 @@ def _sentences(words: messages.Words, record: TrendRecord) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _sentence(words: messages.Words, found: MachineTrend, *, of_many: bool) -> str:
+def _sentence(words: messages.Messages, found: MachineTrend, *, of_many: bool) -> str:
     n = words.of(
         "trend.recordings", "one" if len(found.revisions) == 1 else "many", n=len(found.revisions)
     )
@@ -121,7 +121,7 @@ def _sentence(words: messages.Words, found: MachineTrend, *, of_many: bool) -> s
     return f"{text} {words('trend.answer.others')}"
 
 
-def _name(words: messages.Words, found: MachineTrend) -> str:
+def _name(words: messages.Messages, found: MachineTrend) -> str:
     cpu, torch = (str(found.machine.get(name)) for name in ("cpu", "torch"))
     gpu = found.machine.get("gpu")
     return words("trend.machine", cpu=gpu or cpu, torch=torch, fingerprint=found.fingerprint)
@@ -130,7 +130,7 @@ def _name(words: messages.Words, found: MachineTrend) -> str:
 # --- Sections ---------------------------------------------------------------------------------
 
 
-def _changes(page: Page, drawn: Sequence[MachineTrend]) -> Block:
+def _changes(page: ReportContext, drawn: Sequence[MachineTrend]) -> Block:
     """All change points in one table."""
     words = page.words
     rows = [
@@ -158,7 +158,9 @@ def _changes(page: Page, drawn: Sequence[MachineTrend]) -> Block:
     return Table(columns, tuple(rows), words("trend.changes_note"))
 
 
-def _section(page: Page, found: MachineTrend, newer: MachineTrend | None, i: int) -> Section:
+def _section(
+    page: ReportContext, found: MachineTrend, newer: MachineTrend | None, i: int
+) -> Section:
     words = page.words
     n = len(found.revisions)
     first, last = (_day(found.recorded[place]) for place in (0, -1))
@@ -186,13 +188,13 @@ def _section(page: Page, found: MachineTrend, newer: MachineTrend | None, i: int
         )
         blocks += [
             Paragraph(words("trend.not_joined", name=_name(words, newer))),
-            Points(tuple(items)),
+            BulletList(tuple(items)),
         ]
     blocks.append(_picture(page, found))
     return Section(f"machine-{i}", _name(words, found), tuple(blocks))
 
 
-def _picture(page: Page, found: MachineTrend) -> Picture:
+def _picture(page: ReportContext, found: MachineTrend) -> Picture:
     words = page.words
     changed_first = sorted(found.lines, key=lambda line: not line.changes)
     kept = {line.name for line in changed_first[:MOST_PANELS]}
@@ -232,7 +234,7 @@ def _titles(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _panel(
-    words: messages.Words, found: MachineTrend, line: Line, title: str
+    words: messages.Messages, found: MachineTrend, line: Line, title: str
 ) -> small_multiples.Panel:
     levels = line.levels
     steps = [
@@ -250,7 +252,7 @@ def _panel(
     return small_multiples.Panel(title, line.relative(), steps, marks)
 
 
-def _levels(page: Page, found: MachineTrend) -> Table:
+def _levels(page: ReportContext, found: MachineTrend) -> Table:
     words = page.words
     rows = []
     for line in found.lines:
@@ -276,7 +278,7 @@ def _levels(page: Page, found: MachineTrend) -> Table:
     return Table(columns, tuple(rows), words("trend.levels_note"))
 
 
-def _others(page: Page, rest: Sequence[MachineTrend]) -> Section:
+def _others(page: ReportContext, rest: Sequence[MachineTrend]) -> Section:
     """Machines that are not drawn."""
     words = page.words
     rows = [
@@ -298,7 +300,7 @@ def _others(page: Page, rest: Sequence[MachineTrend]) -> Section:
     return Section("others", words("trend.others_title"), blocks)
 
 
-def _method(page: Page, record: TrendRecord) -> Section:
+def _method(page: ReportContext, record: TrendRecord) -> Section:
     words = page.words
     text = words("trend.method.text", alpha=f"{100 * ALPHA:g}", seed=record.seed)
     return Section(
@@ -308,7 +310,7 @@ def _method(page: Page, record: TrendRecord) -> Section:
     )
 
 
-def _command(page: Page, record: TrendRecord) -> Section:
+def _command(page: ReportContext, record: TrendRecord) -> Section:
     words = page.words
     blocks: list[Block] = []
     if record.command:
@@ -320,15 +322,15 @@ def _command(page: Page, record: TrendRecord) -> Section:
 # --- Texts ------------------------------------------------------------------------------------
 
 
-def _change(words: messages.Words, change: ChangePoint) -> str:
+def _change(words: messages.Messages, change: ChangePoint) -> str:
     return _percent(words, change.ratio)
 
 
-def _percent(words: messages.Words, ratio: float) -> str:
+def _percent(words: messages.Messages, ratio: float) -> str:
     return words("percent", value=f"{100 * (ratio - 1):+.1f}")
 
 
-def _size(words: messages.Words, change: ChangePoint) -> str:
+def _size(words: messages.Messages, change: ChangePoint) -> str:
     return words("percent", value=f"{100 * abs(change.ratio - 1):.1f}")
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from harness.rendering import theme
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short, spaced
-from harness.rendering.report_context import Page
+from harness.rendering.report_context import ReportContext
 
 Row = Mapping[Any, Any]
 OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
@@ -32,7 +32,7 @@ class Quantity:
 
 
 def against_shape(
-    page: Page, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
+    page: ReportContext, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
 ) -> Figure:
     """Draw a positive number of each row against hidden size and against length, the other held where most was measured.
 
@@ -67,7 +67,7 @@ def speed(row: Row) -> Estimated:
     )
 
 
-def speed_range(page: Page, low: float, high: float) -> str:
+def speed_range(page: ReportContext, low: float, high: float) -> str:
     """The two ends of the interval of a speed; a dash where it has none."""
     if math.isnan(low) or math.isnan(high):
         return page.words("none")
@@ -84,7 +84,7 @@ def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]
 
 
 def _lines(
-    page: Page, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
+    page: ReportContext, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
 ) -> list[direct_labels.End]:
     """A line a cell; returns where they end."""
     values = sorted(rows[x].unique())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.rendering.report_context import Page
+from harness.rendering.report_context import ReportContext
 
 
 def dodge(place: int, of: int) -> float:
@@ -26,7 +26,7 @@ def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
     return [*kept, lags[-1]]
 
 
-def short(page: Page, value: float) -> str:
+def short(page: ReportContext, value: float) -> str:
     """A large number for an axis: 20k, 1.5M."""
     for size, key in ((1e6, "short.million"), (1e3, "short.thousand")):
         if abs(value) >= size:

@@ -15,7 +15,7 @@ from harness.errors import InputError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class Messages:
     """The texts of one language by dotted key."""
 
     language: str
@@ -44,7 +44,7 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
 
 
-def load(language: str) -> Words:
+def load(language: str) -> Messages:
     """The texts of a language. Raises InputError for one that there is no file of."""
     if language not in languages():
         raise InputError(
@@ -54,7 +54,7 @@ def load(language: str) -> Words:
             remedy=nearest(language, languages()),
         )
     text = resources.files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
-    return Words(language, dict(_flat(tomllib.loads(text))))
+    return Messages(language, dict(_flat(tomllib.loads(text))))
 
 
 def fields(text: str) -> frozenset[str]:

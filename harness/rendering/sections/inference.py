@@ -11,17 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Picture, Points, Section, Table
+from harness.rendering.document import Block, BulletList, Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short, spaced
-from harness.rendering.report_context import Page
+from harness.rendering.report_context import ReportContext
 
 DTYPES = ("float32", "bfloat16", "int8")  # in this order
 MEASURES = ("step", "sequence")
 SHAPE = ["hidden_size", "num_layers", "sequence_length"]
 
 
-def inference_section(page: Page, table: pd.DataFrame) -> Section:
+def inference_section(page: ReportContext, table: pd.DataFrame) -> Section:
     """The section of a bench: times by cell and dtype at one shape, and against hidden size where that was varied."""
     timed = table[table["median_us"].notna()]
     tail: tuple[Block, ...] = failures(page, table)
@@ -33,7 +33,7 @@ def inference_section(page: Page, table: pd.DataFrame) -> Section:
     return Section("inference", page.words("inference.title"), (*blocks, *tail))
 
 
-def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:
+def failures(page: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]:
     """What was not timed, each cell and dtype with its reason; nothing where all was."""
     lines = [
         page.words(
@@ -44,10 +44,12 @@ def failures(page: Page, table: pd.DataFrame) -> tuple[Points, ...]:
         )
         for row in table[table["median_us"].isna()].to_dict("records")
     ]
-    return (Points(tuple(dict.fromkeys(lines))),) if lines else ()
+    return (BulletList(tuple(dict.fromkeys(lines))),) if lines else ()
 
 
-def numbers(page: Page, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False) -> Table:
+def numbers(
+    page: ReportContext, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False
+) -> Table:
     """Every timed row: times with their intervals, bytes and error; `shapes`: with the sizes of its network."""
     shape = SHAPE if shapes else []
     rows = [
@@ -76,7 +78,7 @@ def numbers(page: Page, table: pd.DataFrame, *, shapes: bool = True, folded: boo
     return Table(columns, tuple(rows), page.words("inference.note"), folded)
 
 
-def timed_cells(page: Page, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
+def timed_cells(page: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
     """A time of a row and its interval, as texts."""
     name = f"{stem}_us"
     low, high = float(row[f"{stem}_low_us"]), float(row[f"{stem}_high_us"])
@@ -86,7 +88,7 @@ def timed_cells(page: Page, row: Mapping[Any, Any], stem: str) -> tuple[str, str
     return page.number(name, row[name]), between
 
 
-def by_dtype(page: Page, timed: pd.DataFrame) -> Picture:
+def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
     """Times of a call by cell and dtype at the shape of which most was timed: a panel a measure, a line a row."""
     task = str(timed["task"].iloc[0])
     of_task = timed[timed["task"] == task]
@@ -125,7 +127,9 @@ def by_dtype(page: Page, timed: pd.DataFrame) -> Picture:
     )
 
 
-def _dots(page: Page, axes: Axes, rows: pd.DataFrame, places: Sequence[tuple[str, str]]) -> None:
+def _dots(
+    page: ReportContext, axes: Axes, rows: pd.DataFrame, places: Sequence[tuple[str, str]]
+) -> None:
     axes.set_xscale("log")
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
@@ -146,7 +150,7 @@ def tail(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
     axes.plot(row["p99_us"], y, marker="|", color=colour, alpha=0.6, markersize=7)
 
 
-def time_axis(page: Page, axes: Axes) -> None:
+def time_axis(page: ReportContext, axes: Axes) -> None:
     """A logarithmic x axis of microseconds, labelled at 1, 2 and 5 where that is not too dense, else at powers of ten."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high < 40 * low else (1.0, 3.0) if high < 200 * low else (1.0,)
@@ -155,7 +159,7 @@ def time_axis(page: Page, axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
 
 
-def against_size(page: Page, timed: pd.DataFrame) -> Picture:
+def against_size(page: ReportContext, timed: pd.DataFrame) -> Picture:
     """Time of one step, and bytes, against hidden size: a column of two panels a dtype, a line a cell."""
     steps = timed[timed["measure"] == "step"] if (timed["measure"] == "step").any() else timed
     steps = steps[steps["task"] == steps["task"].iloc[0]]
@@ -186,7 +190,7 @@ def against_size(page: Page, timed: pd.DataFrame) -> Picture:
     )
 
 
-def _lines(page: Page, axes: Axes, rows: pd.DataFrame, y: str) -> list[direct_labels.End]:
+def _lines(page: ReportContext, axes: Axes, rows: pd.DataFrame, y: str) -> list[direct_labels.End]:
     """A line a cell; returns where they end."""
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -7,12 +7,12 @@ from typing import Any
 
 from harness.columns import seconds, size_in_bytes
 from harness.rendering.document import Block, Column, Paragraph, Section, Table
-from harness.rendering.report_context import Page
+from harness.rendering.report_context import ReportContext
 
 _NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
 
-def machine(page: Page, found: Mapping[str, Any]) -> Section:
+def machine(page: ReportContext, found: Mapping[str, Any]) -> Section:
     """The machine that was measured on, as machine.json has it."""
     words = page.words
     rows = [
@@ -26,7 +26,7 @@ def machine(page: Page, found: Mapping[str, Any]) -> Section:
     return Section("machine", words("machine.title"), blocks)
 
 
-def noted(page: Page, found: Mapping[str, Any]) -> list[str]:
+def noted(page: ReportContext, found: Mapping[str, Any]) -> list[str]:
     """Letters that no font here has, and the warnings that the run kept."""
     said = []
     if page.fonts.missing:

@@ -12,7 +12,7 @@ ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and o
 LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork server is told first
 
 
-class End(enum.StrEnum):
+class TrialStatus(enum.StrEnum):
     """How a trial ended."""
 
     COMPLETE = "complete"
@@ -25,7 +25,7 @@ class End(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
-LEARNED_FROM = frozenset({End.DIVERGED, End.TIMEOUT, End.OUT_OF_MEMORY})
+PENALIZED = frozenset({TrialStatus.DIVERGED, TrialStatus.TIMEOUT, TrialStatus.OUT_OF_MEMORY})
 """Ends that the sampler is told as the objective's worst value, so that it learns; they never count as best."""
 
 

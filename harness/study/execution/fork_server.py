@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from harness.machine import keep_memory, settle_process
+from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
 from harness.study.execution.executor import ANSWER, LENGTH, MESSAGE
 from harness.study.execution.worker import preload, run_request
@@ -137,7 +137,7 @@ def _trial(descriptor: int) -> None:
 def main() -> None:
     """Serve on the socket whose number is the first argument, once the coordinator has named the plug-ins."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    settle_process()
+    configure_process()
     keep_memory()
     preload()
     head = control.recv(LENGTH.size, socket.MSG_WAITALL)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from harness.errors import WorkerError
-from harness.study.execution.executor import ANSWER, MESSAGE, End, Event, TrialRequest
+from harness.study.execution.executor import ANSWER, MESSAGE, Event, TrialRequest, TrialStatus
 from harness.study.execution.prewarmed_server import (
     HAS_FORK_SERVER,
     LAST_WORDS_S,
@@ -115,7 +115,7 @@ class LocalExecutor:
         if self.n_restarts > MOST_RESTARTS:
             raise WorkerError(f"{event.data['reason']}, {self.n_restarts} times in a row")
         self.launcher.close()
-        lost = {"end": End.CRASHED, "how": event.data["reason"]}
+        lost = {"end": TrialStatus.CRASHED, "how": event.data["reason"]}
         for request_id in sorted(self.in_flight):
             self.events.put(Event(request_id, "ended", dict(lost)))
         self.launcher = self._fork_launcher()
@@ -135,12 +135,12 @@ class LocalExecutor:
     def _named(self, event: Event) -> Event:
         """Name the way a process ended: by a signal, by the kernel for lack of memory, or with an exit code."""
         code = event.data["code"]
-        end, how = End.CRASHED, f"exit code {code} without a result"
+        end, how = TrialStatus.CRASHED, f"exit code {code} without a result"
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"killed by {signal.Signals(-code).name}"
         if code == -9 and self.kernel_kills.explain_one():
-            end, how = End.OUT_OF_MEMORY, "killed by the system, which had no memory left"
+            end, how = TrialStatus.OUT_OF_MEMORY, "killed by the system, which had no memory left"
         return Event(event.request_id, "ended", {"end": end, "how": how})
 
 

@@ -138,7 +138,7 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def stand_by() -> Iterator[ServerProcess | None]:
+def start_prewarmed_server() -> Iterator[ServerProcess | None]:
     """A fork server that loads torch meanwhile, None where there is none; one that nobody closed is killed at the end."""
     server = ServerProcess() if HAS_FORK_SERVER else None
     try:

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from harness.machine import keep_memory, settle_process
+from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.tasks import get_task
 from harness.training.model import ModelConfig, build_model
 from harness.training.optimizer_step import OPTIMIZERS, make_optimizer
@@ -68,11 +68,11 @@ def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
         except OSError as error:
             reason = f"the weights could not be written: {error.strerror}"
             unwritten = [error.errno, error.strerror]
-            return {"end": End.ERROR, "reason": reason, "unwritten": unwritten}
+            return {"end": TrialStatus.ERROR, "reason": reason, "unwritten": unwritten}
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
-        return {"end": End.DIVERGED, "reason": reason}
-    outcome = {"end": End.COMPLETE, "predictions": training.predictions()}
+        return {"end": TrialStatus.DIVERGED, "reason": reason}
+    outcome = {"end": TrialStatus.COMPLETE, "predictions": training.predictions()}
     if last is not None and last.solved:
         with contextlib.suppress(Exception):  # too long for the memory: not measured, still solved
             outcome["extrapolations"] = [dataclasses.astuple(e) for e in training.extrapolate()]
@@ -104,7 +104,7 @@ def _failure(error: Exception) -> dict[str, Any]:
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_WORDS)
     )
-    end = End.OUT_OF_MEMORY if memory else End.ERROR
+    end = TrialStatus.OUT_OF_MEMORY if memory else TrialStatus.ERROR
     lines = text.strip().splitlines()
     return {"end": end, "reason": lines[0] if lines else "", "traceback": traceback.format_exc()}
 
@@ -180,7 +180,7 @@ def main() -> None:
     """Serve one request from standard input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    settle_process()
+    configure_process()
     keep_memory()
     preload()
 

@@ -14,10 +14,10 @@ from harness.config import StudySpec
 from harness.errors import InputError, unwritable
 from harness.study import result_files
 from harness.study.coordinator import MOST_ATTEMPTS
-from harness.study.execution.executor import End, Executor, TrialRequest
+from harness.study.execution.executor import Executor, TrialRequest, TrialStatus
 from harness.study.run_context import Course
 from harness.study.search.search_space import configuration_hash, training_config
-from harness.study.search.trial_source import Place, Series
+from harness.study.search.trial_source import SearchKey, Series
 from harness.study.storage.trial_ledger import SlotRecord
 from harness.training.training_loop import TrainingConfig
 
@@ -26,7 +26,7 @@ from harness.training.training_loop import TrainingConfig
 class Winner:
     """The best slot of one search: its parameters and their hash."""
 
-    place: Place
+    place: SearchKey
     record: SlotRecord
 
     @property
@@ -54,7 +54,7 @@ def best_of(series: Series, common: int) -> Winner | None:
     valid = [
         record
         for slot, record in sorted(series.finished.items())
-        if slot < common and record.result.end is End.COMPLETE and record.value is not None
+        if slot < common and record.result.end is TrialStatus.COMPLETE and record.value is not None
     ]
     best = max(valid, key=lambda record: better * float(record.value or 0.0), default=None)
     return Winner(series.place, best) if best else None
@@ -149,7 +149,7 @@ def _run(executor: Executor, requests: list[TrialRequest]) -> dict[str, str]:
             raise unwritable(request.weights, OSError(*unwritten))
         reasons[request.weights] = event.data.get("how") or event.data.get("reason", "")
         attempts[request.weights] += 1
-        crashed = event.kind == "ended" and event.data["end"] == End.CRASHED
+        crashed = event.kind == "ended" and event.data["end"] == TrialStatus.CRASHED
         if crashed and attempts[request.weights] < MOST_ATTEMPTS:
             requests.append(dataclasses.replace(request, request_id=executor.new_id()))
     return reasons

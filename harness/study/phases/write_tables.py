@@ -10,7 +10,7 @@ from harness.columns import is_solved, remembered_steps
 from harness.config import StudySpec
 from harness.parameters import Value
 from harness.study import result_files
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.phases.train_winners import Winner
 from harness.study.search.search_space import suggested, training_config
 from harness.study.search.trial_source import Series
@@ -97,7 +97,7 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
     lag = task.lag(length)
     remembered = None
     if result.skill is not None and result.solved is not None:
-        valid = result.end in (End.COMPLETE, End.PRUNED)
+        valid = result.end in (TrialStatus.COMPLETE, TrialStatus.PRUNED)
         remembered = remembered_steps(lag, result.skill, result.solved) if valid else 0.0
     rate = None
     if result.train_time_s and result.sequences_seen:

@@ -9,12 +9,12 @@ from harness import stats
 from harness.columns import METRICS
 from harness.records import StudyRecords
 from harness.rendering import fonts, messages, theme
-from harness.rendering.report_context import Page, command
+from harness.rendering.report_context import ReportContext, command
 from harness.study.report.study_summary import Summary
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyPage(Page):
+class StudyContext(ReportContext):
     """The numbers of a study, beside the words and the look of its report."""
 
     summary: Summary
@@ -43,7 +43,7 @@ class StudyPage(Page):
         return self.words("range", low=low, high=high)
 
 
-def study_page(records: StudyRecords, directory: Path, language: str) -> StudyPage:
+def study_context(records: StudyRecords, directory: Path, language: str) -> StudyContext:
     """The page of a study's report that will lie in `directory`. Raises InputError for a language without texts."""
     words = messages.load(language)
     spec = records.spec
@@ -61,7 +61,7 @@ def study_page(records: StudyRecords, directory: Path, language: str) -> StudyPa
         for parameter in spec.parameters(*pair).values()
         for option in parameter.values()
     ]
-    return StudyPage(
+    return StudyContext(
         words=words,
         marks=theme.marks(spec.compare.cells),
         fonts=fonts.choose(drawn),

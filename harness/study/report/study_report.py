@@ -30,7 +30,7 @@ from harness.study.report.sections import (
     time_scales,
     winners,
 )
-from harness.study.report.study_context import StudyPage, study_page
+from harness.study.report.study_context import StudyContext, study_context
 
 FIGURES = (
     "published",
@@ -52,7 +52,7 @@ FIGURES = (
 
 def answer(records: StudyRecords, language: str = "en") -> str:
     """The answer in a few sentences, as the report opens and as the terminal shows it. Draws nothing."""
-    return " ".join(opening.sentences(study_page(records, Path(records.directory), language)))
+    return " ".join(opening.sentences(study_context(records, Path(records.directory), language)))
 
 
 def render(records: StudyRecords, directory: Path, language: str = "en") -> Answer:
@@ -61,14 +61,14 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Answ
     The same records give the same bytes on the same machine. Raises InputError for a language without texts.
     """
     directory = Path(directory)
-    page = study_page(records, directory, language)
+    page = study_context(records, directory, language)
     with theme.style(page.fonts.families):
         written = rendering.write(_report(page), page, directory, page.summary.missing)
     write_text(directory / "paper.tex", latex.text(page))
     return written
 
 
-def _report(page: StudyPage) -> Report:
+def _report(page: StudyContext) -> Report:
     summary, words = page.summary, page.words
     pictures = [opening.picture(page)]
     if compared := checks(summary):

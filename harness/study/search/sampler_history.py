@@ -1,6 +1,6 @@
 """What a sampler is shown of the finished trials: all of them, or from some number on a selection that no longer grows.
 
-A sampler's time for a proposal grows with the trials that it is shown. Beyond MOST_SHOWN it is shown the best ones, which are
+A sampler's time for a proposal grows with the trials that it is shown. Beyond HISTORY_LIMIT it is shown the best ones, which are
 all that TPE calls good, and others spread evenly over the slots, which stand for the rest. The selection hangs on the finished
 slots alone, so a resumed search proposes what an uninterrupted one would.
 """
@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.columns import Direction
 from harness.study.storage.trial_ledger import VIOLATION
 
-MOST_SHOWN = 300  # not shown to be worse than 500 or all: results/reference/shown
+HISTORY_LIMIT = 300  # not shown to be worse than 500 or all: results/reference/shown
 BEST_SHOWN = 100  # TPE calls at most 25 good
 
 
@@ -26,7 +26,7 @@ class History(InMemoryStorage):
     """The trials of one Optuna study, whose numbers are the slots; it counts those that have finished."""
 
     def __init__(
-        self, direction: Direction, most: int = MOST_SHOWN, best: int = BEST_SHOWN
+        self, direction: Direction, most: int = HISTORY_LIMIT, best: int = BEST_SHOWN
     ) -> None:
         super().__init__()
         self.most, self.best = most, best

@@ -20,7 +20,7 @@ from harness.config import StudySpec
 from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value
-from harness.study.execution.executor import LEARNED_FROM, End
+from harness.study.execution.executor import PENALIZED, TrialStatus
 from harness.study.search.samplers import Proposals, SearchPlan
 from harness.study.search.search_space import (
     configuration_hash,
@@ -28,7 +28,7 @@ from harness.study.search.search_space import (
     suggested,
     training_config,
 )
-from harness.study.storage.retrying_storage import PatientStorage, Say, silent
+from harness.study.storage.retrying_storage import RetryingStorage, Say, silent
 from harness.study.storage.storage import open_study
 from harness.study.storage.trial_ledger import (
     VIOLATION,
@@ -43,7 +43,7 @@ from harness.training.training_loop import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class SearchKey:
     """Where a series stands in a study: (task, cell, repeat)."""
 
     task: str
@@ -71,20 +71,20 @@ class Proposer(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyContext:
+class StudyRun:
     """What every series of a study shares; `where` names the study file in errors, `identity` is what may not change.
 
     `say` is told what other programs did to the storage.
     """
 
     spec: StudySpec
-    storage: PatientStorage
+    storage: RetryingStorage
     device: str
     identity: Mapping[str, Any]
     where: str
     say: Say = silent
 
-    def open(self, place: Place, suffix: str = "") -> Ledger:
+    def open(self, place: SearchKey, suffix: str = "") -> Ledger:
         """The Optuna study of a place: created, or opened after checking that it is the same one."""
         direction = OBJECTIVES[self.spec.search.objective].direction
         name = f"{self.spec.study.name}/{place.task}/{place.cell}/r{place.repeat}{suffix}"
@@ -110,7 +110,7 @@ class Series:
     """
 
     def __init__(
-        self, context: StudyContext, place: Place, ledger: Ledger, proposer: Proposer, slots: Slots
+        self, context: StudyRun, place: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
     ) -> None:
         self.spec, self.device = context.spec, context.device
         self.place, self.ledger, self.proposer, self.slots = place, ledger, proposer, slots
@@ -163,12 +163,12 @@ class Series:
     ) -> None:
         """Take a trial's end, which ends its slot."""
         value: float | None = None
-        if result.end in LEARNED_FROM:
+        if result.end in PENALIZED:
             value = self._worst(job.config)
-        elif result.end in (End.COMPLETE, End.PRUNED):
+        elif result.end in (TrialStatus.COMPLETE, TrialStatus.PRUNED):
             value = self._value(job.config, evaluations)
         self.ledger.finish(job.trial_id, value, result)
-        violation = 1.0 if result.end in LEARNED_FROM else 0.0
+        violation = 1.0 if result.end in PENALIZED else 0.0
         self.proposer.tell(job.slot, state_of(result.end, value), value, violation)
         record = SlotRecord(job.slot, self.slots.keys[job.slot], dict(job.params), value, result)
         self.finished[job.slot] = record
@@ -204,7 +204,7 @@ class Series:
             for each in record.result.evaluations
             for seen in (each[0],)
         }
-        violation = 1.0 if record.result.end in LEARNED_FROM else 0.0
+        violation = 1.0 if record.result.end in PENALIZED else 0.0
         return create_trial(
             state=state_of(record.result.end, record.value),
             value=record.value,
@@ -272,7 +272,7 @@ def _as_mapping(evaluation: tuple[int, float, float, float]) -> dict[str, Any]:
     return {"sequences_seen": seen, "loss": loss, "skill": skill, "solved": solved}
 
 
-def open_search(context: StudyContext, place: Place) -> Series:
+def open_search(context: StudyRun, place: SearchKey) -> Series:
     """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
     spec, ledger = context.spec, context.open(place)
     seed_parts = (spec.study.seed, place.task, place.cell, place.repeat)
@@ -334,7 +334,7 @@ class Ladder:
 
 
 def open_confirmation(
-    context: StudyContext, place: Place, winner: Mapping[str, Value], lengths: Sequence[int]
+    context: StudyRun, place: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> Series:
     """The confirmation of one search's winner; trials of another winner or another ladder stay, and do not count."""
     spec = context.spec
@@ -356,7 +356,7 @@ def open_confirmation(
 
 
 def _confirmation_distributions(
-    spec: StudySpec, place: Place, winner: Mapping[str, Value], lengths: Sequence[int]
+    spec: StudySpec, place: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> dict[str, BaseDistribution]:
     """Those of the search, but for the length, which may lie outside of what was searched."""
     parameters = suggested(spec, place.task, place.cell)

@@ -51,7 +51,7 @@ def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
         raise Unanswered(error) from context.original_exception
 
 
-class PatientStorage(RDBStorage):
+class RetryingStorage(RDBStorage):
     """Optuna's storage, each of whose calls outlives its database's absence. `shown` names it in what is said.
 
     `on_return` is called when the database answers again, before anything is written. Raises StorageError when patience is at

@@ -28,7 +28,7 @@ from harness.errors import (
 )
 from harness.records.file_lock import hold_file, whoami
 from harness.study.storage.retrying_storage import (
-    PatientStorage,
+    RetryingStorage,
     Say,
     Unanswered,
     first_line,
@@ -83,7 +83,7 @@ def database_file(url: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def open_storage(url: str, name: str, say: Say = silent) -> Iterator[PatientStorage]:
+def open_storage(url: str, name: str, say: Say = silent) -> Iterator[RetryingStorage]:
     """Open the storage and hold its lock until the end of the block; `say` is told when the database is waited for.
 
     Raises InputError for a URL that is none, StorageError where another coordinator holds the study `name`, or where the
@@ -111,11 +111,11 @@ def open_storage(url: str, name: str, say: Say = silent) -> Iterator[PatientStor
             storage.engine.dispose()
 
 
-def _connect(url: str, database: str | None) -> PatientStorage:
+def _connect(url: str, database: str | None) -> RetryingStorage:
     try:
         if database is not None:
             _prepare_file(database)
-        storage = PatientStorage(url, database or mask(url))
+        storage = RetryingStorage(url, database or mask(url))
         if database is not None:
             sqlalchemy.event.listen(storage.engine, "connect", _be_quick)
             storage.engine.dispose()
@@ -164,7 +164,7 @@ def _cause(error: BaseException) -> BaseException | None:
 
 
 @contextlib.contextmanager
-def _server_lock(storage: PatientStorage, name: str) -> Iterator[None]:
+def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
     """An advisory lock on a PostgreSQL or MySQL server, with the owner's name in a row; other databases: none.
 
     Raises StorageError, naming the owner, where another coordinator holds it.
@@ -190,7 +190,7 @@ def _server_lock(storage: PatientStorage, name: str) -> Iterator[None]:
 class _ServerLock:
     """A lock held by a connection of its own: it is free when that is gone, by a kill, a lost machine or a restart."""
 
-    def __init__(self, storage: PatientStorage, name: str) -> None:
+    def __init__(self, storage: RetryingStorage, name: str) -> None:
         self.storage, self.name = storage, name
         self.key = int.from_bytes(hashlib.sha256(f"harness:{name}".encode()).digest()[:7], "big")
         self.connection: sqlalchemy.Connection | None = None

@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.errors import StorageError
 from harness.parameters import Value
-from harness.study.execution.executor import LEARNED_FROM, End
-from harness.study.storage.retrying_storage import PatientStorage, first_line
+from harness.study.execution.executor import PENALIZED, TrialStatus
+from harness.study.storage.retrying_storage import RetryingStorage, first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"
 INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
@@ -39,7 +39,7 @@ class TrialResult:
     `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor, sequence_length, loss, skill, accuracy).
     """
 
-    end: End
+    end: TrialStatus
     seed: int
     reason: str = ""
     loss: float | None = None
@@ -62,7 +62,7 @@ class TrialResult:
     def from_json(cls, text: str) -> TrialResult:
         """The result that `to_json` wrote."""
         plain = json.loads(text)
-        plain["end"] = End(plain["end"])
+        plain["end"] = TrialStatus(plain["end"])
         for name in ("evaluations", "extrapolations"):
             plain[name] = tuple(tuple(each) for each in plain.get(name, ()))
         plain["predictions"] = tuple(plain["predictions"])
@@ -86,7 +86,7 @@ class Attempt:
 
     key: str
     params: Mapping[str, Value]
-    end: End
+    end: TrialStatus
     reason: str
 
 
@@ -111,7 +111,7 @@ class Ledger:
 
     def __init__(
         self,
-        storage: PatientStorage,
+        storage: RetryingStorage,
         study_id: int,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -162,7 +162,7 @@ class Ledger:
     def _finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         self._write(trial_id)
         self.storage.set_trial_user_attr(trial_id, RESULT, result.to_json())
-        if result.end in LEARNED_FROM:
+        if result.end in PENALIZED:
             self.storage.set_trial_system_attr(trial_id, VIOLATION, 1.0)
         values = None if value is None else [value]
         self.storage.set_trial_state_values(trial_id, state_of(result.end, value), values)
@@ -182,7 +182,7 @@ class Ledger:
             params=old.params,
             distributions=old.distributions,
             user_attrs={**old.user_attrs, RESULT: result.to_json(), INSTEAD_OF: old.number},
-            system_attrs={VIOLATION: 1.0} if result.end in LEARNED_FROM else {},
+            system_attrs={VIOLATION: 1.0} if result.end in PENALIZED else {},
             intermediate_values={**old.intermediate_values, **self.curves[trial_id].unwritten},
         )
         new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
@@ -210,7 +210,7 @@ class Ledger:
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
             result = self._result(trial.number, stored)
-            if result is None or result.end is End.INTERRUPTED or not _is_last(result):
+            if result is None or result.end is TrialStatus.INTERRUPTED or not _is_last(result):
                 again[key] = trial.params
             elif trial.value is None and result.end in WITH_A_VALUE:
                 again[key] = trial.params  # another program ended it before we could
@@ -243,7 +243,7 @@ class Ledger:
 
     def interrupt(self, trial_id: int) -> None:
         """Tell a trial that was given up FAIL; its slot runs again. One whose end is written already keeps it."""
-        result = TrialResult(End.INTERRUPTED, seed=0, reason="the study was interrupted")
+        result = TrialResult(TrialStatus.INTERRUPTED, seed=0, reason="the study was interrupted")
         with _there(), contextlib.suppress(UpdateFinishedTrialError):
             self._finish(trial_id, None, result)
         self.curves.pop(trial_id, None)
@@ -269,8 +269,8 @@ class Ledger:
             result = self._result(trial.number, stored)
             if result is None:
                 lost = "ended by another program" if trial.state.is_finished() else "begun twice"
-                found.append(Attempt(key, trial.params, End.INTERRUPTED, lost))
-            elif result.end is End.INTERRUPTED or not _is_last(result):
+                found.append(Attempt(key, trial.params, TrialStatus.INTERRUPTED, lost))
+            elif result.end is TrialStatus.INTERRUPTED or not _is_last(result):
                 reason = result.reason.removeprefix(RETRY)
                 found.append(Attempt(key, trial.params, result.end, reason))
         return found
@@ -289,16 +289,16 @@ def _there() -> Iterator[None]:
 
 
 RETRY = "killed, tried again: "
-WITH_A_VALUE = LEARNED_FROM | {End.COMPLETE, End.PRUNED}
+WITH_A_VALUE = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
 
 
 def _is_last(result: TrialResult) -> bool:
     """Whether a result ends its slot: a crash that was to be retried does not."""
-    return not (result.end is End.CRASHED and result.reason.startswith(RETRY))
+    return not (result.end is TrialStatus.CRASHED and result.reason.startswith(RETRY))
 
 
-def state_of(end: End, value: float | None) -> TrialState:
+def state_of(end: TrialStatus, value: float | None) -> TrialState:
     """The Optuna state of an end: complete or pruned where there is a value, else failed."""
     if value is None:
         return TrialState.FAIL
-    return TrialState.PRUNED if end is End.PRUNED else TrialState.COMPLETE
+    return TrialState.PRUNED if end is TrialStatus.PRUNED else TrialState.COMPLETE

@@ -71,7 +71,7 @@ class BenchWish:
     )
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by part of the name
     n_blocks: int = 11
-    unsteady: str = "no row"  # part of the names of rows whose warm-up did not settle
+    unsteady: str = "no row"  # part of the names of rows whose warm-up did not configure_process
     noise: float = 0.015
     limits: bool = True
     reference: bool = True

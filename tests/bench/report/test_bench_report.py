@@ -13,7 +13,7 @@ from harness.bench.report import bench_report
 from harness.rendering.render import Answer
 from harness.report import dispatch
 from tests.bench.report.synthetic_bench import FACTOR, BenchWish, write_bench
-from tests.rendering.pages import Page, visible_text
+from tests.rendering.pages import ReportContext, visible_text
 
 QUESTION = "몇 배? <script>alert(1)</script> | **b** [x](http://evil.example) $\\alpha$"
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -60,7 +60,7 @@ class Rendered:
     answer: Answer
     html: str
     markdown: str
-    page: Page
+    page: ReportContext
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
         answer = dispatch.render_folder(directory)
         html = answer.html.read_text("utf-8")
         markdown = answer.markdown.read_text("utf-8")
-        found[name] = Rendered(directory, answer, html, markdown, Page(html))
+        found[name] = Rendered(directory, answer, html, markdown, ReportContext(html))
     return found
 
 

@@ -12,7 +12,12 @@ import pytest
 from harness.errors import InputError
 from harness.regress.compare.records import read_comparison, write_comparison
 from harness.regress.measuring.blocks import Block
-from harness.regress.measuring.comparison_runner import Comparison, Explained, Pace, TimedBlock
+from harness.regress.measuring.comparison_runner import (
+    Comparison,
+    Explained,
+    SamplingPlan,
+    TimedBlock,
+)
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.measuring.slowdown_causes import Growth
 from harness.regress.sides.side import Side
@@ -38,7 +43,7 @@ def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) ->
     assert isinstance(stop, Stop)
     return Comparison(
         rules=rules,
-        pace=Pace(),
+        pace=SamplingPlan(),
         n_steps={"lstm": 3, "gru": 3, "rnn": 3, "canary": 10},
         is_pinned=True,
         sequences={"lstm": 8.0, "gru": 8.0, "rnn": 8.0},

@@ -65,7 +65,7 @@ def test_every_word_comes_from_the_catalogue(folder: Path, monkeypatch: pytest.M
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in messages.load("en").texts.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Words("xx", blank))
+    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
     text = visible_text(render_comparison(folder).html.read_text("utf-8"))
     text = text.replace(f"python -m harness.report {folder}", "")
     text = text.replace("python -m harness.regress compare --base main", "")

@@ -14,28 +14,28 @@ from harness.errors import InputError
 from harness.regress.measuring.blocks import Block
 from harness.regress.measuring.comparison_runner import (
     LEAST_ROUNDS,
-    Asked,
     Bench,
+    CompareConfig,
     Comparison,
-    Pace,
+    SamplingPlan,
     TimedBlock,
     compare,
 )
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
-from harness.regress.sides.side_client import Seat, StepError, talkers
-from harness.regress.sides.target import Place
+from harness.regress.sides.side_client import StepError, WorkerSpec, worker_clients
+from harness.regress.sides.target import Target
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file
 
 HERE = Side("worktree", ".", ".")
 
 
-def places(base: Path, head: Path) -> tuple[Place, Place]:
+def places(base: Path, head: Path) -> tuple[Target, Target]:
     """Two files of steps in this environment."""
     return (
-        Place(HERE, seat(label="base"), base, folder=base.parent),
-        Place(HERE, seat(label="head"), head, folder=head.parent),
+        Target(HERE, seat(label="base"), base, folder=base.parent),
+        Target(HERE, seat(label="head"), head, folder=head.parent),
     )
 
 
@@ -46,7 +46,7 @@ def slowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, list[o
     base = steps_file(folder / "base.py", kept=100, dropped=1)
     head = steps_file(folder / "head.py", kept=200, added=1)
     watcher = Silent()
-    asked = Asked(accept=("dropped=was of no use",), pace=QUICK, rules=FEW)
+    asked = CompareConfig(accept=("dropped=was of no use",), pace=QUICK, rules=FEW)
     return compare(*places(base, head), asked, watcher), watcher.said
 
 
@@ -128,14 +128,14 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
 )
 def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) -> None:
     """So that those ten that are left fit into 85 % of it: each takes 2 s to set up, and a round takes half a second."""
-    bench = Bench((), (), Pace(budget_s=budget_s))
+    bench = Bench((), (), SamplingPlan(budget_s=budget_s))
     bench.set_up_s, bench.round_s = 2.0, 0.5
     assert bench._n_rounds(10, bench.started) == n_rounds
 
 
 def test_sides_of_one_environment_change_servers() -> None:
     """From block to block, each with the other's seat, so that errors still name the right side."""
-    with talkers((seat(label="base"), seat(label="head"))) as sides:
+    with worker_clients((seat(label="base"), seat(label="head"))) as sides:
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
         bench._renew()
@@ -146,7 +146,7 @@ def test_sides_of_one_environment_change_servers() -> None:
 def test_sides_of_two_environments_have_new_servers() -> None:
     """A server can be only that of its own environment, so each block starts others."""
     other = dataclasses.replace(seat(label="head"), environment={**os.environ, "A": "b"})
-    with talkers((seat(label="base"), other)) as sides:
+    with worker_clients((seat(label="base"), other)) as sides:
         before = [talker._process.pid for talker in sides]
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
@@ -160,7 +160,7 @@ class Scripted:
 
     def __init__(self, name: str, environment: str, log: list[tuple[str, str, int]]) -> None:
         self.name, self.log = name, log
-        self.seat = Seat(name, "python", Path("worker"), {"environment": environment})
+        self.seat = WorkerSpec(name, "python", Path("worker"), {"environment": environment})
 
     def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
         """A slice takes a second."""
@@ -201,7 +201,7 @@ def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
 def test_all_processes_of_a_block_keep_to_one_core() -> None:
     """Another one in the next block, if there are two; none where a side has several threads."""
     cores = sorted(os.sched_getaffinity(0))
-    with talkers((seat(label="base"), seat(label="head"))) as sides:
+    with worker_clients((seat(label="base"), seat(label="head"))) as sides:
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
         for turn in range(2):
@@ -226,7 +226,7 @@ def same(tmp_path: Path) -> Path:
 
 def test_code_against_itself_within_a_budget(same: Path) -> None:
     """Too few blocks for a look: undecided whatever the machine does, and all that was timed is kept."""
-    asked = Asked(pace=Pace(slice_s=0.001, n_rounds=5, budget_s=0.5), memory=False)
+    asked = CompareConfig(pace=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.5), memory=False)
     comparison = compare(*places(same, same), asked, Silent())
     (finding,) = comparison.outcome.findings
     assert (finding.verdict, finding.reason) == ("inconclusive", "out_of_budget")
@@ -255,14 +255,14 @@ def test_steps_that_fail_are_named(same: Path, tmp_path: Path, body: str, match:
     bad = tmp_path / "bad.py"
     bad.write_text(body, encoding="utf-8")
     with pytest.raises(StepError, match=match) as caught:
-        compare(*places(same, bad), Asked(pace=QUICK), Silent())
+        compare(*places(same, bad), CompareConfig(pace=QUICK), Silent())
     assert caught.value.exit_code == 2
 
 
 def test_nothing_in_common_is_missing(same: Path, tmp_path: Path) -> None:
     """All that base has is missing, and nothing is timed."""
     other = steps_file(tmp_path / "other.py", two=1)
-    comparison = compare(*places(same, other), Asked(pace=QUICK), Silent())
+    comparison = compare(*places(same, other), CompareConfig(pace=QUICK), Silent())
     assert comparison.blocks == ()
     assert (comparison.verdict, comparison.exit_code()) == ("missing", 4)
 
@@ -270,7 +270,7 @@ def test_nothing_in_common_is_missing(same: Path, tmp_path: Path) -> None:
 def test_a_name_to_accept_must_be_one(same: Path) -> None:
     """Before anything is timed."""
     with pytest.raises(InputError, match="--accept: expected the name of a benchmark, got 'on'"):
-        compare(*places(same, same), Asked(accept=("on=reason",), pace=QUICK), Silent())
+        compare(*places(same, same), CompareConfig(accept=("on=reason",), pace=QUICK), Silent())
 
 
 def test_a_revision_that_imports_the_working_tree_is_refused(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_revision_that_imports_the_working_tree_is_refused(tmp_path: Path) -> 
         base, side=side, watched=(tmp_path / "working", tmp_path / "revision")
     )
     with pytest.raises(InputError, match=r"lib/mine.py of the working tree.*--install"):
-        compare(base, head, Asked(pace=QUICK, memory=False), Silent())
+        compare(base, head, CompareConfig(pace=QUICK, memory=False), Silent())
 
 
 # --- What came out ----------------------------------------------------------------------------

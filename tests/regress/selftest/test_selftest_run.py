@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.regress.measuring.comparison_runner import Pace
+from harness.regress.measuring.comparison_runner import SamplingPlan
 from harness.regress.selftest.records import FILE, RUNS
 from harness.regress.selftest.run import Planned, SelftestOptions, parse_effects, plan, run_selftest
 from tests.regress.sided import Silent, steps_file
@@ -94,7 +94,7 @@ def options(folder: Path, **changes: object) -> SelftestOptions:
     """Two runs of one block each."""
     given = {"steps": "steps.py", "n_alike": 1, "effects": ("50%=1",), "n_replays": 5}
     given |= {"here": folder, "results": folder / "out"}
-    return SelftestOptions(**given | changes, pace=Pace(0.001, 5, budget_s=0.01))  # type: ignore[arg-type]
+    return SelftestOptions(**given | changes, pace=SamplingPlan(0.001, 5, budget_s=0.01))  # type: ignore[arg-type]
 
 
 def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:

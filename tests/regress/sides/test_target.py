@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.sides.side import parse_side
-from harness.regress.sides.target import Ground, Place, Task, make_place
+from harness.regress.sides.target import Target, TargetContext, Task, make_place
 from harness.regress.sides.workspace import BuildError, Workspace, workspace
 from tests.regress.sided import git, repository, steps_file
 
@@ -38,10 +38,10 @@ def space(repo: Path) -> Iterator[Workspace]:
         yield made
 
 
-def place(space: Workspace, here: Path, text: str, task: Task, install: str = "") -> Place:
+def place(space: Workspace, here: Path, text: str, task: Task, install: str = "") -> Target:
     """The place of a base side."""
     side = parse_side("--base", text, here)
-    return make_place("base", side, Ground(space, task, here, install))
+    return make_place("base", side, TargetContext(space, task, here, install))
 
 
 def test_a_revision_brings_its_own_file_of_steps(space: Workspace, repo: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.regress import __main__ as regress
-from harness.regress.measuring.comparison_runner import Pace, TimedBlock
+from harness.regress.measuring.comparison_runner import SamplingPlan, TimedBlock
 from harness.regress.trend import recorder
 from harness.regress.trend.history import append_entry, read_history
 from harness.regress.trend.record import HISTORY
@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """An engine that measures nothing, in which lstm takes 3.3 times as long as the canary; what it was asked."""
     kept: list[tuple[Any, ...]] = []
 
-    def engine(_place: object, pace: Pace, n_blocks: int, _watcher: object) -> Recording:
+    def engine(_place: object, pace: SamplingPlan, n_blocks: int, _watcher: object) -> Recording:
         kept.append((pace.budget_s, n_blocks))
         return Recording(pace, (BLOCK,) * n_blocks, FACTS, 1.0)
 

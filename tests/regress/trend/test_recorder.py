@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.regress.measuring.comparison_runner import LEAST_ROUNDS, Bench, Pace, TimedBlock
+from harness.regress.measuring.comparison_runner import (
+    LEAST_ROUNDS,
+    Bench,
+    SamplingPlan,
+    TimedBlock,
+)
 from harness.regress.sides.side import Side
 from harness.regress.sides.side_client import StepError
-from harness.regress.sides.target import Place
+from harness.regress.sides.target import Target
 from harness.regress.trend.history import FINGERPRINT_FIELDS, fingerprint_of
 from harness.regress.trend.recorder import Recording, time_blocks
 from tests.regress.sided import QUICK, Silent, seat, steps_file
@@ -20,9 +25,9 @@ FACTS = {**dict.fromkeys(FINGERPRINT_FIELDS, "x"), "gpu": None, "packages": {"nu
 SEAT = seat()
 
 
-def place(path: Path) -> Place:
+def place(path: Path) -> Target:
     """A file of steps in this environment."""
-    return Place(Side("worktree", ".", "."), seat(label="steps"), path, folder=path.parent)
+    return Target(Side("worktree", ".", "."), seat(label="steps"), path, folder=path.parent)
 
 
 def test_a_round_has_the_canary_beside_every_benchmark() -> None:
@@ -63,7 +68,7 @@ def test_blocks_are_timed_for_real(tmp_path: Path) -> None:
     """As many as asked for, of fresh processes, with as many rounds of the canary as of each benchmark."""
     path = steps_file(tmp_path / "steps.py", one=3, two=1)
     watcher = Silent()
-    found = time_blocks(place(path), Pace(0.001, 5), 2, watcher)
+    found = time_blocks(place(path), SamplingPlan(0.001, 5), 2, watcher)
     assert len(found.blocks) == 2
     for block in found.blocks:
         assert {name: len(rounds) for name, rounds in block.rounds.items()} == {"one": 5, "two": 5}
@@ -83,7 +88,7 @@ def test_blocks_are_timed_for_real(tmp_path: Path) -> None:
 def test_a_budget_leaves_one_block(tmp_path: Path) -> None:
     """At least, and of few rounds."""
     path = steps_file(tmp_path / "steps.py", one=1)
-    pace = Pace(0.001, 24, budget_s=0.01)
+    pace = SamplingPlan(0.001, 24, budget_s=0.01)
     found = time_blocks(place(path), pace, 3, Silent())
     assert [len(block.canary) for block in found.blocks] == [LEAST_ROUNDS]
 

@@ -122,7 +122,7 @@ def test_every_word_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in messages.load("en").texts.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Words("xx", blank))
+    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
     parts = entries(30, "ab", {("a", 15): 1.2}), entries(3, "ab", machine=NEWER, first=30)
     page = render_trend(folder_of(tmp_path, *parts, torn_bytes=3))
     text = visible_text(page.html.read_text("utf-8"))

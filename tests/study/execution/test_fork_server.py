@@ -16,7 +16,7 @@ import torch
 
 from harness.errors import WorkerError
 from harness.study.execution import local_executor, prewarmed_server
-from harness.study.execution.executor import End, TrialRequest
+from harness.study.execution.executor import TrialRequest, TrialStatus
 from harness.study.execution.local_executor import ForkLauncher, LocalExecutor
 from tests.small import FAULTY, survivors
 from tests.study.requests import config_of, events_of, run_one, submit
@@ -59,7 +59,7 @@ def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
     crashed = submit(forking, fault)
     events = events_of(forking, other, crashed)
     (ended,) = [event for event in events if event.request_id == crashed]
-    assert ended.data == {"end": End.CRASHED, "how": how}
+    assert ended.data == {"end": TrialStatus.CRASHED, "how": how}
     assert [event.kind for event in events if event.request_id == other].count("evaluation") == 3
 
 
@@ -67,14 +67,14 @@ def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
 def test_memory_limit(forking: LocalExecutor) -> None:
     """A trial that allocates more than its limit is out of memory; one that allocates as much without a limit is not."""
     outcome, _ = run_one(forking, "memory", memory_bytes=2**28)
-    assert outcome.data["end"] == End.OUT_OF_MEMORY
+    assert outcome.data["end"] == TrialStatus.OUT_OF_MEMORY
     assert [event.kind for event in run_one(forking, "memory")][-2:] == ["outcome", "ended"]
 
 
 def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
     """The limit counts what a trial allocates by itself: torch, which is loaded already, is not held against it."""
     *_, outcome, _ = run_one(forking, memory_bytes=2**26)
-    assert outcome.data["end"] == End.COMPLETE
+    assert outcome.data["end"] == TrialStatus.COMPLETE
 
 
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.M
     counted = forking.kernel_kills.counted
     monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted + 1)
     ends = [run_one(forking, "kill")[0].data["end"] for _ in range(2)]
-    assert ends == [End.OUT_OF_MEMORY, End.CRASHED]
+    assert ends == [TrialStatus.OUT_OF_MEMORY, TrialStatus.CRASHED]
 
 
 def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_server_dies() -> None:
     killed = kill_server(forking)
     (ended,) = events_of(forking, number)
     assert ended.data == {
-        "end": End.CRASHED,
+        "end": TrialStatus.CRASHED,
         "how": "the fork server is gone: killed by SIGKILL",
     }
     assert survivors(killed) == []
@@ -232,7 +232,7 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_stood_by_is_used() -> None:
     """A server that was started ahead is told its plug-ins later, trains, and is gone with the executor."""
-    with prewarmed_server.stand_by() as server:
+    with prewarmed_server.start_prewarmed_server() as server:
         assert server is not None
         made = LocalExecutor(1, (FAULTY,), spawn=False, standby=server)
         assert server_of(made).pid == server.process.pid
@@ -243,7 +243,7 @@ def test_a_server_that_stood_by_is_used() -> None:
 
 def test_a_server_that_was_not_needed_is_killed() -> None:
     """Where nothing came of the command, nothing stays behind."""
-    with prewarmed_server.stand_by() as server:
+    with prewarmed_server.start_prewarmed_server() as server:
         assert server is not None
     assert server.process.poll() == -signal.SIGKILL
 

@@ -15,7 +15,7 @@ import torch
 
 from harness.plugins import load_plugins
 from harness.study.execution import local_executor
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.execution.local_executor import LocalExecutor
 from harness.training.training_loop import Training
 from tests.small import FAULTY, survivors
@@ -41,7 +41,7 @@ def test_trains(executor: LocalExecutor) -> None:
     *evaluations, outcome, ended = run_one(executor)
     assert [event.kind for event in evaluations] == ["evaluation"] * 3
     assert outcome.kind == "outcome"
-    assert outcome.data["end"] == End.COMPLETE
+    assert outcome.data["end"] == TrialStatus.COMPLETE
     assert ended.kind == "ended"
     here = list(Training(config_of("faulty", fault="none")).evaluations())
     for event, expected in zip(evaluations, here, strict=True):
@@ -59,13 +59,13 @@ def test_trains_on_cuda(executor: LocalExecutor) -> None:
             dataclasses.replace(request, training={**request.training, "device": "cuda:0"})
         )
         *_, outcome, _ = events_of(executor, request.request_id)
-        assert outcome.data["end"] == End.COMPLETE
+        assert outcome.data["end"] == TrialStatus.COMPLETE
 
 
 def test_raises(executor: LocalExecutor) -> None:
     """A trial that raises has an outcome with the first line as its reason, and the traceback."""
     outcome, _ = run_one(executor, "raise")
-    assert outcome.data["end"] == End.ERROR
+    assert outcome.data["end"] == TrialStatus.ERROR
     assert outcome.data["reason"] == "RuntimeError: no such luck"
     assert "faulty.py" in outcome.data["traceback"]
 
@@ -73,7 +73,7 @@ def test_raises(executor: LocalExecutor) -> None:
 def test_killed(executor: LocalExecutor) -> None:
     """A trial that a signal ends has no outcome; its end names the signal."""
     (ended,) = run_one(executor, "kill")
-    assert ended.data == {"end": End.CRASHED, "how": "killed by SIGKILL"}
+    assert ended.data == {"end": TrialStatus.CRASHED, "how": "killed by SIGKILL"}
 
 
 def test_cancelled(executor: LocalExecutor) -> None:

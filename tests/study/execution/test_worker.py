@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from harness.plugins import load_plugins
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.execution.worker import _take_first_steps, preload, run_request
 from harness.training.training_loop import TrainingConfig
 from tests.small import FAULTY
@@ -37,7 +37,7 @@ def test_evaluations_and_outcome() -> None:
     events = sent(request_of(1).to_dict())
     assert [event["kind"] for event in events] == ["evaluation"] * 3 + ["outcome"]
     assert [event["sequences_seen"] for event in events[:-1]] == [0, 32, 64]
-    assert events[-1]["end"] == End.COMPLETE
+    assert events[-1]["end"] == TrialStatus.COMPLETE
 
 
 def test_same_request_same_answer() -> None:
@@ -50,12 +50,12 @@ def test_same_request_same_answer() -> None:
 @pytest.mark.parametrize(
     ("fault", "end", "reason"),
     [
-        ("raise", End.ERROR, "RuntimeError: no such luck"),
-        ("raise_in_factory", End.ERROR, "RuntimeError: cannot be built"),
-        ("nan", End.DIVERGED, "the loss was not finite after 0 training sequences"),
+        ("raise", TrialStatus.ERROR, "RuntimeError: no such luck"),
+        ("raise_in_factory", TrialStatus.ERROR, "RuntimeError: cannot be built"),
+        ("nan", TrialStatus.DIVERGED, "the loss was not finite after 0 training sequences"),
     ],
 )
-def test_failures(fault: str, end: End, reason: str) -> None:
+def test_failures(fault: str, end: TrialStatus, reason: str) -> None:
     """A trial that raises or diverges sends one outcome with its end and a reason of one line."""
     outcome = sent(request_of(1, fault).to_dict())[-1]
     assert (outcome["kind"], outcome["end"], outcome["reason"]) == ("outcome", end, reason)
@@ -74,7 +74,7 @@ def test_bad_request_is_an_error() -> None:
     request = request_of(1).to_dict()
     request["training"]["model"]["cell"] = "nosuch"
     (outcome,) = sent(request)
-    assert outcome["end"] == End.ERROR
+    assert outcome["end"] == TrialStatus.ERROR
     assert "nosuch" in outcome["reason"]
 
 
@@ -95,7 +95,7 @@ def test_out_of_memory(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("harness.study.execution.worker.Training", no_memory)
     (outcome,) = sent(request_of(1).to_dict())
-    assert outcome["end"] == End.OUT_OF_MEMORY
+    assert outcome["end"] == TrialStatus.OUT_OF_MEMORY
 
 
 def test_weights(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_preloaded_process_is_lean() -> None:
     """What is forked from has one thread, so that it can fork safely, and nothing that only the coordinator needs."""
     code = (
         "import sys, psutil, harness.study.execution.fork_server as forkserver\n"
-        "forkserver.settle_process(); forkserver.preload()\n"
+        "forkserver.configure_process(); forkserver.preload()\n"
         "coordinators = {'optuna', 'sqlalchemy', 'pandas', 'matplotlib', 'rich', 'typer'}\n"
         "print(psutil.Process().num_threads(), coordinators & set(sys.modules))"
     )

@@ -13,12 +13,12 @@ import pytest
 from harness.errors import WorkerError
 from harness.parameters import Choice, Fixed, Range
 from harness.study import run as pipeline
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import time_inference, time_training
 from harness.study.phases.train_winners import Winner
 from harness.study.run_context import Course, RunOptions
-from harness.study.search.trial_source import Place
+from harness.study.search.trial_source import SearchKey
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from tests.small import Watching, family, run_small, small_spec, survivors, table
 from tests.tally import Tally
@@ -35,8 +35,8 @@ PARAMS = {
 def winner(cell: str = "rnn") -> Winner:
     """A winner of the small study."""
     return Winner(
-        Place("temporal_order", cell, 0),
-        SlotRecord(0, "0", PARAMS, 1.0, TrialResult(End.COMPLETE, 7)),
+        SearchKey("temporal_order", cell, 0),
+        SlotRecord(0, "0", PARAMS, 1.0, TrialResult(TrialStatus.COMPLETE, 7)),
     )
 
 

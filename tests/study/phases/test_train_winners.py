@@ -8,15 +8,15 @@ import pytest
 
 from harness.columns import OBJECTIVES
 from harness.errors import FileError
-from harness.study.execution.executor import End, TrialRequest
+from harness.study.execution.executor import TrialRequest, TrialStatus
 from harness.study.phases.train_winners import Winner, _run, best_of, best_of_pairs, common_trials
-from harness.study.search.trial_source import Place, Series
+from harness.study.search.trial_source import SearchKey, Series
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, outcome
 
 
-def record(slot: int, value: float | None, end: End = End.COMPLETE) -> SlotRecord:
+def record(slot: int, value: float | None, end: TrialStatus = TrialStatus.COMPLETE) -> SlotRecord:
     """A finished slot."""
     return SlotRecord(slot, str(slot), {"hidden_size": slot}, value, TrialResult(end, seed=slot))
 
@@ -27,7 +27,7 @@ def search(total: int, *records: SlotRecord, objective: str = "remembered_steps"
         total=total,
         finished={each.slot: each for each in records},
         objective=OBJECTIVES[objective],
-        place=Place("temporal_order", "rnn", 0),
+        place=SearchKey("temporal_order", "rnn", 0),
     )
     return cast("Series", plain)
 
@@ -64,7 +64,7 @@ def test_best() -> None:
 
 def test_only_complete_ones_win() -> None:
     """What was pruned, diverged or failed never wins, though its value is the best."""
-    others = [end for end in End if end is not End.COMPLETE]
+    others = [end for end in TrialStatus if end is not TrialStatus.COMPLETE]
     failed = [record(slot, 9.0, end) for slot, end in enumerate(others)]
     last = len(others)
     winner = best_of(search(last + 1, *failed, record(last, 0.0)), last + 1)
@@ -82,10 +82,10 @@ def test_only_common_slots_win() -> None:
 def test_best_over_repeats(tmp_path: Path) -> None:
     """Of each (task, cell) the best repeat is kept, the earliest of equal ones, in the order of the searches."""
     places = [
-        Place("a", "rnn", 0),
-        Place("a", "gru", 0),
-        Place("a", "rnn", 1),
-        Place("a", "gru", 1),
+        SearchKey("a", "rnn", 0),
+        SearchKey("a", "gru", 0),
+        SearchKey("a", "rnn", 1),
+        SearchKey("a", "gru", 1),
     ]
     winners = [
         Winner(place, record(0, value))

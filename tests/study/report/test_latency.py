@@ -15,17 +15,17 @@ from harness.stats import Comparison, Estimate
 from harness.study.report import study_report
 from harness.study.report.sections import latency
 from harness.study.report.sections.latency import Deployed, round_up, round_up_bytes
-from harness.study.report.study_context import StudyPage, study_page
+from harness.study.report.study_context import StudyContext, study_context
 from tests.study.report.synthetic import Wish, inference_answer, write
 
 ABSENT = "Latency, bytes and memory. There is no inference.csv."
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> StudyPage:
+def page(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
     """The page of a study with five searches a cell."""
     directory = write(tmp_path_factory.mktemp("latency"), Wish(evaluations=False))
-    return study_page(records.read(directory), directory, "en")
+    return study_context(records.read(directory), directory, "en")
 
 
 def bench_table(tmp_path: Path, sizes: tuple[int, ...]) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def test_sizes_are_rounded_up_in_their_unit(size: float, rounded: float) -> None
     assert round_up_bytes(size) == pytest.approx(rounded)
 
 
-def winner(page: StudyPage, cell: str, span: float, time_us: float, size: int) -> Deployed:
+def winner(page: StudyContext, cell: str, span: float, time_us: float, size: int) -> Deployed:
     """A winner made by hand."""
     memory = page.summary.memory["temporal_order", cell]
     measured = dataclasses.replace(memory.span, value=span, state="measured")
@@ -100,7 +100,7 @@ def compared(first: str, second: str, longer: str | None = None, few: bool = Fal
     ],
 )
 def test_only_the_comparison_says_which_is_best(
-    page: StudyPage, verdicts: list[tuple[str, str, str | None]], says: str
+    page: StudyContext, verdicts: list[tuple[str, str, str | None]], says: str
 ) -> None:
     """However far apart the values are: best is what the study's comparison shows to remember longer than all the others."""
     cells = [
@@ -118,7 +118,9 @@ def test_only_the_comparison_says_which_is_best(
         assert latency._best(page, cells, few, (50.0, 20 * 1024.0)) == says
 
 
-def test_budgets_are_those_of_the_winners(page: StudyPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budgets_are_those_of_the_winners(
+    page: StudyContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One sentence for each distinct time and size, rounded up; a faster cell that needs more bytes is not within."""
     monkeypatch.setitem(vars(page.summary), "comparisons", {})
     winners = [
@@ -150,7 +152,7 @@ def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
 
 def test_few_searches_are_no_ranking(tmp_path: Path) -> None:
     """With three searches for each cell the sentences tell values."""
-    page = study_page(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
+    page = study_context(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
     table = page.summary.records.inference
     assert table is not None
     winners = latency.deployed(page, "temporal_order", table)
@@ -182,7 +184,7 @@ def test_without_spans_the_numbers_stand_alone(tmp_path: Path) -> None:
     assert "figures/" not in section
 
 
-def test_a_bench_with_one_size(page: StudyPage, tmp_path: Path) -> None:
+def test_a_bench_with_one_size(page: StudyContext, tmp_path: Path) -> None:
     """One figure: a line for each cell and dtype that was timed, a panel for each measure."""
     table = bench_table(tmp_path, (24,))
     with theme.style(page.fonts.families):
@@ -200,7 +202,7 @@ def test_a_bench_with_one_size(page: StudyPage, tmp_path: Path) -> None:
     assert failed.kind == "points"
 
 
-def test_a_bench_that_varied_the_size(page: StudyPage, tmp_path: Path) -> None:
+def test_a_bench_that_varied_the_size(page: StudyContext, tmp_path: Path) -> None:
     """A second figure: time and bytes against hidden size, by dtype, where bytes are those of weights and state."""
     table = bench_table(tmp_path, (8, 32, 128))
     with theme.style(page.fonts.families):
@@ -215,7 +217,7 @@ def test_a_bench_that_varied_the_size(page: StudyPage, tmp_path: Path) -> None:
     assert lines[0].get_ydata()[0] == pytest.approx(first / 1024)
 
 
-def test_a_bench_in_which_nothing_could_be_timed(page: StudyPage, tmp_path: Path) -> None:
+def test_a_bench_in_which_nothing_could_be_timed(page: StudyContext, tmp_path: Path) -> None:
     """Reasons alone."""
     table = bench_table(tmp_path, (24,))
     only = table[table["reason"] != ""]

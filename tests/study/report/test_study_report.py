@@ -11,7 +11,7 @@ from harness import records
 from harness.rendering import fonts
 from harness.rendering.render import Answer
 from harness.study.report import study_report
-from tests.rendering.pages import Page, visible_text
+from tests.rendering.pages import ReportContext, visible_text
 from tests.study.report.synthetic import MACHINE, Wish, write
 
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -137,7 +137,7 @@ class Rendered:
     answer: Answer
     html: str
     markdown: str
-    page: Page
+    page: ReportContext
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
         answer = study_report.render(records.read(directory), directory)
         html = answer.html.read_text("utf-8")
         found[name] = Rendered(
-            directory, answer, html, answer.markdown.read_text("utf-8"), Page(html)
+            directory, answer, html, answer.markdown.read_text("utf-8"), ReportContext(html)
         )
     return found
 

@@ -15,7 +15,7 @@ from harness.columns import Direction
 from harness.study.search.sampler_history import History
 from harness.study.storage.trial_ledger import VIOLATION
 
-End = tuple[TrialState, float, float]
+TrialStatus = tuple[TrialState, float, float]
 ENDS = st.tuples(
     st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]),
     st.floats(-5, 5),
@@ -23,7 +23,7 @@ ENDS = st.tuples(
 )
 
 
-def filled(ends: Sequence[End], direction: Direction, order: Sequence[int] = ()) -> History:
+def filled(ends: Sequence[TrialStatus], direction: Direction, order: Sequence[int] = ()) -> History:
     """A history of at most ten shown trials, the three best among them, whose trials ended so, and in this order."""
     history = History(direction, most=10, best=3)
     study = optuna.create_study(storage=history, direction=direction)
@@ -37,7 +37,9 @@ def filled(ends: Sequence[End], direction: Direction, order: Sequence[int] = ())
 
 
 @given(st.lists(ENDS, max_size=60), st.sampled_from(["minimize", "maximize"]))
-def test_the_best_are_shown_and_never_too_many(ends: list[End], direction: Direction) -> None:
+def test_the_best_are_shown_and_never_too_many(
+    ends: list[TrialStatus], direction: Direction
+) -> None:
     """All of a short history; of a long one so many as are wanted, with the best that ended well."""
     chosen = filled(ends, direction).selection()
     assert len(chosen) == min(10, len(ends))
@@ -51,7 +53,9 @@ def test_the_best_are_shown_and_never_too_many(ends: list[End], direction: Direc
 
 
 @given(st.lists(ENDS, min_size=11, max_size=60), st.randoms(use_true_random=False))
-def test_the_order_of_the_ends_does_not_count(ends: list[End], chance: random.Random) -> None:
+def test_the_order_of_the_ends_does_not_count(
+    ends: list[TrialStatus], chance: random.Random
+) -> None:
     """The selection hangs on the finished slots, not on which ended first."""
     order = chance.sample(range(len(ends)), len(ends))
     assert filled(ends, "minimize", order).selection() == filled(ends, "minimize").selection()

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import IdentityError
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.search.trial_source import (
-    Place,
+    SearchKey,
     Series,
-    StudyContext,
+    StudyRun,
     first_solved,
     open_confirmation,
     open_search,
@@ -31,14 +31,14 @@ EVALUATION = {"sequences_seen": 64, "loss": 0.5, "skill": 0.6, "accuracy": 0.9, 
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Iterator[Callable[..., StudyContext]]:
+def context(tmp_path: Path) -> Iterator[Callable[..., StudyRun]]:
     """Makes the context of the small study with these settings, on one storage."""
     with ExitStack() as opened:
         storage = opened.enter_context(open_storage(default_url(tmp_path), "small"))
 
-        def make(*settings: str) -> StudyContext:
+        def make(*settings: str) -> StudyRun:
             spec = small_spec(tmp_path, *settings)
-            return StudyContext(spec, storage, "cpu", spec.identity(), "small.toml")
+            return StudyRun(spec, storage, "cpu", spec.identity(), "small.toml")
 
         yield make
 
@@ -49,23 +49,23 @@ def complete(series: Series, count: int) -> list[int]:
     for _ in range(count):
         job = series.next_job()
         seeds.append(job.config.seed)
-        series.finish(job, TrialResult(End.COMPLETE, job.config.seed), [EVALUATION])
+        series.finish(job, TrialResult(TrialStatus.COMPLETE, job.config.seed), [EVALUATION])
     return seeds
 
 
-PLACE = Place("temporal_order", "rnn", 0)
+PLACE = SearchKey("temporal_order", "rnn", 0)
 
 
-def test_names_in_the_storage(context: Callable[..., StudyContext]) -> None:
+def test_names_in_the_storage(context: Callable[..., StudyRun]) -> None:
     """A search and its confirmation have names that say study, task, cell and repeat."""
     made = context("search.repeats=2", "confirm.seeds=1")
-    open_search(made, Place("temporal_order", "rnn", 1))
-    open_confirmation(made, Place("temporal_order", "rnn", 1), WINNER, [10])
+    open_search(made, SearchKey("temporal_order", "rnn", 1))
+    open_confirmation(made, SearchKey("temporal_order", "rnn", 1), WINNER, [10])
     names = {study.study_name for study in made.storage.get_all_studies()}
     assert names == {"small/temporal_order/rnn/r1", "small/temporal_order/rnn/r1/confirm"}
 
 
-def test_more_trials(context: Callable[..., StudyContext]) -> None:
+def test_more_trials(context: Callable[..., StudyRun]) -> None:
     """Trials may grow: what is finished is kept, and the rest comes after it, with the seeds of a longer study."""
     seeds = complete(open_search(context("search.trials=3"), PLACE), 3)
     longer = open_search(context("search.trials=5"), PLACE)
@@ -73,7 +73,7 @@ def test_more_trials(context: Callable[..., StudyContext]) -> None:
     assert len({*seeds, *complete(longer, 2)}) == 5
 
 
-def test_fewer_trials(context: Callable[..., StudyContext]) -> None:
+def test_fewer_trials(context: Callable[..., StudyRun]) -> None:
     """Fewer trials than are stored are refused, naming the key and the least that is possible."""
     complete(open_search(context("search.trials=3"), PLACE), 3)
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_fewer_trials(context: Callable[..., StudyContext]) -> None:
         ("search.trial_timeout_s=10.0", "search.trial_timeout_s"),
     ],
 )
-def test_what_may_not_change(context: Callable[..., StudyContext], setting: str, key: str) -> None:
+def test_what_may_not_change(context: Callable[..., StudyRun], setting: str, key: str) -> None:
     """What makes trials incomparable is refused on resume, naming the key."""
     open_search(context(), PLACE)
     with pytest.raises(IdentityError, match=key.replace(".", r"\.")):
@@ -114,13 +114,13 @@ def test_what_may_not_change(context: Callable[..., StudyContext], setting: str,
         "study.print_evaluations=true",
     ],
 )
-def test_what_may_change(context: Callable[..., StudyContext], setting: str) -> None:
+def test_what_may_change(context: Callable[..., StudyRun], setting: str) -> None:
     """What leaves trials comparable may change: trials upward, confirm, throughput, the question."""
     complete(open_search(context(), PLACE), 2)
     assert sorted(open_search(context(setting), PLACE).finished) == [0, 1]
 
 
-def test_seeds_of_all_places_differ(context: Callable[..., StudyContext]) -> None:
+def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
     """Every trial of a study has a seed of its own: other tasks, cells, repeats, slots, and the confirmation too."""
     made = context(
         'compare.tasks=["temporal_order","adding"]',
@@ -129,7 +129,7 @@ def test_seeds_of_all_places_differ(context: Callable[..., StudyContext]) -> Non
     )
     seeds: list[int] = []
     places = [
-        Place(task, cell, repeat)
+        SearchKey(task, cell, repeat)
         for task in ("temporal_order", "adding")
         for cell in ("rnn", "gru")
         for repeat in (0, 1)
@@ -140,7 +140,7 @@ def test_seeds_of_all_places_differ(context: Callable[..., StudyContext]) -> Non
     assert len(set(seeds)) == len(seeds) == 8 * (3 + 6)
 
 
-def test_confirmation_is_the_winner(context: Callable[..., StudyContext]) -> None:
+def test_confirmation_is_the_winner(context: Callable[..., StudyRun]) -> None:
     """A confirmation trains the winner's parameters at each length of the ladder with each seed, and checks on more data."""
     series = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 14])
     jobs = [series.next_job() for _ in range(series.total)]
@@ -151,7 +151,7 @@ def test_confirmation_is_the_winner(context: Callable[..., StudyContext]) -> Non
     assert {job.params["learning_rate"] for job in jobs} == {0.01}
 
 
-def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyContext]) -> None:
+def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyRun]) -> None:
     """A longer ladder and more seeds add to a confirmation; the runs that it had keep their seeds."""
     first = open_confirmation(context("confirm.seeds=1"), PLACE, WINNER, [10])
     seeds = complete(first, 1)
@@ -160,7 +160,7 @@ def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyConte
     assert (list(second.finished), second.total) == ([0], 4)
 
 
-def test_confirmation_of_another_winner(context: Callable[..., StudyContext]) -> None:
+def test_confirmation_of_another_winner(context: Callable[..., StudyRun]) -> None:
     """Runs of another winner stay in the storage and do not count."""
     made = context("confirm.seeds=1")
     complete(open_confirmation(made, PLACE, WINNER, [10]), 1)
@@ -170,7 +170,7 @@ def test_confirmation_of_another_winner(context: Callable[..., StudyContext]) ->
     assert len(other.ledger.storage.get_all_trials(other.ledger.study_id)) == 2
 
 
-def test_interrupted_slot_comes_first(context: Callable[..., StudyContext]) -> None:
+def test_interrupted_slot_comes_first(context: Callable[..., StudyRun]) -> None:
     """A slot that was given up is handed out next, with the same parameters and seed, in this run and in the next."""
     series = open_search(context(), PLACE)
     first = series.next_job()

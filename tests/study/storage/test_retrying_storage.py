@@ -20,7 +20,7 @@ from harness.errors import StorageError
 from harness.study.coordinator import Progress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.storage import retrying_storage
-from harness.study.storage.retrying_storage import PatientStorage, Unanswered
+from harness.study.storage.retrying_storage import RetryingStorage, Unanswered
 from harness.study.storage.storage import default_url, open_storage, open_study
 from tests.small import FAULTY, Watching, run_small, tables
 from tests.study.postgres import SECRET, PostgresServer, postgres_server
@@ -248,7 +248,7 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(retrying_storage.time, "sleep", sleep)
     monkeypatch.setattr(retrying_storage.time, "monotonic", lambda: now[0])
-    storage = PatientStorage(default_url(tmp_path), "the storage")
+    storage = RetryingStorage(default_url(tmp_path), "the storage")
     said: list[str] = []
     storage.say = said.append
 

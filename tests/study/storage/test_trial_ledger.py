@@ -10,13 +10,13 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from harness.errors import StorageError
-from harness.study.execution.executor import End
+from harness.study.execution.executor import TrialStatus
 from harness.study.storage.storage import default_url, open_storage
 from harness.study.storage.trial_ledger import RETRY, Ledger, Stored, TrialResult, state_of
 
 SPACE = {"x": FloatDistribution(0.0, 1.0)}
 FULL = TrialResult(
-    End.COMPLETE,
+    TrialStatus.COMPLETE,
     seed=7,
     loss=math.nan,
     skill=0.5,
@@ -117,7 +117,9 @@ def test_curve_of_a_trial_that_is_gone(ledger: Ledger) -> None:
 
 def test_attempts(ledger: Ledger) -> None:
     """What did not end its slot is listed with its reason; one begun twice is told FAIL; others are not listed."""
-    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, RETRY + "killed by SIGKILL"))
+    ledger.finish(
+        start(ledger), None, TrialResult(TrialStatus.CRASHED, 0, RETRY + "killed by SIGKILL")
+    )
     ledger.interrupt(start(ledger))
     ledger.storage.set_trial_state_values(start(ledger), TrialState.FAIL)
     ledger.finish(start(ledger), 0.5, FULL)
@@ -125,10 +127,10 @@ def test_attempts(ledger: Ledger) -> None:
     foreign = ledger.storage.create_new_trial(ledger.study_id)
     found = [(each.key, each.end, each.reason) for each in ledger.attempts()]
     assert found == [
-        ("0", End.CRASHED, "killed by SIGKILL"),
-        ("0", End.INTERRUPTED, "the study was interrupted"),
-        ("0", End.INTERRUPTED, "ended by another program"),
-        ("0", End.INTERRUPTED, "begun twice"),
+        ("0", TrialStatus.CRASHED, "killed by SIGKILL"),
+        ("0", TrialStatus.INTERRUPTED, "the study was interrupted"),
+        ("0", TrialStatus.INTERRUPTED, "ended by another program"),
+        ("0", TrialStatus.INTERRUPTED, "begun twice"),
     ]
     assert ledger.storage.get_trial(twice).state is TrialState.FAIL
     assert ledger.storage.get_trial(foreign).state is TrialState.RUNNING
@@ -165,7 +167,7 @@ def test_running_is_told_fail(ledger: Ledger) -> None:
     assert ledger.read() == Stored({}, {"0": {"x": 0.5}})
     trial = ledger.storage.get_trial(trial_id)
     assert trial.state is TrialState.FAIL
-    assert TrialResult.from_json(trial.user_attrs["result"]).end is End.INTERRUPTED
+    assert TrialResult.from_json(trial.user_attrs["result"]).end is TrialStatus.INTERRUPTED
 
 
 def test_read_twice(ledger: Ledger) -> None:
@@ -185,11 +187,13 @@ def test_finished_after_an_interruption(ledger: Ledger) -> None:
 
 def test_crash_with_a_retry_left(ledger: Ledger) -> None:
     """A crash that was to be tried again is; the last one ends its slot."""
-    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, RETRY + "killed by SIGKILL"))
+    ledger.finish(
+        start(ledger), None, TrialResult(TrialStatus.CRASHED, 0, RETRY + "killed by SIGKILL")
+    )
     assert list(ledger.read().again) == ["0"]
-    ledger.finish(start(ledger), None, TrialResult(End.CRASHED, 0, "killed by SIGKILL"))
+    ledger.finish(start(ledger), None, TrialResult(TrialStatus.CRASHED, 0, "killed by SIGKILL"))
     stored = ledger.read()
-    assert (stored.finished["0"].result.end, stored.again) == (End.CRASHED, {})
+    assert (stored.finished["0"].result.end, stored.again) == (TrialStatus.CRASHED, {})
 
 
 def test_end_is_written_once(ledger: Ledger) -> None:
@@ -212,16 +216,16 @@ def test_trials_of_others(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("end", "value", "state"),
     [
-        (End.COMPLETE, 1.0, TrialState.COMPLETE),
-        (End.PRUNED, 1.0, TrialState.PRUNED),
-        (End.DIVERGED, 0.0, TrialState.COMPLETE),
-        (End.TIMEOUT, 0.0, TrialState.COMPLETE),
-        (End.OUT_OF_MEMORY, 0.0, TrialState.COMPLETE),
-        (End.ERROR, None, TrialState.FAIL),
-        (End.CRASHED, None, TrialState.FAIL),
-        (End.INTERRUPTED, None, TrialState.FAIL),
+        (TrialStatus.COMPLETE, 1.0, TrialState.COMPLETE),
+        (TrialStatus.PRUNED, 1.0, TrialState.PRUNED),
+        (TrialStatus.DIVERGED, 0.0, TrialState.COMPLETE),
+        (TrialStatus.TIMEOUT, 0.0, TrialState.COMPLETE),
+        (TrialStatus.OUT_OF_MEMORY, 0.0, TrialState.COMPLETE),
+        (TrialStatus.ERROR, None, TrialState.FAIL),
+        (TrialStatus.CRASHED, None, TrialState.FAIL),
+        (TrialStatus.INTERRUPTED, None, TrialState.FAIL),
     ],
 )
-def test_state(end: End, value: float | None, state: TrialState) -> None:
+def test_state(end: TrialStatus, value: float | None, state: TrialState) -> None:
     """Each end has its Optuna state: what has a value is complete or pruned, the rest failed."""
     assert state_of(end, value) is state

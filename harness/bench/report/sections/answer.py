@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import PLAIN, STEP, TUNED, Gain, limit
 from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Table
@@ -18,7 +18,7 @@ from harness.rendering.figures.ticks import short
 ADVISED = 3  # in the answer; the section has them all
 
 
-def sentences(page: BenchPage) -> tuple[str, ...]:
+def sentences(page: BenchContext) -> tuple[str, ...]:
     """Three paragraphs a device: speeds, advice, distance from the limit; then what was not timed."""
     words, timings = page.words, page.timings
     said = []
@@ -32,7 +32,7 @@ def sentences(page: BenchPage) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _fastest(page: BenchPage, device: str) -> list[str]:
+def _fastest(page: BenchContext, device: str) -> list[str]:
     """The speeds of the cells at the reference shape, as a script runs them and tuned, fastest first."""
     words, timings = page.words, page.timings
     shape, items = timings.reference(device), []
@@ -61,7 +61,7 @@ def _fastest(page: BenchPage, device: str) -> list[str]:
     return [words("bench.speeds", shape=at, speeds=words("bench.and_then").join(items))]
 
 
-def _advice(page: BenchPage, device: str) -> list[str]:
+def _advice(page: BenchContext, device: str) -> list[str]:
     """What to change first, and what loses: only what an interval shows beyond what processes differ by, the largest median gain first."""
     words = page.words
     changes = [change for change in page.timings.changes if change.device == device]
@@ -88,7 +88,7 @@ def _advice(page: BenchPage, device: str) -> list[str]:
     return said
 
 
-def _between(page: BenchPage, gains: Sequence[Gain]) -> str:
+def _between(page: BenchContext, gains: Sequence[Gain]) -> str:
     """The least and the most of several gains; one alone with its interval."""
     if len(gains) == 1:
         return page.gains(gains)
@@ -100,7 +100,7 @@ def _between(page: BenchPage, gains: Sequence[Gain]) -> str:
     return page.words("bench.between", low=low, high=high, cells=cells)
 
 
-def _limits(page: BenchPage, device: str) -> list[str]:
+def _limits(page: BenchContext, device: str) -> list[str]:
     """What share of the nearest limit each cell reaches at the reference shape."""
     words, items = page.words, list[str]()
     variant = page.timings.usual(device)
@@ -117,7 +117,7 @@ def _limits(page: BenchPage, device: str) -> list[str]:
     return [words("bench.limits", variant=variant, items=words.listed(items))]
 
 
-def picture(page: BenchPage) -> Picture | None:
+def picture(page: BenchContext) -> Picture | None:
     """Tokens a second of each variant at the reference shape, a mark for each cell, a panel a device; None without any."""
     words, timings = page.words, page.timings
     devices = [d for d in timings.devices if timings.reference(d) is not None]
@@ -143,7 +143,7 @@ def picture(page: BenchPage) -> Picture | None:
     return Picture("variants", drawing, words("bench.description"), caption, table)
 
 
-def _variants(page: BenchPage, device: str) -> list[str]:
+def _variants(page: BenchContext, device: str) -> list[str]:
     """The variants with a time at the reference shape."""
     timings = page.timings
     return [
@@ -154,7 +154,7 @@ def _variants(page: BenchPage, device: str) -> list[str]:
 
 
 def _draw(
-    page: BenchPage, axes: Axes, device: str, variants: Sequence[str]
+    page: BenchContext, axes: Axes, device: str, variants: Sequence[str]
 ) -> list[direct_labels.Spot]:
     spots = []
     axes.set_xscale("log")
@@ -191,7 +191,7 @@ def _draw(
     return spots
 
 
-def log_ticks(page: BenchPage, axes: Axes) -> None:
+def log_ticks(page: BenchContext, axes: Axes) -> None:
     """Labels of a logarithmic x axis that stand at round numbers and never crowd."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
@@ -201,7 +201,7 @@ def log_ticks(page: BenchPage, axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
 
 
-def _table(page: BenchPage, devices: Sequence[str]) -> Table:
+def _table(page: BenchContext, devices: Sequence[str]) -> Table:
     words, rows = page.words, []
     for device in devices:
         for variant in _variants(page, device):
@@ -228,7 +228,7 @@ def _table(page: BenchPage, devices: Sequence[str]) -> Table:
     return Table(columns, tuple(rows), words("bench.note"))
 
 
-def _over_plain(page: BenchPage, row: dict[str, object]) -> str:
+def _over_plain(page: BenchContext, row: dict[str, object]) -> str:
     """The gain of a row with its interval; that of `plain` is 1 by definition."""
     if row["variant"] == PLAIN and row["measure"] == STEP:
         return page.words("bench.itself")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.columns import whole
-from harness.rendering.document import Block, Code, Paragraph, Points, Section
+from harness.rendering.document import Block, BulletList, Code, Paragraph, Section
 from harness.rendering.sections.machine import noted
 
 NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
 
 
-def caveats(page: BenchPage) -> Section:
+def caveats(page: BenchContext) -> Section:
     """What a careful reader would object, said first."""
     words, timings = page.words, page.timings
     said = []
@@ -30,11 +30,11 @@ def caveats(page: BenchPage) -> Section:
     if timings.changes:
         said.append(words("bench.caveats.over_plain"))
     said += noted(page, page.records.machine)
-    blocks: tuple[Block, ...] = (Points(tuple(said)),) if said else ()
+    blocks: tuple[Block, ...] = (BulletList(tuple(said)),) if said else ()
     return Section("caveats", words("caveats.title"), blocks)
 
 
-def command(page: BenchPage) -> Section:
+def command(page: BenchContext) -> Section:
     """What to type to run the bench again, and to render the report again."""
     words, records = page.words, page.records
     known = records.machine.get("command")
@@ -48,5 +48,5 @@ def command(page: BenchPage) -> Section:
     ]
     notes = records.machine.get("notes") or []
     if isinstance(notes, list) and notes:
-        blocks.append(Points(tuple(str(note) for note in notes)))
+        blocks.append(BulletList(tuple(str(note) for note in notes)))
     return Section("command", words("command.title"), tuple(blocks))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from harness import stats
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import Row, ordered
 from harness.columns import seconds, whole
 from harness.rendering import theme
@@ -31,7 +31,7 @@ class _Growth:
     law: stats.PowerLaw
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """The exponents in words, log-log lines with their fits, and the table."""
     words = page.words
     title = words("lengths.title")
@@ -66,7 +66,7 @@ def section(page: BenchPage) -> Section:
     return Section("lengths", title, (Paragraph(" ".join(said)), picture))
 
 
-def _growths(page: BenchPage, device: str) -> list[_Growth]:
+def _growths(page: BenchContext, device: str) -> list[_Growth]:
     timings = page.timings
     rows = timings.along("sequence_length", timings.comparable(device))
     found = []
@@ -77,7 +77,7 @@ def _growths(page: BenchPage, device: str) -> list[_Growth]:
     return found
 
 
-def _sentence(page: BenchPage, found: Sequence[_Growth]) -> str:
+def _sentence(page: BenchContext, found: Sequence[_Growth]) -> str:
     """What twice the length costs, for each cell of a device."""
     words = page.words
     items = [
@@ -102,7 +102,7 @@ def _doubling(law: stats.PowerLaw) -> tuple[float, float, float]:
     return 2**law.exponent, 2**law.interval.low, 2**law.interval.high
 
 
-def _draw(page: BenchPage, axes: Axes, found: Sequence[_Growth]) -> list[direct_labels.End]:
+def _draw(page: BenchContext, axes: Axes, found: Sequence[_Growth]) -> list[direct_labels.End]:
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
@@ -140,7 +140,7 @@ def _axis_seconds(value: float) -> str:
     return f"{float(number.replace(',', '')):g} {unit}"
 
 
-def _table(page: BenchPage, found: Sequence[_Growth]) -> Table:
+def _table(page: BenchContext, found: Sequence[_Growth]) -> Table:
     rows = []
     for growth in found:
         lengths = [page.number("sequence_length", row["sequence_length"]) for row in growth.rows]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from harness import stats
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import KEPT, TUNED, Row, shape_of
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
@@ -42,7 +42,7 @@ class _Point:
 NOT_TIMED = stats.Estimate(None, None, 0)
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """Shares above, gains below, a column for each initialisation; both in words at the longest length."""
     words = page.words
     title = words("denormals.title")
@@ -54,7 +54,7 @@ def section(page: BenchPage) -> Section:
     return Section("denormals", title, (*blocks[: 2 if said else 1], _picture(page, points)))
 
 
-def _points(page: BenchPage) -> list[_Point]:
+def _points(page: BenchContext) -> list[_Point]:
     """Steps on the first CPU with a known share or gain, at the sizes at which most lengths were timed."""
     timings = page.timings
     steps = [row for row in timings.steps if not str(row["device"]).startswith("cuda")]
@@ -87,7 +87,7 @@ def _initializations(points: Sequence[_Point]) -> list[str]:
     return sorted(names, key=lambda name: -most(name))
 
 
-def _sentence(page: BenchPage, points: Sequence[_Point], name: str) -> str:
+def _sentence(page: BenchContext, points: Sequence[_Point], name: str) -> str:
     """Shares and gains of each cell at the longest length with an initialisation."""
     words = page.words
     own = [point for point in points if point.initialization == name]
@@ -126,7 +126,7 @@ def _sentence(page: BenchPage, points: Sequence[_Point], name: str) -> str:
 # --- The picture ------------------------------------------------------------------------------
 
 
-def _picture(page: BenchPage, points: Sequence[_Point]) -> Picture:
+def _picture(page: BenchContext, points: Sequence[_Point]) -> Picture:
     words = page.words
     names = _initializations(points)
     kinds: list[tuple[str, Callable[[_Point], tuple[float, float, float]]]] = [
@@ -171,7 +171,7 @@ def _ends(point: _Point) -> tuple[float, float, float]:
 
 
 def _draw(
-    page: BenchPage,
+    page: BenchContext,
     axes: Axes,
     points: Sequence[_Point],
     value: Callable[[_Point], tuple[float, float, float]],
@@ -198,7 +198,7 @@ def _draw(
     return ends
 
 
-def _scale(page: BenchPage, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
+def _scale(page: BenchContext, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
     lengths = sorted({point.length for point in points})
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(spaced(lengths, 0.2)))
@@ -219,7 +219,7 @@ def _scale(page: BenchPage, axes: Axes, kind: str, points: Sequence[_Point]) -> 
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: page.percent(at)))
 
 
-def _table(page: BenchPage, points: Sequence[_Point]) -> Table:
+def _table(page: BenchContext, points: Sequence[_Point]) -> Table:
     rows = []
     order = {name: i for i, name in enumerate(_initializations(points))}
     for point in sorted(points, key=lambda point: order[point.initialization]):

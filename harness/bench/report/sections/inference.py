@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.rendering.document import Section
 from harness.rendering.sections.inference import inference_section
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """What every report with inference.csv shows."""
     table = page.records.inference
     if table is None or len(table) == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.sections.throughput import drawn
 from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures.shape_panels import OTHER, Estimated, Quantity, Row, against_shape
@@ -12,7 +12,7 @@ from harness.rendering.figures.shape_panels import OTHER, Estimated, Quantity, R
 MIB = 2.0**20
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """The picture where a size was varied; every measured step in its table."""
     words, timings = page.words, page.timings
     title = words("peak_memory.title")

@@ -6,13 +6,13 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import Row
 from harness.columns import whole
 from harness.rendering.document import Block, Column, Paragraph, Section, Table
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """The largest errors of each variant; the time and the graph breaks of those that were compiled."""
     words = page.words
     title = words("precision.title")
@@ -28,7 +28,7 @@ def section(page: BenchPage) -> Section:
     return Section("precision", title, tuple(blocks))
 
 
-def _groups(page: BenchPage) -> list[tuple[tuple[str, str], list[Row]]]:
+def _groups(page: BenchContext) -> list[tuple[tuple[str, str], list[Row]]]:
     timings = page.timings
     found = []
     for key in itertools.product(timings.devices, timings.variants):
@@ -44,7 +44,7 @@ def _largest(rows: Sequence[Row], name: str) -> Row | None:
     return max(known, key=lambda row: float(row[name]), default=None)
 
 
-def _errors(page: BenchPage, found: Sequence[tuple[tuple[str, str], list[Row]]]) -> Table:
+def _errors(page: BenchContext, found: Sequence[tuple[tuple[str, str], list[Row]]]) -> Table:
     texts = []
     for (device, variant), rows in found:
         n = sum(not math.isnan(row["loss_error"]) for row in rows)
@@ -66,7 +66,7 @@ def _errors(page: BenchPage, found: Sequence[tuple[tuple[str, str], list[Row]]])
     return Table(columns, tuple(texts), page.words("precision.note"))
 
 
-def _compiled(page: BenchPage, rows: Sequence[Row]) -> Table:
+def _compiled(page: BenchContext, rows: Sequence[Row]) -> Table:
     texts = tuple(
         (
             *page.lead(str(row["device"]), str(row["cell"])),

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import LIMITS, Row, flops_per_byte, limit, ordered
 from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
@@ -20,7 +20,7 @@ from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """The roofline of each device, and the nearest limit of every timed training step."""
     words, timings = page.words, page.timings
     title = words("limits.title")
@@ -47,7 +47,7 @@ def _is_placed(row: Row) -> bool:
     return all(math.isfinite(number) and number > 0 for number in numbers)
 
 
-def _picture(page: BenchPage, placed: dict[str, list[Row]], table: Table) -> Picture:
+def _picture(page: BenchContext, placed: dict[str, list[Row]], table: Table) -> Picture:
     words = page.words
     drawing, panels = theme.grid(
         len(placed), columns=2, height=3.6 if len(placed) == 1 else 3.1, sharey=False
@@ -84,7 +84,7 @@ def _at_latency(row: Row) -> float:
     return work / float(row["latency_bound_s"])
 
 
-def _roofs(page: BenchPage, axes: Axes, rows: Sequence[Row]) -> Annotation:
+def _roofs(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
     """What a step could reach at most at each FLOP per byte, from this run's own matrix product and copy.
 
     Returns the name of the slanted one, to be turned once the panel has its size.
@@ -141,7 +141,7 @@ def _turn(axes: Axes, name: Annotation) -> None:
     name.set_rotation_mode("anchor")
 
 
-def _points(page: BenchPage, axes: Axes, rows: Sequence[Row]) -> list[direct_labels.Spot]:
+def _points(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> list[direct_labels.Spot]:
     spots = []
     for cell, own in ordered(rows, page.cells):
         mark = page.marks[cell]
@@ -167,7 +167,7 @@ def _points(page: BenchPage, axes: Axes, rows: Sequence[Row]) -> list[direct_lab
     return spots
 
 
-def _table(page: BenchPage, rows: Sequence[Row]) -> Table:
+def _table(page: BenchContext, rows: Sequence[Row]) -> Table:
     """The share of each limit that every training step reaches, and which limit is nearest."""
     words, texts = page.words, []
     hosted = any(str(row["device"]).startswith("cuda") for row in rows)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from harness import stats
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import PARTS, SHAPE, Shape, shape_of
 from harness.columns import seconds
 from harness.rendering import theme
@@ -42,7 +42,7 @@ class _Step:
         return tuple(value / sum(self.values) for value in self.values)
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """A bar for each step of which all three were timed; at the reference shape only, where that is too many."""
     words = page.words
     title = words("parts.title")
@@ -63,7 +63,7 @@ def section(page: BenchPage) -> Section:
     return Section("parts", title, (Paragraph(words("parts.intro")), picture))
 
 
-def _steps(page: BenchPage) -> list[_Step]:
+def _steps(page: BenchContext) -> list[_Step]:
     timings = page.timings
     rows = {
         (row["device"], row["variant"], row["cell"], shape_of(row), row["measure"]): row
@@ -88,7 +88,7 @@ def _steps(page: BenchPage) -> list[_Step]:
     return found
 
 
-def _draw(page: BenchPage, axes: Axes, steps: Sequence[_Step]) -> None:
+def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
     keys = [(step.device, step.variant) for step in steps]
     shapes = len({step.shape for step in steps}) > 1
     for y, step in enumerate(steps):
@@ -137,7 +137,7 @@ def _draw(page: BenchPage, axes: Axes, steps: Sequence[_Step]) -> None:
     )
 
 
-def _label(page: BenchPage, step: _Step, *, shapes: bool) -> str:
+def _label(page: BenchContext, step: _Step, *, shapes: bool) -> str:
     """The name of a bar: variant and cell, and what else tells the bars apart."""
     names = [step.variant, step.cell]
     if page.many_devices:
@@ -147,7 +147,7 @@ def _label(page: BenchPage, step: _Step, *, shapes: bool) -> str:
     return page.words("bench.panel_between").join(names)
 
 
-def _table(page: BenchPage, steps: Sequence[_Step]) -> Table:
+def _table(page: BenchContext, steps: Sequence[_Step]) -> Table:
     words, rows = page.words, []
     for step in steps:
         texts = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import Row
 from harness.rendering.document import Block, Column, Picture, Section, Table
 from harness.rendering.figures.shape_panels import (
@@ -20,7 +20,7 @@ from harness.rendering.figures.shape_panels import (
 FEW_ROWS = 12  # a longer table opens on demand
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """The picture where a size was varied; every training step in its table."""
     words, timings = page.words, page.timings
     title = words("throughput.title")
@@ -46,7 +46,7 @@ def section(page: BenchPage) -> Section:
     return Section("throughput", title, blocks)
 
 
-def drawn(page: BenchPage, rows: Sequence[Row]) -> list[Row]:
+def drawn(page: BenchContext, rows: Sequence[Row]) -> list[Row]:
     """The rows at the batch size and number of layers at which most were timed, the grid's own if it can be."""
     shape = page.records.grid.shape
     for key in ("batch_size", "num_layers"):
@@ -60,7 +60,7 @@ def drawn(page: BenchPage, rows: Sequence[Row]) -> list[Row]:
     return list(rows)
 
 
-def _table(page: BenchPage, rows: Sequence[Row]) -> Table:
+def _table(page: BenchContext, rows: Sequence[Row]) -> Table:
     """Every timed training step, in every variant."""
     words, texts = page.words, []
     for row in rows:

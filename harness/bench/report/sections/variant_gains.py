@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.text import Text
 
-from harness.bench.report.bench_context import BenchPage
+from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
 from harness.columns import whole
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Points, Section, Table
+from harness.rendering.document import Block, BulletList, Column, Paragraph, Picture, Section, Table
 
 SHOWN: Mapping[Effect, str] = {
     "gain": "changes.gain",
@@ -35,7 +35,7 @@ FEW_ROWS = 12  # a longer table opens on demand
 MOST_FAILED = 100
 
 
-def section(page: BenchPage) -> Section:
+def section(page: BenchContext) -> Section:
     """Advice, the heat map of gains, and the rows without a time."""
     words, timings = page.words, page.timings
     title = words("changes.title")
@@ -50,12 +50,12 @@ def section(page: BenchPage) -> Section:
         if items:
             if page.many_devices:
                 blocks.append(Paragraph(words("changes.on", device=page.device(device))))
-            blocks.append(Points(tuple(items)))
+            blocks.append(BulletList(tuple(items)))
     blocks.append(_picture(page))
     return Section("changes", title, (*blocks, *without))
 
 
-def _item(page: BenchPage, change: Change) -> str:
+def _item(page: BenchContext, change: Change) -> str:
     """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
     words = page.words
     said = [
@@ -124,7 +124,7 @@ class _Map:
     lost: Container[tuple[str, str, Shape]]
 
 
-def _picture(page: BenchPage) -> Picture:
+def _picture(page: BenchContext) -> Picture:
     words, timings = page.words, page.timings
     maps: dict[str, _Map] = {}
     for pooled in POOLS:
@@ -152,7 +152,7 @@ def _picture(page: BenchPage) -> Picture:
     return Picture("speedup", drawing, words("changes.description"), caption, _table(page))
 
 
-def _mapped(page: BenchPage, device: str, pooled: tuple[str, ...]) -> _Map:
+def _mapped(page: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
     found: dict[Line, dict[str, list[Gain]]] = {}
     for change in page.timings.changes:
         if change.device != device:
@@ -177,7 +177,7 @@ def _mapped(page: BenchPage, device: str, pooled: tuple[str, ...]) -> _Map:
 HEAD, COLUMN = -0.02, 0.13  # of the names left of the map, as shares of its width
 
 
-def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
+def _draw(page: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
     _name_lines(page, axes, drawn)
     for y, (line, squares) in enumerate(drawn.lines.items()):
         for x, variant in enumerate(variants):
@@ -199,7 +199,7 @@ def _draw(page: BenchPage, axes: Axes, drawn: _Map, variants: Sequence[str]) -> 
     axes.grid(visible=False)
 
 
-def _name_lines(page: BenchPage, axes: Axes, drawn: _Map) -> None:
+def _name_lines(page: BenchContext, axes: Axes, drawn: _Map) -> None:
     """Left of the map: each cell once, and the sizes in which the lines differ, a column each."""
     shapes = [dict(zip(drawn.pooled, shape, strict=True)) for _, shape in drawn.lines]
     varying = [key for key in drawn.pooled if len({shape[key] for shape in shapes}) > 1]
@@ -241,7 +241,7 @@ def _hatch(axes: Axes, x: int, y: int) -> None:
     )
 
 
-def _square(page: BenchPage, axes: Axes, x: int, y: int, square: _Square | None) -> None:
+def _square(page: BenchContext, axes: Axes, x: int, y: int, square: _Square | None) -> None:
     corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
     if square is None:
         axes.text(x, y, page.words("none"), ha="center", va="center", color=theme.FAINT.light)
@@ -266,13 +266,13 @@ def _square(page: BenchPage, axes: Axes, x: int, y: int, square: _Square | None)
     )
 
 
-def _few_digits(page: BenchPage, value: float) -> str:
+def _few_digits(page: BenchContext, value: float) -> str:
     """A gain in as few digits as a square has room for: 0.62, 1.04, 3.1, 12."""
     digits = 2 if value < 2 else 1 if value < 10 else 0
     return f"{value:.{digits}f}" if math.isfinite(value) else page.words("not_measured")
 
 
-def _key(page: BenchPage, axes: Axes) -> None:
+def _key(page: BenchContext, axes: Axes) -> None:
     """What the colours mean, below the last panel."""
     words = page.words
     steps = [*reversed(theme.LOSSES), theme.EVEN, *theme.GAINS]
@@ -292,7 +292,7 @@ def _key(page: BenchPage, axes: Axes) -> None:
     )
 
 
-def _table(page: BenchPage) -> Table:
+def _table(page: BenchContext) -> Table:
     """Every gain with its interval, losing ones among them."""
     words, rows = page.words, []
     for device, variant in itertools.product(page.timings.devices, page.timings.variants):
@@ -321,7 +321,7 @@ def _table(page: BenchPage) -> Table:
     return Table(columns, tuple(rows), words("changes.note"))
 
 
-def _over_tuned(page: BenchPage, gain: Gain) -> tuple[str, str]:
+def _over_tuned(page: BenchContext, gain: Gain) -> tuple[str, str]:
     own = gain.over_tuned
     if own is None:
         return page.words("none"), page.words("none")
@@ -331,7 +331,7 @@ def _over_tuned(page: BenchPage, gain: Gain) -> tuple[str, str]:
 # --- What has no time -------------------------------------------------------------------------
 
 
-def _without(page: BenchPage) -> tuple[Block, ...]:
+def _without(page: BenchContext) -> tuple[Block, ...]:
     """Variants that were not to be had, and single rows that failed, each with its reason."""
     words = page.words
     nowhere = [one for one in page.timings.missing if one.everywhere]

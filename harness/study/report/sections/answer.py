@@ -15,11 +15,11 @@ from harness.rendering.figures.ticks import dodge, spaced
 from harness.stats import MINIMUM_REPEATS, Comparison
 from harness.study.report.published_summary import checks
 from harness.study.report.sections import published_numbers
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 
-def sentences(page: StudyPage) -> tuple[str, ...]:
+def sentences(page: StudyContext) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
     summary, words = page.summary, page.words
     said = []
@@ -43,7 +43,7 @@ def sentences(page: StudyPage) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _solved(page: StudyPage, task: str) -> str:
+def _solved(page: StudyContext, task: str) -> str:
     """How many runs of each cell solve a task at its one length."""
     words, items, lag = page.words, [], None
     for cell in page.summary.cells:
@@ -61,7 +61,7 @@ def _solved(page: StudyPage, task: str) -> str:
     return f"{spans}."
 
 
-def _remembered(page: StudyPage, task: str) -> str:
+def _remembered(page: StudyContext, task: str) -> str:
     """Each cell's span on one task, and which differences between them are shown."""
     words = page.words
     items: list[str] = []
@@ -80,7 +80,7 @@ def _remembered(page: StudyPage, task: str) -> str:
     return " ".join([spans, *_differences(page, page.summary.comparisons.get(task, ()))])
 
 
-def _differences(page: StudyPage, comparisons: Sequence[Comparison]) -> list[str]:
+def _differences(page: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
     """Which cell remembers longer, only where that is shown."""
     words = page.words
     said, shorter = [], {}
@@ -112,7 +112,7 @@ def _differences(page: StudyPage, comparisons: Sequence[Comparison]) -> list[str
     return said
 
 
-def _found(page: StudyPage, task: str) -> str:
+def _found(page: StudyContext, task: str) -> str:
     """What the searches found, where nothing was confirmed: the best trial of each, no ranking."""
     words, best = page.words, page.summary.best
     items = []
@@ -135,7 +135,7 @@ def _found(page: StudyPage, task: str) -> str:
     return words(key, task=task, cells=words.listed(items), n=page.summary.repeats)
 
 
-def _speeds(page: StudyPage) -> list[str]:
+def _speeds(page: StudyContext) -> list[str]:
     """Tokens per second of each cell at one common shape on the first device."""
     table = page.summary.records.throughput
     if table is None or len(table) == 0:
@@ -168,7 +168,7 @@ def _speeds(page: StudyPage) -> list[str]:
     ]
 
 
-def picture(page: StudyPage) -> Picture | None:
+def picture(page: StudyContext) -> Picture | None:
     """Share of runs that solve the task against lag, by cell, a panel a task; None without a ladder of lags."""
     summary, words = page.summary, page.words
     if not summary.has_ladder:
@@ -198,7 +198,7 @@ def picture(page: StudyPage) -> Picture | None:
     return Picture("memory", drawing, words("memory.description"), _caption(page), table)
 
 
-def _ends(page: StudyPage, memories: Sequence[Memory]) -> list[direct_labels.End]:
+def _ends(page: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.End]:
     """Where each cell's line ends."""
     ends = []
     for memory in memories:
@@ -210,7 +210,7 @@ def _ends(page: StudyPage, memories: Sequence[Memory]) -> list[direct_labels.End
     return ends
 
 
-def _draw(page: StudyPage, axes: Axes, memories: Sequence[Memory]) -> None:
+def _draw(page: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
     lags = sorted({share.lag for memory in memories for share in memory.shares})
     axes.set_xscale("log")
     axes.axhline(0.5, color=theme.FAINT.light, linewidth=1.2, zorder=1)
@@ -248,7 +248,7 @@ def _draw(page: StudyPage, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
 
 
-def shares_table(page: StudyPage) -> Table:
+def shares_table(page: StudyContext) -> Table:
     """Share of runs that solve the task at each lag: solved of n, with exact binomial intervals."""
     summary, words = page.summary, page.words
     columns = (*((page.task_columns()[0],) if page.many_tasks else ()), page.column("lag"))
@@ -277,7 +277,7 @@ def shares_table(page: StudyPage) -> Table:
     return Table((*columns, *cells), tuple(rows), words("memory.shares_note"))
 
 
-def _caption(page: StudyPage) -> str:
+def _caption(page: StudyContext) -> str:
     summary, words = page.summary, page.words
     seeds = summary.records.spec.confirm.seeds
     key = "memory.caption" if seeds == 1 else "memory.caption_seeds"

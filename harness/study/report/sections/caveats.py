@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from harness.rendering.document import Block, Code, Paragraph, Points, Section
+from harness.rendering.document import Block, BulletList, Code, Paragraph, Section
 from harness.rendering.sections.machine import noted
 from harness.stats import MINIMUM_REPEATS
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 
-def caveats(page: StudyPage) -> Section:
+def caveats(page: StudyContext) -> Section:
     """What a careful reader would object, said first."""
     words, summary = page.words, page.summary
     spec = summary.records.spec
@@ -36,10 +36,10 @@ def caveats(page: StudyPage) -> Section:
         if (table["device"] == "cpu").any():
             said.append(words("caveats.cpu"))
     said += noted(page, summary.records.machine)
-    return Section("caveats", words("caveats.title"), (Points(tuple(said)),))
+    return Section("caveats", words("caveats.title"), (BulletList(tuple(said)),))
 
 
-def command(page: StudyPage) -> Section:
+def command(page: StudyContext) -> Section:
     """What to type to run the study again, and to render the report again."""
     words, records = page.words, page.summary.records
     known = records.machine.get("command")
@@ -57,5 +57,5 @@ def command(page: StudyPage) -> Section:
     ]
     notes = records.machine.get("notes") or []
     if isinstance(notes, list) and notes:
-        blocks.append(Points(tuple(str(note) for note in notes)))
+        blocks.append(BulletList(tuple(str(note) for note in notes)))
     return Section("command", words("command.title"), tuple(blocks))

@@ -12,10 +12,10 @@ from harness.rendering import theme
 from harness.rendering.document import Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """The expected best objective of n trials, the median over searches with its interval."""
     words, summary = page.words, page.summary
     title = words("budget.title")
@@ -57,7 +57,7 @@ def section(page: StudyPage) -> Section:
     return Section("budget", title, (picture,))
 
 
-def _curve(page: StudyPage, task: str, cell: str) -> stats.ExpectedBest | None:
+def _curve(page: StudyContext, task: str, cell: str) -> stats.ExpectedBest | None:
     summary = page.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
@@ -72,7 +72,7 @@ def _curve(page: StudyPage, task: str, cell: str) -> stats.ExpectedBest | None:
     return stats.expected_best(searches, summary.objective.direction, worst)
 
 
-def _table(page: StudyPage, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
+def _table(page: StudyContext, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
     """The curves at about six numbers of trials."""
     words, name = page.words, page.summary.objective.name
     most = max(len(curve.n_trials) for curve in curves.values())

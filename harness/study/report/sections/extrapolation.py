@@ -12,12 +12,12 @@ from harness import stats
 from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import dodge, spaced
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 MOST_ROWS = 24  # a longer table opens on demand
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
     words, summary = page.words, page.summary
     title = words("extrapolation.title")
@@ -60,7 +60,7 @@ def _share(rows: pd.DataFrame) -> stats.Share:
     return shares[0] if shares else stats.Share(0.0, 0, 0, 0, None, None)
 
 
-def _picture(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Picture:
+def _picture(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Picture:
     """A panel for each task and factor, a line a cell."""
     words, summary = page.words, page.summary
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
@@ -122,7 +122,7 @@ def _picture(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Pictur
     )
 
 
-def _table(page: StudyPage, table: pd.DataFrame, factors: list[int]) -> Table:
+def _table(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Table:
     words = page.words
     rows = []
     for (task, cell), factor in ((pair, each) for pair in page.summary.pairs for each in factors):

@@ -13,13 +13,13 @@ from harness.records import ENDS
 from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.study.report import study_summary as numbers
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 MOST_REASONS = 200  # the rest is in the files
 FEW_REASONS = 12  # a longer table opens on demand
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """Counts by end for each (task, cell), a bar each where any trial did not complete, and the reasons."""
     words, records = page.words, page.summary.records
     found = numbers.ends(records)
@@ -50,7 +50,7 @@ def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
 
 
-def _bars(page: StudyPage, found: list[dict[str, Any]]) -> Figure:
+def _bars(page: StudyContext, found: list[dict[str, Any]]) -> Figure:
     """A bar for each (task, cell), a phase's bars together, its parts the ends."""
     phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
     names = [row for row in _rows(found) if row[0] == phases[0]]
@@ -94,7 +94,7 @@ def _bars(page: StudyPage, found: list[dict[str, Any]]) -> Figure:
     return drawing
 
 
-def _table(page: StudyPage, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
+def _table(page: StudyContext, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
     words = page.words
     ends = [end for end in ENDS if any(one["end"] == end for one in found)]
     rows = []
@@ -112,7 +112,7 @@ def _table(page: StudyPage, found: list[dict[str, Any]], *, folded: bool = False
     return Table(columns, tuple(rows), words("ends.note"), folded)
 
 
-def _reasons(page: StudyPage, found: list[dict[str, Any]]) -> Table:
+def _reasons(page: StudyContext, found: list[dict[str, Any]]) -> Table:
     words = page.words
     rows = []
     for one in found:
@@ -131,7 +131,7 @@ def _reasons(page: StudyPage, found: list[dict[str, Any]]) -> Table:
     return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
 
 
-def _retries(page: StudyPage) -> tuple[Block, ...]:
+def _retries(page: StudyContext) -> tuple[Block, ...]:
     """What was lost on the way and made again; nothing where nothing was."""
     words, found = page.words, numbers.retries(page.summary.records)
     if not found:

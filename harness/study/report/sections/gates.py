@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 MOST_ROWS = (
     8  # with more rows of panels than these, only the layers nearest to the inputs are drawn
@@ -55,7 +55,7 @@ class Trace:
         return statistics.fmean(values) if values else math.nan
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """Each gate against the step of a sequence: a row of panels for each layer of each cell that has gates."""
     words, summary = page.words, page.summary
     title = words("gates.title")
@@ -89,7 +89,7 @@ def section(page: StudyPage) -> Section:
     return Section("gates", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def _traces(page: StudyPage) -> list[Trace]:
+def _traces(page: StudyContext) -> list[Trace]:
     """The stored traces; one with unknown values, of a diverged model, is left out."""
     found = []
     for one in stored(page, "gates", {"task", "cell", "state", "traces"}):
@@ -113,7 +113,7 @@ def _traces(page: StudyPage) -> list[Trace]:
     return found
 
 
-def _drawn(page: StudyPage, traces: Sequence[Trace]) -> tuple[Any, bool]:
+def _drawn(page: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
     """The figure, and whether all layers are in it."""
     words = page.words
     rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
@@ -179,7 +179,7 @@ def _drawn(page: StudyPage, traces: Sequence[Trace]) -> tuple[Any, bool]:
     return drawing, all_layers
 
 
-def _panel(page: StudyPage, axes: Axes, states: Mapping[str, Trace]) -> None:
+def _panel(page: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> None:
     for state in STATES:
         if state not in states:
             continue
@@ -219,7 +219,7 @@ def _panel(page: StudyPage, axes: Axes, states: Mapping[str, Trace]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _gates_told(page: StudyPage, task: str, cell: str, traces: Sequence[Trace]) -> str:
+def _gates_told(page: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
     """How far each gate of one cell stands open, and which of them tells the informative steps from the others."""
     words = page.words
     own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
@@ -263,7 +263,7 @@ def _moved(trace: Trace) -> float:
     return 0.0 if math.isnan(moved) else moved
 
 
-def _traces_table(page: StudyPage, traces: Sequence[Trace]) -> Table:
+def _traces_table(page: StudyContext, traces: Sequence[Trace]) -> Table:
     words = page.words
     rows = [
         (

@@ -16,7 +16,7 @@ from harness import columns as metrics
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
@@ -61,7 +61,7 @@ class Gain:
         return self.log10_gain[self.lags.index(lag)]
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """log10 of the gradient gain against lag, a panel a task; an untrained cell dashed, a trained one solid."""
     words, summary = page.words, page.summary
     title = words("gradients.title")
@@ -90,7 +90,7 @@ def section(page: StudyPage) -> Section:
     return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def stored(page: StudyPage, key: str, parts: set[str]) -> list[dict[str, Any]]:
+def stored(page: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
     """The entries of diagnostics.json under `key` for this study's cells; one that lacks a part is left out."""
     found = (page.summary.records.diagnostics or {}).get(key) or []
     return [
@@ -102,7 +102,7 @@ def stored(page: StudyPage, key: str, parts: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def states_key(page: StudyPage) -> list[Line2D]:
+def states_key(page: StudyContext) -> list[Line2D]:
     """What a solid and a dotted line mean."""
     colour = theme.MUTED.light
     return [
@@ -115,7 +115,7 @@ def states_key(page: StudyPage) -> list[Line2D]:
     ]
 
 
-def read(page: StudyPage) -> list[Gain]:
+def read(page: StudyContext) -> list[Gain]:
     """The measured gains, those of which nothing is known left out."""
     gains = []
     for one in stored(page, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
@@ -140,7 +140,7 @@ def read(page: StudyPage) -> list[Gain]:
     return gains
 
 
-def _panel(page: StudyPage, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
+def _panel(page: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
     """Draw one task's lines; returns where their names belong."""
     words = page.words
     ends: dict[str, direct_labels.End] = {}
@@ -214,7 +214,7 @@ def power(value: float) -> str:
 # --- In words -----------------------------------------------------------------------------------
 
 
-def share(page: StudyPage, log10_gain: float) -> str:
+def share(page: StudyContext, log10_gain: float) -> str:
     """A gain as a person says it: 3 %, 1/1,700,000, 1.7 times, nothing."""
     words = page.words
     if log10_gain == -math.inf:
@@ -229,7 +229,7 @@ def share(page: StudyPage, log10_gain: float) -> str:
     return words("gradients.times", value=metrics.significant(gain, 2))
 
 
-def _told(page: StudyPage, task: str, gains: Sequence[Gain]) -> str:
+def _told(page: StudyContext, task: str, gains: Sequence[Gain]) -> str:
     """What the lines of one task show, in sentences that follow from its numbers."""
     words = page.words
     pairs: dict[str, dict[str, Gain]] = {}
@@ -263,7 +263,7 @@ def _told(page: StudyPage, task: str, gains: Sequence[Gain]) -> str:
     return " ".join(sentences)
 
 
-def _changed(page: StudyPage, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
+def _changed(page: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
     """Whose gain training raised, lowered, or left about as it was."""
     groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
     for cell, found in both.items():
@@ -279,7 +279,7 @@ def _changed(page: StudyPage, both: Mapping[str, Mapping[str, Gain]], lag: int) 
     return page.words("gradients.training", changes=page.words.listed(told))
 
 
-def _reaches(page: StudyPage, gain: Gain) -> str:
+def _reaches(page: StudyContext, gain: Gain) -> str:
     """How far back one trained cell's gain stays over the thresholds, beside the lag that its task asks for."""
     words = page.words
     forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
@@ -313,7 +313,7 @@ def _reaches(page: StudyPage, gain: Gain) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def _table(page: StudyPage, gains: Sequence[Gain]) -> Table:
+def _table(page: StudyContext, gains: Sequence[Gain]) -> Table:
     words = page.words
     rows = []
     for one in gains:

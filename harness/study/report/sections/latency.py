@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 
 from harness.columns import METRICS, whole
 from harness.rendering import theme
-from harness.rendering.document import Block, Paragraph, Picture, Points, Section, Table
+from harness.rendering.document import Block, BulletList, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.sections.inference import failures, numbers, time_axis, timed_cells
 from harness.stats import Comparison
 from harness.study.report.sections.speed import span_point
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 STEPS = (1.0, 2.0, 5.0, 10.0)  # to which budgets are rounded up, in every decade
@@ -48,7 +48,7 @@ class Deployed:
         return float(self.row["weights_bytes"]) + float(self.row["state_bytes"])
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """The winners' latency, bytes and memory spans: what is best under which budget, one figure, and every number."""
     words, summary = page.words, page.summary
     title, table = words("latency.title"), summary.records.inference
@@ -63,7 +63,9 @@ def section(page: StudyPage) -> Section:
         lines = tuple(
             line for task, those in found.items() for line in sentences(page, task, those)
         )
-        blocks += [Points(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
+        blocks += (
+            [BulletList(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
+        )
         blocks.append(_picture(page, found))
     timed = table[table["median_us"].notna()]
     if len(timed):
@@ -71,7 +73,7 @@ def section(page: StudyPage) -> Section:
     return Section("latency", title, (*blocks, *failures(page, table)))
 
 
-def deployed(page: StudyPage, task: str, table: pd.DataFrame) -> list[Deployed]:
+def deployed(page: StudyContext, task: str, table: pd.DataFrame) -> list[Deployed]:
     """The winners on a task whose step was timed in float32 and whose memory span was measured, in the study's order."""
     rows = table[(table["task"] == task) & table["median_us"].notna()]
     rows = rows[(rows["dtype"] == "float32") & (rows["measure"] == "step")]
@@ -83,7 +85,7 @@ def deployed(page: StudyPage, task: str, table: pd.DataFrame) -> list[Deployed]:
     return found
 
 
-def sentences(page: StudyPage, task: str, winners: Sequence[Deployed]) -> list[str]:
+def sentences(page: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
     """For each winner's time and size as a budget: what is best within it, as far as the study's comparison shows it.
 
     One cell alone has nothing to be compared with, and no sentence.
@@ -116,7 +118,7 @@ def round_up_bytes(size: float) -> float:
 
 
 def _best(
-    page: StudyPage,
+    page: StudyContext,
     within: Sequence[Deployed],
     comparisons: Sequence[Comparison],
     budget: tuple[float, float],
@@ -154,13 +156,13 @@ def _best(
     return words("latency.tied", cells=cells, cell=best.cell, others=against, time=time, size=size)
 
 
-def _size(page: StudyPage, size: float) -> str:
+def _size(page: StudyContext, size: float) -> str:
     """A budget of bytes, in its unit."""
     power = max(i for i in range(len(UNITS)) if size >= 1024.0**i)
     return page.words("latency.size", value=whole(size / 1024.0**power), unit=UNITS[power])
 
 
-def _picture(page: StudyPage, found: Mapping[str, Sequence[Deployed]]) -> Picture:
+def _picture(page: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> Picture:
     """Memory span against the time of one step, a panel a task."""
     words, n = page.words, len(found)
     drawing, panels = theme.grid(n, columns=2, height=3.1 if n == 1 else 2.5, sharey=False)
@@ -189,7 +191,9 @@ def _picture(page: StudyPage, found: Mapping[str, Sequence[Deployed]]) -> Pictur
     )
 
 
-def _points(page: StudyPage, axes: Axes, winners: Sequence[Deployed]) -> list[direct_labels.Spot]:
+def _points(
+    page: StudyContext, axes: Axes, winners: Sequence[Deployed]
+) -> list[direct_labels.Spot]:
     axes.set_xscale("log")
     spots = []
     for each in winners:
@@ -208,7 +212,7 @@ def _points(page: StudyPage, axes: Axes, winners: Sequence[Deployed]) -> list[di
     return spots
 
 
-def _row(page: StudyPage, task: str, each: Deployed) -> tuple[str, ...]:
+def _row(page: StudyContext, task: str, each: Deployed) -> tuple[str, ...]:
     row, memory = each.row, each.memory
     return (
         *page.task_cells(task, each.cell),

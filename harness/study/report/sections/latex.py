@@ -14,7 +14,7 @@ from harness.parameters import Choice, Fixed, Parameter, Range
 from harness.rendering.document import Block, Code, Paragraph, Section
 from harness.rendering.escaping import escape_latex
 from harness.study.report.sections import winners
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory, outcome
 from harness.study.search.sampler_arguments import pruner_arguments, sampler_arguments
 
@@ -22,7 +22,7 @@ WIDTH = 100  # of a line of LaTeX
 _NOT_SAID = ("num_parameters", "max_grad_norm")  # where they are 0, which means "off"
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """The table, where spans were measured, and the methods, each as LaTeX to copy."""
     words = page.words
     blocks: list[Block] = [Paragraph(words("paper.intro_methods"))]
@@ -32,7 +32,7 @@ def section(page: StudyPage) -> Section:
     return Section("paper", words("paper.title"), tuple(blocks))
 
 
-def text(page: StudyPage) -> str:
+def text(page: StudyContext) -> str:
     """paper.tex: the table and the methods, as a document inputs it."""
     name = page.summary.records.spec.study.name
     comment = page.words("paper.comment", version=harness.__version__, name=escape_latex(name))
@@ -43,7 +43,7 @@ def text(page: StudyPage) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def table(page: StudyPage) -> str:
+def table(page: StudyContext) -> str:
     """A table with booktabs: a row for each (task, cell) with a confirmation."""
     words, summary = page.words, page.summary
     numbers = [
@@ -82,7 +82,7 @@ def _line(texts: Iterator[str] | list[str] | tuple[str, ...]) -> str:
     return " & ".join(map(escape_latex, texts)) + r" \\"
 
 
-def _caption(page: StudyPage) -> str:
+def _caption(page: StudyContext) -> str:
     intervals = [m.span.interval for m in page.summary.memory.values() if m.span.interval]
     tasks = page.words.listed(page.summary.tasks)
     if not intervals:
@@ -90,7 +90,7 @@ def _caption(page: StudyPage) -> str:
     return page.words("paper.caption", tasks=tasks, level=page.level(intervals[0]))
 
 
-def _row(page: StudyPage, memory: Memory) -> tuple[str, ...]:
+def _row(page: StudyContext, memory: Memory) -> tuple[str, ...]:
     words, top = page.words, memory.shares[-1]
     to_solve, parameters = _at_the_top(page, memory)
     span = page.span(memory.span, memory.ladder)
@@ -106,14 +106,14 @@ def _row(page: StudyPage, memory: Memory) -> tuple[str, ...]:
     )
 
 
-def _between(page: StudyPage, value: str, interval: str) -> str:
+def _between(page: StudyContext, value: str, interval: str) -> str:
     """A value with its interval in brackets; alone where it has none, or one that says no more."""
     if interval in (page.words("none"), value):
         return value
     return page.words("paper.between", value=value, interval=interval)
 
 
-def _at_the_top(page: StudyPage, memory: Memory) -> tuple[str, str]:
+def _at_the_top(page: StudyContext, memory: Memory) -> tuple[str, str]:
     """Sequences until the runs at the longest lag solve their task, and the winners' parameters."""
     table = page.summary.records.confirmation
     assert table is not None, "a memory comes from a confirmation"
@@ -136,7 +136,7 @@ def _at_the_top(page: StudyPage, memory: Memory) -> tuple[str, str]:
     return _between(page, value, interval), page.number("num_parameters", parameters)
 
 
-def _sequences(page: StudyPage, value: float | None) -> str:
+def _sequences(page: StudyContext, value: float | None) -> str:
     if value == float("inf"):
         return page.words("never")
     return page.number("sequences_to_solve", value)
@@ -145,7 +145,7 @@ def _sequences(page: StudyPage, value: float | None) -> str:
 # --- The methods --------------------------------------------------------------------------------
 
 
-def methods(page: StudyPage) -> str:
+def methods(page: StudyContext) -> str:
     """A paragraph: tasks, cells, budget, space, sampler, seeds, confirmation, statistics, versions, machine."""
     return "\n".join(_wrapped(escape_latex(" ".join(_sentences(page)))))
 
@@ -161,7 +161,7 @@ def _wrapped(line: str, indent: str = "") -> list[str]:
     )
 
 
-def _sentences(page: StudyPage) -> Iterator[str]:
+def _sentences(page: StudyContext) -> Iterator[str]:
     words, summary, spec = page.words, page.summary, page.summary.records.spec
     cells, tasks = (
         words.listed(
@@ -180,7 +180,7 @@ def _sentences(page: StudyPage) -> Iterator[str]:
     yield from _software(page)
 
 
-def _search(page: StudyPage) -> Iterator[str]:
+def _search(page: StudyContext) -> Iterator[str]:
     words, summary, search = page.words, page.summary, page.summary.records.spec.search
     sampler = words.of("paper.sampler", search.sampler)
     objective = words.of("column", search.objective).lower()
@@ -203,7 +203,7 @@ def _search(page: StudyPage) -> Iterator[str]:
         yield words("paper.common", n=summary.common_trials)
 
 
-def _called(page: StudyPage, name: str, given: Mapping[str, Any]) -> str:
+def _called(page: StudyContext, name: str, given: Mapping[str, Any]) -> str:
     """A sampler or pruner with its arguments, as Optuna names them."""
     if not given:
         return name
@@ -212,14 +212,14 @@ def _called(page: StudyPage, name: str, given: Mapping[str, Any]) -> str:
     return page.words("paper.called", name=name, arguments=arguments)
 
 
-def _of_all(page: StudyPage, name: str) -> int:
+def _of_all(page: StudyContext, name: str) -> int:
     """A training key that is fixed to one value for all; 0 where it is searched, or differs."""
     spec = page.summary.records.spec
     values = {value for pair in spec.pairs for value in spec.parameters(*pair)[name].values()}
     return int(values.pop()) if len(values) == 1 else 0
 
 
-def _space(page: StudyPage) -> Iterator[str]:
+def _space(page: StudyContext) -> Iterator[str]:
     """What was searched and what was held fixed; what a task or a cell has of its own, for that one."""
     words, spec = page.words, page.summary.records.spec
     own = {pair: _items(page, spec.parameters(*pair)) for pair in spec.pairs}
@@ -245,7 +245,7 @@ def _space(page: StudyPage) -> Iterator[str]:
 
 
 def _of_one(
-    page: StudyPage, others: Mapping[tuple[str, str], Sequence[str]]
+    page: StudyContext, others: Mapping[tuple[str, str], Sequence[str]]
 ) -> Iterator[tuple[str, list[str]]]:
     """What all pairs of one task have otherwise, what all of one cell have, and what is left, pair by pair."""
     left = {pair: list(items) for pair, items in others.items()}
@@ -266,7 +266,7 @@ def _searched(parameters: Mapping[str, Parameter]) -> list[str]:
     return [name for name, each in parameters.items() if len(set(each.values())) > 1]
 
 
-def _items(page: StudyPage, parameters: Mapping[str, Parameter]) -> dict[str, str]:
+def _items(page: StudyContext, parameters: Mapping[str, Parameter]) -> dict[str, str]:
     """Each hyperparameter of a cell in words."""
     words, found = page.words, {}
     for key, parameter in parameters.items():
@@ -286,13 +286,13 @@ def _items(page: StudyPage, parameters: Mapping[str, Parameter]) -> dict[str, st
     return found
 
 
-def _value(page: StudyPage, key: str, value: object) -> str:
+def _value(page: StudyContext, key: str, value: object) -> str:
     if isinstance(value, bool):
         return page.words("truth.yes" if value else "truth.no")
     return winners.value(page, key if key in METRICS else "n_runs", value)
 
 
-def _confirmation(page: StudyPage) -> Iterator[str]:
+def _confirmation(page: StudyContext) -> Iterator[str]:
     words, confirm = page.words, page.summary.records.spec.confirm
     if not confirm.seeds:
         yield words("paper.unconfirmed")
@@ -306,7 +306,7 @@ def _confirmation(page: StudyPage) -> Iterator[str]:
     yield words(key, seeds=confirm.seeds, ladder=ladder, n=n)
 
 
-def _software(page: StudyPage) -> Iterator[str]:
+def _software(page: StudyContext) -> Iterator[str]:
     """Versions and machine, as machine.json has them; nothing where it has not."""
     words, machine = page.words, page.summary.records.machine
     found = machine.get("versions")

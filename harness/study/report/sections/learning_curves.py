@@ -17,7 +17,7 @@ from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 MOST_LINES = (
     400  # a panel; more are drawn as so many of them, evenly chosen, and the caption says so
@@ -26,7 +26,7 @@ FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
 
-def section(page: StudyPage, curves: Picture | None) -> Section:
+def section(page: StudyContext, curves: Picture | None) -> Section:
     """The learning curves under a heading of their own."""
     title = page.words("learning.title")
     if curves is None:
@@ -34,7 +34,7 @@ def section(page: StudyPage, curves: Picture | None) -> Section:
     return Section("learning", title, (curves,))
 
 
-def picture(page: StudyPage) -> Picture | None:
+def picture(page: StudyContext) -> Picture | None:
     """One line a run: the confirmation's runs where there are any, else those of the searches; None without any."""
     table = page.summary.records.evaluations
     if table is None or len(table) == 0:
@@ -47,7 +47,7 @@ def picture(page: StudyPage) -> Picture | None:
     return _by_cell(page, searched) if n_runs <= FEW_RUNS else _by_length(page, searched)
 
 
-def _by_length(page: StudyPage, rows: pd.DataFrame) -> Picture:
+def _by_length(page: StudyContext, rows: pd.DataFrame) -> Picture:
     """A panel for each cell (and each task), a line a run, its colour the sequence length."""
     words, summary = page.words, page.summary
     lengths = sorted(rows["sequence_length"].unique())
@@ -96,7 +96,9 @@ def _bins(lengths: Sequence[float]) -> dict[float, int]:
     return {length: round(i * most / last) for i, length in enumerate(lengths)}
 
 
-def _length_key(page: StudyPage, lengths: Sequence[float], bins: dict[float, int]) -> list[Line2D]:
+def _length_key(
+    page: StudyContext, lengths: Sequence[float], bins: dict[float, int]
+) -> list[Line2D]:
     handles = []
     for place in sorted(set(bins.values())):
         group = [length for length in lengths if bins[length] == place]
@@ -126,13 +128,13 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
     return step > 1
 
 
-def _sequences_axis(page: StudyPage, axes: Axes, most: float) -> None:
+def _sequences_axis(page: StudyContext, axes: Axes, most: float) -> None:
     axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
 
 
-def _by_cell(page: StudyPage, rows: pd.DataFrame) -> Picture:
+def _by_cell(page: StudyContext, rows: pd.DataFrame) -> Picture:
     """The loss of a few runs, all cells in one panel, named at their ends."""
     words, summary = page.words, page.summary
     tasks = [task for task in summary.tasks if (rows["task"] == task).any()]
@@ -185,7 +187,7 @@ def _by_cell(page: StudyPage, rows: pd.DataFrame) -> Picture:
     )
 
 
-def _evaluations_table(page: StudyPage, rows: pd.DataFrame) -> Table:
+def _evaluations_table(page: StudyContext, rows: pd.DataFrame) -> Table:
     """Loss and accuracy at (at most twelve of) the evaluations, a column pair a cell."""
     words = page.words
     medians = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
@@ -209,7 +211,7 @@ def _evaluations_table(page: StudyPage, rows: pd.DataFrame) -> Table:
     return Table(tuple(columns), tuple(texts), words("learning.loss_note"))
 
 
-def _solved(page: StudyPage) -> Table:
+def _solved(page: StudyContext) -> Table:
     """How many runs of each length solve the task, and after how many sequences."""
     words, records = page.words, page.summary.records
     confirmed = page.summary.confirmed
@@ -242,14 +244,14 @@ def _solved(page: StudyPage) -> Table:
     return Table(columns, tuple(rows), words("learning.solved_note"))
 
 
-def _between(page: StudyPage, interval: stats.Interval | None) -> str:
+def _between(page: StudyContext, interval: stats.Interval | None) -> str:
     if interval is None:
         return page.words("none")
     low, high = _to_solve(page, interval.low), _to_solve(page, interval.high)
     return low if low == high else page.words("range", low=low, high=high)
 
 
-def _to_solve(page: StudyPage, value: float | None) -> str:
+def _to_solve(page: StudyContext, value: float | None) -> str:
     if value == float("inf"):
         return page.words("never")
     return page.number("sequences_to_solve", value)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from harness import stats
 from harness.rendering.document import Block, Column, Paragraph, Section, Table
 from harness.study.report.sections import answer
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT, ClaimCheck, Memory
 
 MOST_ROWS = 12  # a longer table opens on demand
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """Memory span and reliable span of each cell on each task, and the comparison of each pair."""
     words, summary = page.words, page.summary
     title = words("spans.title")
@@ -61,7 +61,7 @@ def section(page: StudyPage) -> Section:
     return Section("spans", title, tuple(blocks))
 
 
-def _own(page: StudyPage, memory: Memory) -> str:
+def _own(page: StudyContext, memory: Memory) -> str:
     """The span of each search on its own, shortest first: "2 × 7, 3 × 15"."""
     texts = []
     for span, n in sorted(Counter(memory.repeat_spans).items()):
@@ -76,14 +76,14 @@ def _own(page: StudyPage, memory: Memory) -> str:
     return ", ".join(texts)
 
 
-def _note(page: StudyPage) -> str:
+def _note(page: StudyContext) -> str:
     intervals = [m.span.interval for m in page.summary.memory.values() if m.span.interval]
     if not intervals:
         return page.words("spans.note_few", minimum=stats.MINIMUM_REPEATS)
     return page.words("spans.note", level=page.level(intervals[0]))
 
 
-def _pairs(page: StudyPage) -> Table:
+def _pairs(page: StudyContext) -> Table:
     """Each pair of cells: how probably the first remembers longer, and whether that is shown."""
     words = page.words
     rows = []
@@ -113,7 +113,7 @@ def _pairs(page: StudyPage) -> Table:
     return Table(columns, tuple(rows), words("pairs.note"), folded=len(rows) > MOST_ROWS)
 
 
-def claims(page: StudyPage) -> Section | None:
+def claims(page: StudyContext) -> Section | None:
     """What is in circulation beside what this study found, claim by claim; None if the study names no claim."""
     summary, words = page.summary, page.words
     if not summary.claims:
@@ -137,13 +137,13 @@ def claims(page: StudyPage) -> Section | None:
     return Section("claims", words("claims.title"), tuple(blocks))
 
 
-def _span(page: StudyPage, check: ClaimCheck) -> str:
+def _span(page: StudyContext, check: ClaimCheck) -> str:
     if check.memory is None:
         return page.words("not_measured")
     return page.span(check.memory.span, check.memory.ladder)
 
 
-def _checks(page: StudyPage, lag: float, checks: Sequence[ClaimCheck]) -> Table:
+def _checks(page: StudyContext, lag: float, checks: Sequence[ClaimCheck]) -> Table:
     words = page.words
     rows = []
     for check in checks:

@@ -10,20 +10,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.config import Published
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Points, Section, Table
+from harness.rendering.document import Block, BulletList, Column, Paragraph, Picture, Section, Table
 from harness.study.report.published_summary import Check, confirmed
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT
 
 
-def sequences_to_solve(page: StudyPage, task: str, cell: str) -> str | None:
+def sequences_to_solve(page: StudyContext, task: str, cell: str) -> str | None:
     """Training sequences until solved, the median over searches; None where half of them or more do not solve it."""
     value = confirmed(page.summary, task, cell, "sequences_to_solve").value
     known = value is not None and math.isfinite(value)
     return page.number("sequences_to_solve", value) if known else None
 
 
-def sentence(page: StudyPage, found: Sequence[Check]) -> str:
+def sentence(page: StudyContext, found: Sequence[Check]) -> str:
     """How many of the published numbers are reproduced here, and each of ours beside theirs."""
     words = page.words
     good = sum(check.verdict.startswith("reproduced") for check in found)
@@ -43,7 +43,7 @@ def sentence(page: StudyPage, found: Sequence[Check]) -> str:
     return f"{said} {words('published.unknown', n=unknown)}" if unknown else said
 
 
-def picture(page: StudyPage, found: Sequence[Check]) -> Picture:
+def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
     """Ours as a multiple of the published number, a line each, with what counts as reproduced; the numbers beside it."""
     words = page.words
     drawing = theme.figure(1.25 + 0.42 * len(found))
@@ -96,7 +96,7 @@ def picture(page: StudyPage, found: Sequence[Check]) -> Picture:
     )
 
 
-def section(page: StudyPage, found: Sequence[Check]) -> Section | None:
+def section(page: StudyContext, found: Sequence[Check]) -> Section | None:
     """What counts as reproduced, and how the published set-ups differ from ours; None if the study names none."""
     if not found:
         return None
@@ -108,22 +108,22 @@ def section(page: StudyPage, found: Sequence[Check]) -> Section | None:
         if check.row.note
     )
     if notes:
-        blocks.append(Points(tuple(notes)))
+        blocks.append(BulletList(tuple(notes)))
     return Section("published", words("published.title"), tuple(blocks))
 
 
-def _name(page: StudyPage, row: Published) -> str:
+def _name(page: StudyContext, row: Published) -> str:
     metric = page.words.of("published.metric", row.metric, parameter=row.parameter)
     return page.words("published.name", task=row.task, cell=row.cell, metric=metric)
 
 
-def _number(page: StudyPage, row: Published, value: float | None) -> str:
+def _number(page: StudyContext, row: Published, value: float | None) -> str:
     if value == math.inf:
         return page.words("never")
     return page.number(row.metric, value)
 
 
-def _table(page: StudyPage, found: Sequence[Check]) -> Table:
+def _table(page: StudyContext, found: Sequence[Check]) -> Table:
     words = page.words
     rows = []
     for check in found:

@@ -18,14 +18,14 @@ from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import short
 from harness.study.report.importance_intervals import Measured, measure, searched, value_of
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.search.importances import LEAST_TRIALS
 
 FEWEST_POINTS = 10  # fewer show nothing
 MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """Importances where there are trials enough, and the trials themselves."""
     words = page.words
     measured = [measure(page.summary, task, cell) for task, cell in page.summary.pairs]
@@ -45,7 +45,7 @@ def section(page: StudyPage) -> Section:
     return Section("sensitivity", title, tuple(blocks))
 
 
-def _missing(page: StudyPage, measured: list[Measured]) -> list[str]:
+def _missing(page: StudyContext, measured: list[Measured]) -> list[str]:
     """Why there are no importances, cells with the same reason in one sentence."""
     pairs: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
     for one in measured:
@@ -65,7 +65,7 @@ def _missing(page: StudyPage, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _importances(page: StudyPage, measured: list[Measured]) -> Picture:
+def _importances(page: StudyContext, measured: list[Measured]) -> Picture:
     """A dot for each parameter and cell, with the interval over searches."""
     words = page.words
     tasks = [task for task in page.summary.tasks if any(one.task == task for one in measured)]
@@ -128,7 +128,7 @@ def _importances(page: StudyPage, measured: list[Measured]) -> Picture:
     return Picture("importances", drawing, description, caption, table)
 
 
-def _slices(page: StudyPage) -> Picture | None:
+def _slices(page: StudyContext) -> Picture | None:
     """Each trial's objective against each searched hyperparameter, all cells in one panel."""
     words, summary = page.words, page.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
@@ -177,7 +177,7 @@ def _together(one: Parameter | None, other: Parameter) -> Parameter:
     return other if one is None else one
 
 
-def _panels(page: StudyPage, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
+def _panels(page: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
     """A panel for each hyperparameter; with several tasks a row of them for each, if they fit side by side."""
     objective = page.words.of("column", page.summary.objective.name)
     a_row_each = page.many_tasks and len(names) <= 5
@@ -200,7 +200,7 @@ def _panels(page: StudyPage, trials: pd.DataFrame, names: Mapping[str, Parameter
 
 
 def _scatter(
-    page: StudyPage, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
+    page: StudyContext, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
 ) -> None:
     place = axes.get_subplotspec()
     narrow = place is not None and place.get_gridspec().ncols > 3

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Picture, Points, Section, Table
+from harness.rendering.document import Block, BulletList, Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.shape_panels import (
     Estimated,
@@ -19,11 +19,11 @@ from harness.rendering.figures.shape_panels import (
     speed_range,
 )
 from harness.rendering.figures.ticks import short
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 
-def tradeoff(page: StudyPage) -> Section:
+def tradeoff(page: StudyContext) -> Section:
     """Memory span against the speed at which the winners train, a panel for each task and device."""
     words, summary = page.words, page.summary
     title = words("tradeoff.title")
@@ -67,7 +67,7 @@ def tradeoff(page: StudyPage) -> Section:
 
 
 def _points(
-    page: StudyPage, axes: Axes, task: str, rows: pd.DataFrame
+    page: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, ...]], list[direct_labels.Spot]]:
     """One point a cell, with its intervals in both directions: the rows of the table, and where the names belong."""
     texts, spots = [], []
@@ -124,7 +124,7 @@ def span_point(
     return direct_labels.Spot(value, span, *ends, text, mark.colour)
 
 
-def throughput(page: StudyPage) -> Section:
+def throughput(page: StudyContext) -> Section:
     """Tokens per second against hidden size and against length, a row of panels for each device."""
     words, summary = page.words, page.summary
     title = words("throughput.title")
@@ -139,7 +139,7 @@ def throughput(page: StudyPage) -> Section:
         words("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
         for row in failed.to_dict("records")
     )
-    tail: tuple[Block, ...] = (Points(lines),) if lines else ()
+    tail: tuple[Block, ...] = (BulletList(lines),) if lines else ()
     numbers = _timed(page, timed)
     grid = timed[timed["origin"] == "grid"]
     task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
@@ -156,7 +156,7 @@ def throughput(page: StudyPage) -> Section:
     return Section("throughput", title, (picture, *tail))
 
 
-def _timed(page: StudyPage, table: pd.DataFrame) -> Table:
+def _timed(page: StudyContext, table: pd.DataFrame) -> Table:
     """Every timed benchmark."""
     words = page.words
     rows = []

@@ -17,7 +17,7 @@ from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import short
 from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 BINS_A_DECADE = 6
 
@@ -41,7 +41,7 @@ class Units:
         return sum(each >= self.lag for each in self.steps)
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """A histogram of the units' time scales on a logarithmic axis, a panel for each cell whose units have some."""
     words, summary = page.words, page.summary
     title = words("time_scales.title")
@@ -81,7 +81,7 @@ def section(page: StudyPage) -> Section:
     return Section("time_scales", title, (*map(Paragraph, texts), picture))
 
 
-def _units(page: StudyPage) -> list[Units]:
+def _units(page: StudyContext) -> list[Units]:
     """The stored time scales; a layer with unknown ones, of a diverged model, is left out."""
     parts = {"task", "cell", "state", "gate", "layer", "task_lag", "n_sequences", "steps"}
     return [
@@ -107,7 +107,7 @@ def _together(layers: Sequence[Units]) -> Units | None:
     return dataclasses.replace(layers[0], steps=tuple(each for one in layers for each in one.steps))
 
 
-def _histogram(page: StudyPage, axes: Axes, states: Sequence[Units], most: float) -> None:
+def _histogram(page: StudyContext, axes: Axes, states: Sequence[Units], most: float) -> None:
     words, any_state = page.words, states[0]
     edges = np.geomspace(1, most, round(math.log10(most) * BINS_A_DECADE) + 1)
     colour = page.marks[any_state.cell].colour
@@ -148,7 +148,7 @@ def _histogram(page: StudyPage, axes: Axes, states: Sequence[Units], most: float
     axes.set_ylabel(words("time_scales.y"))
 
 
-def _histogram_key(page: StudyPage) -> list[Line2D | Patch]:
+def _histogram_key(page: StudyContext) -> list[Line2D | Patch]:
     solid, dotted = states_key(page)
     filled = Patch(
         facecolor=theme.MUTED.light, alpha=0.55, linewidth=0, label=str(solid.get_label())
@@ -156,7 +156,7 @@ def _histogram_key(page: StudyPage) -> list[Line2D | Patch]:
     return [filled, dotted]
 
 
-def _units_told(page: StudyPage, before: Units, after: Units) -> str:
+def _units_told(page: StudyContext, before: Units, after: Units) -> str:
     def scale(value: float) -> str:
         return page.number("time_scale", value)
 
@@ -174,7 +174,7 @@ def _units_told(page: StudyPage, before: Units, after: Units) -> str:
     )
 
 
-def _units_table(page: StudyPage, layers: Sequence[Units]) -> Table:
+def _units_table(page: StudyContext, layers: Sequence[Units]) -> Table:
     words = page.words
     rows = [
         (

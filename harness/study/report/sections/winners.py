@@ -9,12 +9,12 @@ import pandas as pd
 
 from harness.parameters import Fixed
 from harness.rendering.document import Column, Paragraph, Section, Table
-from harness.study.report.study_context import StudyPage
+from harness.study.report.study_context import StudyContext
 
 MOST_ROWS = 20  # a longer table opens on demand
 
 
-def section(page: StudyPage) -> Section:
+def section(page: StudyContext) -> Section:
     """The best trial of each search: its searched hyperparameters and what the search saw in it."""
     words, summary = page.words, page.summary
     title = words("winners.title")
@@ -51,7 +51,7 @@ def section(page: StudyPage) -> Section:
     )
 
 
-def _varies(page: StudyPage, key: str) -> bool:
+def _varies(page: StudyContext, key: str) -> bool:
     """Whether a hyperparameter is searched for any cell, or derived for each."""
     spec = page.summary.records.spec
     parameters = [spec.parameters(*pair).get(key) for pair in spec.pairs]
@@ -62,7 +62,7 @@ def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
     return "number" if pd.api.types.is_numeric_dtype(column) else "text"
 
 
-def value(page: StudyPage, name: str, shown: object) -> str:
+def value(page: StudyContext, name: str, shown: object) -> str:
     """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
     if isinstance(shown, str):
         return shown or page.words("none")
