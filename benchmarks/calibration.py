@@ -2,10 +2,11 @@
 
     python benchmarks/calibration.py --workers 2
 
-Runs one study of many small searches with the study command (into results/calibration/; what is finished is not run again),
-where `lstm_twin` is `lstm` plugged in under another name, and compares searches of the two as a report would, five against
-five. Then it counts over simulated results whose truth is known. Both tables go to results/reference/calibration/. Nothing
-here decides what is right: it counts.
+Runs one study of many small searches with the study command (into results/calibration/; what is
+finished is not run again), where `lstm_twin` is `lstm` plugged in under another name, and compares
+searches of the two as a report would, five against five. Then it counts over simulated results
+whose truth is known. Both tables go to results/reference/calibration/. Nothing here decides what is
+right: it counts.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def compare(
 def comparisons(
     runs: Mapping[str, Runs], generator: np.random.Generator, n_drawn: int
 ) -> Iterator[Compared]:
-    """Disjoint groups, each search in one of them; groups drawn at random, time and again, from the same searches; all."""
+    """Disjoint groups, each search in one of them.
+
+    Groups drawn at random, time and again, from the same searches; all.
+    """
     pooled = [search for name in SAME for search in runs[name].values()]
     for names in (SAME, OTHER):
         first, second = ([runs[name][repeat] for repeat in sorted(runs[name])] for name in names)

@@ -2,13 +2,15 @@
 
     python -m benchmarks.faster_steps [--rounds 9] [--out results/reference/faster_steps]
 
-Three live processes of one thread take turns, block by block: torch's module in a process that returns what it frees, as Python
-comes ("plain memory"); torch's module where memory is kept ("torch"); and our recurrence there ("ours"), which is timed beyond
-the shapes that it is used at, too. What differs between them is one thing at a time, so each gain is the ratio of two blocks of
+Three live processes of one thread take turns, block by block: torch's module in a process that
+returns what it frees, as Python comes ("plain memory"); torch's module where memory is kept
+("torch"); and our recurrence there ("ours"), which is timed beyond the shapes that it is used at,
+too. What differs between them is one thing at a time, so each gain is the ratio of two blocks of
 the same round. Before anything is timed, loss and gradients of ours are held against torch's.
 
-Seeds in one program: the operators of one step of our GRU, forward and backward, on one model and on several stacked ones, in one
-process; how many times as fast a seed is bounds what a confirmation could win by training its seeds together.
+Seeds in one program: the operators of one step of our GRU, forward and backward, on one model and
+on several stacked ones, in one process; how many times as fast a seed is bounds what a confirmation
+could win by training its seeds together.
 
 Writes rounds.jsonl, steps.csv and README.md. Nothing else should run on the machine meanwhile.
 """
@@ -127,7 +129,10 @@ def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence
 def held_against_torch(
     shape: Shape, loss: float, weights: Sequence[nn.Parameter]
 ) -> dict[str, float]:
-    """By how much ours deviates from torch, relative: the loss, and the gradient that deviates most by its norm (0: none asked for)."""
+    """By how much ours deviates from torch, relative.
+
+    The loss, and the gradient that deviates most by its norm (0: none asked for).
+    """
     other, expected = subject(shape, ours=False)
     by_torch = other().item()
     deviations = [
@@ -142,7 +147,10 @@ def held_against_torch(
 
 
 def serve(way: str) -> None:
-    """Answer each line of standard input with one of standard output: prepare a shape, or run a block of it."""
+    """Answer each line of standard input with one of standard output.
+
+    Prepare a shape, or run a block of it.
+    """
     configure_process()
     if way != WAYS[0]:
         keep_memory()
@@ -208,7 +216,10 @@ def measure(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def stacked_step(seeds: int, size: int, batch_size: int = 64) -> Callable[[], object]:
-    """The operators of one step of our GRU, forward and backward, on stacked models; one model: no stack."""
+    """The operators of one step of our GRU, forward and backward, on stacked models.
+
+    One model: no stack.
+    """
     lead = (seeds,) if seeds > 1 else ()
     gates, through = (torch.randn(*lead, n * size, batch_size) for n in (3, 1))
     weights, state, out, grad = (
@@ -233,7 +244,10 @@ def stacked_step(seeds: int, size: int, batch_size: int = 64) -> Callable[[], ob
 
 
 def measure_stacked(rounds: int) -> Iterator[dict[str, Any]]:
-    """A line for each hidden size and number of seeds: seconds of a step for each seed, round by round."""
+    """A line for each hidden size and number of seeds.
+
+    Seconds of a step for each seed, round by round.
+    """
     configure_process()
     with torch.no_grad():
         known = {(size, seeds): stacked_step(seeds, size) for size, seeds in STACKED}

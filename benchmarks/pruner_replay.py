@@ -2,12 +2,14 @@
 
     python -m benchmarks.pruner_replay
 
-Every search in results/reference/ that ran without a pruner and kept its learning curves is replayed: its trials in their order,
-each evaluation reported to the pruner with the study's own objective, and a trial that it prunes costs the part of its training time
-up to there. Writes pruners.csv (a row a search and pruner) and README.md to results/reference/pruner_replay/.
+Every search in results/reference/ that ran without a pruner and kept its learning curves is
+replayed: its trials in their order, each evaluation reported to the pruner with the study's own
+objective, and a trial that it prunes costs the part of its training time up to there. Writes
+pruners.csv (a row a search and pruner) and README.md to results/reference/pruner_replay/.
 
-What a replay can't tell: a sampler that learns from pruned trials would have proposed others. It takes the pruner's side, though, in
-that every trial proposed by a search that saw whole curves is at its disposal.
+What a replay can't tell: a sampler that learns from pruned trials would have proposed others. It
+takes the pruner's side, though, in that every trial proposed by a search that saw whole curves is
+at its disposal.
 """
 
 from __future__ import annotations
@@ -40,10 +42,16 @@ OURS = ("bound", "plateau", "plateau_long", "bound_plateau", "bound_plateau_long
 """Rules of our own: see `ends_it`. The program has `bound`; the others are tried here alone."""
 
 PRUNERS = ("none", "median", "late_median", "halving", "hyperband", *OURS)
-"""`late_median` is the median rule that waits for half of the budget: these curves are plateaus followed by a drop."""
+"""`late_median` is the median rule that waits for half of the budget.
+
+These curves are plateaus followed by a drop.
+"""
 
 PLATEAU_SKILL = 0.05
-"""A trial that was never above it has not yet gained on chance: evaluations of 500 sequences have skills within 0.02 of 0 by luck."""
+"""A trial that was never above it has not yet gained on chance.
+
+Evaluations of 500 sequences have skills within 0.02 of 0 by luck.
+"""
 
 LEFT_BY = 2 / 3
 LEAST_SOLVED = 3
@@ -79,7 +87,10 @@ class Trial:
 
     @property
     def left_plateau(self) -> float:
-        """The training sequences after which it first gained on chance; infinite where it never did."""
+        """The training sequences after which it first gained on chance.
+
+        Infinite where it never did.
+        """
         pairs = zip(self.curve, self.skills, strict=True)
         return next((float(step) for (step, _), skill in pairs if skill > PLATEAU_SKILL), math.inf)
 
@@ -106,7 +117,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Replay:
-    """The time at which each trial ended under a pruner, and its value; NaN for one that was pruned."""
+    """The time at which each trial ended under a pruner, and its value.
+
+    NaN for one that was pruned.
+    """
 
     ends_s: tuple[float, ...]
     found: tuple[float, ...]
@@ -204,9 +218,10 @@ def pruner_of(name: str, search: Search) -> optuna.pruners.BasePruner:
 def ends_it(rule: str, search: Search, finished: Sequence[Trial], trial: Trial, seen: int) -> bool:
     """Whether one of our rules ends a trial that has seen so many sequences.
 
-    bound: its remembered steps can't exceed its lag, and a finished trial has as many; so it is never trained. Safe, but only for this
-    objective. plateau: it has not gained on chance, and at least 3 finished trials solved their task, all of which had gained by 2/3 of
-    the sequences that this one has seen; `long` asks that of trials with at least its lag.
+    bound: its remembered steps can't exceed its lag, and a finished trial has as many; so it is
+    never trained. Safe, but only for this objective. plateau: it has not gained on chance, and at
+    least 3 finished trials solved their task, all of which had gained by 2/3 of the sequences that
+    this one has seen; `long` asks that of trials with at least its lag.
     """
     if "bound" in rule and search.objective == "remembered_steps":
         best = max((each.value for each in finished), default=-math.inf)
@@ -255,7 +270,10 @@ def replay(search: Search, pruner: str) -> Replay:
 
 
 def gain(direction: str, found: float, without: float) -> float | None:
-    """By which factor a value is better than that without a pruner; what was not there at all has none."""
+    """By which factor a value is better than that without a pruner.
+
+    What was not there at all has none.
+    """
     if math.isnan(found) or math.isnan(without):
         return None
     low = 1.0 if direction == "maximize" else 1e-6  # remembered steps may be 0, a loss is above it

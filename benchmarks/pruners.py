@@ -1,15 +1,18 @@
 """Which pruner gets furthest in the same time? Whole studies of the real program, by their pruner and the time they may search.
 
-    python -m benchmarks.pruners [--seconds 20] [--stages 2] [--seeds 5] [--out results/reference/pruners]
+    python -m benchmarks.pruners [--seconds 20] [--stages 2] [--seeds 5] [--out
+    results/reference/pruners]
 
-A study (pruners.toml with one task, one pruner and one study seed) searches for so many seconds and confirms its winner along a
-ladder of lags; then the same command goes on with it for as long again, and so on, a stage at a time. A search that has used up
-its trials before its time goes on with twice as many. Each core runs one study at a time, pinned to it; seeds are outermost and
-the pruners' order moves on, so that whatever disturbs the machine disturbs all alike.
+A study (pruners.toml with one task, one pruner and one study seed) searches for so many seconds and
+confirms its winner along a ladder of lags; then the same command goes on with it for as long again,
+and so on, a stage at a time. A search that has used up its trials before its time goes on with
+twice as many. Each core runs one study at a time, pinned to it; seeds are outermost and the
+pruners' order moves on, so that whatever disturbs the machine disturbs all alike.
 
-`runs.jsonl` has a row as soon as a stage ends, and the same command measures what is missing; README.md and `figures/` are made
-of it. The studies themselves stay in results/pruners/. Nothing else should run on the machine meanwhile.
-Exit codes: 0 done; 1 a study failed; 2 the folder holds runs of something else.
+`runs.jsonl` has a row as soon as a stage ends, and the same command measures what is missing;
+README.md and `figures/` are made of it. The studies themselves stay in results/pruners/. Nothing
+else should run on the machine meanwhile. Exit codes: 0 done; 1 a study failed; 2 the folder holds
+runs of something else.
 """
 
 from __future__ import annotations
@@ -42,14 +45,18 @@ ROOT = Path(__file__).parents[1]
 STUDY = Path(__file__).with_suffix(".toml")
 STUDIES = ROOT / "results" / "pruners"
 SEQUENCES = {"temporal_order": 8_000, "delayed_recall": 5_120, "adding": 10_240}
-"""A trial's training budget on each task, so that the first trials leave room: of adding, 12,800 sequences put the first winner at
+"""A trial's training budget on each task, so that the first trials leave room.
+
+Of adding, 12,800 sequences put the first winner at
 the top of the ladder after 8 s, and 8,000 left it at 0 after 20."""
 
 EVALUATIONS = 8  # of a trial, at most
 PRUNERS = ("none", "bound", "median", "halving", "hyperband")
 NONE = PRUNERS[0]
 TRIALS = 100  # as in the study file
-SHORT_S = 1.0  # what is left of a stage is not worth a start; a longer break between two trials is one between sessions
+# What is left of a stage is not worth a start; a longer break between two trials is one between
+# sessions
+SHORT_S = 1.0
 LEVEL = 0.05
 Row = Mapping[str, Any]
 
@@ -75,7 +82,10 @@ class Job:
 def order(
     tasks: Sequence[str], pruners: Sequence[str], seeds: int
 ) -> Iterator[tuple[str, str, int]]:
-    """Task, pruner and seed of every study in their order: each group of pruners begins one further on."""
+    """Task, pruner and seed of every study in their order.
+
+    Each group of pruners begins one further on.
+    """
     for seed in range(seeds):
         for place, task in enumerate(tasks):
             first = (seed + place) % len(pruners)
@@ -84,7 +94,10 @@ def order(
 
 
 def go_on(job: Job, until_s: float) -> dict[str, Any]:
-    """Search until a study has searched for so long in all, and confirm its winner; what it then knows."""
+    """Search until a study has searched for so long in all, and confirm its winner.
+
+    What it then knows.
+    """
     spent_s, n_trials, limit = *searched(job), TRIALS
     while True:
         while n_trials >= limit:
@@ -127,7 +140,10 @@ def searched(job: Job) -> tuple[float, int]:
 
 
 def look(job: Job) -> dict[str, Any]:
-    """What a study has found, and what it took: its best trial's remembered steps, and (lag, remembered steps) of each fresh run."""
+    """What a study has found, and what it took.
+
+    Its best trial's remembered steps, and (lag, remembered steps) of each fresh run.
+    """
     study = records.read(job.directory)
     trials, runs = study.trials, study.confirmation
     pruned = trials["end"] == "pruned"
@@ -232,7 +248,10 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """A pruner against none, on the same tasks and seeds: how often it is ahead, and by which factor."""
+    """A pruner against none, on the same tasks and seeds.
+
+    How often it is ahead, and by which factor.
+    """
 
     better: int
     worse: int
@@ -247,7 +266,10 @@ class Pairs:
 
 
 def pairs(rows: Iterable[Row], pruner: str, stage: int, measure: Measure) -> Pairs:
-    """Compare after a stage; the p-value is the exact sign test's, two-sided, ties left out; None below MINIMUM_REPEATS."""
+    """Compare after a stage; the p-value is the exact sign test's, two-sided, ties left out.
+
+    None below MINIMUM_REPEATS.
+    """
     values = {
         (row["task"], row["seed"], row["pruner"]): measure(row)
         for row in rows

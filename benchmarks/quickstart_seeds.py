@@ -2,9 +2,9 @@
 
     python benchmarks/quickstart_seeds.py --seeds 20
 
-Each seed is a whole study, run by the study command (without its timing phase) into results/quickstart_seeds/; a seed that
-is finished is not run again. The table goes to results/reference/quickstart_seeds/. Nothing here decides what is right: it
-counts.
+Each seed is a whole study, run by the study command (without its timing phase) into
+results/quickstart_seeds/; a seed that is finished is not run again. The table goes to
+results/reference/quickstart_seeds/. Nothing here decides what is right: it counts.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""What one large search costs: each trial's coordination as trials add up, resuming it, memory, and its report.
+"""What one large search costs.
+
+Each trial's coordination as trials add up, resuming it, memory, and its report.
 
     python -m benchmarks.scale [--trials 10000] [--sampler tpe] [--out FILE]
 
-Nothing is trained: an executor answers at once, with a curve of ten evaluations made from the parameters. All else is what a
-study has: proposals, SQLite on disk, the ledger, tables, report. `run`, `resume` and `report` are processes of their own, so
-that each one's greatest memory is its own. Exit code 1 where a target is missed: 25 ms a trial, resume 10 s, report 60 s, 1 GB.
+Nothing is trained: an executor answers at once, with a curve of ten evaluations made from the
+parameters. All else is what a study has: proposals, SQLite on disk, the ledger, tables, report.
+`run`, `resume` and `report` are processes of their own, so that each one's greatest memory is its
+own. Exit code 1 where a target is missed: 25 ms a trial, resume 10 s, report 60 s, 1 GB.
 """
 
 from __future__ import annotations

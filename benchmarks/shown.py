@@ -2,9 +2,10 @@
 
     python -m benchmarks.shown [--seeds 5] [--trials 1000] [--out results/reference/shown]
 
-Each function is searched with TPE by the harness's own proposals, shown all finished trials or at most so many, with the same
-seeds; searches of one seed are the same up to where the first is no longer shown all. Nothing is trained. After each seed
-shown.csv (a row a function, seed and number) and README.md hold what is there; a seed that is there is not searched again.
+Each function is searched with TPE by the harness's own proposals, shown all finished trials or at
+most so many, with the same seeds; searches of one seed are the same up to where the first is no
+longer shown all. Nothing is trained. After each seed shown.csv (a row a function, seed and number)
+and README.md hold what is there; a seed that is there is not searched again.
 
 What this can't tell: functions of other spaces, and searches longer than these.
 """
@@ -103,7 +104,10 @@ def valley(params: Params) -> float:
 
 
 def cliff(params: Params) -> float:
-    """Remembered steps: the lag, while the model can bridge it, which the other parameters decide; beyond, next to nothing."""
+    """Remembered steps: the lag, while the model can bridge it, which the other parameters decide.
+
+    Beyond, next to nothing.
+    """
     size = math.log(params["hidden_size"] / 120)
     rate = math.log(params["learning_rate"] / 0.006) + 0.4 * size
     start = {"orthogonal": 0.8, "chrono": 1.0, "pytorch": 0.4}[params["initialization"]]
@@ -135,7 +139,10 @@ def _place(params: Params | pd.Series[Any]) -> list[float]:
 
 
 def recorded(params: Params) -> float:
-    """The mean loss of the nearest recorded trials of the cell: steps, and as uneven as training is."""
+    """The mean loss of the nearest recorded trials of the cell.
+
+    Steps, and as uneven as training is.
+    """
     places, losses = _recorded()[params["cell"]]
     distances = ((places - np.array(_place(params))) ** 2).sum(axis=1)
     return float(losses[np.argsort(distances, kind="stable")[:NEIGHBOURS]].mean())
@@ -168,7 +175,10 @@ FUNCTIONS = {
 
 
 def search(name: str, seed: int, trials: int, most: int, begun: Found | None) -> Found:
-    """One search, shown at most so many trials; it takes over what `begun`, shown all, found before that mattered."""
+    """One search, shown at most so many trials.
+
+    It takes over what `begun`, shown all, found before that mattered.
+    """
     same = max(num_startup_trials(trials), most) + 1
     if begun is not None and same >= trials:
         return begun

@@ -2,9 +2,11 @@
 
     python benchmarks/slice_noise.py --repeats 12
 
-Two live processes train the canary of a comparison; slices of both in turn, AB BA, for 1.5 s: a block. The ways are taken in turn.
-Prints for each the deviation of blocks from their mean (that two processes differ by their luck is not what is asked here) and
-that of rounds. What harness/regress/measuring/comparison_runner.py says of slices and cores rests on this. Linux only; about two minutes.
+Two live processes train the canary of a comparison; slices of both in turn, AB BA, for 1.5 s: a
+block. The ways are taken in turn. Prints for each the deviation of blocks from their mean (that two
+processes differ by their luck is not what is asked here) and that of rounds. What
+harness/regress/measuring/comparison_runner.py says of slices and cores rests on this. Linux only;
+about two minutes.
 """
 
 from __future__ import annotations

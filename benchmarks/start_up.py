@@ -2,9 +2,10 @@
 
     python -m benchmarks.start_up [--rounds 5]
 
-Each is a fresh process, all of them in turn; beside them, in the same run, an interpreter that imports torch and ends. "First
-trial" is from the command's start to the moment at which the storage says that the trial has begun, with its worker ready;
-"first result" to its end, after one step of training. Bounds: 0.3 s, 2.5 s, 4 s.
+Each is a fresh process, all of them in turn; beside them, in the same run, an interpreter that
+imports torch and ends. "First trial" is from the command's start to the moment at which the storage
+says that the trial has begun, with its worker ready; "first result" to its end, after one step of
+training. Bounds: 0.3 s, 2.5 s, 4 s.
 """
 
 from __future__ import annotations

@@ -1,12 +1,16 @@
-"""The fastest sweep on the machine: one list of trials through what people use today and through the harness, in turn.
+"""The fastest sweep on the machine.
+
+One list of trials through what people use today and through the harness, in turn.
 
     python -m benchmarks.sweep_race [--rounds 3] [--list full] [--out results/sweep_race]
 
-Every program of benchmarks/peers/ is a fresh process, timed from its start to its end; in each round all of them take
-their turn, in an order that moves on by one. Equal final losses are the proof of equal work: a row whose losses differ from the
-harness's is refused; only the matrix products, which train nothing, have none. `runs.jsonl` keeps each run as it ends, so the same command goes on where it was; `race.json`,
-`race.csv`, `race.md` and `figures/` are made of it. Nothing else should run on the machine meanwhile.
-Exit codes: 0 done; 1 a row is refused or a program failed; 2 the folder holds runs of something else.
+Every program of benchmarks/peers/ is a fresh process, timed from its start to its end; in each
+round all of them take their turn, in an order that moves on by one. Equal final losses are the
+proof of equal work: a row whose losses differ from the harness's is refused; only the matrix
+products, which train nothing, have none. `runs.jsonl` keeps each run as it ends, so the same
+command goes on where it was; `race.json`, `race.csv`, `race.md` and `figures/` are made of it.
+Nothing else should run on the machine meanwhile. Exit codes: 0 done; 1 a row is refused or a
+program failed; 2 the folder holds runs of something else.
 """
 
 from __future__ import annotations
@@ -77,7 +81,10 @@ def order(every: Sequence[Program], round_index: int) -> list[Program]:
 
 
 def run(program: Program, trials: Path) -> dict[str, Any]:
-    """One program as a fresh process: its wall time, and what it wrote; `failed` where it did not end well."""
+    """One program as a fresh process: its wall time, and what it wrote.
+
+    `failed` where it did not end well.
+    """
     with tempfile.TemporaryDirectory() as name:
         out, log = Path(name) / "out.json", Path(name) / "log.txt"
         command = [sys.executable, "-m", f"benchmarks.peers.{program.module}"]
@@ -141,7 +148,10 @@ def foreign(runs: Iterable[Line], same: Line) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table. `ratios` are wall times over the harness's, by round; `said` says why there are none."""
+    """One line of the table. `ratios` are wall times over the harness's, by round.
+
+    `said` says why there are none.
+    """
 
     key: str
     label: str
@@ -162,7 +172,10 @@ class Row:
 
 
 def difference(losses: Sequence[float], reference: Sequence[float]) -> float:
-    """The largest relative difference of two lists of losses; two NaN are alike, a missing loss is infinitely far."""
+    """The largest relative difference of two lists of losses.
+
+    Two NaN are alike, a missing loss is infinitely far.
+    """
     if len(losses) != len(reference):
         return math.inf
     return max((_apart(a, b) for a, b in zip(losses, reference, strict=True)), default=math.inf)
@@ -180,7 +193,10 @@ def seconds(line: Line) -> float:
 
 
 def judge(every: Sequence[Program], runs: Sequence[Line]) -> list[Row]:
-    """The table of the runs that are there; a round counts for a program where the harness has one of it too."""
+    """The table of the runs that are there.
+
+    A round counts for a program where the harness has one of it too.
+    """
     by_key = {
         each.key: {line["round"]: line for line in runs if line["program"] == each.key}
         for each in every
@@ -216,7 +232,10 @@ def _row(program: Program, own: Mapping[int, Line], ours: Mapping[int, Line]) ->
 
 
 def beyond_ideal(runs: Sequence[Line]) -> dict[str, float]:
-    """Where the harness's wall time beyond the ideal goes, in seconds: medians over the rounds, empty without both."""
+    """Where the harness's wall time beyond the ideal goes, in seconds.
+
+    Medians over the rounds, empty without both.
+    """
     ours = {line["round"]: line for line in runs if line["program"] == HARNESS and "losses" in line}
     ideal = {line["round"]: line for line in runs if line["program"] == IDEAL and "losses" in line}
     parts = [_parts(ours[number], ideal[number]) for number in sorted(ours.keys() & ideal.keys())]

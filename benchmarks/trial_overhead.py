@@ -2,9 +2,10 @@
 
     python benchmarks/trial_overhead.py [--rounds 3]
 
-A search of 61 trials, whose bodies take about a millisecond, runs with one worker; what a trial adds is the time from one
-trial's end to the next one's, less the time that the same training takes by itself. Counted are trials 20 to 60. The rounds
-of the two alternate, so that whatever else the machine does meets both. The bound is 40 ms (median, CPU).
+A search of 61 trials, whose bodies take about a millisecond, runs with one worker; what a trial
+adds is the time from one trial's end to the next one's, less the time that the same training takes
+by itself. Counted are trials 20 to 60. The rounds of the two alternate, so that whatever else the
+machine does meets both. The bound is 40 ms (median, CPU).
 """
 
 from __future__ import annotations

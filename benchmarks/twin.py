@@ -1,4 +1,7 @@
-"""A plug-in for calibration.py: `lstm` once more under another name, the same in everything else."""
+"""A plug-in for calibration.py.
+
+`lstm` once more under another name, the same in everything else.
+"""
 
 from __future__ import annotations
 

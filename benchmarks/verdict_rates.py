@@ -2,10 +2,11 @@
 
     python benchmarks/verdict_rates.py --runs 2000
 
-Writes tables to results/reference/verdict_rates/: `runs.csv` (nine benchmarks and a canary, on machines from as quiet as
-measured to eight times as noisy), `level.csv` (the sign-flip test with Holm and split alpha, floor and confirmation aside),
-`confirmation.csv` (rules for the five fresh blocks) and `changes.csv` (change points). Nothing here decides what is right: it
-counts. Takes about six minutes on one core.
+Writes tables to results/reference/verdict_rates/: `runs.csv` (nine benchmarks and a canary, on
+machines from as quiet as measured to eight times as noisy), `level.csv` (the sign-flip test with
+Holm and split alpha, floor and confirmation aside), `confirmation.csv` (rules for the five fresh
+blocks) and `changes.csv` (change points). Nothing here decides what is right: it counts. Takes
+about six minutes on one core.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ def confirmation(values: np.ndarray) -> Iterator[Row]:
 
 
 def changes(generator: np.random.Generator, n_runs: int) -> Iterator[Row]:
-    """Change points in histories of 30 recordings and some after a step, one series of nine; noise of 1.2 %, heavy tails."""
+    """Change points in histories of 30 recordings and some after a step, one series of nine.
+
+    Noise of 1.2 %, heavy tails.
+    """
     for step in (0.0, 0.03, 0.05, 0.1):
         for after in (3, 4, 5, 6, 8, 10):
             k = placed = 0

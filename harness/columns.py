@@ -1,9 +1,11 @@
-"""What each number of a study means: its unit, its direction, its text, and the definitions behind it.
+"""What each number of a study means.
+
+Its unit, its direction, its text, and the definitions behind it.
 
 One registry, METRICS, holds every number that a result file, a table or a figure shows. The
-definitions that the rest of the package shares (skill, solved, remembered_steps, the objectives of a
-search) are pure functions here, so that each exists once. This module never measures anything, never
-aggregates (see harness.stats), and imports nothing but the standard library.
+definitions that the rest of the package shares (skill, solved, remembered_steps, the objectives of
+a search) are pure functions here, so that each exists once. This module never measures anything,
+never aggregates (see harness.stats), and imports nothing but the standard library.
 """
 
 import difflib
@@ -47,14 +49,20 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def whole(value: float) -> str:
-    """Text of a count, grouped by commas; a mean of counts is rounded to three significant digits."""
+    """Text of a count, grouped by commas.
+
+    A mean of counts is rounded to three significant digits.
+    """
     if math.isfinite(value) and float(value).is_integer():
         return f"{int(value):,}"
     return significant(value)
 
 
 def percent(value: float) -> str:
-    """Text of a share in [0, 1] as a percentage, to a tenth where that is not zero; what rounds to nothing says so."""
+    """Text of a share in [0, 1] as a percentage, to a tenth where that is not zero.
+
+    What rounds to nothing says so.
+    """
     if not math.isfinite(value):
         return significant(value)
     if 0 < value < 0.0005:
@@ -343,7 +351,10 @@ def remembered_steps(lag: float, skill: float, solved: bool) -> float:
 # --- Gradients and gates ----------------------------------------------------------------------
 
 FORGOTTEN: Final = 1e-3
-"""A gradient gain under this is a thousandth: what lies so far back is hardly heard by the weights."""
+"""A gradient gain under this is a thousandth.
+
+What lies so far back is hardly heard by the weights.
+"""
 
 FLOAT32_RESOLUTION: Final = 2.0**-23
 """The distance from 1 to the next float32: what is smaller is lost when it is added to 1."""
@@ -366,7 +377,8 @@ def lag_below(
 ) -> int | None:
     """The first of the lags (ascending) from which on the gain stays under `threshold`.
 
-    None if it is not under it at the last lag, and without lags. A NaN gain is not known to be under anything.
+    None if it is not under it at the last lag, and without lags. A NaN gain is not known to be
+    under anything.
     """
     first = None
     for lag, gain in zip(lags, log10_gain, strict=True):
@@ -378,9 +390,12 @@ def lag_below(
 
 
 def time_scale(memory_gate: float) -> float:
-    """Steps for which a unit keeps a value, 1 / (1 - memory_gate): 2 for a gate at 0.5, 100 for one at 0.99.
+    """Steps for which a unit keeps a value, 1 / (1 - memory_gate).
 
-    A gate at 1 keeps for ever; its time scale is that of the largest number below 1, 9e15. NaN gives NaN.
+    2 for a gate at 0.5, 100 for one at 0.99.
+
+    A gate at 1 keeps for ever; its time scale is that of the largest number below 1, 9e15. NaN
+    gives NaN.
     """
     return 1.0 / max(1.0 - memory_gate, 2.0**-53) if not math.isnan(memory_gate) else math.nan
 
@@ -411,8 +426,8 @@ class Objective:
 
     `worst(chance_loss, budget)` is what a trial that diverged, ran out of time or out of memory is
     told as; `value(outcome)` is that of a finished trial, never worse than `worst` and never NaN.
-    `reachable(lag, sequences_seen)` is the best that a trial may still find which has not solved its
-    task by then; infinite where nothing is known of it.
+    `reachable(lag, sequences_seen)` is the best that a trial may still find which has not solved
+    its task by then; infinite where nothing is known of it.
     """
 
     name: str

@@ -1,11 +1,14 @@
-"""The error tree: every failure that a user can cause or mend, with the exit code it ends in. Never prints.
+"""The error tree: every failure that a user can cause or mend, with the exit code it ends in.
+
+Never prints.
 
 HarnessError                 exit code 1
 ├── InputError               exit code 2: a file, key, option or name is not as expected
 │   └── IdentityError        exit code 2: a study exists under that name and is another one
 ├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
 ├── WorkerError              exit code 1: no worker process can be started
-└── FileError                exit code 1: the disk is full or fails; the same command goes on once that is mended
+└── FileError                exit code 1: the disk is full or fails; the same command goes on once
+                             that is mended
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ NOT_ALLOWED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, 
 class HarnessError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback.
 
-    What no terminal may obey, such as a control character in a name of a study file, is shown as an escape.
+    What no terminal may obey, such as a control character in a name of a study file, is shown as an
+    escape.
     """
 
     exit_code = 1
@@ -37,7 +41,9 @@ class HarnessError(Exception):
 
 
 class InputError(HarnessError):
-    """What the user gave cannot be used: names the place, the key, what was expected, what was got, and the remedy.
+    """What the user gave cannot be used.
+
+    Names the place, the key, what was expected, what was got, and the remedy.
 
     Every part becomes one phrase of one line; `key` and `remedy` may be empty.
     """
@@ -67,7 +73,10 @@ class IdentityError(InputError):
 
 
 class StorageError(HarnessError):
-    """The storage cannot be used: locked by another coordinator, unreadable, or of another program."""
+    """The storage cannot be used.
+
+    Locked by another coordinator, unreadable, or of another program.
+    """
 
     exit_code = 2
 
@@ -77,7 +86,10 @@ class WorkerError(HarnessError):
 
 
 class FileError(HarnessError):
-    """A file cannot be written for want of room or for a failing disk; what was finished before is kept."""
+    """A file cannot be written for want of room or for a failing disk.
+
+    What was finished before is kept.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(
@@ -87,7 +99,10 @@ class FileError(HarnessError):
 
 
 def unwritable(path: Path | str, error: OSError) -> HarnessError:
-    """The line for a file or folder that cannot be written: whoever named the place, or the disk, must be mended."""
+    """The line for a file or folder that cannot be written.
+
+    Whoever named the place, or the disk, must be mended.
+    """
     reason = error.strerror or str(error)
     if error.errno not in NOT_ALLOWED:
         return FileError(path, reason)
@@ -100,11 +115,17 @@ def unwritable(path: Path | str, error: OSError) -> HarnessError:
 
 
 class Shown(str):
-    """Text that an error message shows as it is, without quotes: a description instead of a value."""
+    """Text that an error message shows as it is, without quotes.
+
+    A description instead of a value.
+    """
 
 
 def _shorten(value: object) -> str:
-    """The value as Python writes it, cut where it is long; a hostile one (deep nesting, endless digits) has no text."""
+    """The value as Python writes it, cut where it is long.
+
+    A hostile one (deep nesting, endless digits) has no text.
+    """
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # ValueError: more digits than Python turns into text
@@ -134,7 +155,10 @@ def printable(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Propose the nearest of the `known` names: "did you mean 'lstm'?", or list them when none is near."""
+    """Propose the nearest of the `known` names.
+
+    "did you mean 'lstm'?", or list them when none is near.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

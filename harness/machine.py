@@ -1,4 +1,7 @@
-"""This machine: threads, denormals, seeds, devices, memory and fingerprint. Reads the outside world once, at the edge."""
+"""This machine: threads, denormals, seeds, devices, memory and fingerprint.
+
+Reads the outside world once, at the edge.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,12 @@ FINGERPRINTED = ("torch", "optuna", "numpy", "pandas")
 
 
 def configure_process() -> None:
-    """One thread and denormals flushed to zero, for the calling process; call it before any pool of threads exists.
+    """One thread and denormals flushed to zero, for the calling process.
 
-    Vanishing gradients are denormal floats, on which a CPU is up to ten times slower; the setting is per thread and is
-    inherited by threads made later. Source: measured, DESIGN section 7.
+    Call it before any pool of threads exists.
+
+    Vanishing gradients are denormal floats, on which a CPU is up to ten times slower; the setting
+    is per thread and is inherited by threads made later. Source: measured, DESIGN section 7.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -32,12 +37,15 @@ NEVER_TRIM = 2**31 - 1
 
 
 def keep_memory() -> bool:
-    """Let the calling process keep what it frees for what it allocates next; says whether it can. Call it before training.
+    """Let the calling process keep what it frees for what it allocates next; says whether it can.
 
-    glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are returned when it is freed and
-    cleared when the next step asks for them again. Kept, a step of nn.LSTM(hidden_size 256, 2 layers, 100 steps) took 0.74 and
-    0.83 of the time on two processors, and one of 128 with 400 steps 0.43 and 0.55. A process may hold more at its peak.
-    Source: mallopt(3); measured, results/reference/faster_steps_avx512 and faster_steps.
+    Call it before training.
+
+    glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are
+    returned when it is freed and cleared when the next step asks for them again. Kept, a step of
+    nn.LSTM(hidden_size 256, 2 layers, 100 steps) took 0.74 and 0.83 of the time on two processors,
+    and one of 128 with 400 steps 0.43 and 0.55. A process may hold more at its peak. Source:
+    mallopt(3); measured, results/reference/faster_steps_avx512 and faster_steps.
     """
     if not keeps_memory():
         return False

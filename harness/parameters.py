@@ -1,4 +1,7 @@
-"""One hyperparameter of a trial: a range, a choice or a fixed value, and what each named one may be. Never samples."""
+"""One hyperparameter of a trial.
+
+A range, a choice or a fixed value, and what each named one may be. Never samples.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ Value = int | float | str | bool
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole numbers where both ends are whole and the kind is int."""
+    """Numbers from `low` to `high`, both included.
+
+    Whole numbers where both ends are whole and the kind is int.
+    """
 
     low: int | float
     high: int | float
@@ -64,7 +70,10 @@ Parameter = Range | Choice | Fixed
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a hyperparameter's values may be: its type, least and greatest value, or the words it may be."""
+    """What a hyperparameter's values may be.
+
+    Its type, least and greatest value, or the words it may be.
+    """
 
     type: type
     least: float = -math.inf
@@ -140,14 +149,18 @@ RESERVED = frozenset(
 
 
 def numbers_of(parameter: Parameter) -> list[float]:
-    """The numbers among a parameter's values: the ends of a range, the options, or the value; texts are left out."""
+    """The numbers among a parameter's values: the ends of a range, the options, or the value.
+
+    Texts are left out.
+    """
     return [float(value) for value in parameter.values() if not isinstance(value, str)]
 
 
 def parse_parameter(where: str, key: str, name: str, raw: object, kind: Kind | None) -> Parameter:
     """Read a range {low, high, log}, a list or a plain value of the hyperparameter `name`.
 
-    `kind` None (a cell's own hyperparameter) takes any number or text. Raises InputError naming `where` and `key`.
+    `kind` None (a cell's own hyperparameter) takes any number or text. Raises InputError naming
+    `where` and `key`.
     """
     if isinstance(raw, Mapping):
         return _parse_range(where, key, raw, kind)

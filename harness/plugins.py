@@ -1,7 +1,10 @@
-"""Loading what a user plugs in: a module named on the command line, or what an installed package offers under a name.
+"""Loading what a user plugs in.
 
-A package offers cells and tasks by entry points of the groups `harness.cells` and `harness.tasks`. One is loaded when its name
-is asked for, and never else, so that a broken package that nobody asked for breaks nothing.
+A module named on the command line, or what an installed package offers under a name.
+
+A package offers cells and tasks by entry points of the groups `harness.cells` and `harness.tasks`.
+One is loaded when its name is asked for, and never else, so that a broken package that nobody asked
+for breaks nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ MODULES: dict[tuple[str, str], str] = {}
 
 
 def load_plugins(names: Sequence[str]) -> None:
-    """Import each plug-in: a dotted module name, or the path of a .py file. Raises InputError where that fails."""
+    """Import each plug-in: a dotted module name, or the path of a .py file.
+
+    Raises InputError where that fails.
+    """
     for name in names:
         load_plugin(name)
 
@@ -45,7 +51,10 @@ def load_plugin(name: str) -> ModuleType:
 
 
 def _line_of(name: str, error: BaseException) -> str:
-    """Where in its source an import failed, with the file where that is not `name`; empty where there is no source."""
+    """Where in its source an import failed, with the file where that is not `name`.
+
+    Empty where there is no source.
+    """
     if isinstance(error, SyntaxError):
         file, line = error.filename or name, error.lineno
     else:
@@ -68,7 +77,10 @@ def _said(error: BaseException) -> str:
 
 
 def plugin_hash(name: str) -> str:
-    """The content hash of a plug-in's source, all files of its package: part of a study's identity."""
+    """The content hash of a plug-in's source, all files of its package.
+
+    Part of a study's identity.
+    """
     file = load_plugin(name).__file__
     if not name.endswith(".py"):
         outer = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 2)]
@@ -92,8 +104,8 @@ def offered(group: str) -> dict[str, str]:
 def load_offered(group: str, name: str, register: Callable[[Any], object]) -> bool:
     """Load what installed packages offer under a name, and register it; False where none offers it.
 
-    The entry point leads to the object, or to something that gives it when called without arguments, as a class does. Raises
-    InputError, naming the package, where that fails.
+    The entry point leads to the object, or to something that gives it when called without
+    arguments, as a class does. Raises InputError, naming the package, where that fails.
     """
     points = list(entry_points(group=group, name=name))
     if not points:

@@ -1,9 +1,10 @@
 """From samples to conclusions: intervals, memory spans, and whether two cells differ.
 
-The unit of every comparison is the search (a repeat), because the luck of a search moves a winner far
-more than the luck of a training seed. Below MINIMUM_REPEATS there are values and no intervals or
-rankings: an interval that cannot be had is None, never one of width 0. NaN and None mean "not
-measured": they are left out and counted, except where a docstring says that they count as the worst.
+The unit of every comparison is the search (a repeat), because the luck of a search moves a winner
+far more than the luck of a training seed. Below MINIMUM_REPEATS there are values and no intervals
+or rankings: an interval that cannot be had is None, never one of width 0. NaN and None mean "not
+measured": they are left out and counted, except where a docstring says that they count as the
+worst.
 
 This module never reads files, never trains, uses no randomness, and imports numpy and the standard
 library alone.
@@ -59,7 +60,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Share:
-    """Runs that solve a task at one lag; the interval of their share is over `n_repeats` searches."""
+    """Runs that solve a task at one lag.
+
+    The interval of their share is over `n_repeats` searches.
+    """
 
     lag: float
     n_solved: int
@@ -110,7 +114,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ExpectedBest:
-    """Expected best value after 1, 2, ... trials: for each number of trials an Estimate over repeats."""
+    """Expected best value after 1, 2, ... trials.
+
+    For each number of trials an Estimate over repeats.
+    """
 
     n_trials: tuple[int, ...]
     estimates: tuple[Estimate, ...]
@@ -159,8 +166,8 @@ def binomial_interval(n_successes: int, n: int, level: float = 0.95) -> Interval
 def median_interval(samples: Iterable[float | None], level: float = 0.95) -> Estimate:
     """Median with the interval between two order statistics, whatever the distribution.
 
-    The interval's `level` is its actual coverage (at least the one asked for, from 6 samples on; for
-    5 samples [min, max] with 0.9375). Fewer than 5: no interval. NaN and None are left out and
+    The interval's `level` is its actual coverage (at least the one asked for, from 6 samples on;
+    for 5 samples [min, max] with 0.9375). Fewer than 5: no interval. NaN and None are left out and
     counted; infinities are samples.
     """
     values, n_missing = _known(samples)
@@ -292,7 +299,8 @@ def solved_shares(runs: Ladder, level: float = 0.95) -> tuple[Share, ...]:
 
     Several runs of a repeat count as one sample (the share of them that solve), and the interval's
     ends are those of the number of repeats rounded down and up: taken as independent, two runs a
-    repeat would cover a share of 0.68 in 82 % (5 repeats; see tests/benchmarks/test_calibration.py).
+    repeat would cover a share of 0.68 in 82 % (5 repeats; see
+    tests/benchmarks/test_calibration.py).
     """
     shares = []
     for position, (lag, n_solved, n_runs) in enumerate(zip(runs.lags, *_totals(runs), strict=True)):
@@ -309,13 +317,13 @@ def memory_span(runs: Ladder, share: float = MEMORY_SHARE, level: float = 0.95) 
 
     The interval is over repeats, by exact tests at each lag: its lower end is the last lag up to
     which a true share under `share` is refuted, its upper end the last lag at which a share of at
-    least `share` is not refuted. Each end rests on the test at one lag (the first that the true span
-    excludes, and the true span itself), so that it holds however the runs at other lags fall out;
-    an upper end before the *first* refuted lag would be a test at every lag, and covers less where
-    the share stays near `share` over several lags. Several runs of a repeat count as one (the mean
-    of them, rounded to the side that widens the interval). Its level is the one asked for or, with
-    few repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9 the
-    lower end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
+    least `share` is not refuted. Each end rests on the test at one lag (the first that the true
+    span excludes, and the true span itself), so that it holds however the runs at other lags fall
+    out; an upper end before the *first* refuted lag would be a test at every lag, and covers less
+    where the share stays near `share` over several lags. Several runs of a repeat count as one (the
+    mean of them, rounded to the side that widens the interval). Its level is the one asked for or,
+    with few repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9
+    the lower end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
     """
     n_solved, n_runs = _totals(runs)
     total = sum(n_runs)
@@ -335,7 +343,9 @@ def reliable_span(runs: Ladder, level: float = 0.95) -> Span:
 
 
 def repeat_spans(runs: Ladder, share: float = MEMORY_SHARE) -> tuple[float, ...]:
-    """Memory span of each repeat on its own, in steps: 0 below the ladder, the top where it is reached.
+    """Memory span of each repeat on its own, in steps.
+
+    0 below the ladder, the top where it is reached.
 
     NaN where a gap in a repeat's measurements leaves its span unknown.
     """
@@ -380,8 +390,8 @@ def permutation_p_value(
 ) -> float | None:
     """Exact two-sided p-value of the rank sum, with mid-ranks for ties, over all ways to split.
 
-    Under no difference it is at most alpha in at most alpha of cases, ties or not. None if a side is
-    empty; NaN and None are left out.
+    Under no difference it is at most alpha in at most alpha of cases, ties or not. None if a side
+    is empty; NaN and None are left out.
     """
     a, _ = _known(first)
     b, _ = _known(second)
@@ -410,8 +420,8 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
     A difference is shown if the exact permutation p-value, after Holm's correction over the pairs,
     is at most 1 - level, and the interval of the longer cell's memory span lies above that of the
     other, or touches it at one end; an interval that the ladder's top leaves open has no upper end.
-    So over all pairs of identical cells a false difference is shown in at most 1 - level of studies.
-    Below 5 repeats on a side, or too few for so many pairs, the verdict is `inconclusive`.
+    So over all pairs of identical cells a false difference is shown in at most 1 - level of
+    studies. Below 5 repeats on a side, or too few for so many pairs, the verdict is `inconclusive`.
     """
     spans = {cell: _known(repeat_spans(rungs))[0] for cell, rungs in runs.items()}
     pairs = list(combinations(runs, 2))
@@ -421,9 +431,8 @@ def compare_cells(runs: Mapping[str, Ladder], level: float = 0.95) -> tuple[Comp
     for first, second in pairs:
         n_first, n_second = len(spans[first]), len(spans[second])
         probability = probability_longer(spans[first], spans[second], level)
-        longer, shorter = (
-            (first, second) if (probability.value or 0.0) > 0.5 else (second, first)  # half: p = 1
-        )
+        # exactly one half means p = 1
+        longer, shorter = (first, second) if (probability.value or 0.0) > 0.5 else (second, first)
         verdict, reason = _inconclusive(n_first, n_second, len(pairs), 1 - level)
         if verdict is None:
             apart = _lies_above(memory_span(runs[longer]), memory_span(runs[shorter]))
@@ -448,7 +457,10 @@ Compared = TypeVar("Compared", bound=Hashable)
 
 
 def holm(p_values: Mapping[Compared, float], n: int) -> dict[Compared, float]:
-    """Holm's adjusted p-values over `n` comparisons (Holm 1979); the ones without a value count as 1."""
+    """Holm's adjusted p-values over `n` comparisons (Holm 1979).
+
+    The ones without a value count as 1.
+    """
     adjusted: dict[Compared, float] = {}
     largest = 0.0
     for position, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
@@ -498,8 +510,8 @@ def expected_best(
 class PowerLaw:
     """y = factor * x ** exponent, by least squares on the logarithms of the medians at `n` values of x.
 
-    `interval` is that of the exponent, None with too few samples; `largest_miss` is how far a median is from the line at
-    most, as a share of the line: 0.1 is a tenth.
+    `interval` is that of the exponent, None with too few samples; `largest_miss` is how far a
+    median is from the line at most, as a share of the line: 0.1 is a tenth.
     """
 
     factor: float
@@ -514,8 +526,9 @@ def paired_ratio(
 ) -> Estimate:
     """Median of first / second over rounds that were measured side by side, with interval.
 
-    What drifts on a machine drifts for both sides of a round, so it leaves their ratio alone. A round that lacks a side, or
-    has one that is not above 0, is missing. ValueError unless there are as many of one as of the other.
+    What drifts on a machine drifts for both sides of a round, so it leaves their ratio alone. A
+    round that lacks a side, or has one that is not above 0, is missing. ValueError unless there are
+    as many of one as of the other.
     """
     return median_interval(
         (
@@ -529,14 +542,18 @@ def paired_ratio(
 def power_law(
     samples: Mapping[float, Sequence[float | None]], level: float = 0.95
 ) -> PowerLaw | None:
-    """How a median grows with x, from the samples (such as the times of blocks) at each x; None below 3 values of x.
+    """How a median grows with x, from the samples (such as the times of blocks) at each x.
 
-    The interval says how far other samples from the same process would move the exponent, not how well a power law fits: see
-    `largest_miss`. The exponent is a sum of the logarithms of the medians, each with a fixed weight; the variance of such a
-    logarithm is that over all ways to draw its samples anew with replacement, in closed form (Maritz & Jarrett 1978), so no
-    random numbers are needed. Its ends are Student's t times the standard error, with one degree of freedom less than the
-    smallest number of samples; None where an x has fewer than 5. At nominally 95 % it covers in 97 to 99 % (5 to 21
-    samples at each of 4 values; simulated). NaN, None and what is not above 0 are left out.
+    None below 3 values of x.
+
+    The interval says how far other samples from the same process would move the exponent, not how
+    well a power law fits: see `largest_miss`. The exponent is a sum of the logarithms of the
+    medians, each with a fixed weight; the variance of such a logarithm is that over all ways to
+    draw its samples anew with replacement, in closed form (Maritz & Jarrett 1978), so no random
+    numbers are needed. Its ends are Student's t times the standard error, with one degree of
+    freedom less than the smallest number of samples; None where an x has fewer than 5. At nominally
+    95 % it covers in 97 to 99 % (5 to 21 samples at each of 4 values; simulated). NaN, None and
+    what is not above 0 are left out.
     """
     logs = {}
     for x, values in samples.items():
@@ -567,7 +584,8 @@ def power_law(
 def _median_variance(ascending: NDArray[np.float64]) -> float:
     """Variance of the median over all ways to draw as many samples from these, with replacement.
 
-    Of an even number, one of the two middle ones is taken, each half of the time: a little wider than their mean.
+    Of an even number, one of the two middle ones is taken, each half of the time: a little wider
+    than their mean.
     """
     n = len(ascending)
     middles = (n // 2 + 1,) if n % 2 else (n // 2, n // 2 + 1)

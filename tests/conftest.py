@@ -18,7 +18,8 @@ NO_SKIPS = "HARNESS_NO_SKIPS"  # set by .ci/run: there, only a test that needs C
 # Tests run side by side, and torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# No deadline: on a busy machine the first example pays for imports. The same examples in each CI run.
+# No deadline: on a busy machine the first example pays for imports. The same examples in each CI
+# run.
 hypothesis.settings.register_profile("harness", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("harness")
 
@@ -69,7 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def denormals_as_found() -> Iterator[None]:
-    """Give the next test its denormal numbers back, which a study in this process flushes; hypothesis needs them."""
+    """Give the next test its denormal numbers back, which a study in this process flushes.
+
+    Hypothesis needs them.
+    """
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)

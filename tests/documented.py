@@ -29,7 +29,10 @@ def fenced(name: str, language: str) -> list[str]:
 
 
 def blocks(name: str, language: str) -> list[tuple[str, str]]:
-    """The page's blocks of that language that begin with a file's name as a comment: (file, text), in order."""
+    """The page's blocks of that language that begin with a file's name as a comment.
+
+    (file, text), in order.
+    """
     heads = [
         (re.match(r"# ([\w.]+)(, continued)?\n", text), text) for text in fenced(name, language)
     ]
@@ -53,7 +56,10 @@ def study_commands(name: str) -> list[list[str]]:
 
 
 def tiny(*changes: str) -> list[str]:
-    """TINY as options, with changes in place of the setting of the same key; `key=` leaves one out."""
+    """TINY as options, with changes in place of the setting of the same key.
+
+    `key=` leaves one out.
+    """
     settings = {each.partition("=")[0]: each for each in (*TINY, *changes)}
     return [
         word for each in settings.values() if not each.endswith("=") for word in ("--set", each)

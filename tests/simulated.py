@@ -1,7 +1,10 @@
-"""Simulated results whose truth is known, to count how often the harness' statistics are wrong: no search, no training.
+"""Simulated results whose truth is known, to count how often the harness' statistics are wrong.
 
-`false_alarms` compares cells that are the same, `power` cells that are not, `coverage` holds intervals against true values.
-Used by tests/benchmarks/test_calibration.py (a few) and by benchmarks/calibration.py (many).
+No search, no training.
+
+`false_alarms` compares cells that are the same, `power` cells that are not, `coverage` holds
+intervals against true values. Used by tests/benchmarks/test_calibration.py (a few) and by
+benchmarks/calibration.py (many).
 """
 
 from __future__ import annotations
@@ -80,7 +83,10 @@ RESULTS: Mapping[str, Drawn] = {
 
 
 def false_alarms(generator: Generator, n: int) -> Iterator[Found]:
-    """Studies of identical cells in which any pair is called different; 5 to 10 searches of each cell."""
+    """Studies of identical cells in which any pair is called different.
+
+    5 to 10 searches of each cell.
+    """
     for name, draw in RESULTS.items():
         for n_cells in (2, 3):
             k = 0
@@ -185,10 +191,13 @@ def _probabilities(generator: Generator, n: int) -> Iterator[Found]:
 def lucky_runs(
     generator: Generator, shares: Sequence[float], n_repeats: int, n_seeds: int, together: float
 ) -> stats.Ladder:
-    """Runs with a known share solved at each lag; `together` is how alike the runs of one search are (0 to 1).
+    """Runs with a known share solved at each lag.
 
-    A run succeeds where a normal variable, its search's part of it `together`, is under the share's quantile. At different
-    lags the luck is drawn anew, which is the worst case for an interval of a span.
+    `together` is how alike the runs of one search are (0 to 1).
+
+    A run succeeds where a normal variable, its search's part of it `together`, is under the share's
+    quantile. At different lags the luck is drawn anew, which is the worst case for an interval of a
+    span.
     """
     limits = scipy.stats.norm.ppf(shares)
     size = (n_repeats, len(shares))
@@ -238,7 +247,10 @@ def _spans(generator: Generator, n: int) -> Iterator[Found]:
 
 
 def _best(generator: Generator, n: int) -> Iterator[Found]:
-    """Trials that are log-normal: the true curve is that of the median search, by a simulation of its own."""
+    """Trials that are log-normal.
+
+    The true curve is that of the median search, by a simulation of its own.
+    """
     n_trials = 12
     own = np.sort(np.random.default_rng(99).lognormal(size=(200_000, n_trials)))
     for at in (1, 4, 12):

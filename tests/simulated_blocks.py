@@ -1,9 +1,12 @@
-"""Simulated blocks whose truth is known: processes that differ, rounds that hang together, heavy tails, drift.
+"""Simulated blocks whose truth is known.
 
-A time is a level times the process' own effect (part of it shared by the benchmarks of a pair, as they share its luck), a
-drift of the machine that both sides of a round meet one after the other (AB BA), and noise that hangs together from slice to
-slice and has heavy tails. `QUIET` gives blocks whose values deviate by about 0.75 %, as measured (FACTS, "Timing noise":
-0.65-0.83 %). Used by tests/comparison and by benchmarks/verdict_rates.py
+Processes that differ, rounds that hang together, heavy tails, drift.
+
+A time is a level times the process' own effect (part of it shared by the benchmarks of a pair, as
+they share its luck), a drift of the machine that both sides of a round meet one after the other (AB
+BA), and noise that hangs together from slice to slice and has heavy tails. `QUIET` gives blocks
+whose values deviate by about 0.75 %, as measured (FACTS, "Timing noise": 0.65-0.83 %). Used by
+tests/comparison and by benchmarks/verdict_rates.py
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ CORRELATION = 0.37  # of a slice with the next: FACTS, "Timing noise"
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Deviations in log time: of a process, of a slice; and the drift of the machine from slice to slice.
+    """Deviations in log time: of a process, of a slice.
+
+    And the drift of the machine from slice to slice.
 
     `tail`: degrees of freedom of Student's t, scaled to the deviation, of slices and of processes.
     """

@@ -1,4 +1,7 @@
-"""Simulated histories whose truth is known: recordings of a machine that is now faster, now slower, with steps where told."""
+"""Simulated histories whose truth is known.
+
+Recordings of a machine that is now faster, now slower, with steps where told.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def entries(
     first: int = 0,
     noise: float = 0.007,
 ) -> list[Entry]:
-    """`n` recordings of five blocks; `steps`: by (name, recording from 0) a factor on the time from there on."""
+    """`n` recordings of five blocks.
+
+    `steps`: by (name, recording from 0) a factor on the time from there on.
+    """
     generator = np.random.default_rng([n, len(names), first])
     found = []
     for i in range(n):

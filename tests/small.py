@@ -1,4 +1,7 @@
-"""Studies that take a second, run as the pipeline runs them; and their tables without what may differ."""
+"""Studies that take a second, run as the pipeline runs them.
+
+And their tables without what may differ.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +164,10 @@ def _hear_interrupts() -> None:
 def study_command(
     *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """`python -m harness.study` in a session of its own; killed at the end where it is still there."""
+    """`python -m harness.study` in a session of its own.
+
+    Killed at the end where it is still there.
+    """
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "harness.study", *arguments],
         stdout=subprocess.PIPE,

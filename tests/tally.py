@@ -1,6 +1,9 @@
-"""What the tests of faults found: how many were injected, and what was lost; and the page that is made of it.
+"""What the tests of faults found: how many were injected, and what was lost.
 
-`make torture` has the tests write their records, and then writes docs/reliability.md: `python -m tests.tally`.
+And the page that is made of it.
+
+`make torture` has the tests write their records, and then writes docs/reliability.md: `python -m
+tests.tally`.
 """
 
 from __future__ import annotations

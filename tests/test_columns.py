@@ -199,7 +199,10 @@ def test_a_known_metric_is_found():
 
 
 def test_decay_per_step_is_the_slope_of_the_logarithm():
-    """Gains of 0.5 ** k decay by 0.5 a step; what is 0 or unknown is left out, and one gain has no slope."""
+    """Gains of 0.5 ** k decay by 0.5 a step.
+
+    What is 0 or unknown is left out, and one gain has no slope.
+    """
     lags = [1, 2, 3, 5]
     gains = [lag * math.log10(0.5) for lag in lags]
     assert columns.decay_per_step(lags, gains) == pytest.approx(0.5)

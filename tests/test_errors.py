@@ -65,7 +65,10 @@ def test_every_part_of_a_line_is_cut() -> None:
 
 @pytest.mark.parametrize("error", [HarnessError, StorageError, WorkerError])
 def test_no_terminal_obeys_an_error(error: type[HarnessError], tally: Tally) -> None:
-    """Colours, cursor moves, bells, reversed writing and half letters are shown as escapes; letters of any script stay."""
+    """Colours, cursor moves, bells, reversed writing and half letters are shown as escapes.
+
+    Letters of any script stay.
+    """
     with tally.each("control characters in an error", "no terminal obeys them") as count:
         with count.one():
             said = str(error("a\x1b[31mb\x07\u202ec\ud800\n한글 é"))

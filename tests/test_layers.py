@@ -1,7 +1,8 @@
 """The layers of the package: who may import whom, and which module owns which third-party package.
 
-The rules are the tables below. They are checked on the source, so an import inside a function counts too.
-CONTRIBUTING.md shows the layers as they are drawn from these tables: `python -m tests.test_layers` writes them there.
+The rules are the tables below. They are checked on the source, so an import inside a function
+counts too. CONTRIBUTING.md shows the layers as they are drawn from these tables: `python -m
+tests.test_layers` writes them there.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ NEIGHBOURS = {
     ("tasks", "plugins"): "installed packages offer tasks",
 }
 
-# Which parts may import a third-party package. `study.report` stands for what is in that folder alone.
+# Which parts may import a third-party package. `study.report` stands for what is in that folder
+# alone.
 REPORTS = {"rendering", *(f"{product}.report" for product in ("study", "bench"))}
 REPORTS |= {f"regress.{command}.report" for command in ("compare", "selftest", "trend")}
 REPORTS |= {"regress.selftest.rate_figures"}
@@ -70,7 +72,8 @@ OWNERS = {
     | {f"regress.{command}.console" for command in ("compare", "selftest", "trend")},
 }
 
-# `python -m harness.timing` must run where only torch and numpy are, so it may use less than its layer.
+# `python -m harness.timing` must run where only torch and numpy are, so it may use less than its
+# layer.
 TIMING_MAY_IMPORT = {"errors", "columns", "cells", "tasks", "machine", "plugins", "training"}
 TIMING_MAY_IMPORT |= {"processes", "parameters", "timing", "torch", "numpy"}
 
@@ -113,7 +116,10 @@ def imports_of(tree: ast.Module, modules: set[str]) -> Iterator[str]:
 
 
 def part_of(module: str) -> str:
-    """The part that a module belongs to: harness.tasks.adding is in `tasks`; harness itself is ``."""
+    """The part that a module belongs to: harness.tasks.adding is in `tasks`.
+
+    Harness itself is ``.
+    """
     parts = module.removesuffix(".__init__").split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -226,7 +232,10 @@ def test_the_package_keeps_its_layers() -> None:
 
 
 def test_the_layers_are_drawn_in_contributing() -> None:
-    """CONTRIBUTING.md shows the layers as they are; `python -m tests.test_layers` writes them anew."""
+    """CONTRIBUTING.md shows the layers as they are.
+
+    `python -m tests.test_layers` writes them anew.
+    """
     text = PAGE.read_text("utf-8")
     assert "<!-- layers -->" in text
     assert page_with_drawing(text) == text

@@ -51,7 +51,10 @@ def test_a_seed_is_one_that_every_library_takes(parts: list[object]) -> None:
 
 
 def test_parts_are_kept_apart() -> None:
-    """What is joined differently, or is in another order, is another seed; of 20,000 nearly none are equal."""
+    """What is joined differently, or is in another order, is another seed.
+
+    Of 20,000 nearly none are equal.
+    """
     assert len({derive_seed(*p) for p in (("ab", "c"), ("a", "bc"), ("abc",), ("c", "ab"))}) == 4
     assert len({derive_seed(0, slot, "trial") for slot in range(20_000)}) > 19_990
 

@@ -1,4 +1,7 @@
-"""Names in any script and of the greatest length, wherever a name may stand: file to search to report to resume."""
+"""Names in any script and of the greatest length, wherever a name may stand.
+
+File to search to report to resume.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ SCRIPTS = {
 def test_a_study_in_any_script(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
-    """A plug-in's path, cell and task, a variant, the study, its question and its folder: searched, confirmed, told, resumed."""
+    """A plug-in's path, cell and task, a variant, the study, its question and its folder.
+
+    Searched, confirmed, told, resumed.
+    """
     study, cell, task, variant = SCRIPTS[script]
     monkeypatch.delitem(CELLS, cell, raising=False)
     monkeypatch.delitem(TASKS, task, raising=False)

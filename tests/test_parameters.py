@@ -35,7 +35,10 @@ def parse(name: str, raw: object) -> Range | Choice | Fixed:
     ],
 )
 def test_what_a_study_file_writes(name: str, raw: object, expected: object) -> None:
-    """A table is a range, a list a choice, a plain value fixed; each is written back as it was read."""
+    """A table is a range, a list a choice, a plain value fixed.
+
+    Each is written back as it was read.
+    """
     parameter = parse(name, raw)
     assert parameter == expected
     assert parse(name, parameter.to_plain()) == parameter

@@ -115,7 +115,10 @@ def test_a_path_in_any_script(tmp_path: Path) -> None:
     ],
 )
 def test_a_plugin_that_fails(tmp_path: Path, text: str, match: str) -> None:
-    """The message names the plug-in and its error; what was half loaded is forgotten, so that it can be tried again."""
+    """The message names the plug-in and its error.
+
+    What was half loaded is forgotten, so that it can be tried again.
+    """
     path = write(tmp_path, text)
     before = set(sys.modules)
     with pytest.raises(InputError, match=rf"--plugin: .*mine.py, {match}"):
@@ -162,7 +165,10 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
 def test_the_hash_of_a_package_is_that_of_all_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A module of a package hangs on the others: a change in any of them is another hash, one in a neighbour is not."""
+    """A module of a package hangs on the others.
+
+    A change in any of them is another hash, one in a neighbour is not.
+    """
     monkeypatch.syspath_prepend(tmp_path)
     found = []
     for text, neighbour in (("a = 1", ""), ("a = 2", ""), ("a = 2", "b = 1")):
@@ -202,7 +208,10 @@ def install(
     tasks: dict[str, str] | None = None,
     **modules: str,
 ) -> None:
-    """A package of these modules as pip leaves one: its files, and its metadata with entry points."""
+    """A package of these modules as pip leaves one.
+
+    Its files, and its metadata with entry points.
+    """
     write(folder, "", f"{name}/__init__.py")
     for module, text in modules.items():
         write(folder, text, f"{name}/{module}.py")
@@ -228,7 +237,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_offered_is_named_without_being_loaded(site: Path) -> None:
-    """Names come with their package and version; a package that cannot be imported is named all the same."""
+    """Names come with their package and version.
+
+    A package that cannot be imported is named all the same.
+    """
     install(site, cells={"mine": "plugin_package.own:MINE"}, own="1 / 0")
     install(site, "broken_plugin", cells={"broken": "broken_plugin:X"}, tasks={"t": "no.such:X"})
     assert offered("harness.cells") == {
@@ -243,7 +255,10 @@ def test_what_is_offered_is_named_without_being_loaded(site: Path) -> None:
 def test_a_cell_is_loaded_when_it_is_asked_for(
     site: Path, offer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The object itself, or a function that gives it; once, and not before; others of its package are left alone."""
+    """The object itself, or a function that gives it; once, and not before.
+
+    Others of its package are left alone.
+    """
     points = {"mine": f"plugin_package.own:{offer}", "other": "plugin_package.broken:X"}
     install(site, cells=points, own=CELL, broken="1 / 0")
     assert get_cell("rnn").name == "rnn"
@@ -330,7 +345,10 @@ def test_an_offer_reaches_the_workers(site: Path, spawn: bool) -> None:
 
 
 def test_an_offer_is_timed(site: Path) -> None:
-    """harness.timing finds cells and tasks that a package offers; what they print stays out of the answer."""
+    """harness.timing finds cells and tasks that a package offers.
+
+    What they print stays out of the answer.
+    """
     install(
         site,
         cells={"mine": "plugin_package.own:MINE"},
@@ -354,7 +372,10 @@ def test_an_offer_is_timed(site: Path) -> None:
 
 
 def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
-    """A cell and a task of an installed package are studied by name, beside a broken package; other source is refused."""
+    """A cell and a task of an installed package are studied by name, beside a broken package.
+
+    Other source is refused.
+    """
     install(
         site,
         cells={"mine": "plugin_package.own:MINE", "lstm": "plugin_package.own:MINE"},

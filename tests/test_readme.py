@@ -1,4 +1,7 @@
-"""What README promises a new user: its study runs as it stands, its links lead somewhere, its commands exist."""
+"""What README promises a new user.
+
+Its study runs as it stands, its links lead somewhere, its commands exist.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,10 @@ def test_every_key_of_a_study_file_is_documented() -> None:
 
 
 def test_every_task_is_documented() -> None:
-    """README's study names each task; docs/study_file.md has a row for each, with its lag at every length and its least length."""
+    """README's study names each task.
+
+    Docs/study_file.md has a row for each, with its lag at every length and its least length.
+    """
     names = re.search(r"tasks = \[\"delayed_recall\"\] +# ([\w, \n#]+)\n", README)
     assert names is not None
     assert re.findall(r"\w+", names[1]) == [name for name in TASKS if name in BUILT_IN]
@@ -151,7 +157,10 @@ def test_what_is_shown_is_short(name: str) -> None:
 
 
 def test_readme_plugs_in_a_cell_and_a_task(tmp_path: Path) -> None:
-    """README's files and its command, on small sizes: every trial of the new cell and on the new task completes."""
+    """README's files and its command, on small sizes.
+
+    Every trial of the new cell and on the new task completes.
+    """
     write_files("README.md", tmp_path)
     (command,) = study_commands("README.md")
     small = tiny("confirm.sequence_lengths=", "confirm.lags=[5]")
@@ -171,7 +180,10 @@ def test_readme_plugs_in_a_cell_and_a_task(tmp_path: Path) -> None:
 
 
 def test_readme_plug_ins_are_timed(tmp_path: Path) -> None:
-    """harness.timing times README's cell on README's task, and counts its operations: 2 blocks of (1 + 8) x 8, and the head."""
+    """harness.timing times README's cell on README's task, and counts its operations.
+
+    2 blocks of (1 + 8) x 8, and the head.
+    """
     write_files("README.md", tmp_path)
     benchmark = {"name": "one", "task": "first_bit", "cell": "mgu", "hidden_size": 8}
     benchmark |= {"num_layers": 1, "sequence_length": 6, "batch_size": 4}
@@ -220,7 +232,10 @@ def documented(tmp_path: Path) -> Path:
 
 
 def test_permuted_sequences_are_studied(documented: Path) -> None:
-    """docs/plugins.md's study of sequences from a file runs in its workers; other data are not mixed with those of before."""
+    """docs/plugins.md's study of sequences from a file runs in its workers.
+
+    Other data are not mixed with those of before.
+    """
     command, _ = study_commands("docs/plugins.md")
     assert "permuted.toml" in command
     lengths = ("space.sequence_length=12", "confirm.sequence_lengths=[12]")
@@ -247,7 +262,10 @@ def test_permuted_sequences_are_studied(documented: Path) -> None:
 
 
 def test_the_documented_comparison_runs(documented: Path) -> None:
-    """docs/plugins.md's study of a cell beside baselines: each has about as many parameters, whatever its kind."""
+    """docs/plugins.md's study of a cell beside baselines.
+
+    Each has about as many parameters, whatever its kind.
+    """
     command = study_commands("docs/plugins.md")[-1]
     assert "beside.toml" in command
     small = tiny(

@@ -1,8 +1,9 @@
 """README's section "Track regressions in CI", followed word for word in a repository outside, with the harness installed and no clone.
 
-What the page shows is run as it stands, but for `--budget 1`, which it offers. Two things stand in for others: `pip install`
-is only noted, for the harness is there already, as a wheel would have it; and GitHub's own actions are passed over. The
-upgrade of torch takes an index of packages: without one its command is carried to where it builds environments, and ends there.
+What the page shows is run as it stands, but for `--budget 1`, which it offers. Two things stand in
+for others: `pip install` is only noted, for the harness is there already, as a wheel would have it;
+and GitHub's own actions are passed over. The upgrade of torch takes an index of packages: without
+one its command is carried to where it builds environments, and ends there.
 """
 
 from __future__ import annotations
@@ -150,7 +151,10 @@ def test_a_step_is_compared_with_main(outside: Outside) -> None:
 
 
 def test_a_pull_request_is_compared_with_its_merge_base(outside: Outside) -> None:
-    """Step 4, on GitHub's side: not with what main is by now; the table stands in the summary, the report among the files."""
+    """Step 4, on GitHub's side: not with what main is by now.
+
+    The table stands in the summary, the report among the files.
+    """
     plan, lines = edited_workflow()
     forked, target = push_a_change(outside)
     outside.checkout("change")
@@ -196,7 +200,10 @@ def write_steps(outside: Outside) -> str:
 
 
 def edited_workflow() -> tuple[Any, dict[str, str]]:
-    """The workflow with the lines that the page says to change, and these; with the budget among the options."""
+    """The workflow with the lines that the page says to change, and these.
+
+    With the budget among the options.
+    """
     (changed,) = fences("yaml")
     lines = dict(re.findall(r"^  ([A-Z]+): (.*)$", changed, re.MULTILINE))
     assert lines["BENCHMARKS"] in fences("")[1]
@@ -211,7 +218,10 @@ def edited_workflow() -> tuple[Any, dict[str, str]]:
 
 
 def push_a_change(outside: Outside) -> tuple[str, str]:
-    """Push the file of steps to main, a branch that changes it, and another commit to main: where they part, and main."""
+    """Push the file of steps to main, a branch that changes it, and another commit to main.
+
+    Where they part, and main.
+    """
     outside.checkout("main")
     clone, name = outside.clone, write_steps(outside)
     path = clone / name
@@ -228,7 +238,10 @@ def push_a_change(outside: Outside) -> tuple[str, str]:
 
 
 def test_an_upgrade_of_torch_is_compared_in_two_environments(outside: Outside) -> None:
-    """Both sides are requirements. Where there is no index of packages it is said which one can't be had."""
+    """Both sides are requirements.
+
+    Where there is no index of packages it is said which one can't be had.
+    """
     *_, upgrade = fences("")
     outside.checkout("main")
     write_steps(outside)
@@ -245,7 +258,10 @@ def test_an_upgrade_of_torch_is_compared_in_two_environments(outside: Outside) -
 
 
 def test_a_history_that_lost_a_line_is_not_kept(outside: Outside) -> None:
-    """The branch stays as it was; and where it can't be asked, nothing is taken for a first recording."""
+    """The branch stays as it was.
+
+    And where it can't be asked, nothing is taken for a first recording.
+    """
     outside.checkout("main")
     history = outside.clone / "results" / "regress" / "history.jsonl"
     history.parent.mkdir(parents=True)
@@ -265,7 +281,10 @@ def test_a_history_that_lost_a_line_is_not_kept(outside: Outside) -> None:
 
 
 def test_the_workflow_gives_away_nothing() -> None:
-    """Nothing of an event stands in a shell's text; only the job that runs git may write; no secret is named."""
+    """Nothing of an event stands in a shell's text; only the job that runs git may write.
+
+    No secret is named.
+    """
     plan, text = workflow(), WORKFLOW.read_text("utf-8")
     assert "secrets." not in text
     assert set(plan[True]) == {"pull_request", "push"}  # YAML 1.1 takes `on` for true

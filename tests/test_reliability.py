@@ -60,7 +60,10 @@ def test_a_block_that_raises_is_lost() -> None:
 
 
 def test_stored_where_it_is_asked_for(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Records are appended to the file that the environment names, and read back; without it nothing is written."""
+    """Records are appended to the file that the environment names, and read back.
+
+    Without it nothing is written.
+    """
     path = tmp_path_factory.mktemp("tally") / "faults.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(tally.STORE, str(path))

@@ -130,7 +130,10 @@ class Bomb:
 
 
 def test_weights_that_are_a_pickle_are_not_run(tmp_path: Path, tally: Tally) -> None:
-    """A results folder of a stranger's, whose weights would run a program: the study goes on and runs nothing of it."""
+    """A results folder of a stranger's, whose weights would run a program.
+
+    The study goes on and runs nothing of it.
+    """
     directory = run_small(tmp_path).directory
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -188,7 +191,10 @@ def server() -> Iterator[str]:
 def test_a_wrong_password_is_not_shown(
     server: str, tmp_path: Path, spelling: str, tally: Tally
 ) -> None:
-    """The server refuses, or the driver does: exit code 2, one line, and no password anywhere in what is left behind."""
+    """The server refuses, or the driver does.
+
+    Exit code 2, one line, and no password anywhere in what is left behind.
+    """
     url = {
         "plain": server,
         "in the query": server.replace(":wr0ng-word@", "@") + "?password=wr0ng-word",

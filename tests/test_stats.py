@@ -125,7 +125,10 @@ def test_median_of_nothing():
 
 
 def test_a_median_over_searches_counts_each_search_once():
-    """The value is that of all runs; the interval is that of searches, from smallest to largest runs."""
+    """The value is that of all runs.
+
+    The interval is that of searches, from smallest to largest runs.
+    """
     searches = [[1, 9], [2, NAN], [3, 3], [4, math.inf], [5], [None]]
     estimate = stats.median_over_searches(searches)
     assert (estimate.value, estimate.n, estimate.n_missing) == (3.5, 5, 2)
@@ -494,7 +497,10 @@ def test_a_sixfold_difference_is_found():
 
 
 def test_expected_best_of_one_search_by_enumeration():
-    """The closed form is the mean best over all ways to choose so many of the trials; at the end the best there is."""
+    """The closed form is the mean best over all ways to choose so many of the trials.
+
+    At the end the best there is.
+    """
     values = [3.0, 1.0, 4.0, 1.0, 5.0]
     curve = stats.expected_best([values], "maximize", worst=0.0)
     for n, estimate in zip(curve.n_trials, curve.estimates, strict=True):
@@ -545,7 +551,10 @@ def test_a_power_law_is_found_again():
 
 
 def test_the_exponent_is_that_of_least_squares():
-    """Of medians that lie on no line: the slope and intercept of scipy's regression of the logarithms."""
+    """Of medians that lie on no line.
+
+    The slope and intercept of scipy's regression of the logarithms.
+    """
     samples = {1: [1.0, 1.2, 0.9], 3: [2.0, 2.2, 5.0], 10: [9.0, 8.0, 10.0], 40: [20.0]}
     medians = [1.0, 2.2, 9.0, 20.0]
     oracle = scipy.stats.linregress(np.log(list(samples)), np.log(medians))

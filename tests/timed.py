@@ -1,4 +1,7 @@
-"""What harness.timing would answer to a request, without timing anything: made of the request's own data."""
+"""What harness.timing would answer to a request, without timing anything.
+
+Made of the request's own data.
+"""
 
 from __future__ import annotations
 

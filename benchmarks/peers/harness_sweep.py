@@ -1,10 +1,13 @@
-"""The list through the harness: its coordinator, its worker processes and its storage, as `python -m harness.study` has them.
+"""The list through the harness.
+
+Its coordinator, its worker processes and its storage, as `python -m harness.study` has them.
 
     python -m benchmarks.peers.harness_sweep --trials FILE --out FILE [--workers 2]
 
-A study file cannot name a list of points, so a proposer that reads the list stands where the sampler stands; all else is what
-a study's search does: SQLite on disk, a process for each trial, its evaluations (one before the first update, one at the end,
-where the other programs have the latter alone). No confirmation, no timing, no report. `phases_s` says when each part was done.
+A study file cannot name a list of points, so a proposer that reads the list stands where the
+sampler stands; all else is what a study's search does: SQLite on disk, a process for each trial,
+its evaluations (one before the first update, one at the end, where the other programs have the
+latter alone). No confirmation, no timing, no report. `phases_s` says when each part was done.
 """
 
 from __future__ import annotations

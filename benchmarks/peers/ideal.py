@@ -2,8 +2,9 @@
 
     python -m benchmarks.peers.ideal --trials FILE --out FILE [--workers 2]
 
-There is no study, no storage, no parameter to suggest. What counts is the sum of the loops' own seconds divided by the number
-of processes: what a sweep would take if all else were free. Data, first weights and loss are made as in plain_optuna.
+There is no study, no storage, no parameter to suggest. What counts is the sum of the loops' own
+seconds divided by the number of processes: what a sweep would take if all else were free. Data,
+first weights and loss are made as in plain_optuna.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ MODULES = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 def configure_process() -> None:
-    """One thread, denormals flushed; a first step of each cell, for what torch loads then is part of no loop."""
+    """One thread, denormals flushed.
+
+    A first step of each cell, for what torch loads then is part of no loop.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     for trial in listed.tiny().trials:

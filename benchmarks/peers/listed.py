@@ -1,4 +1,6 @@
-"""The list of trials that every program of the race runs: drawing it, reading it, and writing what a program found.
+"""The list of trials that every program of the race runs.
+
+Drawing it, reading it, and writing what a program found.
 
     python -m benchmarks.peers.listed
 
@@ -40,7 +42,10 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class TrialList:
-    """The trials, and what is the same for all: the training sequences of each, the data held out for its final loss."""
+    """The trials, and what is the same for all.
+
+    The training sequences of each, the data held out for its final loss.
+    """
 
     seed: int
     task: str
@@ -54,7 +59,10 @@ class TrialList:
 def draw(
     seed: int, n: int, sequences: int, hidden: tuple[int, int], length: tuple[int, int]
 ) -> TrialList:
-    """The list that `seed` gives: the cells in turn, sizes and learning rates drawn evenly on a logarithmic scale."""
+    """The list that `seed` gives.
+
+    The cells in turn, sizes and learning rates drawn evenly on a logarithmic scale.
+    """
     generator = random.Random(seed)
     trials = tuple(
         Trial(

@@ -1,9 +1,12 @@
-"""The list through a plain Optuna script, as people write it: one process, `n_jobs` threads, torch as it comes.
+"""The list through a plain Optuna script, as people write it.
+
+One process, `n_jobs` threads, torch as it comes.
 
     python -m benchmarks.peers.plain_optuna --trials FILE --out FILE [--n-jobs 2]
 
-Of the harness it takes the task's data, with the seeds that the harness derives, so that the final losses can be compared;
-the model, its first weights (torch's own, after `torch.manual_seed`) and the loop are the script's.
+Of the harness it takes the task's data, with the seeds that the harness derives, so that the final
+losses can be compared; the model, its first weights (torch's own, after `torch.manual_seed`) and
+the loop are the script's.
 """
 
 from __future__ import annotations
@@ -69,7 +72,8 @@ def train(trial: Trial, trials: TrialList) -> float:
 class FromList(BaseSampler):
     """Gives each trial the values that the list has at its number.
 
-    `enqueue_trial` would be shorter, but with two threads or processes Optuna now and then gives the same waiting trial out twice.
+    `enqueue_trial` would be shorter, but with two threads or processes Optuna now and then gives
+    the same waiting trial out twice.
     """
 
     def __init__(self, trials: TrialList) -> None:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers.products --trials FILE --out FILE [--workers 2]
 
-As many floating-point operations as the trials' recurrent layers need, in products of 1024 x 1024, which run faster than the small
-ones of a step; a process a core, one thread each, all at once. No state, gate, loss, gradient norm or update is computed. It is no
-strict bound: torch's LSTM has its products from oneDNN, and the first layer's and the first step's could be had for less (2 %).
+As many floating-point operations as the trials' recurrent layers need, in products of 1024 x 1024,
+which run faster than the small ones of a step; a process a core, one thread each, all at once. No
+state, gate, loss, gradient norm or update is computed. It is no strict bound: torch's LSTM has its
+products from oneDNN, and the first layer's and the first step's could be had for less (2 %).
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ SIDE = PRODUCT_SIZE["cpu"]
 
 
 def flops(trial: Trial, trials: TrialList) -> int:
-    """Floating-point operations of a trial's products: forward, gradients to weights and to what a layer reads, evaluation.
+    """Floating-point operations of a trial's products.
 
-    The gradient to the first layer's inputs is left out, since no training needs it, and so is the head.
+    Forward, gradients to weights and to what a layer reads, evaluation.
+
+    The gradient to the first layer's inputs is left out, since no training needs it, and so is the
+    head.
     """
     size, length, task = trial.hidden_size, trial.sequence_length, get_task(trials.task)
     model = ModelConfig(trials.task, trial.cell, size, trial.num_layers, length)

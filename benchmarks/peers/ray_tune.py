@@ -1,9 +1,11 @@
-"""The list through Ray Tune with the trainable of plain_optuna: one core a trial, everything else as Ray has it.
+"""The list through Ray Tune with the trainable of plain_optuna.
+
+One core a trial, everything else as Ray has it.
 
     python -m benchmarks.peers.ray_tune --trials FILE --out FILE
 
-Where ray is not installed, that is what it writes, and nothing runs. The model, the loop and where its data and first weights
-come from are those of plain_optuna.
+Where ray is not installed, that is what it writes, and nothing runs. The model, the loop and where
+its data and first weights come from are those of plain_optuna.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from benchmarks.peers import listed
 
 
 def trainable(config: dict[str, Any]) -> dict[str, float]:
-    """One trial of the list, in a process that Ray starts; what it returns is what Tune takes as its result."""
+    """One trial of the list, in a process that Ray starts.
+
+    What it returns is what Tune takes as its result.
+    """
     from benchmarks.peers import plain_optuna
 
     start = time.perf_counter()

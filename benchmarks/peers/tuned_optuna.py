@@ -1,4 +1,6 @@
-"""The same script by someone who knows: a process a core, one thread each, denormals flushed, a journal that they share.
+"""The same script by someone who knows.
+
+A process a core, one thread each, denormals flushed, a journal that they share.
 
     python -m benchmarks.peers.tuned_optuna --trials FILE --out FILE [--workers 2]
 

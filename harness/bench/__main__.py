@@ -1,4 +1,6 @@
-"""`python -m harness.bench [GRID]`: how fast training steps run. Thin: reads the command line and hands on.
+"""`python -m harness.bench [GRID]`: how fast training steps run.
+
+Thin: reads the command line and hands on.
 
 Heavy imports stand inside the functions, so that --help answers at once.
 """
@@ -164,7 +166,10 @@ def _list(plugins: list[str]) -> None:
 
 
 def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, Path | None]:
-    """Run the bench, show how it goes, and what it found. Returns the exit code, and the JSON file."""
+    """Run the bench, show how it goes, and what it found.
+
+    Returns the exit code, and the JSON file.
+    """
     from harness.bench.console import open_bench_console
     from harness.bench.run import check_bench, not_to_be_had, run_bench
 

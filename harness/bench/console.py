@@ -1,6 +1,9 @@
-"""How a bench goes: one bar over its groups with the time left, and a compact table at the end. Never decides anything.
+"""How a bench goes: one bar over its groups with the time left, and a compact table at the end.
 
-The bar is drawn anew only when something begins or ends: a clock that ticks beside a measurement takes part in it.
+Never decides anything.
+
+The bar is drawn anew only when something begins or ends: a clock that ticks beside a measurement
+takes part in it.
 """
 
 from __future__ import annotations
@@ -196,7 +199,10 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def open_bench_console(spec: GridSpec, *, on_stderr: bool = False) -> Iterator[BenchConsole]:
-    """A console on standard output, or error; its bar is taken down at the end, whatever happens."""
+    """A console on standard output, or error.
+
+    Its bar is taken down at the end, whatever happens.
+    """
     console = BenchConsole(spec, Console(stderr=on_stderr))
     try:
         yield console

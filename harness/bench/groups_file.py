@@ -1,4 +1,7 @@
-"""groups.jsonl: what a bench has measured, a line for each group, as it was answered. Appended to, never rewritten."""
+"""groups.jsonl: what a bench has measured, a line for each group, as it was answered.
+
+Appended to, never rewritten.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ def key_of(request: Mapping[str, Any], plugins: Mapping[str, str]) -> str:
 
 
 def read_groups(directory: Path) -> dict[str, StoredGroup]:
-    """What was measured, by key, the newest where there are several; a last line that was torn is cut off the file.
+    """What was measured, by key, the newest where there are several.
+
+    A last line that was torn is cut off the file.
 
     Raises InputError for any other line that is not ours.
     """
@@ -75,8 +80,9 @@ def check_identity(
 ) -> None:
     """Refuse to put numbers of two machines, or of two versions of what measures them, into one table.
 
-    `now` is the identity of each device; a line of a device that is not used now is held against any of them, but for the
-    device's name. Raises IdentityError naming the first thing that differs.
+    `now` is the identity of each device; a line of a device that is not used now is held against
+    any of them, but for the device's name. Raises IdentityError naming the first thing that
+    differs.
     """
     for group in stored:
         wanted = now.get(group.device) or {**next(iter(now.values())), "device_name": None}

@@ -15,17 +15,26 @@ from harness.timing.benchmark_session import REFERENCE_VARIANT
 from harness.timing.hardware_limits import COPY_BYTES
 
 WORKER_BYTES = 220 * 10**6
-"""Held by a live worker before anything large: resident memory of its own, without the libraries' pages that all workers share.
-Measured on Linux with torch 2.13: 221 MB once the smallest LSTM was prepared, 298 MB where it was compiled."""
+"""Held by a live worker before anything large.
+
+Resident memory of its own, without the libraries' pages that all workers share.
+Measured on Linux with torch 2.13: 221 MB once the smallest LSTM was prepared, 298 MB where it was
+compiled."""
 CHECKED_BYTES = 20
-"""For each weight, while a deployed model is held against float64: float32 of the model, its copy and the reference's, and float64."""
+"""For each weight, while a deployed model is held against float64.
+
+Float32 of the model, its copy and the reference's, and float64.
+"""
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def check_memory(
     groups: Sequence[Group], mode: Literal["training", "inference"], where: str
 ) -> None:
-    """Refuse the first group that cannot fit into the memory of its device. Raises InputError naming its largest benchmark."""
+    """Refuse the first group that cannot fit into the memory of its device.
+
+    Raises InputError naming its largest benchmark.
+    """
     available = functools.cache(machine.device_memory_bytes)
     always = {group.device: 0 for group in groups}
     if mode == "training" and "cpu" in always:
@@ -45,7 +54,10 @@ def check_memory(
 
 
 def _training(group: Group) -> dict[str, int]:
-    """The largest step of each variant, for each of its processes: all of a group stand ready at once."""
+    """The largest step of each variant, for each of its processes.
+
+    All of a group stand ready at once.
+    """
     largest: dict[str, tuple[int, str]] = {}
     for plain in group.benchmarks:
         variant = plain["variant"]
@@ -58,7 +70,10 @@ def _training(group: Group) -> dict[str, int]:
 
 
 def _bytes_of_workers(groups: Sequence[Group]) -> int:
-    """Of the processes that live side by side, and of the large copies that measure bandwidth: one for each number of threads."""
+    """Of the processes that live side by side, and of the large copies that measure bandwidth.
+
+    One for each number of threads.
+    """
     pairs = {(each["variant"], group.device) for group in groups for each in group.benchmarks}
     names = {variant for variant, device in pairs if not timing.unavailable(variant, device)}
     variants = [timing.parse_variant(name) for name in sorted({*names, REFERENCE_VARIANT})]
@@ -68,7 +83,10 @@ def _bytes_of_workers(groups: Sequence[Group]) -> int:
 
 
 def _inference(group: Group) -> dict[str, int]:
-    """Each model's weights in its dtype, as all stand ready at once; those of the largest as they are checked."""
+    """Each model's weights in its dtype, as all stand ready at once.
+
+    Those of the largest as they are checked.
+    """
     weights = {each["name"]: _num_weights(each) for each in group.benchmarks}
     held = {
         each["name"]: weights[each["name"]] * DTYPE_BYTES[each["dtype"]]

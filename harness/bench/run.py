@@ -1,6 +1,7 @@
 """A bench: the groups of a grid, measured one after the other, kept as they come, and written as tables and a report.
 
-What is measured lies in groups.jsonl before the next group begins; a bench that is run again goes on where it was.
+What is measured lies in groups.jsonl before the next group begins; a bench that is run again goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ class Engine(Protocol):
 
 
 class TimingEngine:
-    """harness.timing: training in live workers, kept from group to group; inference in a process of its own."""
+    """harness.timing: training in live workers, kept from group to group.
+
+    Inference in a process of its own.
+    """
 
     def __init__(self, workers: timing.Workers) -> None:
         self._workers = workers
@@ -140,7 +144,8 @@ def timing_engine(plugins: Sequence[str]) -> Iterator[Engine]:
 def resolve_devices(names: Sequence[str], mode: Mode) -> tuple[str, ...]:
     """The devices to measure on; `auto` is the CPU, and the first CUDA device where there is one.
 
-    Raises InputError for a device that is not there, and for another than the CPU in inference mode.
+    Raises InputError for a device that is not there, and for another than the CPU in inference
+    mode.
     """
     resolved: list[str] = []
     for name in names or ("auto",):
@@ -190,10 +195,12 @@ def run_bench(
     watcher: BenchWatcher,
     engine: Engine | None = None,
 ) -> BenchOutcome:
-    """Measure every group, or what is left of them. KeyboardInterrupt passes through, with everything finished saved.
+    """Measure every group, or what is left of them.
 
-    Raises InputError for what cannot be measured, and IdentityError where the folder holds another machine's results, before
-    anything is timed; FileError where a disk is full.
+    KeyboardInterrupt passes through, with everything finished saved.
+
+    Raises InputError for what cannot be measured, and IdentityError where the folder holds another
+    machine's results, before anything is timed; FileError where a disk is full.
     """
     groups = check_bench(spec, options)
     directory = options.results / spec.grid.name
@@ -234,10 +241,12 @@ def run_bench(
 
 
 def identity_of(device: str, mode: Mode) -> dict[str, Any]:
-    """What must be the same for two numbers to stand in one table: machine, device, versions of what measures.
+    """What must be the same for two numbers to stand in one table.
 
-    In training also torch's default number of threads, with which `plain` runs (environment variables change it), and whether
-    every other variant keeps freed memory.
+    Machine, device, versions of what measures.
+
+    In training also torch's default number of threads, with which `plain` runs (environment
+    variables change it), and whether every other variant keeps freed memory.
     """
     facts = machine.fingerprint(device)
     names = ("cpu", "cores", "cpu_capability", "system", "python", "device_name")
@@ -286,7 +295,10 @@ class _Bench:
 
 
 def _is_missing(group: StoredGroup | None) -> bool:
-    """Whether a group is to be measured: it never was, or something in it failed, which may have been bad luck."""
+    """Whether a group is to be measured.
+
+    It never was, or something in it failed, which may have been bad luck.
+    """
     return group is None or group.failed
 
 
@@ -328,7 +340,10 @@ def _write(bench: _Bench, stored: Mapping[str, StoredGroup]) -> BenchOutcome:
 def _of_this_grid(
     bench: _Bench, stored: Mapping[str, StoredGroup], mode: Mode
 ) -> list[StoredGroup]:
-    """What is stored of the grid as it is now, in its order: also of a device that this session does not use."""
+    """What is stored of the grid as it is now, in its order.
+
+    Also of a device that this session does not use.
+    """
     devices = dict.fromkeys((*bench.options.devices, *(each.device for each in stored.values())))
     keys = [bench.key(group, mode) for group in plan(bench.spec, tuple(devices), mode)]
     return [stored[key] for key in keys if key in stored]
@@ -359,7 +374,10 @@ def combine(
 
 
 def latencies_of(stored: Iterable[StoredGroup]) -> dict[tuple[str, str], float]:
-    """Seconds that one time step costs at least, by cell and device: measured once a session, of which the newest counts."""
+    """Seconds that one time step costs at least, by cell and device.
+
+    Measured once a session, of which the newest counts.
+    """
     return {
         (row["cell"], row["device"]): row["latency_bound_s"] / latency_bound_s(1.0, *_depth(row))
         for group in stored

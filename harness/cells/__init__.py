@@ -1,4 +1,6 @@
-"""The cells and their registry: recurrent stacks from explicit zero states, and their initialisations. Never trains.
+"""The cells and their registry.
+
+Recurrent stacks from explicit zero states, and their initialisations. Never trains.
 
 base.py             what makes a cell, and what its module may offer
 registry.py         the cells that studies may name; plug-ins add theirs here

@@ -1,8 +1,9 @@
 """What makes a cell: a name, a factory, and whatever else there is to say of it.
 
-A cell maps (batch_size, sequence_length, input_size) to (batch_size, sequence_length, hidden_size): the states of its last
-layer. It knows no task, no head and no other cell. `Cell` is the contract of a plug-in; what its module may offer beyond its
-forward pass are the protocols `Stateful` and `Gated`.
+A cell maps (batch_size, sequence_length, input_size) to (batch_size, sequence_length, hidden_size):
+the states of its last layer. It knows no task, no head and no other cell. `Cell` is the contract of
+a plug-in; what its module may offer beyond its forward pass are the protocols `Stateful` and
+`Gated`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ from harness.errors import InputError
 from harness.parameters import KINDS, RESERVED, Choice, Fixed, Parameter, Range, parse_parameter
 
 State = Tensor | tuple[Tensor, ...]
-"""What a cell carries from one step to the next: tensors with the batch in dimension 1, as (num_layers, batch_size, hidden_size)."""
+"""What a cell carries from one step to the next.
+
+Tensors with the batch in dimension 1, as (num_layers, batch_size, hidden_size).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A kind of recurrent network: a name and a factory, and whatever else there is to say of it.
 
-    `factory(input_size, hidden_size, num_layers, **hyperparameters)` builds the module. `initializations` maps each name that
-    applies to the function that does it. `hyperparameters` are the cell's own, each with the space that is searched where a
-    study says nothing of it: a harness.parameters Parameter, or what a study file would say, {"low": 0.0, "high": 0.5},
-    [0.0, 0.5] or 0.5. What a training step costs is told by `flops(input_size, hidden_size, num_layers)`, the floating-point
-    operations of one step of one sequence forward, or by `gates`, the number of hidden_size-wide blocks computed from the
-    input and the state at each step (RNN 1, GRU 3, LSTM 4); with neither it is not measured. Raises InputError for
-    hyperparameters that are none.
+    `factory(input_size, hidden_size, num_layers, **hyperparameters)` builds the module.
+    `initializations` maps each name that applies to the function that does it. `hyperparameters`
+    are the cell's own, each with the space that is searched where a study says nothing of it: a
+    harness.parameters Parameter, or what a study file would say, {"low": 0.0, "high": 0.5}, [0.0,
+    0.5] or 0.5. What a training step costs is told by `flops(input_size, hidden_size, num_layers)`,
+    the floating-point operations of one step of one sequence forward, or by `gates`, the number of
+    hidden_size-wide blocks computed from the input and the state at each step (RNN 1, GRU 3, LSTM
+    4); with neither it is not measured. Raises InputError for hyperparameters that are none.
     """
 
     name: str
@@ -74,7 +79,10 @@ def _parameters(name: str, hyperparameters: object) -> dict[str, Parameter]:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a cell's module may offer, so that it can be looked into step by step: its first state, and one step."""
+    """What a cell's module may offer, so that it can be looked into step by step.
+
+    Its first state, and one step.
+    """
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """The state before the first step, in the dtype and on the device of `like`."""
@@ -89,11 +97,15 @@ class Stateful(Protocol):
 class Gated(Protocol):
     """What a cell's module may offer, so that its gates can be drawn.
 
-    `memory_gate` names the one that says how much of the state is kept: "forget" of an LSTM, "update" of torch's GRU.
+    `memory_gate` names the one that says how much of the state is kept: "forget" of an LSTM,
+    "update" of torch's GRU.
     """
 
     memory_gate: str
 
     def gates(self, inputs: Tensor) -> Mapping[str, Tensor]:
-        """Each gate's values in [0, 1] on `inputs`: (num_layers, batch_size, sequence_length, hidden_size); {} without gates."""
+        """Each gate's values in [0, 1] on `inputs`.
+
+        (num_layers, batch_size, sequence_length, hidden_size); {} without gates.
+        """
         ...

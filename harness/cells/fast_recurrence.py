@@ -1,13 +1,18 @@
-"""nn.RNN's and nn.GRU's layers on a CPU with their gradients written out: the same mathematics in a fraction of the operators.
+"""nn.RNN's and nn.GRU's layers on a CPU with their gradients written out.
 
-torch has one fused program for an LSTM on a CPU, but steps an RNN and a GRU through dozens of small operators, each recorded for
-autograd; where a state is small, calling them takes longer than computing them. Here a step takes 2 operators forward and 2
-backward (RNN), or 5 and 3 (GRU); whatever does not hang on the step before is computed for many steps at once. Everything lies
-(sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of memory.
+The same mathematics in a fraction of the operators.
 
-`use_fast_recurrence` puts it in the place of torch's own for the shapes at which it was measured to win: mostly 1.3 times and more, least at
-the limits (results/reference/faster_steps). Source of the mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are
-backpropagation through time, where `to_x` is the loss's gradient to x.
+torch has one fused program for an LSTM on a CPU, but steps an RNN and a GRU through dozens of small
+operators, each recorded for autograd; where a state is small, calling them takes longer than
+computing them. Here a step takes 2 operators forward and 2 backward (RNN), or 5 and 3 (GRU);
+whatever does not hang on the step before is computed for many steps at once. Everything lies
+(sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of
+memory.
+
+`use_fast_recurrence` puts it in the place of torch's own for the shapes at which it was measured to
+win: mostly 1.3 times and more, least at the limits (results/reference/faster_steps). Source of the
+mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are backpropagation through
+time, where `to_x` is the loss's gradient to x.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from harness.cells import TorchCell
 
 BLOCK = 1 << 18
-"""Numbers of a state's history that backward looks at together: few products for the weights' gradients, and what a block is made
+"""Numbers of a state's history that backward looks at together.
+
+Few products for the weights' gradients, and what a block is made
 of (up to eleven times as much) stays in a last-level cache of 16 MB or more."""
 
 Gradients = tuple[Tensor | None, ...]
@@ -31,10 +38,13 @@ Gradients = tuple[Tensor | None, ...]
 
 @dataclasses.dataclass(frozen=True)
 class HandWritten:
-    """A recurrence of ours, and the shapes at which it wins: beyond, nearly all time is in products, which are the same.
+    """A recurrence of ours, and the shapes at which it wins.
 
-    `most_numbers` in a state (batch_size times hidden_size), a quarter as many where no gradients are asked for, since forward
-    alone there are fewer operators to save; `most_hidden` of them for each sequence. Source: results/reference/faster_steps.
+    Beyond, nearly all time is in products, which are the same.
+
+    `most_numbers` in a state (batch_size times hidden_size), a quarter as many where no gradients
+    are asked for, since forward alone there are fewer operators to save; `most_hidden` of them for
+    each sequence. Source: results/reference/faster_steps.
     """
 
     layer: type[torch.autograd.Function]
@@ -55,10 +65,12 @@ class HandWritten:
 
 
 def use_fast_recurrence(cell: nn.Module) -> bool:
-    """Let an RNN or a GRU of torch's run here where that is faster; says whether it may. Only for models on a CPU.
+    """Let an RNN or a GRU of torch's run here where that is faster; says whether it may.
 
-    Its weights stay the module's, so that saving, loading and optimising it are as before. A cell that is plugged in may be
-    anything else under the same names, and is left alone.
+    Only for models on a CPU.
+
+    Its weights stay the module's, so that saving, loading and optimising it are as before. A cell
+    that is plugged in may be anything else under the same names, and is left alone.
     """
     if type(cell) is not TorchCell or not _is_plain(cell.module):
         return False
@@ -75,7 +87,8 @@ def _is_plain(module: nn.RNNBase) -> bool:
 class RNNLayer(torch.autograd.Function):
     """A layer of nn.RNN from a zero state: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
 
-    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.RNN's; to (sequence_length, hidden_size, batch_size).
+    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.RNN's; to
+    (sequence_length, hidden_size, batch_size).
     """
 
     @staticmethod
@@ -115,10 +128,13 @@ class RNNLayer(torch.autograd.Function):
 
 
 class GRULayer(torch.autograd.Function):
-    """A layer of nn.GRU from a zero state: n = tanh(W_in x + b_in + r (W_hn h + b_hn)) and h' = (1 - z) n + z h.
+    """A layer of nn.GRU from a zero state.
 
-    r and z are sigmoids of W_i x + b_i + W_h h + b_h, each with its own block of the weights, in torch's order: r, z, n.
-    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.GRU's; to (sequence_length, hidden_size, batch_size).
+    N = tanh(W_in x + b_in + r (W_hn h + b_hn)) and h' = (1 - z) n + z h.
+
+    r and z are sigmoids of W_i x + b_i + W_h h + b_h, each with its own block of the weights, in
+    torch's order: r, z, n. `inputs` (sequence_length, input_size, batch_size), weights and biases
+    as nn.GRU's; to (sequence_length, hidden_size, batch_size).
     """
 
     @staticmethod
@@ -157,7 +173,8 @@ class GRULayer(torch.autograd.Function):
         for low, high in _blocks(states):
             before, candidate = _before(states, low, high), new[low:high]
             reset, update, through = gates[low:high].chunk(3, dim=1)
-            # what each block's gradient is of the state's, but for the state's: filled in step by step
+            # what each block's gradient is of the state's, but for the state's: filled in step by
+            # step
             grad_gates = torch.empty_like(gates[low:high])
             to_reset, to_update, to_through = grad_gates.chunk(3, dim=1)
             to_candidate = (1.0 - update).mul_(torch.mul(candidate, candidate).neg_().add_(1.0))

@@ -39,7 +39,8 @@ BUILT_IN = frozenset(CELLS)
 def get_cell(name: str) -> Cell:
     """The cell of that name, which may be one that an installed package offers.
 
-    Raises InputError with the nearest name where there is none, and where what is offered is no cell.
+    Raises InputError with the nearest name where there is none, and where what is offered is no
+    cell.
     """
     if name not in CELLS and not load_offered(GROUP, name, register_cell):
         remedy = nearest(name, {*CELLS, *offered(GROUP)})
@@ -48,7 +49,10 @@ def get_cell(name: str) -> Cell:
 
 
 def register_cell(cell: Cell) -> Cell:
-    """Add a cell to the registry, for a plug-in. Raises InputError for what is no cell, or has the name of another one."""
+    """Add a cell to the registry, for a plug-in.
+
+    Raises InputError for what is no cell, or has the name of another one.
+    """
     _check_cell(cell)
     if CELLS.setdefault(cell.name, cell) is not cell:
         raise InputError(

@@ -26,9 +26,12 @@ class Recurrence(Protocol):
 
 
 class TorchCell(nn.Module):
-    """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states. It is Stateful and Gated.
+    """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states.
 
-    `recurrence` may stand in the place of the module's own loop, which is what runs unless somebody sets it.
+    It is Stateful and Gated.
+
+    `recurrence` may stand in the place of the module's own loop, which is what runs unless somebody
+    sets it.
     """
 
     def __init__(
@@ -41,7 +44,10 @@ class TorchCell(nn.Module):
         self.recurrence: Recurrence | None = None
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
-        """Zeros (num_layers, batch_size, hidden_size): h_0, and for the LSTM (h_0, c_0); dtype and device of `like`."""
+        """Zeros (num_layers, batch_size, hidden_size): h_0, and for the LSTM (h_0, c_0).
+
+        Dtype and device of `like`.
+        """
         zeros = like.new_zeros(self.module.num_layers, batch_size, self.module.hidden_size)
         return (zeros, zeros) if self.is_lstm else zeros
 
@@ -55,7 +61,10 @@ class TorchCell(nn.Module):
         return outputs
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step through all layers with the module's own weights; the outputs are the last layer's h."""
+        """One step through all layers with the module's own weights.
+
+        The outputs are the last layer's h.
+        """
         parts = state if isinstance(state, tuple) else (state,)
         below, layers = inputs, []
         for layer in range(self.module.num_layers):
@@ -102,7 +111,10 @@ class TorchCell(nn.Module):
 
 
 def num_parameters_of_stack(gates: int, input_size: int, hidden_size: int, num_layers: int) -> int:
-    """Weights and biases of a stack: the sum over layers of G (H D + H H + 2 H), D the layer's input size."""
+    """Weights and biases of a stack.
+
+    The sum over layers of G (H D + H H + 2 H), D the layer's input size.
+    """
     first = gates * (hidden_size * input_size + hidden_size * hidden_size + 2 * hidden_size)
     later = gates * (2 * hidden_size * hidden_size + 2 * hidden_size)
     return first + (num_layers - 1) * later

@@ -1,4 +1,7 @@
-"""What the commands share: their options' errors, how they were typed, how they end. Decides nothing, measures nothing."""
+"""What the commands share: their options' errors, how they were typed, how they end.
+
+Decides nothing, measures nothing.
+"""
 
 from harness.cli.command_line import this_python, typed
 from harness.cli.entrypoint import LineCommand, hide_passwords, run

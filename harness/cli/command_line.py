@@ -13,7 +13,8 @@ def typed(
 ) -> str:
     """The command line as it was typed, for the report; with `whole_paths` as it resumes from here.
 
-    `--fresh` is left out, so that running it again keeps what there is. `secrets` are texts, each with what is shown instead.
+    `--fresh` is left out, so that running it again keeps what there is. `secrets` are texts, each
+    with what is shown instead.
     """
     words = [word for word in sys.argv[1:] if word != "--fresh"]
     for secret, shown in secrets:
@@ -27,7 +28,10 @@ def typed(
 
 
 def this_python() -> str:
-    """How this Python is called from here: `python` where that is it, else its path, short where it lies below."""
+    """How this Python is called from here.
+
+    `python` where that is it, else its path, short where it lies below.
+    """
     found = shutil.which("python")
     if found and Path(found).absolute() == Path(sys.executable).absolute():
         return "python"

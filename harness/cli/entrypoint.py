@@ -35,7 +35,10 @@ class LineCommand(TyperCommand):
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command as the process that it is: any letters, and a traceback that holds no password of its storage."""
+    """Run a command as the process that it is.
+
+    Any letters, and a traceback that holds no password of its storage.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text has letters that not every terminal has

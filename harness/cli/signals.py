@@ -1,4 +1,7 @@
-"""How a command ends: what went wrong as one line and an exit code, and what a signal does. Decides nothing else."""
+"""How a command ends: what went wrong as one line and an exit code, and what a signal does.
+
+Decides nothing else.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def errors(again: str) -> Iterator[None]:
 def signals(again: str) -> Iterator[None]:
     """SIGINT and SIGTERM: the first gives up what runs and saves all, the second ends the command at once.
 
-    What runs dies with the command, and runs again. A signal that is ignored, as in a shell's background, stays so.
+    What runs dies with the command, and runs again. A signal that is ignored, as in a shell's
+    background, stays so.
     """
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]

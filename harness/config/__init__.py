@@ -1,8 +1,8 @@
 """The study file and the grid file as frozen, validated data. Never runs code.
 
-`load` reads the file and checks what it says by itself; `check` holds it against the tasks, the cells and the memory that
-are at hand; `load_grid` and `check_grid_spec` do so for a grid. All raise InputError: the file, the key, what was expected,
-what was got, the nearest valid name.
+`load` reads the file and checks what it says by itself; `check` holds it against the tasks, the
+cells and the memory that are at hand; `load_grid` and `check_grid_spec` do so for a grid. All raise
+InputError: the file, the key, what was expected, what was got, the nearest valid name.
 """
 
 from harness.config.feasibility import KnownCell, KnownTask, check, count_trials, ladder, notes

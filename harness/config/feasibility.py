@@ -1,4 +1,7 @@
-"""A study held against what is at hand: tasks, cells, memory; and what follows from it. Never reads a file."""
+"""A study held against what is at hand: tasks, cells, memory; and what follows from it.
+
+Never reads a file.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,10 @@ def check(
 ) -> StudySpec:
     """Hold a spec against what is at hand; returns it with what hangs on the cells filled in.
 
-    The initialisations that a cell does not have are removed from its space, and its own hyperparameters of which the study
-    says nothing are added as the cell declares them. Raises InputError for an unknown task or cell, a length too short for
-    its task, and a size whose memory cannot fit.
+    The initialisations that a cell does not have are removed from its space, and its own
+    hyperparameters of which the study says nothing are added as the cell declares them. Raises
+    InputError for an unknown task or cell, a length too short for its task, and a size whose memory
+    cannot fit.
     """
     _check_labels(where, spec, tasks, cells)
     for index, row in enumerate(spec.published):
@@ -130,7 +134,9 @@ def _check_labels(
 
 
 def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
-    """The lengths at which winners are confirmed: as given, or for each lag the least length that has it.
+    """The lengths at which winners are confirmed.
+
+    As given, or for each lag the least length that has it.
 
     Empty where each is confirmed at its own length.
     """
@@ -276,7 +282,10 @@ def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes:
 def _largest_trial(
     parameters: Mapping[str, Parameter], task: KnownTask, gates: int
 ) -> tuple[int, str]:
-    """About how many bytes the largest trial needs: weights, gradients, two moments, and the activations of its steps."""
+    """About how many bytes the largest trial needs.
+
+    Weights, gradients, two moments, and the activations of its steps.
+    """
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
     largest = {
         name: int(max(numbers_of(parameters[name]))) if name in parameters else 1 for name in names

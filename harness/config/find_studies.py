@@ -1,6 +1,7 @@
 """Files of studies/: where they lie, of which kind one is, --set, and a table's first fault in one line. Never runs code.
 
-A file with a table [study] is a study, one with [grid] a grid of benchmarks; each kind has a command of its own.
+A file with a table [study] is a study, one with [grid] a grid of benchmarks; each kind has a
+command of its own.
 """
 
 from __future__ import annotations
@@ -34,14 +35,20 @@ INSTEAD = (("confirm.sequence_lengths", "confirm.lags"),)
 
 
 def study_directory() -> Path:
-    """Where the studies and grids lie: beside the package in a clone, inside of it where a wheel was installed."""
+    """Where the studies and grids lie.
+
+    Beside the package in a clone, inside of it where a wheel was installed.
+    """
     package = Path(__file__).parents[1]
     inside = package / "studies"
     return inside if inside.is_dir() else package.parent / "studies"
 
 
 def list_files(kind: FileKind) -> dict[str, str]:
-    """The names of the files of a kind, each with its question; one that cannot be read is of every kind."""
+    """The names of the files of a kind, each with its question.
+
+    One that cannot be read is of every kind.
+    """
     found = {}
     for path in sorted(study_directory().glob("*.toml")):
         try:
@@ -57,7 +64,8 @@ def list_files(kind: FileKind) -> dict[str, str]:
 def find_file(kind: FileKind, name: str) -> Path:
     """A path that ends in .toml, or a name in the studies folder.
 
-    Raises InputError where there is none: with the nearest name, or with the command for a file of another kind.
+    Raises InputError where there is none: with the nearest name, or with the command for a file of
+    another kind.
     """
     what = kind.table
     if name.endswith(".toml"):
@@ -96,7 +104,10 @@ def _of_another_kind(where: str, kind: FileKind, other: FileKind, name: str) -> 
 
 
 def read_settings(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The plain values of a file, with `KEY=VALUE` overrides applied. Raises InputError for what is no TOML."""
+    """The plain values of a file, with `KEY=VALUE` overrides applied.
+
+    Raises InputError for what is no TOML.
+    """
     raw = read_toml(path)
     for each in overrides:
         override(raw, each)

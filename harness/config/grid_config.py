@@ -1,6 +1,9 @@
-"""The grid file as frozen, validated data: which training steps are timed, at which shapes. Never times one.
+"""The grid file as frozen, validated data: which training steps are timed, at which shapes.
 
-A grid is a point, [shape], and blocks [[vary]] that leave it: each is the product of its lists. groups.py writes them out.
+Never times one.
+
+A grid is a point, [shape], and blocks [[vary]] that leave it: each is the product of its lists.
+groups.py writes them out.
 """
 
 from __future__ import annotations
@@ -85,7 +88,10 @@ class Vary(Table):
 
 
 class Timing(Table):
-    """[timing]: blocks of about `block_s` seconds for each benchmark; `time_budget_s` > 0 ends a group's rounds early."""
+    """[timing]: blocks of about `block_s` seconds for each benchmark.
+
+    `time_budget_s` > 0 ends a group's rounds early.
+    """
 
     n_blocks: Annotated[StrictInt, Field(ge=1, le=10_000)] = 11
     block_s: Annotated[StrictFloat, Field(gt=1e-6, le=60)] = 0.04
@@ -144,7 +150,10 @@ class GridSpec:
         return tomli_w.dumps(self.to_plain())
 
     def with_variants(self, names: Sequence[str]) -> GridSpec:
-        """The grid in these variants only: a block that lists its own keeps those of them, and goes where none is left."""
+        """The grid in these variants only.
+
+        A block that lists its own keeps those of them, and goes where none is left.
+        """
         kept = []
         for block in self.vary:
             own = block.variants and tuple(each for each in block.variants if each in names)
@@ -186,7 +195,10 @@ def find_grid(name: str) -> Path:
 
 
 def load_grid(path: Path, overrides: Sequence[str] = ()) -> GridSpec:
-    """Read a grid file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
+    """Read a grid file, with `KEY=VALUE` overrides applied.
+
+    Raises InputError for whatever is not as it should be.
+    """
     return parse_grid(read_settings(path, overrides), path.name)
 
 
@@ -212,8 +224,8 @@ def check_grid_spec(
 ) -> None:
     """Hold a grid against what is at hand.
 
-    Raises InputError for an unknown task, cell or initialisation, for a length that the task does not have, and for a cell of
-    which nothing is left because it has none of the initialisations.
+    Raises InputError for an unknown task, cell or initialisation, for a length that the task does
+    not have, and for a cell of which nothing is left because it has none of the initialisations.
     """
     _known(where, "shape.task", "task", spec.shape.task, tasks)
     task = tasks[spec.shape.task]

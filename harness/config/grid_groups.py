@@ -1,4 +1,7 @@
-"""A grid written out: groups of benchmarks as plain data, in the order of the file. Never times one."""
+"""A grid written out: groups of benchmarks as plain data, in the order of the file.
+
+Never times one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from harness.config.grid_config import SIZES, GridSpec, InitializedCell
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """What is timed together, interleaved: one shape on one device. Each benchmark is plain data with a name of its own."""
+    """What is timed together, interleaved: one shape on one device.
+
+    Each benchmark is plain data with a name of its own.
+    """
 
     label: str
     device: str
@@ -22,7 +28,9 @@ class Group:
 def training_groups(
     spec: GridSpec, cells: Mapping[str, InitializedCell], device: str
 ) -> tuple[Group, ...]:
-    """The groups of training steps on a device, in the order of the file. Equal benchmarks of two blocks stand once.
+    """The groups of training steps on a device, in the order of the file.
+
+    Equal benchmarks of two blocks stand once.
 
     An initialisation that a cell lacks is left out for that cell.
     """
@@ -49,7 +57,8 @@ def training_groups(
 def inference_groups(spec: GridSpec, cells: Mapping[str, InitializedCell]) -> tuple[Group, ...]:
     """The groups of inference: for each hidden size and number of layers the step, and sequences of each length.
 
-    Neither batch size nor initialisation decides them: one sequence at a time, in the first initialisation that a cell has.
+    Neither batch size nor initialisation decides them: one sequence at a time, in the first
+    initialisation that a cell has.
     """
     found: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
     for _, block in spec.blocks():

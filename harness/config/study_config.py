@@ -1,4 +1,7 @@
-"""The tables of a study file as frozen data, their defaults, and what makes two studies the same. Never reads a file."""
+"""The tables of a study file as frozen data, their defaults, and what makes two studies the same.
+
+Never reads a file.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Study(Table):
 
 
 class Compare(Table):
-    """[compare]: tasks and cells; `variants` gives one of them a further name, under which [space.<name>] may differ."""
+    """[compare]: tasks and cells.
+
+    `variants` gives one of them a further name, under which [space.<name>] may differ.
+    """
 
     tasks: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
     cells: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
@@ -42,7 +48,10 @@ class Compare(Table):
 
 
 class Training(Table):
-    """[training]: held fixed for every trial. A key of [space] may stand here instead, and the other way round."""
+    """[training]: held fixed for every trial.
+
+    A key of [space] may stand here instead, and the other way round.
+    """
 
     batch_size: Value = 32
     sequences: Value = 20_000
@@ -77,8 +86,8 @@ class Search(Table):
 class Confirm(Table):
     """[confirm]: each search's winner, trained anew along a ladder of lengths, or of lags where those are given.
 
-    With neither (`sequence_lengths = []`) at its own length. `extrapolation`: a run that has solved its task is then evaluated at so
-    many times its length, without further training.
+    With neither (`sequence_lengths = []`) at its own length. `extrapolation`: a run that has solved
+    its task is then evaluated at so many times its length, without further training.
     """
 
     seeds: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
@@ -114,8 +123,9 @@ class Claim(Table):
 class Published(Table):
     """[[published]]: a number from the literature that the report prints beside ours, and what counts as reproduced.
 
-    Ours is reproduced where it is at least, at most or about (within a factor of 2) `bound`, which is `value` unless given.
-    `metric` is a number of the confirmation runs, `diverged_share` of the search's trials, or `importance` of `parameter`.
+    Ours is reproduced where it is at least, at most or about (within a factor of 2) `bound`, which
+    is `value` unless given. `metric` is a number of the confirmation runs, `diverged_share` of the
+    search's trials, or `importance` of `parameter`.
     """
 
     task: StrictStr
@@ -142,7 +152,10 @@ class Published(Table):
 
 
 class StudySpec(Table):
-    """A whole study. `space`, `cell_space` and `task_space` hold parsed parameters; `training` only what is not in [space]."""
+    """A whole study. `space`, `cell_space` and `task_space` hold parsed parameters.
+
+    `training` only what is not in [space].
+    """
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
@@ -188,7 +201,10 @@ class StudySpec(Table):
         return {name: merged[name] for name in [*ordered, *sorted(set(merged) - set(ordered))]}
 
     def searched_keys(self) -> tuple[str, ...]:
-        """The hyperparameters that are columns of trials.csv: those of [space], and every other that is searched."""
+        """The hyperparameters that are columns of trials.csv.
+
+        Those of [space], and every other that is searched.
+        """
         keys = dict.fromkeys(SPACE)
         for pair in self.pairs:
             for name, parameter in self.parameters(*pair).items():
@@ -225,9 +241,12 @@ class StudySpec(Table):
         return tomli_w.dumps(self.to_plain())
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials comparable: every key but those that may change when a study is resumed.
+        """What makes trials comparable.
 
-        A key that older studies did not have is left out at its default, so that they can be resumed.
+        Every key but those that may change when a study is resumed.
+
+        A key that older studies did not have is left out at its default, so that they can be
+        resumed.
         """
         plain = self.to_plain()
         for free in ("confirm", "throughput", "claims", "published"):

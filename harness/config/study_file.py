@@ -1,4 +1,7 @@
-"""Reading a study file: its tables, and the first thing that is wrong with them, in one line. Never runs code."""
+"""Reading a study file: its tables, and the first thing that is wrong with them, in one line.
+
+Never runs code.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def find_study(name: str) -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
-    """Read a study file, with `KEY=VALUE` overrides applied. Raises InputError for whatever is not as it should be."""
+    """Read a study file, with `KEY=VALUE` overrides applied.
+
+    Raises InputError for whatever is not as it should be.
+    """
     return parse(read_settings(path, overrides), path.name)
 
 

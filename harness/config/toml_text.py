@@ -10,9 +10,8 @@ from typing import Any
 from harness.errors import InputError, Shown
 
 MOST_BYTES = 1_000_000  # of a file: a hundred times the longest study at hand
-MOST_PARTS = (
-    32  # of a dotted key: Python's parser takes time as the square of them (100,000: half a minute)
-)
+# Of a dotted key: Python's parser takes time as the square of them (100,000: half a minute)
+MOST_PARTS = 32
 
 _PART = r"(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
 _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*+){{{MOST_PARTS}}}")
@@ -36,7 +35,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """The plain values of a text; `where` names it in errors. Raises InputError for what is no TOML."""
+    """The plain values of a text; `where` names it in errors.
+
+    Raises InputError for what is no TOML.
+    """
     if deep := _DEEP.search(text):
         raise InputError(
             where,

@@ -1,4 +1,7 @@
-"""What a study file says, held against itself: names, claims, ladders, sizes, budgets. Knows no task and no cell."""
+"""What a study file says, held against itself: names, claims, ladders, sizes, budgets.
+
+Knows no task and no cell.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
 MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: each is held in memory
 BOUNDED = ("remembered_steps", "sequences_to_solve")
-"""Objectives of which it is known while a trial runs what it may still find: `reachable` of harness.columns."""
+"""Objectives of which it is known while a trial runs what it may still find.
+
+`reachable` of harness.columns.
+"""
 
 SHARES = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
@@ -31,7 +37,10 @@ def labels_of(compare: Compare, names: tuple[str, ...]) -> set[str]:
 
 
 def check_names(where: str, name: str, compare: Compare) -> None:
-    """Names become files and folders: none may be empty, very long, a path or unprintable; labels are used once."""
+    """Names become files and folders: none may be empty, very long, a path or unprintable.
+
+    Labels are used once.
+    """
     pairs = len(compare.tasks) * len(compare.cells)
     if pairs > MOST_PAIRS:
         expected = f"at most {MOST_PAIRS:,} pairs of a task and a cell"
@@ -73,7 +82,10 @@ def check_name(where: str, key: str, text: str) -> None:
 
 
 def check_once(where: str, key: str, values: tuple[str, ...]) -> None:
-    """Refuse a name that stands twice, by whatever case: some file systems keep one file for both."""
+    """Refuse a name that stands twice, by whatever case.
+
+    Some file systems keep one file for both.
+    """
     folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
     for each, same in zip(values, folded, strict=True):
         if folded.count(same) > 1:
@@ -120,7 +132,10 @@ def check_rows(
 
 
 def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
-    """Refuse what contradicts itself; `raw` is the file as it was read. Raises InputError naming the key."""
+    """Refuse what contradicts itself; `raw` is the file as it was read.
+
+    Raises InputError naming the key.
+    """
     _check_ladder(where, spec, raw)
     _check_pruner(where, spec)
     for name, table in spec.task_space.items():
@@ -255,7 +270,10 @@ def _check_sizes(where: str, spec: StudySpec, task: str, cell: str) -> None:
 
 
 def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> None:
-    """Refuse a range where the sampler grid needs a list. Raises InputError naming its key in that table."""
+    """Refuse a range where the sampler grid needs a list.
+
+    Raises InputError naming its key in that table.
+    """
     for name, parameter in parameters.items():
         if isinstance(parameter, Range):
             raise InputError(
@@ -268,7 +286,10 @@ def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> N
 
 
 def _check_number(where: str, spec: StudySpec) -> None:
-    """Refuse more trials, or confirmation runs, than can be kept in mind: nobody waits for so many."""
+    """Refuse more trials, or confirmation runs, than can be kept in mind.
+
+    Nobody waits for so many.
+    """
     searches = len(spec.pairs) * spec.search.repeats
     rungs = len(spec.confirm.lags or spec.confirm.sequence_lengths) or 1
     for key, what, number in (

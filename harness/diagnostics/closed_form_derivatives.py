@@ -1,6 +1,9 @@
-"""torch's own cells as single steps with their derivatives in closed form. Never trains, never draws.
+"""torch's own cells as single steps with their derivatives in closed form.
 
-Quicker than autograd, which is what other cells are read by; the tests hold the one against the other.
+Never trains, never draws.
+
+Quicker than autograd, which is what other cells are read by; the tests hold the one against the
+other.
 """
 
 from __future__ import annotations
@@ -99,7 +102,10 @@ def _gru(w: Weights, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _lstm(w: Weights, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """c' = f c + i g, h' = o tanh(c'), the state (h, c); blocks are input i, forget f, cell g, output o."""
+    """c' = f c + i g, h' = o tanh(c'), the state (h, c).
+
+    Blocks are input i, forget f, cell g, output o.
+    """
     h, c = state.chunk(2, dim=1)
     inward, forget, fresh, output = (
         x @ w.inputs.T + w.input_bias + h @ w.state.T + w.state_bias

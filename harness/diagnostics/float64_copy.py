@@ -1,4 +1,7 @@
-"""A cell as it is looked at: a copy of its own, on the CPU, in float64 and not in training. The model is never changed."""
+"""A cell as it is looked at: a copy of its own, on the CPU, in float64 and not in training.
+
+The model is never changed.
+"""
 
 from __future__ import annotations
 

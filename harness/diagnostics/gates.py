@@ -1,11 +1,12 @@
 """What a cell's gates do on a sequence, and how long its units remember. Never trains, never draws.
 
-A cell that has gates offers `gates(inputs (B, T, D))`, which gives each by name as (num_layers, B, T, hidden_size) in
-[0, 1], and `memory_gate`, the name of the one that says how much of a unit's old value is kept: 1 keeps all.
+A cell that has gates offers `gates(inputs (B, T, D))`, which gives each by name as (num_layers, B,
+T, hidden_size) in [0, 1], and `memory_gate`, the name of the one that says how much of a unit's old
+value is kept: 1 keeps all.
 
-A value in a unit whose memory gate stands at g fades by the factor g a step: after 1 / (1 - g) steps about a third of it
-(1 / e, for g near 1) is left. That is the unit's time scale (Tallec & Ollivier 2018). What a unit passes on through the
-recurrent weights comes on top of it.
+A value in a unit whose memory gate stands at g fades by the factor g a step: after 1 / (1 - g)
+steps about a third of it (1 / e, for g near 1) is left. That is the unit's time scale (Tallec &
+Ollivier 2018). What a unit passes on through the recurrent weights comes on top of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ BAND = (0.1, 0.9)  # quantiles over units: eight of ten units lie between
 
 @dataclasses.dataclass(frozen=True)
 class GateTrace:
-    """One gate of one layer (0: nearest to the inputs) at every step: its mean over units, and the band of them."""
+    """One gate of one layer (0: nearest to the inputs) at every step.
+
+    Its mean over units, and the band of them.
+    """
 
     gate: str
     layer: int
@@ -45,9 +49,12 @@ class TimeScales:
 
 @dataclasses.dataclass(frozen=True)
 class Gates:
-    """What the gates of a cell do: traces on the first of `n_sequences` sequences, time scales over all of them.
+    """What the gates of a cell do.
 
-    `memory_gate` names the gate that the time scales are of; "" where the cell names none, and then there are none.
+    Traces on the first of `n_sequences` sequences, time scales over all of them.
+
+    `memory_gate` names the gate that the time scales are of; "" where the cell names none, and then
+    there are none.
     """
 
     memory_gate: str
@@ -58,10 +65,13 @@ class Gates:
 
 @torch.no_grad()
 def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
-    """The gates of a model on `inputs` (n_sequences, sequence_length, input_size); None where its cell has none.
+    """The gates of a model on `inputs` (n_sequences, sequence_length, input_size).
 
-    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of another shape or
-    range than gates have, and for a memory gate that is none of them; a plug-in's cell may raise anything.
+    None where its cell has none.
+
+    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of
+    another shape or range than gates have, and for a memory gate that is none of them; a plug-in's
+    cell may raise anything.
     """
     cell: Any = copy_of_cell(model)
     if not callable(getattr(cell, "gates", None)):

@@ -1,15 +1,17 @@
 """How much of a gradient survives k steps back, in a model as it is. Never trains, never draws.
 
-The gain at lag k is the spectral norm of d state_T / d state_(T-k), T the last step: of a gradient that reaches the last
-state, the largest share that can reach the state k steps earlier. The state is all that the stack carries from one step to
-the next: h of every layer, and for the LSTM (h, c) of every layer jointly. A cell that offers no state and no step has the
-norm of d output_T / d input_(T-k) instead.
+The gain at lag k is the spectral norm of d state_T / d state_(T-k), T the last step: of a gradient
+that reaches the last state, the largest share that can reach the state k steps earlier. The state
+is all that the stack carries from one step to the next: h of every layer, and for the LSTM (h, c)
+of every layer jointly. A cell that offers no state and no step has the norm of d output_T / d
+input_(T-k) instead.
 
-Everything is in float64. Products of Jacobians are rescaled at each step and the logarithm of the scale is summed, so
-gains of 1e-1000 and 1e+1000 are as good as others. By output and input there is no product to rescale: there a gain
-under 1e-450 is 0, and one over 1e+150 unknown.
+Everything is in float64. Products of Jacobians are rescaled at each step and the logarithm of the
+scale is summed, so gains of 1e-1000 and 1e+1000 are as good as others. By output and input there is
+no product to rescale: there a gain under 1e-450 is 0, and one over 1e+150 unknown.
 
-The work grows with the cube of the state. It is bounded by counting it: first fewer sequences, then fewer lags.
+The work grows with the cube of the state. It is bounded by counting it: first fewer sequences, then
+fewer lags.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, i
 from harness.training.model import SequenceModel
 
 LAGS_IN_ALL = 60  # spectral norms are the slow part; on a logarithmic axis no one sees more points
-WORK = 8e10  # floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
-NORM_IN_PRODUCTS = (
-    5  # what a spectral norm costs, in products of two such matrices: measured 3 to 7
-)
+# Floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
+WORK = 8e10
+# What a spectral norm costs, in products of two such matrices: measured 3 to 7
+NORM_IN_PRODUCTS = 5
 FEWEST_LAGS = 30  # a state too large for so many is not followed; outputs and inputs are
-COPIED_NUMBERS = 4_000_000  # inputs of the copies of one sequence in one batch: 32 MB, and a graph of some times that
+# Inputs of the copies of one sequence in one batch: 32 MB, and a graph of some times that
+COPIED_NUMBERS = 4_000_000
 HEADROOM = (
     2.0**500
 )  # 1e150: how far gradients by inputs are moved up, away from where float64 ends below
@@ -46,7 +49,9 @@ Advance = Callable[[Tensor, int], Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class GradientGain:
-    """log10 of the gain at each of `lags`, the mean over `n_sequences` sequences; -inf where it is exactly 0.
+    """log10 of the gain at each of `lags`, the mean over `n_sequences` sequences.
+
+    -inf where it is exactly 0.
 
     `of` says what is differentiated: `state` by an earlier state, or `output` by an earlier input.
     """
@@ -57,20 +62,27 @@ class GradientGain:
     n_sequences: int
 
     def decay_per_step(self) -> float | None:
-        """The factor by which the gain falls a step; None below two finite gains. See harness.columns."""
+        """The factor by which the gain falls a step; None below two finite gains.
+
+        See harness.columns.
+        """
         return columns.decay_per_step(self.lags, self.log10_gain)
 
     def lag_below(self, threshold: float = columns.FORGOTTEN) -> int | None:
-        """The first of the lags from which on the gain stays under the threshold; None if it is above at the last."""
+        """The first of the lags from which on the gain stays under the threshold.
+
+        None if it is above at the last.
+        """
         return columns.lag_below(self.lags, self.log10_gain, threshold)
 
 
 def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
     """The gradient gain of a model on `inputs` (n_sequences, sequence_length, input_size), lags 1 to T - 1.
 
-    The model is copied, not changed. All lags up to 20 are there, and then 10, 30, 100, ... among others on a logarithmic
-    scale; a large model is read on fewer sequences, and not as far back. A diverged model, whose weights are not finite,
-    has NaN gains. ValueError below 2 steps; a plug-in's cell may raise anything.
+    The model is copied, not changed. All lags up to 20 are there, and then 10, 30, 100, ... among
+    others on a logarithmic scale; a large model is read on fewer sequences, and not as far back. A
+    diverged model, whose weights are not finite, has NaN gains. ValueError below 2 steps; a
+    plug-in's cell may raise anything.
     """
     sequence_length = inputs.shape[1]
     if sequence_length < 2:
@@ -88,7 +100,10 @@ def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
 
 
 def chosen_lags(sequence_length: int) -> tuple[int, ...]:
-    """Lags from 1 to sequence_length - 1: all up to 20, decades and thirds of them, and others evenly on a log scale."""
+    """Lags from 1 to sequence_length - 1.
+
+    All up to 20, decades and thirds of them, and others evenly on a log scale.
+    """
     last = sequence_length - 1
     spread = np.geomspace(1, last, LAGS_IN_ALL).round().astype(int).tolist()
     marks = [mark * 10**power for power in range(1, 7) for mark in (1, 3)]
@@ -98,7 +113,10 @@ def chosen_lags(sequence_length: int) -> tuple[int, ...]:
 def affordable(
     n_sequences: int, sequence_length: int, state_size: int, work: float = WORK
 ) -> tuple[int, tuple[int, ...]]:
-    """How many sequences, and which lags, a state of that size allows: halved sequences first, then nearer lags."""
+    """How many sequences, and which lags, a state of that size allows.
+
+    Halved sequences first, then nearer lags.
+    """
 
     def fits(n: int, lags: tuple[int, ...]) -> bool:
         return n * (lags[-1] + NORM_IN_PRODUCTS * len(lags)) * 2.0 * state_size**3 <= work
@@ -117,7 +135,10 @@ def affordable(
 def _accumulated(
     advance: Advance, shape: tuple[int, int], sequence_length: int, lags: tuple[int, ...]
 ) -> tuple[float, ...]:
-    """log10 of the norm of the product of a sequence's last Jacobians, at each of `lags`; `shape` (n_sequences, size)."""
+    """log10 of the norm of the product of a sequence's last Jacobians, at each of `lags`.
+
+    `shape` (n_sequences, size).
+    """
     n_sequences, size = shape
     product = torch.eye(size).expand(n_sequences, -1, -1)
     log10_scale = torch.zeros(n_sequences)
@@ -133,7 +154,10 @@ def _accumulated(
 
 
 def _advance(cell: Stateful, inputs: Tensor) -> Advance:
-    """In closed form for torch's own cells as they are; a cell that is made of one may step otherwise."""
+    """In closed form for torch's own cells as they are.
+
+    A cell that is made of one may step otherwise.
+    """
     if type(cell) is TorchCell:
         return _closed_advance(cell, inputs)
     return _autograd_advance(cell, inputs)
@@ -157,8 +181,8 @@ def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
 def _autograd_advance(cell: Stateful, inputs: Tensor) -> Advance:
     """By autograd, for any cell with `initial_state` and `step`.
 
-    Each row of the product has a copy of the sequence in one batch, so that one backward pass through one step takes all
-    rows back at once.
+    Each row of the product has a copy of the sequence in one batch, so that one backward pass
+    through one step takes all rows back at once.
     """
     before = []
     with torch.no_grad():
@@ -206,8 +230,9 @@ def _unflattened(rows: Tensor, like: State) -> list[Tensor]:
 def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
     """Norms of d output_T / d input_(T-k), a sequence at a time.
 
-    Every output unit has a copy of the sequence in one batch, so that one backward pass gives its row of each Jacobian. A
-    large model is read on fewer sequences, and on their last steps alone, as if they began there.
+    Every output unit has a copy of the sequence in one batch, so that one backward pass gives its
+    row of each Jacobian. A large model is read on fewer sequences, and on their last steps alone,
+    as if they began there.
     """
     weights = sum(weight.numel() for weight in cell.parameters())
     with torch.no_grad():
@@ -233,7 +258,10 @@ def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
 
 
 def _log10_norm(matrices: Tensor) -> Tensor:
-    """log10 of the spectral norm of each matrix (B, N, M); NaN where a matrix is not finite, -inf where it is 0."""
+    """log10 of the spectral norm of each matrix (B, N, M).
+
+    NaN where a matrix is not finite, -inf where it is 0.
+    """
     finite = matrices.isfinite().all(dim=2).all(dim=1)
     norms = torch.linalg.matrix_norm(torch.where(finite[:, None, None], matrices, 0.0), ord=2)
     return torch.where(finite, norms.log10(), torch.nan)

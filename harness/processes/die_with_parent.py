@@ -1,6 +1,9 @@
-"""`python -m harness.processes.die_with_parent PARENT MODULE`: runs a module that dies with the process PARENT.
+"""`python -m harness.processes.die_with_parent PARENT MODULE`.
 
-On Linux the kernel is asked to kill this process when PARENT ends, however it ends; elsewhere the module just runs.
+Runs a module that dies with the process PARENT.
+
+On Linux the kernel is asked to kill this process when PARENT ends, however it ends; elsewhere the
+module just runs.
 """
 
 from __future__ import annotations

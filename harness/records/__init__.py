@@ -1,8 +1,10 @@
-"""The result files of a study and of a bench, written and read: what each column is, and that what is read is what was written.
+"""The result files of a study and of a bench, written and read.
+
+What each column is, and that what is read is what was written.
 
     columns.py      which columns there are
-    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, retries.csv, diagnostics.json, machine.json,
-                    spec.toml, winners/
+    writing.py      trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv, retries.csv,
+                    diagnostics.json, machine.json, spec.toml, winners/
     throughput.py   throughput.csv and throughput.json, inference.csv and inference.json
     comparison.py   comparison.json, base.json, head.json and junit.xml
     trend.py        trend.json
@@ -12,7 +14,8 @@
     checking.py     what their cells and values may be
     files.py        temporary file, flush, rename; floats that read back exactly
 
-It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no pickles.
+It never computes a result, never renders one, and never runs what it reads: CSV, JSON and TOML, no
+pickles.
 """
 
 from harness.records.atomic_write import write_bytes, write_text

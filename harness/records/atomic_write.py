@@ -1,4 +1,7 @@
-"""Writing a file so that a reader sees the old one or the new one, never half of one. Knows nothing of what is in it."""
+"""Writing a file so that a reader sees the old one or the new one, never half of one.
+
+Knows nothing of what is in it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ def write_text(path: Path, text: str) -> Path:
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file by temporary file, fsync and rename, making its folder if there is none.
 
-    Raises FileError where there is no room, InputError where it may not be written; the old file is then as it was.
+    Raises FileError where there is no room, InputError where it may not be written; the old file is
+    then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -46,7 +50,10 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write rows as CSV; what a row lacks is an empty cell. Raises ValueError for a key that is no column."""
+    """Write rows as CSV; what a row lacks is an empty cell.
+
+    Raises ValueError for a key that is no column.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -61,7 +68,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def _cell(value: object) -> str:
-    """One value as CSV text that reads back exactly: floats by repr, nothing for what is not known."""
+    """One value as CSV text that reads back exactly.
+
+    Floats by repr, nothing for what is not known.
+    """
     if value is None or value is pd.NA:
         return ""
     if isinstance(value, bool) or type(value).__name__ == "bool":  # also numpy's

@@ -10,7 +10,9 @@ from harness.errors import InputError, Shown
 
 
 def read_blocks(directory: Path) -> dict[str, tuple[float, ...]]:
-    """Seconds a step of each block, in the order of the rounds, by name of the benchmark; nothing without throughput.json.
+    """Seconds a step of each block, in the order of the rounds, by name of the benchmark.
+
+    Nothing without throughput.json.
 
     Raises InputError, naming the file, where it is not one of ours.
     """

@@ -1,4 +1,7 @@
-"""A lock on a database file or a results folder, held by one process at a time. Knows nothing of what is in it."""
+"""A lock on a database file or a results folder, held by one process at a time.
+
+Knows nothing of what is in it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Appending a line to a file so that it is there whole and for good, or not at all. Knows nothing of what is in it."""
+"""Appending a line to a file so that it is there whole and for good, or not at all.
+
+Knows nothing of what is in it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 def append_line(path: Path, line: bytes, torn_bytes: int = 0) -> None:
     """Append a line and sync it, over the last `torn_bytes` of the file, which a crash left there.
 
-    Raises OSError where it can't be written whole, as on a full disk; what was written of it is taken back.
+    Raises OSError where it can't be written whole, as on a full disk; what was written of it is
+    taken back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()

@@ -1,4 +1,7 @@
-"""Reading the result files of a study or a bench back: typed tables, or one clear line about what is wrong. Runs nothing it reads."""
+"""Reading the result files of a study or a bench back.
+
+Typed tables, or one clear line about what is wrong. Runs nothing it reads.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,14 @@ from harness.records.value_checks import (
 
 @dataclasses.dataclass(frozen=True)
 class StudyRecords:
-    """All that a finished study left on the disk, as read once. What was not written is None or empty.
+    """All that a finished study left on the disk, as read once.
 
-    `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries`, `throughput` and `inference` have the columns of the files of the same names: text columns
-    hold "" where a cell is empty, number columns NaN, `solved` and `steady` are nullable booleans and `seed` a nullable integer.
+    What was not written is None or empty.
+
+    `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries`, `throughput` and
+    `inference` have the columns of the files of the same names: text columns hold "" where a cell
+    is empty, number columns NaN, `solved` and `steady` are nullable booleans and `seed` a nullable
+    integer.
     """
 
     directory: Path
@@ -64,7 +71,10 @@ class StudyRecords:
 
 @dataclasses.dataclass(frozen=True)
 class BenchRecords:
-    """All that a bench left on the disk, as read once: columns as in StudyRecords; what was not measured is None."""
+    """All that a bench left on the disk, as read once: columns as in StudyRecords.
+
+    What was not measured is None.
+    """
 
     directory: Path
     grid: specs.GridSpec
@@ -76,7 +86,8 @@ class BenchRecords:
 def read(directory: Path) -> StudyRecords:
     """Read all result files of one study. Files that a study may lack become None.
 
-    Raises InputError, naming the file, where a required file (spec.toml, trials.csv, machine.json) is missing or any is broken.
+    Raises InputError, naming the file, where a required file (spec.toml, trials.csv, machine.json)
+    is missing or any is broken.
     """
     directory = Path(directory)
     _require(directory, "study", ("spec.toml", "trials.csv", "machine.json"))
@@ -112,9 +123,12 @@ def read(directory: Path) -> StudyRecords:
 
 
 def read_bench(directory: Path) -> BenchRecords:
-    """Read the result files of one bench; one that has measured no inference, or nothing else, lacks that table.
+    """Read the result files of one bench.
 
-    Raises InputError, naming the file, where grid.toml or machine.json is missing or any file is broken.
+    One that has measured no inference, or nothing else, lacks that table.
+
+    Raises InputError, naming the file, where grid.toml or machine.json is missing or any file is
+    broken.
     """
     directory = Path(directory)
     _require(directory, "bench", ("grid.toml", "machine.json"))
@@ -172,7 +186,10 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV file of ours, each column with its type; what older files lack is empty. Raises InputError for a missing column or a cell that is no number."""
+    """A CSV file of ours, each column with its type; what older files lack is empty.
+
+    Raises InputError for a missing column or a cell that is no number.
+    """
     later = LATER_IN.get(path.name, LATER)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-SCHEMA = 1  # of the whole set of files; kept in machine.json, a later program refuses what it cannot read
+# Of the whole set of files; kept in machine.json, a later program refuses what it cannot read
+SCHEMA = 1
 
 ENDS = (
     "complete",
@@ -164,12 +165,18 @@ COUNTS = frozenset(("repeat", "number"))  # always known
 
 
 def trial_columns(searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
-    """Columns of trials.csv, in order; keys that are searched beyond the usual five stand after `initialization`."""
+    """Columns of trials.csv, in order.
+
+    Keys that are searched beyond the usual five stand after `initialization`.
+    """
     return (*SLOT, "end", *PARAMETERS, *_others(searched_keys), *RESULT)
 
 
 def confirmation_columns(searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
-    """Columns of confirmation.csv: those of trials.csv, with the hash of the configuration before `end`."""
+    """Columns of confirmation.csv.
+
+    Those of trials.csv, with the hash of the configuration before `end`.
+    """
     columns = trial_columns(searched_keys)
     return (*SLOT, "configuration", *columns[len(SLOT) :])
 

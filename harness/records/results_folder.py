@@ -1,4 +1,7 @@
-"""The folder of a command's results: made, held by one process at a time, and moved aside. Never writes a result."""
+"""The folder of a command's results: made, held by one process at a time, and moved aside.
+
+Never writes a result.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def make_folder(directory: Path) -> None:
 
 
 def check_folder(directory: Path, what: str, other: str, mark: str) -> None:
-    """Refuse a folder that holds results of the other kind, which `mark` tells: a study's and a bench's are told apart by it."""
+    """Refuse a folder that holds results of the other kind, which `mark` tells.
+
+    A study's and a bench's are told apart by it.
+    """
     if (directory / mark).exists():
         raise InputError(
             str(directory),
@@ -44,7 +50,10 @@ def check_folder(directory: Path, what: str, other: str, mark: str) -> None:
 
 
 def put_aside(directory: Path) -> None:
-    """Rename the folder, if there is one, to <name>.old-1 or the next number that is free: old results are never deleted."""
+    """Rename the folder, if there is one, to <name>.old-1 or the next number that is free.
+
+    Old results are never deleted.
+    """
     number = 1
     while directory.with_name(f"{directory.name}.old-{number}").exists():
         number += 1

@@ -1,4 +1,7 @@
-"""What was run, and on what: machine.json, and the resolved spec.toml or grid.toml. Computes no result."""
+"""What was run, and on what: machine.json, and the resolved spec.toml or grid.toml.
+
+Computes no result.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""throughput and inference, .csv and .json: what harness.timing answered, as a table and as pytest-benchmark's JSON.
+"""throughput and inference, .csv and .json.
+
+What harness.timing answered, as a table and as pytest-benchmark's JSON.
 
 It measures nothing. The raw time of every block, or call, is kept in the JSON file.
 """
@@ -23,11 +25,17 @@ PARAMS = (
     *("task", "cell", "device", "variant", "measure", "initialization"),
     *("hidden_size", "num_layers", "sequence_length", "batch_size"),
 )
-"""What tells the benchmarks of a file apart: `pytest-benchmark compare --group-by=param:<one of them>`."""
+"""What tells the benchmarks of a file apart.
+
+`pytest-benchmark compare --group-by=param:<one of them>`.
+"""
 
 
 def remove_throughput(directory: Path) -> None:
-    """Remove the files of both, if they are there: what they hold is of another session's winners."""
+    """Remove the files of both, if they are there.
+
+    What they hold is of another session's winners.
+    """
     for name in ("throughput.csv", "throughput.json", "inference.csv", "inference.json"):
         (directory / name).unlink(missing_ok=True)
 
@@ -39,9 +47,10 @@ def write_throughput(
 ) -> Path:
     """Write throughput.csv and throughput.json from answers of harness.timing, by origin ("winner", "grid", "bench").
 
-    A benchmark named `<task>/<cell>/...` belongs to those labels, which may be variants. One that failed, or is not to be had
-    here, has a row with its reason and no numbers, and no entry in the JSON file. `machine` is the fingerprint, which goes
-    into its machine_info. Returns the path of the table.
+    A benchmark named `<task>/<cell>/...` belongs to those labels, which may be variants. One that
+    failed, or is not to be had here, has a row with its reason and no numbers, and no entry in the
+    JSON file. `machine` is the fingerprint, which goes into its machine_info. Returns the path of
+    the table.
     """
     rows, entries = [], []
     for origin, answer in answers.items():
@@ -145,7 +154,8 @@ def _entry(
 def block_statistics(times_s: Sequence[float], n_steps: int) -> dict[str, Any]:
     """All the statistics that pytest-benchmark's tools look for, of one or more times in seconds.
 
-    Quartiles are Tukey's hinges; outliers are counted as "<beyond one deviation>;<beyond 1.5 interquartile ranges>".
+    Quartiles are Tukey's hinges; outliers are counted as "<beyond one deviation>;<beyond 1.5
+    interquartile ranges>".
     """
     ascending = sorted(times_s)
     n = len(ascending)

@@ -1,6 +1,7 @@
 """What the cells and values of the result files may be, so that a report is never drawn from what no study writes.
 
-A file may have been edited, torn or made up: whatever is out of bounds is named in one line. It never mends a value.
+A file may have been edited, torn or made up: whatever is out of bounds is named in one line. It
+never mends a value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from harness.errors import InputError, Shown
 
 MOST = 2**53  # above it a float no longer tells whole numbers apart
 DEEPEST = 16  # objects within objects of a JSON file
-LARGEST = 1e18  # of a number of a JSON file: more bytes, or steps that a gate keeps a value, than there are
+# Of a number of a JSON file: more bytes, or steps that a gate keeps a value, than there are
+LARGEST = 1e18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +218,10 @@ WINNER: Shape = {
 
 
 def check_shape(path: str, value: Mapping[str, Any], shape: Shape, key: str = "") -> None:
-    """Refuse an object of which a known key holds something else; keys that are not known are free."""
+    """Refuse an object of which a known key holds something else.
+
+    Keys that are not known are free.
+    """
     if (name := _first_wrong(value, shape)) is not None:
         place = f"{key}.{name}" if key else name
         raise InputError(path, place, expected=shape[name][0], got=value[name])

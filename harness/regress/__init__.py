@@ -1,1 +1,4 @@
-"""`python -m harness.regress`: has training become slower? Imports nothing, so that --help answers at once."""
+"""`python -m harness.regress`.
+
+Has training become slower? Imports nothing, so that --help answers at once.
+"""

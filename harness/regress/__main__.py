@@ -224,7 +224,10 @@ def record(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print what was recorded as JSON, all else on stderr.")
     ] = False,
 ) -> None:
-    """Time the working tree and append it to a history: exit code 0 recorded, 2 bad input or a history that can't be written."""
+    """Time the working tree and append it to a history.
+
+    Exit code 0 recorded, 2 bad input or a history that can't be written.
+    """
     again = cli.typed("regress", whole_paths=True)
     out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with cli.signals(again), cli.errors(again), out:
@@ -273,7 +276,10 @@ def trend(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print trend.json, and all else on stderr.")
     ] = False,
 ) -> None:
-    """Plot a history and mark where speed changed. It tells and never fails: exit code 0, or 2 for what can't be read."""
+    """Plot a history and mark where speed changed.
+
+    It tells and never fails: exit code 0, or 2 for what can't be read.
+    """
     again = cli.typed("regress", whole_paths=True)
     out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with cli.signals(again), cli.errors(again), out:

@@ -1,4 +1,7 @@
-"""What a report is made of, before it is HTML or Markdown: sections of paragraphs, tables and pictures. All plain text."""
+"""What a report is made of, before it is HTML or Markdown.
+
+Sections of paragraphs, tables and pictures. All plain text.
+"""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -16,7 +19,10 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts, one text for each column; `note` says units, n and kind of interval; a `folded` one opens on demand."""
+    """Rows of texts, one text for each column; `note` says units, n and kind of interval.
+
+    A `folded` one opens on demand.
+    """
 
     kind: ClassVar = "table"
     columns: tuple[Column, ...]
@@ -68,7 +74,10 @@ Block = Paragraph | BulletList | Code | Table | Picture
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One heading and what stands under it; `key` is its anchor. `absent`: why there is nothing, and then no blocks."""
+    """One heading and what stands under it; `key` is its anchor.
+
+    `absent`: why there is nothing, and then no blocks.
+    """
 
     key: str
     title: str
@@ -80,7 +89,8 @@ class Section:
 class Report:
     """A whole report: the question, the answer, one picture, then the sections.
 
-    `figures` names every figure that a report of its kind may have: those that this one lacks are removed from its folder.
+    `figures` names every figure that a report of its kind may have: those that this one lacks are
+    removed from its folder.
     """
 
     language: str

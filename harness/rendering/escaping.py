@@ -1,4 +1,7 @@
-"""Plain text and matplotlib's SVG as what a page can hold: Markdown and LaTeX that show what they were given, SVG that fits."""
+"""Plain text and matplotlib's SVG as what a page can hold.
+
+Markdown and LaTeX that show what they were given, SVG that fits.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,19 @@ _RANGE = re.compile(
 
 
 def printable(text: str) -> str:
-    """Text without control characters, such as the colours in a message for a terminal; a page has no place for them."""
+    """Text without control characters, such as the colours in a message for a terminal.
+
+    A page has no place for them.
+    """
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def escape_markdown(text: object) -> str:
-    """Text that Markdown shows as it is, on one line: nothing in it starts a tag, a link, a table cell or a heading."""
+    """Text that Markdown shows as it is, on one line.
+
+    Nothing in it starts a tag, a link, a table cell or a heading.
+    """
     line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
@@ -63,7 +72,10 @@ _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030c")  # those of LaTeX's oldes
 
 
 def escape_latex(text: object) -> str:
-    """Text that any LaTeX sets as it is, on one line; a letter that a bare document has no font for as [U+C5D8]."""
+    """Text that any LaTeX sets as it is, on one line.
+
+    A letter that a bare document has no font for as [U+C5D8].
+    """
     line = re.sub(r"[ \t\n]+", " ", printable(str(text)))
     apart = re.sub(r"-(?=-)", "-\x00", line)  # two hyphens would become a dash
     return "".join(map(_latex_letter, apart))
@@ -79,7 +91,10 @@ def _latex_letter(letter: str) -> str:
 
 
 def unbroken(value: object) -> object:
-    """Text whose numbers keep their sign, unit and range on one line; anything else, and markup, as it is."""
+    """Text whose numbers keep their sign, unit and range on one line.
+
+    Anything else, and markup, as it is.
+    """
     if type(value) is not str:
         return value
     return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", printable(value)))
@@ -95,7 +110,9 @@ def standalone_svg(svg: str) -> str:
 
 
 def inline_svg(svg: str, name: str, description: str) -> str:
-    """The same picture for a page: no prologue and no background, ids of its own, and the page's type and colours.
+    """The same picture for a page.
+
+    No prologue and no background, ids of its own, and the page's type and colours.
 
     `description` must be escaped for an attribute.
     """

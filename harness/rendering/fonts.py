@@ -1,7 +1,9 @@
-"""Which installed fonts draw the letters of a report: Latin first, then whatever the study's own texts need.
+"""Which installed fonts draw the letters of a report.
 
-It never downloads a font, and never fails for want of one: SVG and HTML keep their letters as text and name fallbacks
-for the reader's machine; only a PNG can lack a letter, and `missing` says so.
+Latin first, then whatever the study's own texts need.
+
+It never downloads a font, and never fails for want of one: SVG and HTML keep their letters as text
+and name fallbacks for the reader's machine; only a PNG can lack a letter, and `missing` says so.
 """
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""From a report to its files: report.html, report.md and figures/. Knows no section and no number, loads nothing from a network."""
+"""From a report to its files: report.html, report.md and figures/.
+
+Knows no section and no number, loads nothing from a network.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,12 @@ class Answer:
 def write(
     report: Report, page: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
 ) -> Answer:
-    """Write report.html, report.md and figures/ into `directory`; figures that no longer apply are removed.
+    """Write report.html, report.md and figures/ into `directory`.
 
-    To be called in the style that the figures were drawn in. The same report gives the same bytes on the same machine.
+    Figures that no longer apply are removed.
+
+    To be called in the style that the figures were drawn in. The same report gives the same bytes
+    on the same machine.
     """
     drawings = {picture.name: _saved(picture, directory) for picture in report.pictures()}
     for name in report.figures:

@@ -1,4 +1,7 @@
-"""What every section of any report is given, and the phrases that several of them use. Draws nothing, knows no records."""
+"""What every section of any report is given, and the phrases that several of them use.
+
+Draws nothing, knows no records.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from harness.rendering.theme import Mark
 
 @dataclasses.dataclass(frozen=True)
 class ReportContext:
-    """The words and the look of one report. `command` renders it again; `tasks` and `cells` are in the order of its files."""
+    """The words and the look of one report.
+
+    `command` renders it again; `tasks` and `cells` are in the order of its files.
+    """
 
     words: Messages
     marks: Mapping[str, Mark]
@@ -69,7 +75,10 @@ class ReportContext:
         return self.words("range", low=low, high=high) if low != high else low
 
     def level(self, interval: stats.Interval) -> str:
-        """The level of an interval as a percentage: 94 % for the 0.9375 that five searches can give."""
+        """The level of an interval as a percentage.
+
+        94 % for the 0.9375 that five searches can give.
+        """
         return self.percent(interval.level)
 
     def not_measured(self, key: str, title: str, reason: str) -> Section:
@@ -90,7 +99,10 @@ class ReportContext:
 
 
 def command(directory: Path) -> str:
-    """The command that renders the report of a folder again; the folder relative to where we are, if it lies there."""
+    """The command that renders the report of a folder again.
+
+    The folder relative to where we are, if it lies there.
+    """
     here, there = Path.cwd().resolve(), directory.resolve()
     path = there.relative_to(here) if there.is_relative_to(here) else directory
     text = path.as_posix()

@@ -1,7 +1,8 @@
 """How every figure looks: colours, markers, lines, type. Knows no data.
 
-Colours are given in pairs, for a light and for a dark page. Figures are drawn in the light ones; in the HTML report each
-becomes a CSS variable, so that the page's style decides. A cell is told apart by marker and line style as well as colour.
+Colours are given in pairs, for a light and for a dark page. Figures are drawn in the light ones; in
+the HTML report each becomes a CSS variable, so that the page's style decides. A cell is told apart
+by marker and line style as well as colour.
 """
 
 from __future__ import annotations
@@ -102,7 +103,10 @@ class Mark:
 
 
 def marks(cells: Sequence[str]) -> dict[str, Mark]:
-    """A mark for each cell. rnn, gru and lstm keep theirs; the others take what is left, in the order given."""
+    """A mark for each cell. rnn, gru and lstm keep theirs.
+
+    The others take what is left, in the order given.
+    """
     slots = {cell: _USUAL[cell] for cell in cells if cell in _USUAL}
     free = [slot for slot in range(len(CELLS)) if slot not in slots.values()]
     others = [cell for cell in cells if cell not in slots]
@@ -130,7 +134,10 @@ Share = bool | Literal["none", "all", "row", "col"]
 
 @contextlib.contextmanager
 def style(families: Sequence[str]) -> Iterator[None]:
-    """Everything drawn and saved inside has this look: text stays text in SVG, equal data give equal bytes."""
+    """Everything drawn and saved inside has this look.
+
+    Text stays text in SVG, equal data give equal bytes.
+    """
     rc: dict[Any, Any] = {
         "font.family": list(families),
         "font.size": SIZE,

@@ -1,4 +1,7 @@
-"""`python -m harness.report DIR`: draw the report of a study or a bench, or an index of several, from stored files. Never trains."""
+"""`python -m harness.report DIR`.
+
+Draw the report of a study or a bench, or an index of several, from stored files. Never trains.
+"""
 
 from __future__ import annotations
 

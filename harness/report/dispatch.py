@@ -1,7 +1,9 @@
-"""The report of a folder of results, whichever it holds: a bench, a study, a comparison or a history's trend.
+"""The report of a folder of results, whichever it holds.
 
-A bench has a grid.toml, a study a spec.toml, a comparison a comparison.json, a trend a trend.json, a
-selftest a selftest.json.
+A bench, a study, a comparison or a history's trend.
+
+A bench has a grid.toml, a study a spec.toml, a comparison a comparison.json, a trend a trend.json,
+a selftest a selftest.json.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from harness.study.report.study_report import render
 
 
 def render_folder(directory: Path, language: str = "en") -> Answer:
-    """Read what a folder holds and write its report there. Raises InputError where it holds none, or what it holds is broken."""
+    """Read what a folder holds and write its report there.
+
+    Raises InputError where it holds none, or what it holds is broken.
+    """
     directory = Path(directory)
     if (directory / "grid.toml").is_file():
         return render_bench(records.read_bench(directory), directory, language)

@@ -1,4 +1,7 @@
-"""The index of answers: one page over a folder of results, from what is stored in each. Draws nothing, trains nothing."""
+"""The index of answers: one page over a folder of results, from what is stored in each.
+
+Draws nothing, trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,13 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def write_index(directory: Path, language: str = "en") -> Path:
-    """Write README.md into `directory`: question, answer, cost, links and command of each folder in its `reference/`.
+    """Write README.md into `directory`.
 
-    A folder with a README.md alone is named with that page's title and first paragraph; one that can't be read is one line
-    that says so. Folders come by name, so the same files give the same page. Raises InputError where there is none.
+    Question, answer, cost, links and command of each folder in its `reference/`.
+
+    A folder with a README.md alone is named with that page's title and first paragraph; one that
+    can't be read is one line that says so. Folders come by name, so the same files give the same
+    page. Raises InputError where there is none.
     """
     directory = Path(directory)
     words = messages.load(language)
@@ -167,7 +173,10 @@ def _took(found: Mapping[str, Any], words: Messages) -> str:
 
 
 def _page(folder: Path) -> str:
-    """The title and the first paragraph of a folder's own page; its links would lead astray from here."""
+    """The title and the first paragraph of a folder's own page.
+
+    Its links would lead astray from here.
+    """
     parts = re.split(r"\n\s*\n", (folder / "README.md").read_text(encoding="utf-8").strip())
     title = next((part.lstrip("# ") for part in parts if part.startswith("#")), folder.name)
     first = next((part for part in parts if not part.startswith(("#", "|", "```"))), "")

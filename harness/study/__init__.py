@@ -1,1 +1,4 @@
-"""`python -m harness.study`: search, confirm, time, report. Imports nothing, so that --help answers at once."""
+"""`python -m harness.study`: search, confirm, time, report.
+
+Imports nothing, so that --help answers at once.
+"""

@@ -1,4 +1,6 @@
-"""`python -m harness.study [STUDY]`: search, confirm, time, report. Thin: reads the command line and hands on.
+"""`python -m harness.study [STUDY]`: search, confirm, time, report.
+
+Thin: reads the command line and hands on.
 
 Heavy imports stand inside the functions, so that --help answers at once.
 """
@@ -127,7 +129,10 @@ def _refuse_ray(executor: str, ray_address: str) -> None:
 def _load(
     name: str, overrides: list[str], plugins: list[str]
 ) -> tuple[StudySpec, str, tuple[str, ...]]:
-    """The study of that name or file, held against what is at hand here; where it lies, and what is worth a word."""
+    """The study of that name or file, held against what is at hand here.
+
+    Where it lies, and what is worth a word.
+    """
     from harness import cells, tasks
     from harness import config as specs
     from harness.cells import CELLS
@@ -147,7 +152,10 @@ def _load(
 
 
 def _load_plugins(names: list[str]) -> list[str]:
-    """Import each plug-in; a remark for each that registers nothing: a call may have been forgotten."""
+    """Import each plug-in; a remark for each that registers nothing.
+
+    A call may have been forgotten.
+    """
     from harness.cells import CELLS
     from harness.plugins import load_plugin
     from harness.tasks import TASKS

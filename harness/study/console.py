@@ -1,7 +1,7 @@
 """How a study goes: progress, notes, the answer. Never decides anything.
 
-On a terminal each (task, cell) has a line with its bar, its trials, its best so far and the time left; elsewhere plain lines
-are printed, few enough for a log.
+On a terminal each (task, cell) has a line with its bar, its trials, its best so far and the time
+left; elsewhere plain lines are printed, few enough for a log.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ PHASES = {
 }
 QUIET = frozenset({TrialStatus.COMPLETE, TrialStatus.PRUNED})
 LOG_LINES = 20  # at most so many lines for a phase in a log, beside trials that fail
-FAILURE_LINES = (
-    10  # for each way to fail: a space that lets many trials diverge would bury the rest
-)
+# For each way to fail: a space that lets many trials diverge would bury the rest
+FAILURE_LINES = 10
 Pair = tuple[str, str]
 
 
@@ -168,7 +167,10 @@ class StudyConsole:
         return f"best {metric.text_with_unit(best)}"
 
     def _print_evaluations(self, progress: TrialProgress, predictions: Sequence[float]) -> None:
-        """A trial's losses on the way, as the lesson prints them: each measured before the step's update."""
+        """A trial's losses on the way, as the lesson prints them.
+
+        Each measured before the step's update.
+        """
         config, place = progress.job.config, progress.series.place
         self._print(f"{place.task} {place.cell}, repeat {place.repeat}, trial {progress.job.slot}")
         for evaluation in self.evaluations.pop(id(progress.job), []):

@@ -1,7 +1,8 @@
 """The coordinator: hands out trials, takes back evaluations and results, decides, and is the only writer of the storage.
 
-Trials are handed out round robin. While there are at least as many series as workers, and always where it is asked to be
-deterministic, at most one trial of a search is in flight: so its table does not depend on the number of workers.
+Trials are handed out round robin. While there are at least as many series as workers, and always
+where it is asked to be deterministic, at most one trial of a search is in flight: so its table does
+not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -23,20 +24,25 @@ MOST_ATTEMPTS = 3  # a crash is retried at most twice
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What bounds the trials. `stop_at` is a reading of time.monotonic(), or None; `one_in_flight` holds for every series."""
+    """What bounds the trials. `stop_at` is a reading of time.monotonic(), or None.
+
+    `one_in_flight` holds for every series.
+    """
 
     trial_timeout_s: float | None = None
     trial_memory_bytes: int = 0
     stop_at: float | None = None
     one_in_flight: bool = False
-    independent: bool = (
-        False  # the slots of a series do not hang on each other: any number in flight
-    )
+    # The slots of a series do not hang on each other: any number in flight
+    independent: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Told to the observer: `kind` is "started", "evaluation" or "finished"; `result` only with the last."""
+    """Told to the observer: `kind` is "started", "evaluation" or "finished".
+
+    `result` only with the last.
+    """
 
     kind: str
     series: Series
@@ -54,9 +60,8 @@ class _Running:
     job: Job
     deadline: float | None
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    trained: bool = (
-        False  # to its end: what comes after, such as longer sequences, takes nothing back
-    )
+    # To its end: what comes after, such as longer sequences, takes nothing back
+    trained: bool = False
 
 
 class Coordinator:
@@ -75,7 +80,10 @@ class Coordinator:
         self.attempts: dict[tuple[int, int], int] = {}
 
     def run(self, series: Sequence[Series]) -> bool:
-        """Run them all; False when the time was up before the end. Ctrl-C gives running trials up and goes on upward."""
+        """Run them all; False when the time was up before the end.
+
+        Ctrl-C gives running trials up and goes on upward.
+        """
         heard = time.monotonic()
         try:
             while True:
@@ -158,7 +166,10 @@ class Coordinator:
             self._finish(request_id, running, TrialStatus.PRUNED, {"reason": reason})
 
     def _ended(self, request_id: int, running: _Running, how: str, end: str) -> None:
-        """The process is gone without an outcome: out of memory, or a crash, which is tried again."""
+        """The process is gone without an outcome.
+
+        Out of memory, or a crash, which is tried again.
+        """
         if running.trained:
             self._finish(request_id, running, TrialStatus.COMPLETE, {})
             return
@@ -198,13 +209,19 @@ class Coordinator:
             self._finish(request_id, running, end, data)
 
     def _postpone(self, spent_s: float) -> None:
-        """Move every deadline by the time in which nobody was heard: a storage that was waited for is no trial's fault."""
+        """Move every deadline by the time in which nobody was heard.
+
+        A storage that was waited for is no trial's fault.
+        """
         for each in self.running.values():
             if each.deadline is not None:
                 each.deadline += spent_s
 
     def _give_up(self) -> None:
-        """Kill what runs and tell the storage, so that it runs again; where that fails, it is RUNNING and runs again too."""
+        """Kill what runs and tell the storage, so that it runs again.
+
+        Where that fails, it is RUNNING and runs again too.
+        """
         for request_id in self.running:
             self.executor.cancel(request_id)
         with contextlib.suppress(HarnessError):

@@ -1,4 +1,7 @@
-"""Whether the disk has room for a study, as a remark before it starts. An estimate: it never refuses anything."""
+"""Whether the disk has room for a study, as a remark before it starts.
+
+An estimate: it never refuses anything.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ EVALUATION_BYTES = 500
 
 
 def needed_bytes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> int:
-    """About what the study will have written at its end: its database, tables, report, and the winners' weights."""
+    """About what the study will have written at its end.
+
+    Its database, tables, report, and the winners' weights.
+    """
     searched, confirmed = count_trials(spec, tasks)
     evaluations = weights = 0.0
     for task, cell in spec.pairs:
@@ -36,7 +42,10 @@ def needed_bytes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> int:
 
 
 def low_disk(folder: Path, needed: int) -> str:
-    """A remark where the disk of `folder` has less room than that; empty where it has enough or does not say."""
+    """A remark where the disk of `folder` has less room than that.
+
+    Empty where it has enough or does not say.
+    """
     there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
         free = shutil.disk_usage(there).free

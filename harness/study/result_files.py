@@ -24,10 +24,12 @@ from harness.records.result_columns import (
 def write_trials(
     directory: Path, rows: Sequence[Mapping[str, Any]], searched_keys: Iterable[str] = ()
 ) -> Path:
-    """Write trials.csv, one row a slot. A key that a row lacks, None and NaN are written as an empty cell.
+    """Write trials.csv, one row a slot.
 
-    Tasks and cells keep the order in which they first come in `rows`; within them rows are sorted by repeat and number.
-    Raises ValueError for a key that is no column.
+    A key that a row lacks, None and NaN are written as an empty cell.
+
+    Tasks and cells keep the order in which they first come in `rows`; within them rows are sorted
+    by repeat and number. Raises ValueError for a key that is no column.
     """
     columns = trial_columns(searched_keys)
     return write_csv(Path(directory) / "trials.csv", columns, _in_order(rows, ("repeat", "number")))
@@ -36,7 +38,10 @@ def write_trials(
 def write_confirmation(
     directory: Path, rows: Sequence[Mapping[str, Any]], searched_keys: Iterable[str] = ()
 ) -> Path:
-    """Write confirmation.csv, one row a (task, cell, repeat, sequence_length, seed); like `write_trials` otherwise."""
+    """Write confirmation.csv, one row a (task, cell, repeat, sequence_length, seed).
+
+    Like `write_trials` otherwise.
+    """
     known = set(confirmation_columns())
     others = [key for row in rows for key in row if key not in known and key in set(searched_keys)]
     columns = confirmation_columns(searched_keys or others)
@@ -73,21 +78,28 @@ def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Pat
 def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
     """Write diagnostics.json: lists of entries, each with task, cell, state (initial, trained) and sequence_length.
 
-    `gradient_gain`: trained_length, of, n_sequences, lag and log10_gain (null: 0 or unknown), one number a lag. `gates`:
-    memory_gate, informative (steps, or null where the task does not say) and traces: {gate, layer, mean, low, high}, one
-    number a step. `time_scales`: gate, layer, task_lag, n_sequences and steps, one number a unit.
+    `gradient_gain`: trained_length, of, n_sequences, lag and log10_gain (null: 0 or unknown), one
+    number a lag. `gates`: memory_gate, informative (steps, or null where the task does not say) and
+    traces: {gate, layer, mean, low, high}, one number a step. `time_scales`: gate, layer, task_lag,
+    n_sequences and steps, one number a unit.
     """
     return write_json(Path(directory) / "diagnostics.json", {"schema": SCHEMA, **diagnostics})
 
 
 def write_winner(directory: Path, task: str, cell: str, winner: Mapping[str, Any]) -> Path:
-    """Write winners/<task>-<cell>.toml; TOML knows no empty value, so keys that are None are left out."""
+    """Write winners/<task>-<cell>.toml.
+
+    TOML knows no empty value, so keys that are None are left out.
+    """
     path = winner_path(directory, task, cell, ".toml")
     return write_text(path, tomli_w.dumps({"task": task, "cell": cell, **_without_none(winner)}))
 
 
 def winner_path(directory: Path, task: str, cell: str, suffix: str) -> Path:
-    """Where a winner's file lies. A name that no file system takes as it is gets a short hash, so that none collide."""
+    """Where a winner's file lies.
+
+    A name that no file system takes as it is gets a short hash, so that none collide.
+    """
     name = f"{task}-{cell}"
     safe = re.sub(r"[^\w.-]", "_", name).strip(".")
     if safe != name:
@@ -96,7 +108,10 @@ def winner_path(directory: Path, task: str, cell: str, suffix: str) -> Path:
 
 
 def _in_order(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Rows by task and cell (as they first come) and then by `keys`; a missing value comes first."""
+    """Rows by task and cell (as they first come) and then by `keys`.
+
+    A missing value comes first.
+    """
     tasks = {task: i for i, task in enumerate(dict.fromkeys(row["task"] for row in rows))}
     cells = {cell: i for i, cell in enumerate(dict.fromkeys(row["cell"] for row in rows))}
 

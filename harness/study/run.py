@@ -1,6 +1,9 @@
-"""The phases of a study, in order: search, confirm, keep, time, report. Data flows one way, through the result files.
+"""The phases of a study, in order: search, confirm, keep, time, report.
 
-Whatever a phase has finished lies in the storage before the next begins; a study that is run again goes on where it was.
+Data flows one way, through the result files.
+
+Whatever a phase has finished lies in the storage before the next begins; a study that is run again
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -63,9 +66,12 @@ class Outcome:
 
 
 def run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcome:
-    """Run every phase, or what is left of them. KeyboardInterrupt passes through, with everything saved.
+    """Run every phase, or what is left of them.
 
-    Raises FileError where a disk is full, InputError where a file may not be written: whatever was finished is kept.
+    KeyboardInterrupt passes through, with everything saved.
+
+    Raises FileError where a disk is full, InputError where a file may not be written: whatever was
+    finished is kept.
     """
     with writing():
         return _run_study(spec, options, watcher)
@@ -198,7 +204,10 @@ def _device(folder: Path) -> int | Path:
 
 
 def _set_aside(course: Course) -> None:
-    """Move an older study of that name out of the way: its folder, and its Optuna studies on another storage."""
+    """Move an older study of that name out of the way.
+
+    Its folder, and its Optuna studies on another storage.
+    """
     directory, name, storage_url = course.directory, course.spec.study.name, course.options.storage
     if storage_url:
         with open_storage(storage_url, name) as storage:

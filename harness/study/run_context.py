@@ -1,4 +1,7 @@
-"""How a study is run, as opposed to what it is: options, and who is told how it goes. Never runs anything."""
+"""How a study is run, as opposed to what it is: options, and who is told how it goes.
+
+Never runs anything.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from harness.study.search.trial_source import Series
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What the command line says. `device` is resolved; `command` is shown in the report; `storage` "" is SQLite.
+    """What the command line says.
+
+    `device` is resolved; `command` is shown in the report; `storage` "" is SQLite.
 
     `standby` is a fork server that loads torch already; whoever made it sees to its end.
     """

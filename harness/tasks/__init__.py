@@ -1,4 +1,6 @@
-"""The tasks and their registry: synthetic problems whose answer lies a known number of steps back. Never trains.
+"""The tasks and their registry: synthetic problems whose answer lies a known number of steps back.
+
+Never trains.
 
 base.py         what makes a task, and what it may offer beyond that
 registry.py     the tasks that studies may name; plug-ins add theirs here

@@ -13,7 +13,10 @@ from harness.tasks.base import Batch, Regression, integers
 
 @dataclasses.dataclass(frozen=True)
 class Adding(Regression):
-    """Pairs (u drawn from U[0, 1], marker); one marker in each half; the target is the sum of the two marked u."""
+    """Pairs (u drawn from U[0, 1], marker); one marker in each half.
+
+    The target is the sum of the two marked u.
+    """
 
     name: ClassVar[str] = "adding"
     input_size: ClassVar[int] = 2

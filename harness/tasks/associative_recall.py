@@ -1,4 +1,7 @@
-"""Associative recall: pairs of keys and values, then one key; name its value (after Graves et al. 2014; Ba et al. 2016)."""
+"""Associative recall: pairs of keys and values, then one key.
+
+Name its value (after Graves et al. 2014; Ba et al. 2016).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ ALPHABET = BLANK + 1
 
 @dataclasses.dataclass(frozen=True)
 class AssociativeRecall(Classification):
-    """4 pairs of a key and a value, the keys distinct of 8, then blanks; the last step repeats one key: name its value."""
+    """4 pairs of a key and a value, the keys distinct of 8, then blanks.
+
+    The last step repeats one key: name its value.
+    """
 
     name: ClassVar[str] = "associative_recall"
     input_size: ClassVar[int] = ALPHABET

@@ -1,4 +1,7 @@
-"""What a task is: the contract, a batch of its data, and the losses that tasks share. Never names a single task."""
+"""What a task is: the contract, a batch of its data, and the losses that tasks share.
+
+Never names a single task.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-REGRESSION_TOLERANCE = (
-    0.04  # Hochreiter & Schmidhuber 1997, section 5.4: a sum is right when |error| < 0.04
-)
+# Hochreiter & Schmidhuber 1997, section 5.4: a sum is right when |error| < 0.04
+REGRESSION_TOLERANCE = 0.04
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,15 @@ class Batch:
 
 @runtime_checkable
 class Task(Protocol):
-    """A synthetic long-dependency task: plain numbers about it, fresh data, a loss, and what counts as right.
+    """A synthetic long-dependency task.
 
-    `dense` says whether the outputs of all steps are scored (many-to-many) or that of the last one alone. `finite` is the
-    number of different sequences where the data are fixed, 0 where every batch is fresh: fixed sequences have one length,
-    `least_length`. These three have their usual values in TaskDefaults. What a task may offer beyond this stands in protocols
-    of their own, and never here: a plug-in that offers none of it is a task.
+    Plain numbers about it, fresh data, a loss, and what counts as right.
+
+    `dense` says whether the outputs of all steps are scored (many-to-many) or that of the last one
+    alone. `finite` is the number of different sequences where the data are fixed, 0 where every
+    batch is fresh: fixed sequences have one length, `least_length`. These three have their usual
+    values in TaskDefaults. What a task may offer beyond this stands in protocols of their own, and
+    never here: a plug-in that offers none of it is a task.
     """
 
     @property
@@ -108,7 +113,10 @@ class CountsAllSteps(Protocol):
 
 @runtime_checkable
 class HoldsOut(Protocol):
-    """What a task of given data may offer: sequences that are never drawn for training, in an order of their own."""
+    """What a task of given data may offer.
+
+    Sequences that are never drawn for training, in an order of their own.
+    """
 
     @property
     def n_held_out(self) -> int:
@@ -139,7 +147,10 @@ class Hashed(Protocol):
 
 
 class TaskDefaults:
-    """What a task need not say: one answer, at the last step; fresh data; sequences of any length."""
+    """What a task need not say: one answer, at the last step; fresh data.
+
+    Sequences of any length.
+    """
 
     dense: ClassVar[bool] = False
     finite: ClassVar[int] = 0
@@ -159,7 +170,10 @@ class Classification(TaskDefaults):
 
 
 class DenseClassification(Classification):
-    """One class out of `output_size` at each of the last steps: as many as a sequence has targets."""
+    """One class out of `output_size` at each of the last steps.
+
+    As many as a sequence has targets.
+    """
 
     dense = True
 
@@ -168,7 +182,10 @@ class DenseClassification(Classification):
         return super().loss(_scored(outputs, targets).flatten(0, 1), targets.flatten())
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether the largest output is that of the target, at each of the n steps: (batch_size, n)."""
+        """Whether the largest output is that of the target, at each of the n steps.
+
+        (batch_size, n).
+        """
         return super().correct(_scored(outputs, targets), targets)
 
 
@@ -177,7 +194,10 @@ def _scored(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 class Regression(TaskDefaults):
-    """`output_size` numbers, scored once at the last step by their squared error; right within `tolerance`."""
+    """`output_size` numbers, scored once at the last step by their squared error.
+
+    Right within `tolerance`.
+    """
 
     tolerance = REGRESSION_TOLERANCE
 
@@ -203,7 +223,8 @@ def integers(low: int, high: int, shape: tuple[int, ...], generator: torch.Gener
 def distinct(count: int, high: int, batch_size: int, generator: torch.Generator) -> Tensor:
     """`count` different integers from [0, high), in random order: (batch_size, count).
 
-    Float64, so that two draws are never equal: a tie would be broken differently from machine to machine.
+    Float64, so that two draws are never equal: a tie would be broken differently from machine to
+    machine.
     """
     draws = torch.rand(batch_size, high, generator=generator, dtype=torch.float64)
     return draws.topk(count, dim=1).indices

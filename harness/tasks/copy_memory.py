@@ -19,7 +19,10 @@ ALPHABET = SYMBOLS + 2
 
 @dataclasses.dataclass(frozen=True)
 class CopyMemory(DenseClassification):
-    """10 symbols of 8, T - 1 blanks, a delimiter, 10 blanks: T + 20 steps; the 10 symbols in order on the last 10 steps."""
+    """10 symbols of 8, T - 1 blanks, a delimiter, 10 blanks: T + 20 steps.
+
+    The 10 symbols in order on the last 10 steps.
+    """
 
     name: ClassVar[str] = "copy_memory"
     input_size: ClassVar[int] = ALPHABET
@@ -39,9 +42,12 @@ class CopyMemory(DenseClassification):
         return math.log(SYMBOLS)
 
     def all_steps_loss(self, loss: float, sequence_length: int) -> float:
-        """10 x loss / (T + 20): the mean over all steps, the other T + 10 counted as known. Its chance is 10 ln 8 / (T + 20).
+        """10 x loss / (T + 20): the mean over all steps, the other T + 10 counted as known.
 
-        So Bai et al. 2018 give this task's loss: their network also has to name the blanks, which costs next to nothing.
+        Its chance is 10 ln 8 / (T + 20).
+
+        So Bai et al. 2018 give this task's loss: their network also has to name the blanks, which
+        costs next to nothing.
         """
         return RECALLED * loss / self.steps(sequence_length)
 

@@ -17,7 +17,10 @@ TRIGGER = 2 * SYMBOLS
 
 @dataclasses.dataclass(frozen=True)
 class DelayedRecall(Classification):
-    """One of 8 symbols at place 0, distractors of 8 others, a trigger at the last place; name the first symbol."""
+    """One of 8 symbols at place 0, distractors of 8 others, a trigger at the last place.
+
+    Name the first symbol.
+    """
 
     name: ClassVar[str] = "delayed_recall"
     input_size: ClassVar[int] = TRIGGER + 1

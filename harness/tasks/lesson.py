@@ -1,4 +1,7 @@
-"""The lesson: the two fixed sequences that the first program trained on. The one task whose data are never fresh."""
+"""The lesson: the two fixed sequences that the first program trained on.
+
+The one task whose data are never fresh.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +39,21 @@ class Lesson:
         return math.log(2)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
-        """The two sequences in turn: inputs (batch_size, 4, 1), targets (batch_size, 1); the generator is not used."""
+        """The two sequences in turn: inputs (batch_size, 4, 1), targets (batch_size, 1).
+
+        The generator is not used.
+        """
         which = torch.arange(batch_size) % len(SEQUENCES)
         inputs = torch.tensor(SEQUENCES).unsqueeze(-1)
         return Batch(inputs[which], torch.tensor(TARGETS).unsqueeze(-1)[which])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy of sigmoid(outputs) (batch_size, 1), in nats; NaN where an output is NaN.
+        """Binary cross-entropy of sigmoid(outputs) (batch_size, 1), in nats.
 
-        In two steps, as the first program has it: the LSTM's training amplifies the last digit, in which torch's function
-        of logits differs, to 8e-3 of the loss within 200 steps (measured).
+        NaN where an output is NaN.
+
+        In two steps, as the first program has it: the LSTM's training amplifies the last digit, in
+        which torch's function of logits differs, to 8e-3 of the loss within 200 steps (measured).
         """
         if outputs.isnan().any():  # here torch would raise
             return outputs.sum()

@@ -1,4 +1,7 @@
-"""Parity: is the number of ones odd? The control: one bit of state is enough, so a plain RNN must not lose here."""
+"""Parity: is the number of ones odd? The control.
+
+One bit of state is enough, so a plain RNN must not lose here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from harness.tasks.base import Batch, Classification, first_steps, integers
 
 @dataclasses.dataclass(frozen=True)
 class Parity(Classification):
-    """T random bits, one feature of 0 or 1; say after the last one whether their sum is even or odd."""
+    """T random bits, one feature of 0 or 1.
+
+    Say after the last one whether their sum is even or odd.
+    """
 
     name: ClassVar[str] = "parity"
     input_size: ClassVar[int] = 1
@@ -30,7 +36,10 @@ class Parity(Classification):
         return math.log(2)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
-        """Inputs (batch_size, sequence_length, 1) of 0 and 1, targets (batch_size,): 1 where the ones are odd in number."""
+        """Inputs (batch_size, sequence_length, 1) of 0 and 1, targets (batch_size,).
+
+        1 where the ones are odd in number.
+        """
         bits = integers(0, 2, (batch_size, sequence_length), generator)
         return Batch(bits.unsqueeze(-1).float(), bits.sum(dim=1) % 2)
 

@@ -44,7 +44,8 @@ BUILT_IN = frozenset(TASKS)
 def get_task(name: str) -> Task:
     """The task of that name, which may be one that an installed package offers.
 
-    Raises InputError with the nearest name where there is none, and where what is offered is no task.
+    Raises InputError with the nearest name where there is none, and where what is offered is no
+    task.
     """
     if name not in TASKS and not load_offered(GROUP, name, register_task):
         remedy = nearest(name, {*TASKS, *offered(GROUP)})
@@ -53,7 +54,10 @@ def get_task(name: str) -> Task:
 
 
 def register_task(task: Task) -> Task:
-    """Add a task to the registry, for a plug-in. Raises InputError for what is no task, or has the name of another one."""
+    """Add a task to the registry, for a plug-in.
+
+    Raises InputError for what is no task, or has the name of another one.
+    """
     _check_task(task)
     known = TASKS.setdefault(task.name, task)
     if known is not task and known != task:

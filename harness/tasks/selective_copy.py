@@ -19,7 +19,10 @@ ALPHABET = SYMBOLS + 2
 
 @dataclasses.dataclass(frozen=True)
 class SelectiveCopy(DenseClassification):
-    """T steps, blank but for 8 symbols of 8 at random places, then a delimiter and 8 blanks; the symbols in order on the last 8."""
+    """T steps, blank but for 8 symbols of 8 at random places, then a delimiter and 8 blanks.
+
+    The symbols in order on the last 8.
+    """
 
     name: ClassVar[str] = "selective_copy"
     input_size: ClassVar[int] = ALPHABET
@@ -31,10 +34,12 @@ class SelectiveCopy(DenseClassification):
         return sequence_length + 1 + RECALLED
 
     def lag(self, sequence_length: int) -> int:
-        """T steps from place 0 to the delimiter: the farthest that the task reaches, where other tasks state the nearest.
+        """T steps from place 0 to the delimiter.
 
-        The places are random, so most symbols are nearer: from a symbol to the output that repeats it are T + 1 steps at
-        most and T / 2 + 5 in the mean over the eight.
+        The farthest that the task reaches, where other tasks state the nearest.
+
+        The places are random, so most symbols are nearer: from a symbol to the output that repeats
+        it are T + 1 steps at most and T / 2 + 5 in the mean over the eight.
         """
         return sequence_length
 

@@ -18,9 +18,12 @@ ALPHABET = 8
 
 @dataclasses.dataclass(frozen=True)
 class TemporalOrder(Classification):
-    """E first, B last, X or Y once early and once in the middle, distractors else; say which of XX, XY, YX, YY.
+    """E first, B last, X or Y once early and once in the middle, distractors else.
 
-    The early place is drawn from [.1T, .2T] (never place 0), the middle one from [.5T, .6T], both ends included.
+    Say which of XX, XY, YX, YY.
+
+    The early place is drawn from [.1T, .2T] (never place 0), the middle one from [.5T, .6T], both
+    ends included.
     """
 
     name: ClassVar[str] = "temporal_order"

@@ -18,11 +18,14 @@ DTYPES = {"classification": torch.int64, "regression": torch.float32}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TensorTask:
-    """Sequences of one length that are given: batches are drawn from `train` with replacement, evaluations walk through `test`.
+    """Sequences of one length that are given.
 
-    Inputs are float32 (n, steps, input_size). Targets are classes, int64 (n,), or for a regression float32 (n, output_size),
-    each right within `tolerance`. `steps_back` is the lag, where it is not the whole sequence. An evaluation of fewer than all
-    test sequences takes the first of them, so let them stand in no order. Raises InputError for what cannot be trained on.
+    Batches are drawn from `train` with replacement, evaluations walk through `test`.
+
+    Inputs are float32 (n, steps, input_size). Targets are classes, int64 (n,), or for a regression
+    float32 (n, output_size), each right within `tolerance`. `steps_back` is the lag, where it is
+    not the whole sequence. An evaluation of fewer than all test sequences takes the first of them,
+    so let them stand in no order. Raises InputError for what cannot be trained on.
     """
 
     name: str
@@ -67,7 +70,10 @@ class TensorTask:
         return self.least_length - 1 if self.steps_back is None else self.steps_back
 
     def chance_loss(self, sequence_length: int) -> float:
-        """Measured on the test sequences: the entropy of the classes' shares in nats, or the targets' variance."""
+        """Measured on the test sequences.
+
+        The entropy of the classes' shares in nats, or the targets' variance.
+        """
         return self._chance_loss
 
     @functools.cached_property

@@ -1,9 +1,13 @@
-"""How fast a training step runs: clocks, warm-up, interleaved blocks, FLOPs and peak memory. Never reads a study.
+"""How fast a training step runs: clocks, warm-up, interleaved blocks, FLOPs and peak memory.
 
-A training step is zero_grad, forward, loss, backward, clip and optimiser step on real batches of a task, prepared outside
-the timed region. It is run in variants, each in a process of its own, and held against float64 before it is timed. The
-benchmarks of one request are timed in turn, a block of each in every round, so that what drifts on the machine drifts for all. `python -m harness.timing` takes a request as JSON on standard input and gives the answer as
-JSON on standard output; it runs where only torch and numpy are installed.
+Never reads a study.
+
+A training step is zero_grad, forward, loss, backward, clip and optimiser step on real batches of a
+task, prepared outside the timed region. It is run in variants, each in a process of its own, and
+held against float64 before it is timed. The benchmarks of one request are timed in turn, a block of
+each in every round, so that what drifts on the machine drifts for all. `python -m harness.timing`
+takes a request as JSON on standard input and gives the answer as JSON on standard output; it runs
+where only torch and numpy are installed.
 """
 
 from harness.timing.benchmark_request import Benchmark, TimingRequest

@@ -1,8 +1,10 @@
-"""`python -m harness.timing`: a request as JSON on standard input, the answer as JSON on standard output.
+"""`python -m harness.timing`.
 
-Bad input ends with exit code 2 and one line on standard error, before anything is timed. What a plug-in prints goes to
-standard error. `--memory` and `--worker VARIANT` are how the command starts itself, to measure the memory of one benchmark and
-to run the steps of one variant.
+A request as JSON on standard input, the answer as JSON on standard output.
+
+Bad input ends with exit code 2 and one line on standard error, before anything is timed. What a
+plug-in prints goes to standard error. `--memory` and `--worker VARIANT` are how the command starts
+itself, to measure the memory of one benchmark and to run the steps of one variant.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def _standard_input() -> str:
 
 
 def read_request(text: str) -> TimingRequest | InferenceRequest:
-    """Parse the request, whose `mode` may be "inference", and load its plug-ins. Raises InputError for what can't be used."""
+    """Parse the request, whose `mode` may be "inference", and load its plug-ins.
+
+    Raises InputError for what can't be used.
+    """
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits

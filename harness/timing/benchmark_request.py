@@ -1,4 +1,7 @@
-"""What is timed, as plain data: benchmarks, and the request that holds them. Builds nothing, never reads a clock."""
+"""What is timed, as plain data: benchmarks, and the request that holds them.
+
+Builds nothing, never reads a clock.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ MOST_BENCHMARKS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """One step to time: a model, its task, its optimiser, a device, and how it is run. `name` is unique in its request.
+    """One step to time: a model, its task, its optimiser, a device, and how it is run.
+
+    `name` is unique in its request.
 
     `variant` is a name of harness.timing.variants, `measure` one of MEASURES.
     """
@@ -84,11 +89,12 @@ class Benchmark:
 class TimingRequest:
     """What to time and for how long.
 
-    `n_blocks` blocks of about `block_s` seconds for each benchmark, after the warm-up. `time_budget_s` > 0 ends the rounds
-    early, never before 5 of them. `memory`: also measure the peak memory of tuned training steps, on a CPU in a process of
-    its own (a second or two each). `reference`: hold each variant's loss and gradients against float64 before it is timed, and
-    count denormal gradients. `limits`: also measure what one time step costs at least. `plugins`: modules that register the
-    cells and tasks used.
+    `n_blocks` blocks of about `block_s` seconds for each benchmark, after the warm-up.
+    `time_budget_s` > 0 ends the rounds early, never before 5 of them. `memory`: also measure the
+    peak memory of tuned training steps, on a CPU in a process of its own (a second or two each).
+    `reference`: hold each variant's loss and gradients against float64 before it is timed, and
+    count denormal gradients. `limits`: also measure what one time step costs at least. `plugins`:
+    modules that register the cells and tasks used.
     """
 
     benchmarks: tuple[Benchmark, ...]
@@ -103,7 +109,10 @@ class TimingRequest:
 
     @classmethod
     def from_dict(cls, plain: object) -> TimingRequest:
-        """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
+        """Read a request as JSON gives it.
+
+        Raises InputError naming the key, and the nearest one that there is.
+        """
         values = checked(cls, "request", plain, schema=SCHEMA)
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:

@@ -1,4 +1,7 @@
-"""From what a session measured to the answer as JSON takes it: raw times, and what follows from them. Times nothing."""
+"""From what a session measured to the answer as JSON takes it.
+
+Raw times, and what follows from them. Times nothing.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,10 @@ class Limits:
         }
 
     def peak(self, benchmark: Benchmark, copies: int) -> float | None:
-        """GFLOP/s of the matrix product at the benchmark's threads and precision; of so many copies of it."""
+        """GFLOP/s of the matrix product at the benchmark's threads and precision.
+
+        Of so many copies of it.
+        """
         name = product_name(benchmark)
         if name not in self._times:
             return None
@@ -78,7 +84,10 @@ class Limits:
         return _rate(self._facts[name]["flops"], self._times[name]["step_time_s"], at_once)
 
     def bandwidth(self, benchmark: Benchmark, copies: int) -> float | None:
-        """Bytes per second of a copy at the benchmark's threads; of so many at once, were they not to share memory."""
+        """Bytes per second of a copy at the benchmark's threads.
+
+        Of so many at once, were they not to share memory.
+        """
         name = copy_name(benchmark)
         if name not in self._times:
             return None
@@ -86,7 +95,10 @@ class Limits:
         return float(at_once * self._facts[name]["num_bytes"] / self._times[name]["step_time_s"])
 
     def latency_bound_s(self, benchmark: Benchmark, n_steps: int) -> float | None:
-        """Seconds that the time steps of a training step take at least; None for other measures, or if not asked for."""
+        """Seconds that the time steps of a training step take at least.
+
+        None for other measures, or if not asked for.
+        """
         pair = [latency_name(benchmark, length) for length in (SHORT, LONG)]
         if benchmark.measure != "training_step" or not all(name in self._times for name in pair):
             return None

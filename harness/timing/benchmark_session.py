@@ -32,15 +32,17 @@ from harness.timing.worker import one_line
 from harness.timing.worker_pool import WorkerGone, Workers
 
 LEAST_ROUNDS = 5  # fewer give no interval
-REFERENCE_VARIANT = (
-    "denormals_kept"  # the variant that computes references: one thread, nothing flushed
-)
+# The variant that computes references: one thread, nothing flushed
+REFERENCE_VARIANT = "denormals_kept"
 Progress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """Something that stands ready in a worker: how to run a block of it, and what is known of it already."""
+    """Something that stands ready in a worker.
+
+    How to run a block of it, and what is known of it already.
+    """
 
     name: str
     variant: str
@@ -51,9 +53,12 @@ class Timed:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a session came to, by the names of benchmarks; `references` by what `same_gradients` says.
+    """What a session came to, by the names of benchmarks.
 
-    `missing` and `failures` hold reasons, `settings` how each variant's process was set, `limits` what bounds the others.
+    `references` by what `same_gradients` says.
+
+    `missing` and `failures` hold reasons, `settings` how each variant's process was set, `limits`
+    what bounds the others.
     """
 
     missing: Mapping[str, str]
@@ -72,10 +77,12 @@ def interleave(
     deadline: float = math.inf,
     failures: dict[str, str] | None = None,
 ) -> list[tuple[BlockTime, ...]]:
-    """Rounds of one block of each (A B C A B C ...): whole rounds only, so all that do not fail have equally many.
+    """Rounds of one block of each (A B C A B C ...).
 
-    After `deadline` (of time.monotonic) no round begins, except that the first five always do. What fails is named in `failures`,
-    once, and left out of the rounds that follow.
+    Whole rounds only, so all that do not fail have equally many.
+
+    After `deadline` (of time.monotonic) no round begins, except that the first five always do. What
+    fails is named in `failures`, once, and left out of the rounds that follow.
     """
     failed: dict[str, str] = {} if failures is None else failures
     found: list[list[BlockTime]] = [[] for _ in every]
@@ -142,7 +149,10 @@ class Session:
         return [each for each in self.request.benchmarks if each.name not in closed]
 
     def _probe_memory(self) -> None:
-        """Peak memory of tuned training steps on the CPU, in fresh processes; a benchmark that fails there is not timed."""
+        """Peak memory of tuned training steps on the CPU, in fresh processes.
+
+        A benchmark that fails there is not timed.
+        """
         if not self.request.memory:
             return
         asked = [
@@ -168,7 +178,10 @@ class Session:
                     self.failures[benchmark.name] = found
 
     def _compute_references(self) -> None:
-        """A reference for each piece of work, whatever its variant and measure; one that fails closes its benchmarks."""
+        """A reference for each piece of work, whatever its variant and measure.
+
+        One that fails closes its benchmarks.
+        """
         for benchmark in self._open():
             work = same_gradients(benchmark)
             if work in self.references:
@@ -193,7 +206,10 @@ class Session:
                 self.references[work] = {"failure": str(error)}
 
     def _prepare(self, variant: str) -> list[Timed]:
-        """Build, check and warm up the benchmarks of a variant in its worker; anew without the culprit where the worker ends."""
+        """Build, check and warm up the benchmarks of a variant in its worker.
+
+        Anew without the culprit where the worker ends.
+        """
         while True:
             ready: list[Timed] = []
             for benchmark in self._open():
@@ -233,7 +249,10 @@ class Session:
         return Timed(name, variant, facts, found, lambda: team.block(name, found.n_steps))
 
     def _limits(self, ready: Sequence[Timed]) -> list[Timed]:
-        """Matrix products and copies for what is timed, and the smallest steps if asked for; what fails is left out."""
+        """Matrix products and copies for what is timed, and the smallest steps if asked for.
+
+        What fails is left out.
+        """
         by_name = {each.name: each for each in self.request.benchmarks}
         wanted: dict[str, tuple[str, dict[str, Any]]] = {}
         for timed in ready:

@@ -1,4 +1,7 @@
-"""Asks `python -m harness.timing`, in a process of its own, to time something. Times nothing itself."""
+"""Asks `python -m harness.timing`, in a process of its own, to time something.
+
+Times nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the repo
 
 
 def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict[str, Any]:
-    """Run `python -m harness.timing` in a process of its own; None: however long it takes. Raises WorkerError where it fails."""
+    """Run `python -m harness.timing` in a process of its own; None: however long it takes.
+
+    Raises WorkerError where it fails.
+    """
     try:
         done = subprocess.run(
             [

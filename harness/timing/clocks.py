@@ -1,4 +1,7 @@
-"""Time a block of steps: the wall clock on a CPU, events and the wall clock on CUDA. Never decides what is timed."""
+"""Time a block of steps: the wall clock on a CPU, events and the wall clock on CUDA.
+
+Never decides what is timed.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ WARM_UP_BLOCKS = 12  # and here at the latest
 
 @dataclasses.dataclass(frozen=True)
 class BlockTime:
-    """Seconds a step took in one block: on the device, and by the wall clock, which holds the host's share too.
+    """Seconds a step took in one block.
 
-    On a CPU the two are the same. On CUDA a wall time well above the device's says that the host is the limit.
+    On the device, and by the wall clock, which holds the host's share too.
+
+    On a CPU the two are the same. On CUDA a wall time well above the device's says that the host is
+    the limit.
     """
 
     step_time_s: float
@@ -70,7 +76,10 @@ def _time_block_on_cuda(
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp:
-    """Blocks before the timed ones, and the steps in a block that was found; `steady` if the last three agreed within 2 %."""
+    """Blocks before the timed ones, and the steps in a block that was found.
+
+    `steady` if the last three agreed within 2 %.
+    """
 
     n_steps: int
     blocks: tuple[BlockTime, ...]
@@ -78,7 +87,9 @@ class WarmUp:
 
 
 def warm_up(run: Callable[[int], BlockTime], block_s: float) -> WarmUp:
-    """Run blocks of about `block_s` seconds until three in a row agree within 2 %, 12 at most; `run` times so many steps.
+    """Run blocks of about `block_s` seconds until three in a row agree within 2 %, 12 at most.
+
+    `run` times so many steps.
 
     The number of steps in a block is found here, from the second step on (the first one allocates).
     """
@@ -96,10 +107,13 @@ def warm_up(run: Callable[[int], BlockTime], block_s: float) -> WarmUp:
 
 
 def median_of(samples: Sequence[float], level: float = 0.95) -> Median:
-    """Median of the samples with an interval that holds for any distribution; ValueError without samples.
+    """Median of the samples with an interval that holds for any distribution.
 
-    The interval is over blocks of one process: it does not hold what another process, or another day, would add.
-    With 5 samples the interval is [min, max], which covers the median with 0.9375. A NaN sample gives a NaN median.
+    ValueError without samples.
+
+    The interval is over blocks of one process: it does not hold what another process, or another
+    day, would add. With 5 samples the interval is [min, max], which covers the median with 0.9375.
+    A NaN sample gives a NaN median.
     """
     if not samples:
         raise ValueError("'samples' must hold at least one (got none)")

@@ -22,12 +22,16 @@ DTYPES: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "int8": torch.float32,
 }
-"""What a model's inputs, outputs and state are in. Dynamic int8 holds its weights in int8 and rounds its inputs anew at each product."""
+"""What a model's inputs, outputs and state are in.
+
+Dynamic int8 holds its weights in int8 and rounds its inputs anew at each product.
+"""
 TOLERANCE: Mapping[str, float] = {"float32": 1e-4, "bfloat16": 0.2, "int8": 0.3}
 """The largest relative output error with which a model is timed.
 
-Measured over three tasks, hidden sizes 4 to 128, 1 and 2 layers, lengths 20 and 200 and every initialisation: at most 1.3e-6,
-0.05 and 0.11. A step without its state, or a wrong gate, is off by more in float32.
+Measured over three tasks, hidden sizes 4 to 128, 1 and 2 layers, lengths 20 and 200 and every
+initialisation: at most 1.3e-6, 0.05 and 0.11. A step without its state, or a wrong gate, is off by
+more in float32.
 """
 QUANTIZED = (nn.LSTM, nn.GRU, nn.Linear, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 """The modules that torch's dynamic int8 replaces; torch.ao.quantization lists them."""
@@ -81,7 +85,8 @@ def first_state(model: SequenceModel, like: Tensor) -> State | None:
 def step_of(model: SequenceModel) -> Step:
     """One step of cell and head: inputs (1, 1, input_size) and a state to outputs (1, output_size) and the next state.
 
-    torch's own cells take it through the module itself, with a sequence of one, as one deploys them.
+    torch's own cells take it through the module itself, with a sequence of one, as one deploys
+    them.
     """
     cell, head = model.cell, model.head
     if isinstance(cell, TorchCell):
@@ -106,7 +111,8 @@ def step_of(model: SequenceModel) -> Step:
 def weights_bytes(model: SequenceModel) -> int:
     """Bytes of weights, biases and buffers, in the dtype in which each is held.
 
-    A quantised module holds a byte for each number of a matrix and a float32 scale for each matrix; its biases are float32.
+    A quantised module holds a byte for each number of a matrix and a float32 scale for each matrix;
+    its biases are float32.
     """
     total = sum(
         each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers())
@@ -125,7 +131,10 @@ def state_bytes(state: State) -> int:
 
 
 def reference_outputs(model: SequenceModel, inputs: Tensor) -> Tensor:
-    """What cell and head give at every step, in float64; in float32 for a cell that can't be computed in float64."""
+    """What cell and head give at every step, in float64.
+
+    In float32 for a cell that can't be computed in float64.
+    """
     try:
         return _every_step(copy.deepcopy(model).double(), inputs.double())
     except Exception:  # noqa: BLE001  # a plug-in's cell may make float32 tensors of its own
@@ -133,7 +142,10 @@ def reference_outputs(model: SequenceModel, inputs: Tensor) -> Tensor:
 
 
 def outputs_of(model: SequenceModel, inputs: Tensor, measure: str) -> Tensor:
-    """The same of a converted model, by the way in which it will be timed: in one call, or step by step."""
+    """The same of a converted model, by the way in which it will be timed.
+
+    In one call, or step by step.
+    """
     if measure == "sequence":
         return _every_step(model, inputs)
     step, state = step_of(model), first_state(model, inputs[:1])
@@ -155,7 +167,10 @@ def _every_step(model: SequenceModel, inputs: Tensor) -> Tensor:
 
 
 def _quantized_parts(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """The int8 matrices and the biases of a module that dynamic int8 has put there; nothing of any other."""
+    """The int8 matrices and the biases of a module that dynamic int8 has put there.
+
+    Nothing of any other.
+    """
     if not type(module).__module__.startswith("torch.ao.nn.quantized"):
         return [], []
     parts: Any = module

@@ -1,4 +1,7 @@
-"""What a step should compute: loss and gradients in float64, and how far a variant is from them. Never reads a clock."""
+"""What a step should compute: loss and gradients in float64, and how far a variant is from them.
+
+Never reads a clock.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ TOLERANCE: Mapping[Precision, tuple[float, float]] = {
 }
 """The largest relative error of loss and of gradients with which a variant is timed.
 
-Measured at most, over three tasks, three cells and their initialisations, hidden 8 and 64, length 50 and 400: float32 1.3e-7 and
-7e-7, bfloat16 1.7e-3 and 8.4e-2 (chrono, 400 steps). tf32 and float16 round to eight times finer than bfloat16; not measured.
+Measured at most, over three tasks, three cells and their initialisations, hidden 8 and 64, length
+50 and 400: float32 1.3e-7 and 7e-7, bfloat16 1.7e-3 and 8.4e-2 (chrono, 400 steps). tf32 and
+float16 round to eight times finer than bfloat16; not measured.
 """
 
 
@@ -35,8 +39,8 @@ Measured at most, over three tasks, three cells and their initialisations, hidde
 class Reference:
     """Loss and gradients at the first weights on the first batch, and what the gradient to the inputs is made of.
 
-    `denormal_fraction` and `zero_fraction` are shares of that gradient's entries in float32 with denormals kept. `precision` is
-    float64, or float32 for a cell that can't be computed in float64.
+    `denormal_fraction` and `zero_fraction` are shares of that gradient's entries in float32 with
+    denormals kept. `precision` is float64, or float32 for a cell that can't be computed in float64.
     """
 
     precision: str
@@ -58,14 +62,20 @@ class Reference:
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
-    """Relative errors against the reference: of the loss, and of the gradients in the norm over all parameters."""
+    """Relative errors against the reference.
+
+    Of the loss, and of the gradients in the norm over all parameters.
+    """
 
     loss_error: float
     gradient_error: float | None
 
 
 def compute_reference(benchmark: Benchmark, seed: int) -> Reference:
-    """Compute the reference of a benchmark on its device; denormals are kept meanwhile, in the calling thread."""
+    """Compute the reference of a benchmark on its device.
+
+    Denormals are kept meanwhile, in the calling thread.
+    """
     plain = dataclasses.replace(benchmark, variant="denormals_kept", measure="forward_backward")
     work = build(plain, seed)
     batch = work.batches[0]
@@ -98,7 +108,10 @@ def deviation(work: Workpiece, measure: str, reference: Reference) -> Deviation:
 def captured_deviation(
     work: Workpiece, measure: str, loss: Tensor, reference: Reference
 ) -> Deviation:
-    """The same for a step that has been replayed once from the first weights: its gradients are clipped by then."""
+    """The same for a step that has been replayed once from the first weights.
+
+    Its gradients are clipped by then.
+    """
     loss_error = _loss_error(float(loss.detach()), reference)
     if measure == "forward":
         return Deviation(loss_error, None)
@@ -110,7 +123,10 @@ def captured_deviation(
 
 
 def check(found: Deviation, precision: Precision, against: str) -> None:
-    """Raise HarnessError, naming the number, where a deviation is more than its precision explains; `against` names the reference."""
+    """Raise HarnessError, naming the number, where a deviation is more than its precision explains.
+
+    `against` names the reference.
+    """
     errors = (("loss", found.loss_error), ("gradients", found.gradient_error))
     for (what, error), most in zip(errors, TOLERANCE[precision], strict=True):
         if error is not None and not error <= most:
@@ -140,7 +156,8 @@ def denormals_flushed() -> bool:
 def _input_gradient_shares(work: Workpiece, batch: Batch) -> tuple[float, float]:
     """Shares of denormal and of zero entries in the gradient of the loss to the inputs, (batch_size, steps, input_size).
 
-    The sign of the vanishing gradient that costs time: it is the recurrent gradient of each step, times the input weights.
+    The sign of the vanishing gradient that costs time: it is the recurrent gradient of each step,
+    times the input weights.
     """
     inputs = batch.inputs.clone().requires_grad_()
     loss = work.task.loss(work.model(inputs), batch.targets)
@@ -158,7 +175,10 @@ def _double(batch: Batch) -> Batch:
 
 
 def _gradients(work: Workpiece) -> list[Tensor]:
-    """The gradients that a backward pass has left, in float64 on the CPU; zeros where a parameter has none."""
+    """The gradients that a backward pass has left, in float64 on the CPU.
+
+    Zeros where a parameter has none.
+    """
     return [
         torch.zeros_like(weight, dtype=torch.float64, device="cpu")
         if weight.grad is None

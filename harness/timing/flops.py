@@ -1,4 +1,7 @@
-"""What a step costs by formula: floating-point operations, and the bytes that it moves. Never times anything."""
+"""What a step costs by formula: floating-point operations, and the bytes that it moves.
+
+Never times anything.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,23 @@ from harness.training.model import ModelConfig
 TRAINING_PASSES = 3  # forward, and backward twice as much: to the inputs and to the weights
 FLOAT_BYTES = 4
 OPTIMIZER_PASSES = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 3}
-"""Passes over the weights of one update: gradient, weight and moments read; weight and moments written."""
+"""Passes over the weights of one update: gradient, weight and moments read.
+
+Weight and moments written.
+"""
 
 
 def training_flops(model: ModelConfig, batch_size: int, n_steps: int) -> int | None:
-    """Floating-point operations of one training step; None for a cell that tells neither its FLOPs nor its gates.
+    """Floating-point operations of one training step.
 
-    `n_steps` are the time steps of the batch (a task may add some to its sequence_length). The products alone are counted:
-    3 * (sum over layers of 2 G H (D + H) B T, plus the head's 2 H O B on the steps that it reads), with G = 1, 3, 4 gates
-    for RNN, GRU, LSTM and D the layer's input size; a cell that tells its own count has it in place of that sum. Element-wise
-    operations, clipping and the optimiser are left out, and the gradient to the first layer's inputs is in, though no
-    training needs it.
+    None for a cell that tells neither its FLOPs nor its gates.
+
+    `n_steps` are the time steps of the batch (a task may add some to its sequence_length). The
+    products alone are counted: 3 * (sum over layers of 2 G H (D + H) B T, plus the head's 2 H O B
+    on the steps that it reads), with G = 1, 3, 4 gates for RNN, GRU, LSTM and D the layer's input
+    size; a cell that tells its own count has it in place of that sum. Element-wise operations,
+    clipping and the optimiser are left out, and the gradient to the first layer's inputs is in,
+    though no training needs it.
     """
     cell, task, size = get_cell(model.cell), get_task(model.task), model.hidden_size
     if cell.flops is not None:
@@ -42,12 +51,15 @@ def step_flops(benchmark: Benchmark, n_steps: int) -> int | None:
 
 
 def step_bytes(benchmark: Benchmark, n_steps: int, num_parameters: int) -> int | None:
-    """Bytes that a step moves, were every number moved once for each use; None for a cell without known gates.
+    """Bytes that a step moves, were every number moved once for each use.
 
-    Forward reads the weights and inputs and writes gates and states, (G + 1) H for each layer, step and sequence; backward
-    reads both again and writes the gradients; clipping reads those, and the optimiser passes over weights and moments. Under
-    bfloat16 and float16 inputs and states have two bytes each. What a cache holds is moved faster than a large copy, what it
-    does not hold more often than this: a measure of a step, no bound.
+    None for a cell without known gates.
+
+    Forward reads the weights and inputs and writes gates and states, (G + 1) H for each layer, step
+    and sequence; backward reads both again and writes the gradients; clipping reads those, and the
+    optimiser passes over weights and moments. Under bfloat16 and float16 inputs and states have two
+    bytes each. What a cache holds is moved faster than a large copy, what it does not hold more
+    often than this: a measure of a step, no bound.
     """
     cell, task = get_cell(benchmark.cell), get_task(benchmark.task)
     if cell.gates is None:

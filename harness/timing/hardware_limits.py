@@ -1,4 +1,7 @@
-"""What bounds a step on a device: the rate of a matrix product, that of a copy, and the time of the smallest step."""
+"""What bounds a step on a device.
+
+The rate of a matrix product, that of a copy, and the time of the smallest step.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ def smallest(benchmark: Benchmark, name: str, length: int) -> Benchmark:
 def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str) -> float:
     """Seconds that the time steps take which must follow each other, as torch runs them here.
 
-    A card may work on a layer while the next is a step behind: (T + L - 1) latencies. A CPU runs the layers one after the
-    other: T L of them.
+    A card may work on a layer while the next is a step behind: (T + L - 1) latencies. A CPU runs
+    the layers one after the other: T L of them.
     """
     if device.startswith("cuda"):
         return (n_steps + num_layers - 1) * latency_s
@@ -82,7 +85,10 @@ def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str
 
 
 def product_name(benchmark: Benchmark) -> str:
-    """The matrix product that a benchmark is held against; those with equal threads and precision share one."""
+    """The matrix product that a benchmark is held against.
+
+    Those with equal threads and precision share one.
+    """
     variant = parse_variant(benchmark.variant)
     precision = precision_on(variant, benchmark.device)
     return f"matrix product, {_threads(variant)}, {precision}, {benchmark.device}"

@@ -1,7 +1,10 @@
-"""How long a model takes to answer: one step with the state it carries, or a whole sequence, of one sequence at a time.
+"""How long a model takes to answer.
 
-Each call is timed alone, on one thread with denormals flushed, in interleaved blocks over the rows of a request. Every row is
-held against float64 before it is timed, and what fails costs its own row alone. Never prints.
+One step with the state it carries, or a whole sequence, of one sequence at a time.
+
+Each call is timed alone, on one thread with denormals flushed, in interleaved blocks over the rows
+of a request. Every row is held against float64 before it is timed, and what fails costs its own row
+alone. Never prints.
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ LEAST_TAIL_CALLS = 67  # of a block: with fewer, its 99th percentile lies beyond
 class InferenceBenchmark:
     """One model, its dtype and what is timed of it. `name` is unique in its request.
 
-    `measure`: `step`, cell and head on one time step, the state carried from call to call; or `sequence`, the model on a
-    whole sequence of the task. Batch 1. `sequence_length` is that of the sequences whose steps are taken.
+    `measure`: `step`, cell and head on one time step, the state carried from call to call; or
+    `sequence`, the model on a whole sequence of the task. Batch 1. `sequence_length` is that of the
+    sequences whose steps are taken.
     """
 
     name: str
@@ -85,8 +89,9 @@ class InferenceBenchmark:
 class InferenceRequest:
     """What to time and for how long.
 
-    `n_calls` timed calls of each benchmark in `n_blocks` blocks. `time_budget_s` > 0 ends the rounds early, never before 5 of
-    them. The 99th percentile takes 67 calls in a block. `plugins`: modules that register the cells and tasks used.
+    `n_calls` timed calls of each benchmark in `n_blocks` blocks. `time_budget_s` > 0 ends the
+    rounds early, never before 5 of them. The 99th percentile takes 67 calls in a block. `plugins`:
+    modules that register the cells and tasks used.
     """
 
     benchmarks: tuple[InferenceBenchmark, ...]
@@ -103,7 +108,10 @@ class InferenceRequest:
 
     @classmethod
     def from_dict(cls, plain: object) -> InferenceRequest:
-        """Read a request as JSON gives it. Raises InputError naming the key, and the nearest one that there is."""
+        """Read a request as JSON gives it.
+
+        Raises InputError naming the key, and the nearest one that there is.
+        """
         values = checked(cls, "request", plain, schema=INFERENCE_SCHEMA, mode="inference")
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
@@ -129,7 +137,10 @@ class InferenceRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A model that is ready to be called: `call` answers once, `reset` brings back the first step and state."""
+    """A model that is ready to be called.
+
+    `call` answers once, `reset` brings back the first step and state.
+    """
 
     call: Callable[[], object]
     reset: Callable[[], None]
@@ -139,12 +150,15 @@ class Ready:
 def measure_inference(
     request: InferenceRequest, progress: Callable[[str], None] = lambda _text: None
 ) -> dict[str, Any]:
-    """Time every benchmark of the request and give the answer as JSON takes it. `progress` is told what begins.
+    """Time every benchmark of the request and give the answer as JSON takes it.
 
-    The process is left with one thread and denormals flushed. Each row has its calls' raw times, a block after the other. The
-    unit of its intervals is the block, because calls that follow each other are alike: the median is that of the blocks'
-    medians, and the 99th percentile the median of the blocks' 99th percentiles, both with the interval between two order
-    statistics over blocks. They hold within this process: another one may differ by 5 % and more.
+    `progress` is told what begins.
+
+    The process is left with one thread and denormals flushed. Each row has its calls' raw times, a
+    block after the other. The unit of its intervals is the block, because calls that follow each
+    other are alike: the median is that of the blocks' medians, and the 99th percentile the median
+    of the blocks' 99th percentiles, both with the interval between two order statistics over
+    blocks. They hold within this process: another one may differ by 5 % and more.
     """
     started = time.monotonic()
     configure_process()
@@ -192,7 +206,9 @@ def measure_inference(
 
 @torch.inference_mode()
 def prepare_inference(benchmark: InferenceBenchmark, seed: int = 0) -> Ready | str:
-    """Build the model, hold it against float64 on real inputs of the task, and close over a call; or why it can't be had.
+    """Build the model, hold it against float64 on real inputs of the task, and close over a call.
+
+    Or why it can't be had.
 
     Raises HarnessError naming the error where it is larger than the dtype explains.
     """
@@ -234,7 +250,10 @@ def _whole_sequences(model: SequenceModel, inputs: Tensor, facts: Mapping[str, A
 
 
 def _single_steps(model: SequenceModel, inputs: Tensor, facts: Mapping[str, Any]) -> Ready:
-    """The steps of one sequence in turn; after its last the first follows, and the state goes on."""
+    """The steps of one sequence in turn.
+
+    After its last the first follows, and the state goes on.
+    """
     step, first = deployed_model.step_of(model), deployed_model.first_state(model, inputs)
     steps = [inputs[:, i : i + 1].clone() for i in range(inputs.shape[1])]
     turn = itertools.cycle(steps)
@@ -264,7 +283,10 @@ def _warm_up(ready: Ready) -> None:
 def _rounds(
     ready: Sequence[Ready], request: InferenceRequest, deadline: float
 ) -> list[list[list[int]]]:
-    """Rounds of one block of each (A B C A B C ...): whole rounds only, so all have equally many calls."""
+    """Rounds of one block of each (A B C A B C ...).
+
+    Whole rounds only, so all have equally many calls.
+    """
     rounds: list[list[list[int]]] = []
     while ready and len(rounds) < request.n_blocks:
         if len(rounds) >= LEAST_ROUNDS and time.monotonic() > deadline:
@@ -291,7 +313,8 @@ def time_calls(ready: Ready, n_calls: int) -> list[int]:
 def percentile(samples: Sequence[float], share: float) -> float | None:
     """The quantile of a sample, estimated so that it lies above the true one as often as below, whatever the distribution.
 
-    Source: Hyndman & Fan 1996, definition 8. None where it would lie beyond the smallest or the largest sample.
+    Source: Hyndman & Fan 1996, definition 8. None where it would lie beyond the smallest or the
+    largest sample.
     """
     ordered, n = sorted(samples), len(samples)
     place = share * (n + 1 / 3) + 1 / 3

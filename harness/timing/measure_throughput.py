@@ -1,7 +1,7 @@
 """Time the benchmarks of a request. Never prints.
 
-What can't be had here and what fails is named in the answer. Raw times of every block are kept; what is derived from them stands
-beside them.
+What can't be had here and what fails is named in the answer. Raw times of every block are kept;
+what is derived from them stands beside them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def measure(
 ) -> dict[str, Any]:
     """Time every benchmark of the request and give the answer as JSON takes it.
 
-    Raises InputError for a device that is not there, before anything is timed. `workers` are started here and ended unless they
-    are given; what they have prepared is dropped at the end, and where this is interrupted they are ended at once. `progress` is
-    told what begins.
+    Raises InputError for a device that is not there, before anything is timed. `workers` are
+    started here and ended unless they are given; what they have prepared is dropped at the end, and
+    where this is interrupted they are ended at once. `progress` is told what begins.
     """
     request = _resolved(request)
     started = time.monotonic()

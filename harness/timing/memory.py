@@ -1,4 +1,7 @@
-"""Peak memory of a training step. CUDA: what the allocator held. CPU: the high-water mark of a fresh process."""
+"""Peak memory of a training step. CUDA: what the allocator held.
+
+CPU: the high-water mark of a fresh process.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,10 @@ PROCESS_HIGH_WATER = "process_high_water"
 class PeakMemory:
     """The most memory that a benchmark needed at once, in bytes, and what `kind` of number that is.
 
-    `cuda_allocator`: what the allocator held for the model, its optimiser, batches and activations, without the CUDA
-    context. `process_high_water`: the resident memory of a fresh process that took two training steps, Python and torch
-    included; `before_bytes` is its mark before the model was built. None: not measured here.
+    `cuda_allocator`: what the allocator held for the model, its optimiser, batches and activations,
+    without the CUDA context. `process_high_water`: the resident memory of a fresh process that took
+    two training steps, Python and torch included; `before_bytes` is its mark before the model was
+    built. None: not measured here.
     """
 
     kind: str
@@ -39,10 +43,13 @@ class PeakMemory:
 
 
 def step_bytes_needed(benchmark: Benchmark) -> int:
-    """About how many bytes a training step holds at once, beside Python and torch: to see whether it can fit before it is built.
+    """About how many bytes a training step holds at once, beside Python and torch.
 
-    Weights, gradients, two moments and the kept first weights; the batches; and what backward reads of each step: gates, states
-    and inputs, with their gradients. A cell of unknown gates is taken to have four.
+    To see whether it can fit before it is built.
+
+    Weights, gradients, two moments and the kept first weights; the batches; and what backward reads
+    of each step: gates, states and inputs, with their gradients. A cell of unknown gates is taken
+    to have four.
     """
     cell, task = get_cell(benchmark.cell), get_task(benchmark.task)
     gates, hidden = cell.gates or 4, benchmark.hidden_size
@@ -55,9 +62,12 @@ def step_bytes_needed(benchmark: Benchmark) -> int:
 
 
 def high_water_bytes() -> int | None:
-    """The most resident memory that this process has held; None where the system does not say (Windows).
+    """The most resident memory that this process has held.
 
-    Linux reads VmHWM, because ru_maxrss of a new process starts from that of the process which started it.
+    None where the system does not say (Windows).
+
+    Linux reads VmHWM, because ru_maxrss of a new process starts from that of the process which
+    started it.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -74,7 +84,10 @@ def high_water_bytes() -> int | None:
 
 @contextmanager
 def cuda_peak(device: str) -> Iterator[list[PeakMemory]]:
-    """Append to the list, at the end, what the CUDA allocator held for the block at most. Nothing for a CPU."""
+    """Append to the list, at the end, what the CUDA allocator held for the block at most.
+
+    Nothing for a CPU.
+    """
     found: list[PeakMemory] = []
     if not device.startswith("cuda"):
         yield found
@@ -89,8 +102,8 @@ def cuda_peak(device: str) -> Iterator[list[PeakMemory]]:
 def probe_in_fresh_process(request: str) -> PeakMemory:
     """Take two training steps of a request's single benchmark in a new process and read its high-water mark.
 
-    `request` is JSON. Raises RuntimeError where that process fails, naming its signal or its last line: what can't take
-    two steps there must not be tried where others are timed.
+    `request` is JSON. Raises RuntimeError where that process fails, naming its signal or its last
+    line: what can't take two steps there must not be tried where others are timed.
     """
     command = [sys.executable, "-m", "harness.timing", "--memory"]
     try:

@@ -1,4 +1,7 @@
-"""From a benchmark to something that can be run again and again: the closure of its step. Never reads a clock."""
+"""From a benchmark to something that can be run again and again: the closure of its step.
+
+Never reads a clock.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,8 @@ from harness.training.model import build_model
 from harness.training.optimizer_step import make_optimizer, training_step
 
 N_BATCHES = 4  # prepared for each benchmark and used in turn
-GRAPH_WARM_UP = (
-    3  # steps on a side stream before a capture, as torch's notes on CUDA graphs ask for
-)
+# Steps on a side stream before a capture, as torch's notes on CUDA graphs ask for
+GRAPH_WARM_UP = 3
 MOST_HALVINGS = 20  # of float16's scale, from 2^16
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,8 +33,8 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class Subject:
     """Something that is ready to be timed on `device`.
 
-    `step` does the work once; `reset` brings back the first weights, so that every block does the same work. `flops` and
-    `num_bytes` are those of one step.
+    `step` does the work once; `reset` brings back the first weights, so that every block does the
+    same work. `flops` and `num_bytes` are those of one step.
     """
 
     name: str
@@ -52,7 +54,8 @@ class Subject:
 class Workpiece:
     """A model on its device with its batches, optimiser and variant: what the closures close over.
 
-    `forward` is the model as the variant runs it: under autocast, or compiled; its outputs are float32.
+    `forward` is the model as the variant runs it: under autocast, or compiled; its outputs are
+    float32.
     """
 
     task: Task
@@ -170,8 +173,9 @@ def _scaler(device_type: str) -> torch.amp.GradScaler:
 def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
     """Build a benchmark and close over its step, in the calling process, whose threads and denormals are left as they are.
 
-    The weights are those of the benchmark's initialisation, and `reset` restores them (not the optimiser's moments). So the
-    gradients timed are those of the first steps of a training. A compiled step is compiled here, and a CUDA graph captured.
+    The weights are those of the benchmark's initialisation, and `reset` restores them (not the
+    optimiser's moments). So the gradients timed are those of the first steps of a training. A
+    compiled step is compiled here, and a CUDA graph captured.
     """
     return close(benchmark, build(benchmark, seed))
 
@@ -247,7 +251,10 @@ def _compile(run: Callable[[Batch], Tensor], work: Workpiece) -> tuple[float, in
 
 
 def forget_compiled() -> None:
-    """Drop what torch.compile has made in this process: nothing compiled before may be run after."""
+    """Drop what torch.compile has made in this process.
+
+    Nothing compiled before may be run after.
+    """
     torch.compiler.reset()
 
 

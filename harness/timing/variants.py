@@ -1,4 +1,7 @@
-"""The ways of running a step that are compared: what each changes, and why one can't be had here. Times nothing."""
+"""The ways of running a step that are compared: what each changes, and why one can't be had here.
+
+Times nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,22 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 
 MOST_COPIES = 1024  # of threads or processes that a name may ask for
 MEASURES = ("training_step", "forward_backward", "forward")
-"""What is timed: the whole step; the same without clip and optimiser; the loss alone, with its graph recorded."""
+"""What is timed: the whole step; the same without clip and optimiser.
+
+The loss alone, with its graph recorded.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One way to run a step, in a process of its own. `n_threads` None is torch's default, as in a script that sets nothing.
+    """One way to run a step, in a process of its own.
 
-    `keep_memory`: what a step frees stays with the process for the next one, where the C library can. `precision` is that of the
-    products: `tf32` rounds their inputs, `bfloat16` and `float16` are torch's autocast over float32 weights, float16 with a
-    scaled loss. `n_processes` copies run at the same time.
+    `n_threads` None is torch's default, as in a script that sets nothing.
+
+    `keep_memory`: what a step frees stays with the process for the next one, where the C library
+    can. `precision` is that of the products: `tf32` rounds their inputs, `bfloat16` and `float16`
+    are torch's autocast over float32 weights, float16 with a scaled loss. `n_processes` copies run
+    at the same time.
     """
 
     name: str
@@ -89,7 +98,10 @@ def parse_variant(name: str, where: str = "variants") -> Variant:
 
 
 def precision_on(variant: Variant, device: str) -> Precision:
-    """The precision of a variant's products on `cpu` or `cuda:I`: `plain` has torch's own on CUDA, where cuDNN's recurrent layers use TF32."""
+    """The precision of a variant's products on `cpu` or `cuda:I`.
+
+    `plain` has torch's own on CUDA, where cuDNN's recurrent layers use TF32.
+    """
     if variant.n_threads is None and device.startswith("cuda"):
         return "tf32"
     return variant.precision

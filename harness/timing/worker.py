@@ -1,7 +1,8 @@
 """A worker: a process that runs steps in one variant, told by JSON lines what to prepare and when to run a block.
 
-It settles threads, denormals, memory and TF32 as its variant says before anything else runs, keeps what it has prepared until it is told
-to drop it, and ends when its standard input does. It decides nothing: `harness.timing.worker_pool` is the other end of the line.
+It settles threads, denormals, memory and TF32 as its variant says before anything else runs, keeps
+what it has prepared until it is told to drop it, and ends when its standard input does. It decides
+nothing: `harness.timing.worker_pool` is the other end of the line.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ def use(device: str) -> None:
 
 
 def configure_process(variant: Variant) -> None:
-    """Set the calling process's threads, denormals, memory and TF32 as the variant says; before any pool of threads exists.
+    """Set the calling process's threads, denormals, memory and TF32 as the variant says.
 
-    `plain` is left as torch comes, TF32 included; in all others TF32 is off but where it is asked for, for matrix products and
-    for cuDNN's recurrent layers alike: torch's defaults differ between them.
+    Before any pool of threads exists.
+
+    `plain` is left as torch comes, TF32 included; in all others TF32 is off but where it is asked
+    for, for matrix products and for cuDNN's recurrent layers alike: torch's defaults differ between
+    them.
     """
     if variant.n_threads is not None:
         torch.set_num_threads(variant.n_threads)
@@ -64,7 +68,10 @@ def configure_process(variant: Variant) -> None:
 
 
 def serve(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:
-    """Answer each line of `inlet` with one of `outlet`, until there are no more; what fails is an answer too."""
+    """Answer each line of `inlet` with one of `outlet`, until there are no more.
+
+    What fails is an answer too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
     configure_process(variant)
     bench = Bench(variant)
@@ -128,7 +135,10 @@ class Bench:
         }
 
     def prepare(self, benchmark: dict[str, Any], seed: int, reference: str) -> dict[str, Any]:
-        """Build a benchmark, hold it against a reference's file ("": none), take the first steps; what is known of it by then."""
+        """Build a benchmark, hold it against a reference's file ("": none), take the first steps.
+
+        What is known of it by then.
+        """
         asked = Benchmark(**benchmark)
         use(asked.device)
         errors: dict[str, Any] = {}
@@ -172,8 +182,8 @@ class Bench:
     def block(self, name: str, n_steps: int) -> dict[str, Any]:
         """Time one block, after one step that wakes caches and threads.
 
-        A pool of threads goes on spinning for a while; the answer waits for its end, or the next block of another worker would
-        pay for it.
+        A pool of threads goes on spinning for a while; the answer waits for its end, or the next
+        block of another worker would pay for it.
         """
         run = self._run(name)
         if n_steps > 1:

@@ -1,4 +1,7 @@
-"""Live worker processes, one a variant: started, spoken to in JSON lines, and ended. Times nothing itself."""
+"""Live worker processes, one a variant: started, spoken to in JSON lines, and ended.
+
+Times nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,8 @@ from typing import Any, Self
 from harness.timing.clocks import BlockTime
 from harness.timing.variants import parse_variant
 
-ANSWER_TIMEOUT_S = (
-    900.0  # for one command: a compilation takes minutes, a step that hangs must not take for ever
-)
+# For one command: a compilation takes minutes, a step that hangs must not take for ever
+ANSWER_TIMEOUT_S = 900.0
 END_TIMEOUT_S = 5.0
 
 
@@ -51,7 +53,10 @@ class Worker:
             self.send({"do": "plugins", "names": list(plugins)})
 
     def ask(self, **command: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer. Raises WorkerGone, and RuntimeError where the answer is an error."""
+        """Send a command and wait for its answer.
+
+        Raises WorkerGone, and RuntimeError where the answer is an error.
+        """
         self.send(command)
         return self.receive()
 
@@ -123,7 +128,10 @@ class Worker:
 
 @dataclasses.dataclass(frozen=True)
 class ReplicaGroup:
-    """The copies of one variant's worker: one, but for `processes=N`. They run their blocks at the same time."""
+    """The copies of one variant's worker: one, but for `processes=N`.
+
+    They run their blocks at the same time.
+    """
 
     members: tuple[Worker, ...]
 
@@ -146,7 +154,10 @@ class ReplicaGroup:
 
 
 class Workers:
-    """The teams of a session, by variant: started when first asked for, kept until the end, and ended together."""
+    """The teams of a session, by variant.
+
+    Started when first asked for, kept until the end, and ended together.
+    """
 
     def __init__(self, plugins: Sequence[str] = ()) -> None:
         self.plugins = tuple(_absolute(name) for name in plugins)
@@ -186,7 +197,10 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """What follows a request: all is dropped; after one that was interrupted, ended, whatever a worker is busy with."""
+        """What follows a request: all is dropped.
+
+        After one that was interrupted, ended, whatever a worker is busy with.
+        """
         if error is None:
             self.drop()
             return

@@ -1,4 +1,7 @@
-"""Cell + head = model, built from plain values and a seed. Never trains, never reads a study file."""
+"""Cell + head = model, built from plain values and a seed.
+
+Never trains, never reads a study file.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ PARAMETER_TOLERANCE = 0.05  # how far a derived hidden_size may miss the wanted 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides a model's shape and first weights; `hyperparameters` are the cell's own."""
+    """Everything that decides a model's shape and first weights.
+
+    `hyperparameters` are the cell's own.
+    """
 
     task: str
     cell: str
@@ -43,17 +49,23 @@ class SequenceModel(nn.Module):
         self.dense = dense
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch_size, sequence_length, input_size) to (batch_size, output_size), dense: with a step for each input."""
+        """(batch_size, sequence_length, input_size) to (batch_size, output_size), dense.
+
+        With a step for each input.
+        """
         states = self.cell(inputs)
         outputs: Tensor = self.head(states if self.dense else states[:, -1])
         return outputs
 
 
 def build_model(config: ModelConfig, seed: int) -> SequenceModel:
-    """Build the model on the CPU with its first weights; the same seed gives the same weights everywhere.
+    """Build the model on the CPU with its first weights.
 
-    The cell is constructed before the head, from torch's generator seeded with `seed`, as a plain script would do it; the
-    global generator is left as it was. Raises InputError for an initialisation that the cell does not have.
+    The same seed gives the same weights everywhere.
+
+    The cell is constructed before the head, from torch's generator seeded with `seed`, as a plain
+    script would do it; the global generator is left as it was. Raises InputError for an
+    initialisation that the cell does not have.
     """
     task, cell = get_task(config.task), get_cell(config.cell)
     if config.initialization not in cell.initializations:
@@ -75,7 +87,10 @@ def build_model(config: ModelConfig, seed: int) -> SequenceModel:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Number of weights and biases, head included; built without memory (on torch's meta device)."""
+    """Number of weights and biases, head included.
+
+    Built without memory (on torch's meta device).
+    """
     task, cell = get_task(config.task), get_cell(config.cell)
     with torch.device("meta"):
         stack = cell.factory(

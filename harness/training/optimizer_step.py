@@ -36,7 +36,9 @@ def make_optimizer(
     fused: bool = True,
     capturable: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser of that name over all parameters; torch's fused implementation where it has one, unless told not to.
+    """The optimiser of that name over all parameters.
+
+    Torch's fused implementation where it has one, unless told not to.
 
     `capturable`: its state stays on the CUDA device, so that a CUDA graph can hold its step.
     """
@@ -55,7 +57,10 @@ def training_step(
     batch: Batch,
     max_grad_norm: float,
 ) -> Tensor:
-    """One optimiser update on one batch: zero_grad, forward, loss, backward, clip (0: off), step. Returns the loss."""
+    """One optimiser update on one batch: zero_grad, forward, loss, backward, clip (0: off), step.
+
+    Returns the loss.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss = task.loss(model(batch.inputs), batch.targets)
     loss.backward()  # type: ignore[no-untyped-call]

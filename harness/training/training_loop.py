@@ -1,7 +1,8 @@
 """Train one configuration, yielding evaluations. Knows no study, no storage and no other trial.
 
-The order inside a training step: zero_grad, forward, loss, backward, clip, step. Evaluations stand on a fixed schedule of
-training sequences, the first before any update; what is trained after the last of them is not scored.
+The order inside a training step: zero_grad, forward, loss, backward, clip, step. Evaluations stand
+on a fixed schedule of training sequences, the first before any update; what is trained after the
+last of them is not scored.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a div
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """One trial: a model, how it is trained, and on how many sequences. Plain values, so that it travels as JSON.
+    """One trial: a model, how it is trained, and on how many sequences.
 
-    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many other sequences, and only the
-    repetition counts; so is the last one. `extrapolation`: a model that has solved its task is then looked at on sequences so
-    many times as long.
+    Plain values, so that it travels as JSON.
+
+    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many
+    other sequences, and only the repetition counts; so is the last one. `extrapolation`: a model
+    that has solved its task is then looked at on sequences so many times as long.
     """
 
     model: ModelConfig
@@ -66,9 +69,12 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What one look at held-out data found. `loss` in the task's unit; `finite` is False once training has diverged.
+    """What one look at held-out data found.
 
-    `predictions` holds the outputs' probabilities or values where the task has a handful of fixed sequences, else nothing.
+    `loss` in the task's unit; `finite` is False once training has diverged.
+
+    `predictions` holds the outputs' probabilities or values where the task has a handful of fixed
+    sequences, else nothing.
     """
 
     sequences_seen: int
@@ -149,7 +155,10 @@ class Training:
         return tuple(found)
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
-        """Train from `seen` to at least `until` sequences; say how many were seen and whether the loss stayed finite."""
+        """Train from `seen` to at least `until` sequences.
+
+        Say how many were seen and whether the loss stayed finite.
+        """
         config = self.config
         every = 1 if self.device.type == "cpu" else STEPS_BETWEEN_SYNCHRONISATIONS
         start, step = time.monotonic(), 0
@@ -211,10 +220,12 @@ class Training:
         )
 
     def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
-        """Up to `count` sequences that are never trained on, batch by batch; few are kept for next time.
+        """Up to `count` sequences that are never trained on, batch by batch.
 
-        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that holds out sequences itself
-        has the same ones for all parts.
+        Few are kept for next time.
+
+        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that
+        holds out sequences itself has the same ones for all parts.
         """
         given = self.task if isinstance(self.task, HoldsOut) else None
         count = min(count, given.n_held_out) if given else count

@@ -1,4 +1,7 @@
-"""The bench command as a user types it: here with an engine that measures nothing, and once for real."""
+"""The bench command as a user types it.
+
+Here with an engine that measures nothing, and once for real.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,10 @@ def test_a_bench_ends_with_its_table_and_its_files(invoke: Callable[..., Result]
 def test_a_cell_without_a_time_is_exit_code_3(
     invoke: Callable[..., Result], arguments: tuple[str, ...]
 ) -> None:
-    """Everything was tried and written, and the cell is named: here the one variant, or dtype, is not to be had."""
+    """Everything was tried and written, and the cell is named.
+
+    Here the one variant, or dtype, is not to be had.
+    """
     done = invoke("small.toml", "--device", "cpu", *arguments)
     assert done.exit_code == 3, done.output
     assert "without a single time: lstm on cpu" in done.stdout
@@ -142,7 +148,10 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_variants_and_settings_decide_what_is_measured(invoke: Callable[..., Result]) -> None:
-    """--variants and --set change the grid that is kept with the results; what is not to be had is noted."""
+    """--variants and --set change the grid that is kept with the results.
+
+    What is not to be had is noted.
+    """
     done = invoke(
         "small.toml", "--device", "cpu", "--variants", "tuned,tf32", "--set", "shape.batch_size=3"
     )
@@ -211,7 +220,10 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_stopped_and_resumed_for_real(tmp_path: Path) -> None:
-    """SIGTERM ends it with 130, all finished groups saved and the command that resumes; which then goes on and ends."""
+    """SIGTERM ends it with 130, all finished groups saved and the command that resumes.
+
+    Which then goes on and ends.
+    """
     (tmp_path / "small.toml").write_text(SMALL, encoding="utf-8")
     many = ("--variants", "tuned", "--set", f"vary=[{{hidden_size={list(range(1, 200))}}}]")
     stored = tmp_path / "results" / "small" / "groups.jsonl"

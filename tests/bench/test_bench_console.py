@@ -85,7 +85,10 @@ def test_what_failed_is_said_but_not_without_end() -> None:
 
 
 def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
-    """Each cell and variant with its rate and its speed-up with the interval; what is not to be had was noted before."""
+    """Each cell and variant with its rate and its speed-up with the interval.
+
+    What is not to be had was noted before.
+    """
     console, said = told()
     rows = [
         row

@@ -112,7 +112,10 @@ def rows(outcome: bench.BenchOutcome, name: str = "throughput") -> list[dict[str
 
 
 def test_a_bench_measures_each_group_once_and_writes_its_files(tmp_path: Path) -> None:
-    """A request for each shape, in order; then tables, grid and machine, from which the records are read back."""
+    """A request for each shape, in order.
+
+    Then tables, grid and machine, from which the records are read back.
+    """
     outcome, engine, watcher = run(tmp_path, command="python -m harness.bench small.toml")
     assert engine.sizes == [8, 16, 32]
     first = engine.requests[0]
@@ -154,7 +157,10 @@ def test_the_request_is_one_that_harness_timing_takes(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_bench_goes_on_where_it_was(tmp_path: Path) -> None:
-    """What was finished is on the disk and is not measured again; the tables are those of an uninterrupted bench."""
+    """What was finished is on the disk and is not measured again.
+
+    The tables are those of an uninterrupted bench.
+    """
     engine = Fake(stop_after=2)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "a", engine)
@@ -168,7 +174,10 @@ def test_an_interrupted_bench_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_torn_last_line_costs_its_group_alone(tmp_path: Path) -> None:
-    """A process that ended while it wrote leaves half a line: it is cut off, and its group measured again."""
+    """A process that ended while it wrote leaves half a line.
+
+    It is cut off, and its group measured again.
+    """
     run(tmp_path)
     path = tmp_path / "small" / FILE
     whole = path.read_bytes()
@@ -203,7 +212,10 @@ def test_a_line_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_what_changed_is_measured_again(tmp_path: Path) -> None:
-    """A group is known by its content: another size is another group, and what left the grid leaves the table."""
+    """A group is known by its content.
+
+    Another size is another group, and what left the grid leaves the table.
+    """
     run(tmp_path)
     changed = {**GRID, "vary": [{"hidden_size": [16, 64]}]}
     outcome, engine, watcher = run(tmp_path, grid=changed)
@@ -249,7 +261,10 @@ def test_training_and_inference_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_latencies_are_asked_for_once_a_session_and_bound_every_row(tmp_path: Path) -> None:
-    """The first group of a session asks for each cell; the bound grows with length and layers: on a CPU T L latencies."""
+    """The first group of a session asks for each cell.
+
+    The bound grows with length and layers: on a CPU T L latencies.
+    """
 
     def answer(request: Mapping[str, Any], answered: dict[str, Any]) -> None:
         if request["limits"]:
@@ -281,7 +296,10 @@ def test_latencies_are_asked_for_once_a_session_and_bound_every_row(tmp_path: Pa
 def test_another_machine_or_version_is_refused(
     tmp_path: Path, key: str, value: object, match: str
 ) -> None:
-    """Numbers of two machines or versions do not go into one table; --fresh moves the old ones aside."""
+    """Numbers of two machines or versions do not go into one table.
+
+    --fresh moves the old ones aside.
+    """
     run(tmp_path)
     path = tmp_path / "small" / FILE
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -369,7 +387,10 @@ def test_an_inference_group_may_take_longer_than_a_request_of_a_study(
 def test_another_default_number_of_threads_is_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`plain` runs on torch's own number, which OMP_NUM_THREADS changes; inference runs on one thread in any case."""
+    """`plain` runs on torch's own number, which OMP_NUM_THREADS changes.
+
+    Inference runs on one thread in any case.
+    """
     monkeypatch.setattr("torch.get_num_threads", lambda: 3)
     run(tmp_path)
     run(tmp_path, mode="inference")

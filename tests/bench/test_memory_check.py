@@ -83,7 +83,10 @@ def test_a_card_holds_the_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_inference_holds_every_model_and_checks_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty bytes a weight while a model is checked, beside the others: two of float32, bfloat16 and int8 each, less one."""
+    """Twenty bytes a weight while a model is checked, beside the others.
+
+    Two of float32, bfloat16 and int8 each, less one.
+    """
     weights = sum(each.numel() for each in CELLS["lstm"].factory(8, 32, 1).parameters())
     found = needed(monkeypatch, mode="inference")
     assert found == weights * (20 + 4 + 2 * 2 + 2 * 1)

@@ -1,7 +1,9 @@
-"""The statistics of harness.stats, held against simulated results whose truth is known: none errs more often than it says.
+"""The statistics of harness.stats, held against simulated results whose truth is known.
 
-A count is refused only where an exact binomial test says so at one in ten thousand. The same counts over many more studies
-are made by benchmarks/calibration.py
+None errs more often than it says.
+
+A count is refused only where an exact binomial test says so at one in ten thousand. The same counts
+over many more studies are made by benchmarks/calibration.py
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def too_few(found: Found) -> bool:
 
 
 def test_identical_cells_are_called_different_in_at_most_five_percent() -> None:
-    """Spans tied or not, at the ladder's top or not, for 2 and for 3 cells: over all pairs of a study."""
+    """Spans tied or not, at the ladder's top or not, for 2 and for 3 cells.
+
+    Over all pairs of a study.
+    """
     found = list(simulated.false_alarms(np.random.default_rng(1), N))
     assert [one.what for one in found if too_many(one)] == []
     assert len(found) == 8
@@ -86,7 +91,10 @@ def test_runs_taken_for_independent_are_found_to_cover_too_little() -> None:
 
 
 def test_a_span_that_ends_at_the_first_refuted_lag_is_found_to_cover_too_little() -> None:
-    """Where half of the runs solve every lag, some lag is refuted by luck: the upper end must not hang on the first."""
+    """Where half of the runs solve every lag, some lag is refuted by luck.
+
+    The upper end must not hang on the first.
+    """
     generator = np.random.default_rng(7)
     k, n = 0, 4 * N
     for _ in range(n):
@@ -98,7 +106,10 @@ def test_a_span_that_ends_at_the_first_refuted_lag_is_found_to_cover_too_little(
 
 @pytest.mark.parametrize("at", [1, 6, 12])
 def test_the_expected_best_is_unbiased(at: int) -> None:
-    """The mean over searches is the true expectation of the best of so many: of uniform trials n / (n + 1)."""
+    """The mean over searches is the true expectation of the best of so many.
+
+    Of uniform trials n / (n + 1).
+    """
     draws = np.random.default_rng(8).uniform(size=(2_000, 12))
     values = [
         stats.expected_best([search], "maximize", worst=0.0).estimates[at - 1].value

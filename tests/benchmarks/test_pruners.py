@@ -1,4 +1,7 @@
-"""The race of pruners: its order, its times, and the page and figure of a few rows made by hand. Runs no study."""
+"""The race of pruners: its order, its times, and the page and figure of a few rows made by hand.
+
+Runs no study.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from benchmarks import pruners
 def row(
     pruner: str, seed: int, remembered: float, *, stage: int = 1, **more: Any
 ) -> dict[str, Any]:
-    """A row as runs.jsonl holds it: two runs at lags 10 and 100, the worse of which remember 5 and `remembered`."""
+    """A row as runs.jsonl holds it.
+
+    Two runs at lags 10 and 100, the worse of which remember 5 and `remembered`.
+    """
     return {
         "seconds": 20.0,
         "task": "adding",
@@ -48,7 +54,10 @@ def test_a_break_between_sessions_is_no_search_time() -> None:
 
 
 def test_a_study_counts_by_the_median_of_its_runs() -> None:
-    """The largest of the ladder, at each lag the median run, of two the worse; the mean is over all runs. Without a winner both are 0."""
+    """The largest of the ladder, at each lag the median run, of two the worse.
+
+    The mean is over all runs. Without a winner both are 0.
+    """
     one = row("none", 0, 40.0)
     assert pruners.confirmed(one) == 40.0
     assert pruners.over_ladder(one) == pytest.approx((10 + 5 + 40 + 100) / 4)
@@ -93,7 +102,8 @@ def test_the_page_and_the_figure_hold_every_pruner(tmp_path: Path) -> None:
     said = (tmp_path / "README.md").read_text(encoding="utf-8")
     starts = Counter(line.split(" | ")[0] for line in said.splitlines())
     assert (starts["| none"], starts["| median"], starts["| hyperband"]) == (1, 7, 0)
-    line = "| median | 40 s | 0, 8, 0 | 0.51 (0.51 – 0.51) | 0.016 | less far than none |"  # p: 2 x 2 / 256
+    # P: 2 x 2 / 256
+    line = "| median | 40 s | 0, 8, 0 | 0.51 (0.51 – 0.51) | 0.016 | less far than none |"
     assert line in said
     assert {each.name for each in (tmp_path / "figures").iterdir()} == {
         "pruners.png",

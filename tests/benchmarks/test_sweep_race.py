@@ -1,4 +1,7 @@
-"""The race of sweeps: what it draws, counts and refuses, and one run of its tiny list. Asserts nothing of time."""
+"""The race of sweeps: what it draws, counts and refuses, and one run of its tiny list.
+
+Asserts nothing of time.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def test_the_full_list_spans_what_it_says() -> None:
 def test_losses_differ_by_their_largest_relative_difference(
     losses: list[float], reference: list[float], expected: float
 ) -> None:
-    """Two that diverged are alike; one that diverged, or is missing, is infinitely far; no losses prove nothing."""
+    """Two that diverged are alike; one that diverged, or is missing, is infinitely far.
+
+    No losses prove nothing.
+    """
     assert sweep_race.difference(losses, reference) == pytest.approx(expected)
 
 
@@ -81,7 +87,10 @@ def test_every_program_is_first_once_in_as_many_rounds() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """A machine twice as slow in one round leaves the ratios alone; a round without the harness does not count."""
+    """A machine twice as slow in one round leaves the ratios alone.
+
+    A round without the harness does not count.
+    """
     runs = [
         *(line("plain_1", 0, 50.0, 1.0), line(HARNESS, 0, 10.0, 1.0)),
         *(line("plain_1", 1, 100.0, 1.0), line(HARNESS, 1, 20.0, 1.0)),
@@ -110,7 +119,10 @@ def test_unequal_work_is_refused_and_named() -> None:
 
 
 def test_half_the_training_is_unequal_work() -> None:
-    """The losses of the tiny list then differ by more than is allowed: equal losses do prove something."""
+    """The losses of the tiny list then differ by more than is allowed.
+
+    Equal losses do prove something.
+    """
     tiny = listed.tiny()
     half = dataclasses.replace(tiny, sequences=tiny.sequences // 2)
     losses = [[plain_optuna.train(trial, each) for trial in tiny.trials] for each in (half, tiny)]
@@ -142,7 +154,10 @@ def test_products_are_a_bound_without_losses() -> None:
 
 @pytest.mark.parametrize("index", range(6))
 def test_products_count_what_training_needs(index: int) -> None:
-    """Each layer's products with what it reads and with its state: once forward, twice backward, not to the first inputs."""
+    """Each layer's products with what it reads and with its state.
+
+    Once forward, twice backward, not to the first inputs.
+    """
     trials, reads = listed.full(), get_task("temporal_order").input_size
     trial = trials.trials[index]
     size, gates = trial.hidden_size, {"rnn": 1, "gru": 3, "lstm": 4}[trial.cell]
@@ -201,7 +216,10 @@ def test_a_program_that_fails_says_its_last_words(tmp_path: Path) -> None:
 def test_the_tiny_list_is_raced_told_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Plain, tuned and the harness find the same losses; a second call runs nothing; other workers are refused."""
+    """Plain, tuned and the harness find the same losses; a second call runs nothing.
+
+    Other workers are refused.
+    """
     command = ["--list", "tiny", "--rounds", "1", "--workers", "2", "--out", str(tmp_path)]
     command += ["--only", "plain_1", "tuned"]
     assert sweep_race.main(command) == 0

@@ -1,7 +1,7 @@
 """The training steps of harness.timing as benchmarks of pytest-benchmark, for whoever has its tools in place.
 
-One process after the other and no interleaving: for comparisons of cells, variants or revisions use `python -m harness.bench`.
-Under `make test` each runs once, untimed.
+One process after the other and no interleaving: for comparisons of cells, variants or revisions use
+`python -m harness.bench`. Under `make test` each runs once, untimed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def synchronised_clock() -> float:
 
 @pytest.fixture(autouse=True)
 def settled() -> Iterator[None]:
-    """One thread and denormals flushed, as the variant `tuned`; the next test has its threads again."""
+    """One thread and denormals flushed, as the variant `tuned`.
+
+    The next test has its threads again.
+    """
     threads = torch.get_num_threads()
     configure_process()
     yield

@@ -1,4 +1,7 @@
-"""The contract of a cell: every cell of the registry inherits these tests; and the initialisations of torch's own."""
+"""The contract of a cell: every cell of the registry inherits these tests.
+
+And the initialisations of torch's own.
+"""
 
 from __future__ import annotations
 
@@ -263,7 +266,10 @@ def test_an_initialised_cell_computes_its_equations(name: str, initialization: s
 
 @EVERY
 def test_the_states_start_at_explicit_zeros(name: str) -> None:
-    """h_0, and for the LSTM c_0 too, are given as zeros, in the inputs' type; the result is torch's own default."""
+    """h_0, and for the LSTM c_0 too, are given as zeros, in the inputs' type.
+
+    The result is torch's own default.
+    """
     stack, inputs = build(name, 2), draw(3, 4)
     given_states: list[Any] = []
     stack.module.register_forward_pre_hook(lambda _, arguments: given_states.append(arguments[1:]))
@@ -309,7 +315,10 @@ def test_step_by_step_is_forward(name: str, num_layers: int) -> None:
 
 @EVERY
 def test_a_step_goes_on_from_any_state(name: str) -> None:
-    """A state that the forward pass never had is taken as it is: a step is that of torch's module from there."""
+    """A state that the forward pass never had is taken as it is.
+
+    A step is that of torch's module from there.
+    """
     stack, inputs = build(name, 2), draw(3, 1)
     generator = torch.Generator().manual_seed(5)
     parts = [
@@ -451,7 +460,10 @@ def decay(module: nn.RNNBase) -> Tensor:
     [(name, each) for name in GATED for each in ("orthogonal", "chrono")],
 )
 def test_a_positive_bias_remembers(name: str, initialization: str) -> None:
-    """A memory without input shrinks by sigmoid(bias) a step: a bias of log u keeps u parts of u + 1."""
+    """A memory without input shrinks by sigmoid(bias) a step.
+
+    A bias of log u keeps u parts of u + 1.
+    """
     cell = get_cell(name)
     stack = cell.factory(INPUT_SIZE, 16, 1)
     cell.initializations[initialization](stack, 100, torch.Generator().manual_seed(0))
@@ -516,7 +528,10 @@ def test_a_name_is_used_once(registry: dict[str, Cell]) -> None:
 
 
 def test_a_cell_needs_a_name_and_a_factory() -> None:
-    """Whatever else there is to say of a plug-in has a default: its weights as they come, nothing of its own to search."""
+    """Whatever else there is to say of a plug-in has a default.
+
+    Its weights as they come, nothing of its own to search.
+    """
     cell = Cell("mine", nn.Identity)
     assert (cell.gates, cell.flops, dict(cell.hyperparameters)) == (None, None, {})
     assert dict(cell.initializations) == {"pytorch": cells.keep_pytorch}

@@ -1,4 +1,7 @@
-"""harness.cells.fast_recurrence: torch's states and every gradient, at any shape; and it stands aside where it loses."""
+"""harness.cells.fast_recurrence: torch's states and every gradient, at any shape.
+
+And it stands aside where it loses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""harness.config.feasibility: a study held against the tasks, the cells and the memory that are at hand."""
+"""harness.config.feasibility.
+
+A study held against the tasks, the cells and the memory that are at hand.
+"""
 
 import time
 import tracemalloc
@@ -147,7 +150,10 @@ def test_num_parameters_counts() -> None:
 
 
 def test_the_estimate_is_near_what_a_trial_holds() -> None:
-    """The largest trial of a small LSTM: weights by torch's count, and the states and gates of its steps."""
+    """The largest trial of a small LSTM.
+
+    Weights by torch's count, and the states and gates of its steps.
+    """
     import torch
 
     spec = parse(space={"hidden_size": 32, "num_layers": 2}, training={"batch_size": 64})
@@ -313,7 +319,10 @@ def test_sequences_that_are_not_scored_are_a_note() -> None:
 
 
 def test_an_initialisation_that_only_a_plug_in_has_and_no_one_searches() -> None:
-    """A study that lists the usual ones says nothing of a plugged-in cell's own: the user is told."""
+    """A study that lists the usual ones says nothing of a plugged-in cell's own.
+
+    The user is told.
+    """
     own = Cell(
         "own", CELLS["rnn"].factory, 1, {"pytorch": lambda *_: None, "slow": lambda *_: None}
     )

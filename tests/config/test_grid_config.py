@@ -1,4 +1,7 @@
-"""harness.config.grid_config and .groups: what a grid file may say, what is refused, and the benchmarks that it stands for."""
+"""harness.config.grid_config and .groups.
+
+What a grid file may say, what is refused, and the benchmarks that it stands for.
+"""
 
 import itertools
 import time
@@ -171,7 +174,10 @@ def test_the_words_of_optimisers_are_those_of_a_study() -> None:
 
 
 def test_a_block_is_the_product_of_its_lists() -> None:
-    """What a block does not name is that of [shape] and [compare]; the order is that of the file."""
+    """What a block does not name is that of [shape] and [compare].
+
+    The order is that of the file.
+    """
     spec = parse(
         compare={"cells": ["rnn", "lstm"], "variants": ["plain", "tuned"]},
         shape={"hidden_size": 16, "batch_size": 4},
@@ -217,7 +223,10 @@ def test_an_initialisation_that_a_cell_lacks_is_left_out_for_it() -> None:
 
 
 def test_variants_that_are_asked_for() -> None:
-    """They replace those of [compare]; a block with its own keeps what was asked for, and goes where nothing is left."""
+    """They replace those of [compare].
+
+    A block with its own keeps what was asked for, and goes where nothing is left.
+    """
     spec = parse(
         vary=[
             {"hidden_size": [8]},
@@ -231,7 +240,10 @@ def test_variants_that_are_asked_for() -> None:
 
 
 def test_inference_is_one_group_for_each_size_of_network() -> None:
-    """A step costs the same at every length, so it is there once; sequences are there at each length, whatever the batch."""
+    """A step costs the same at every length, so it is there once.
+
+    Sequences are there at each length, whatever the batch.
+    """
     spec = parse(
         vary=[{"hidden_size": [8, 9], "sequence_length": [20, 30], "batch_size": [1, 2]}],
         inference={"dtypes": ["float32", "int8"]},
@@ -249,7 +261,10 @@ def test_inference_is_one_group_for_each_size_of_network() -> None:
 
 
 def test_inference_takes_an_initialisation_that_the_cell_has() -> None:
-    """That of [shape] where the cell has it, and else its first: weights do not decide how long a call takes."""
+    """That of [shape] where the cell has it, and else its first.
+
+    Weights do not decide how long a call takes.
+    """
     cells = {"lstm": SimpleNamespace(initializations={"own": None})}
     (group,) = specs.inference_groups(parse(), cells)  # type: ignore[arg-type]
     assert {each["initialization"] for each in group.benchmarks} == {"own"}

@@ -57,7 +57,10 @@ def merge(below: Any, above: Any) -> Any:
     st.booleans(),
 )
 def test_anything_is_a_study_or_refused(plain: dict[str, Any], onto_a_study: bool) -> None:
-    """Whatever values TOML can hold, alone or laid over a study: a valid study, or an InputError."""
+    """Whatever values TOML can hold, alone or laid over a study.
+
+    A valid study, or an InputError.
+    """
     if onto_a_study:
         plain = merge(copy.deepcopy(LEAST), plain)
     try:

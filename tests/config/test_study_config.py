@@ -1,4 +1,7 @@
-"""harness.config.study_config: a study as data: defaults, the parameters of a cell, the round trip, and what makes two the same."""
+"""harness.config.study_config: a study as data.
+
+Defaults, the parameters of a cell, the round trip, and what makes two the same.
+"""
 
 import json
 from typing import Any
@@ -73,7 +76,10 @@ def test_parameters_of_a_cell() -> None:
 
 
 def test_parameters_of_a_task() -> None:
-    """A task has a table too, and further names; where a cell's table sets the same key, the cell's wins."""
+    """A task has a table too, and further names.
+
+    Where a cell's table sets the same key, the cell's wins.
+    """
     spec = parse(
         compare={"tasks": ["adding", "long"], "variants": {"long": "adding"}},
         space={
@@ -99,7 +105,10 @@ def test_a_published_number_is_its_own_limit() -> None:
 
 
 def test_parameters_have_one_order() -> None:
-    """The order of the file does not matter: that of the tables of hyperparameters does, a cell's own come last."""
+    """The order of the file does not matter.
+
+    That of the tables of hyperparameters does, a cell's own come last.
+    """
     names = list(parse(space={"lstm": {"zeta": 1, "alpha": 2}}).parameters("adding", "lstm"))
     assert names == [*KINDS, "alpha", "zeta"]
 

@@ -435,7 +435,10 @@ def test_the_last_override_counts(least_file: Path) -> None:
 
 
 def test_a_ladder_that_is_set_takes_the_place_of_the_other(tmp_path: Path) -> None:
-    """--set of lengths or of lags replaces what the file says of the other; a file that says both is refused."""
+    """--set of lengths or of lags replaces what the file says of the other.
+
+    A file that says both is refused.
+    """
     path = write(tmp_path, parse(confirm={"lags": [5, 10]}).dump())
     spec = specs.load(path, ["confirm.sequence_lengths=[10, 20]"])
     assert (spec.confirm.sequence_lengths, spec.confirm.lags) == ((10, 20), ())

@@ -63,7 +63,10 @@ def test_a_closed_gate_lets_go_at_once() -> None:
 
 
 def test_traces_are_means_and_tenths_over_units() -> None:
-    """With gates at 0.0, 0.1, ... 1.0 the mean is 0.5 and eight tenths of the units lie between 0.1 and 0.9."""
+    """With gates at 0.0, 0.1, ...
+
+    1.0 the mean is 0.5 and eight tenths of the units lie between 0.1 and 0.9.
+    """
     model = model_of("lstm", hidden_size=11)
     openings = torch.linspace(0, 1, 11).double()
     bias = torch.log(openings / (1 - openings)).clamp(-1e3, 1e3)

@@ -85,7 +85,10 @@ def test_untrained_cells_agree_with_the_measured_figures(cell, lag, gain):
 
 @pytest.mark.parametrize(("weight", "expected"), [(0.1, -1.0), (1.0, 0.0), (100.0, 2.0)])
 def test_a_linear_recurrence_has_its_closed_form(weight, expected):
-    """With zero input, tanh is at its slope 1: the gain at lag k is weight ** k, far beyond any float."""
+    """With zero input, tanh is at its slope 1.
+
+    The gain at lag k is weight ** k, far beyond any float.
+    """
     model = model_of("rnn", 3)
     with torch.no_grad():
         for parameter in model.cell.parameters():
@@ -215,7 +218,10 @@ def test_it_is_fast(cell):
 
 
 class Stepping(nn.Module):
-    """Another's cell in other clothes: it is no TorchCell, so that its steps are differentiated by autograd."""
+    """Another's cell in other clothes.
+
+    It is no TorchCell, so that its steps are differentiated by autograd.
+    """
 
     def __init__(self, cell):
         super().__init__()
@@ -247,7 +253,10 @@ def test_autograd_agrees_with_the_closed_forms(cell, num_layers):
 
 
 class Rotation(nn.Module):
-    """A state of two parts of different shapes: `turned` grows by a factor and is turned, `count` forgets everything."""
+    """A state of two parts of different shapes.
+
+    `turned` grows by a factor and is turned, `count` forgets everything.
+    """
 
     def __init__(self, factor, shape=(1, 2)):
         super().__init__()
@@ -267,7 +276,10 @@ class Rotation(nn.Module):
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 7.0])
 def test_a_state_of_parts_has_its_closed_form(factor):
-    """A rotation keeps lengths, so the gain of its multiple is factor ** k: far beyond any float."""
+    """A rotation keeps lengths, so the gain of its multiple is factor ** k.
+
+    Far beyond any float.
+    """
     model = SequenceModel(Rotation(factor), 2, 4, dense=False)
     found = gradient_gain(model, torch.zeros(2, 400, 8))
     # the factor is a Python number: exact
@@ -307,7 +319,10 @@ def test_small_states_are_followed_to_the_end():
 
 
 def test_large_states_are_followed_less_far():
-    """First fewer sequences, then nearer lags, never none; the counted work stays within its bound."""
+    """First fewer sequences, then nearer lags, never none.
+
+    The counted work stays within its bound.
+    """
     n_sequences, lags = affordable(4, 600, 512)
     assert n_sequences == 1
     assert 100 < lags[-1] < 599

@@ -1,7 +1,9 @@
-"""What a hostile or broken file may hold, and what is asked of whoever reads one: to take it, or one line and exit code 2.
+"""What a hostile or broken file may hold, and what is asked of whoever reads one.
 
-A kind of file joins the fuzzing as a `Format` in test_formats.py: some good files, and a function that reads one.
-HARNESS_FUZZ is the number of examples for each test (`make fuzz` sets thousands).
+To take it, or one line and exit code 2.
+
+A kind of file joins the fuzzing as a `Format` in test_formats.py: some good files, and a function
+that reads one. HARNESS_FUZZ is the number of examples for each test (`make fuzz` sets thousands).
 """
 
 from __future__ import annotations
@@ -96,7 +98,10 @@ def _little_memory() -> Iterator[None]:
 
 
 def one_line(code: int, errors: str, output: str = "") -> bool:
-    """Whether the command took the file. Raises AssertionError for all but that, and one line with exit code 2."""
+    """Whether the command took the file.
+
+    Raises AssertionError for all but that, and one line with exit code 2.
+    """
     assert code in (0, 2), f"exit code {code}: {errors}"
     if code == 0:
         return True

@@ -1,4 +1,6 @@
-"""Every kind of file that a user may hand over, with whatever in it: it is taken, or the answer is one line and exit code 2.
+"""Every kind of file that a user may hand over, with whatever in it.
+
+It is taken, or the answer is one line and exit code 2.
 
 To add a kind of file, add a `Format` to FORMATS.
 """
@@ -96,7 +98,10 @@ def folder() -> Path:
 
 
 def dry_run(content: bytes, *options: str, app: typer.Typer = study.app) -> bool:
-    """`python -m harness.study FILE --dry-run`, or another command; what it prints is a file that says the same."""
+    """`python -m harness.study FILE --dry-run`, or another command.
+
+    What it prints is a file that says the same.
+    """
     path = folder() / "f.toml"
     path.write_bytes(content)
     done = RUN.invoke(app, [str(path), "--dry-run", *options])
@@ -120,7 +125,10 @@ def results() -> Path:
 
 
 def read_results(name: str, *, draw: bool) -> Callable[[bytes], bool]:
-    """What reads a folder of results of which that one file is changed; `draw`: by the command that draws a report."""
+    """What reads a folder of results of which that one file is changed.
+
+    `draw`: by the command that draws a report.
+    """
 
     def read(content: bytes) -> bool:
         path = results() / name
@@ -417,7 +425,10 @@ def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 def test_reports_are_drawn_or_refused(tally: Tally) -> None:
-    """`python -m harness.report` on results of which one file is changed; few in the suite, for drawing takes seconds."""
+    """`python -m harness.report` on results of which one file is changed.
+
+    Few in the suite, for drawing takes seconds.
+    """
     with tally.each("results of which one file is changed", f"drawn, {REFUSED}") as count:
 
         @settled(0.05)

@@ -1,4 +1,7 @@
-"""harness.records of a bench: what is read is what was written, and other people's tools read the JSON files."""
+"""harness.records of a bench.
+
+What is read is what was written, and other people's tools read the JSON files.
+"""
 
 from __future__ import annotations
 
@@ -141,10 +144,12 @@ def test_pytest_benchmark_compares_the_file(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["throughput", "inference"])
 def test_github_action_benchmark_reads_the_file(tmp_path: Path, name: str) -> None:
-    """What its `pytest` extractor takes: a name of its own for each, and numbers that JavaScript prints.
+    """What its `pytest` extractor takes.
 
-    Source: extractPytestResult in src/extract.ts of benchmark-action/github-action-benchmark: fullname, stats.ops,
-    stats.stddev, stats.mean, stats.rounds.
+    A name of its own for each, and numbers that JavaScript prints.
+
+    Source: extractPytestResult in src/extract.ts of benchmark-action/github-action-benchmark:
+    fullname, stats.ops, stats.stddev, stats.mean, stats.rounds.
     """
     write(tmp_path)
     benchmarks = json.loads((tmp_path / f"{name}.json").read_text())["benchmarks"]
@@ -159,10 +164,12 @@ def test_github_action_benchmark_reads_the_file(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", ["throughput", "inference"])
 def test_bencher_reads_the_file(tmp_path: Path, name: str) -> None:
-    """What its adapter `python_pytest` takes: two objects, a list, and for each a name, a median and a spread in seconds.
+    """What its adapter `python_pytest` takes.
 
-    Source: adapters/python/pytest.rs in bencherdev/bencher: machine_info and commit_info are objects, fullname and
-    stats.median and stats.iqr are not null.
+    Two objects, a list, and for each a name, a median and a spread in seconds.
+
+    Source: adapters/python/pytest.rs in bencherdev/bencher: machine_info and commit_info are
+    objects, fullname and stats.median and stats.iqr are not null.
     """
     write(tmp_path)
     plain = json.loads((tmp_path / f"{name}.json").read_text())

@@ -32,7 +32,10 @@ def test_each_benchmark_is_a_row(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_that_failed_has_its_reason_and_no_numbers(tmp_path: Path) -> None:
-    """A failure costs its own row: a reason, empty cells, and no entry that a tool would average."""
+    """A failure costs its own row.
+
+    A reason, empty cells, and no entry that a tool would average.
+    """
     given = answers(cells=("rnn",))
     first = given["winner"]["results"][0]  # type: ignore[index]
     for key in [key for key in first if key.endswith(("_s", "_second"))]:

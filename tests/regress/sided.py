@@ -1,4 +1,7 @@
-"""What tests of live comparisons share: small files of steps, a repository of them, rules that few blocks satisfy."""
+"""What tests of live comparisons share.
+
+Small files of steps, a repository of them, rules that few blocks satisfy.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from harness.regress.verdict.decision_rules import Look, Rules
 QUICK = SamplingPlan(slice_s=0.01, n_rounds=9)
 
 FEW = Rules(detect=0.1, looks=(Look(3, 0.2, 1e-6), Look(5, 0.0, 1e-6)), n_agree=2)
-"""A look after 3 blocks, whose least p is 1/8, and 2 that confirm; a canary that no number of blocks can move."""
+"""A look after 3 blocks, whose least p is 1/8, and 2 that confirm.
+
+A canary that no number of blocks can move.
+"""
 
 STEPS = """
 import torch

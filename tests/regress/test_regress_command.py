@@ -1,4 +1,7 @@
-"""The regress command as a user types it: with an engine that measures nothing, and for real on small repositories."""
+"""The regress command as a user types it.
+
+With an engine that measures nothing, and for real on small repositories.
+"""
 
 from __future__ import annotations
 
@@ -186,7 +189,10 @@ def test_steps_of_a_revision_against_the_working_tree(repo: Path) -> None:
 
 
 def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
-    """For real: both register one name, each in its own processes; a cell that head lacks is missing."""
+    """For real: both register one name, each in its own processes.
+
+    A cell that head lacks is missing.
+    """
     (repo / "tiny.toml").write_text(GRID, encoding="utf-8")
     (repo / "old_cell.py").write_text(CELL, encoding="utf-8")
     (repo / "new_cell.py").write_text(CELL.replace('"mine"', '"other"'), encoding="utf-8")
@@ -236,7 +242,10 @@ def workers_below(folder: Path) -> list[psutil.Process]:
 def test_a_comparison_that_is_ended_leaves_no_process(
     repo: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    """Interrupted it leaves nothing at all, and says so; killed it leaves its folder, which the next one removes."""
+    """Interrupted it leaves nothing at all, and says so.
+
+    Killed it leaves its folder, which the next one removes.
+    """
     temporary = tmp_path_factory.mktemp("temporary").resolve()
     command = [sys.executable, "-m", "harness.regress", "compare", "--base", "HEAD"]
     command += ["--steps", "steps.py", "--results", "out"]

@@ -60,7 +60,10 @@ def test_the_browser_has_nothing_to_say(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_the_page_follows_the_scheme(page: Path, tmp_path: Path, scheme: str) -> None:
-    """A reader who likes it dark gets a dark page with light ink, figures included; and the other way round."""
+    """A reader who likes it dark gets a dark page with light ink, figures included.
+
+    And the other way round.
+    """
     from matplotlib.image import imread
 
     shot = tmp_path / "shot.png"

@@ -69,7 +69,10 @@ SVG = """<?xml version="1.0"?>
 
 
 def test_inline_svg_fits_the_page() -> None:
-    """No prologue, no background, no size, no font of its own; ids are its own and colours the page's."""
+    """No prologue, no background, no size, no font of its own.
+
+    Ids are its own and colours the page's.
+    """
     found = escaping.inline_svg(SVG, "memory", "a &lt; b")
     assert found.startswith('<svg viewBox="0 0 9 9" role="img" aria-label="a &lt; b">')
     assert "#ffffff" not in found

@@ -34,7 +34,10 @@ BUILT = {
 
 
 def calls() -> Iterator[tuple[str, set[str], bool]]:
-    """Each text that the code asks for: its key (a family ends in a dot), the fields given, whether all are known."""
+    """Each text that the code asks for.
+
+    Its key (a family ends in a dot), the fields given, whether all are known.
+    """
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:

@@ -75,7 +75,10 @@ def test_a_bench_stands_among_the_studies(results: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_one_line(results: Path) -> None:
-    """A torn file and an empty folder are named with the reason; the others are there all the same."""
+    """A torn file and an empty folder are named with the reason.
+
+    The others are there all the same.
+    """
     lines = page(results).splitlines()
     (torn,) = [line for line in lines if "d_torn" in line]
     assert "can't be read" in torn

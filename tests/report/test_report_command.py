@@ -36,7 +36,10 @@ def test_a_bench_is_drawn_again_without_timing(tmp_path: Path) -> None:
 
 
 def test_an_index_of_results_is_written(tmp_path: Path) -> None:
-    """--index writes one page over the results in DIR/reference, and says where; without any it is bad input."""
+    """--index writes one page over the results in DIR/reference, and says where.
+
+    Without any it is bad input.
+    """
     write(tmp_path / "reference" / "quickstart", Wish(repeats=1, trials=1))
     done = RUN.invoke(app, ["--index", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -1,4 +1,7 @@
-"""An executor without processes: trials follow a script, so that what is tested is the coordinator and its storage alone."""
+"""An executor without processes.
+
+Trials follow a script, so that what is tested is the coordinator and its storage alone.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ def learns(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 class ScriptedExecutor:
-    """Answers each request with the events of its script; trials in flight take turns, one event each.
+    """Answers each request with the events of its script.
+
+    Trials in flight take turns, one event each.
 
     `on_event` is called with the number of events so far before each is handed out, and may raise.
     """

@@ -1,4 +1,7 @@
-"""The coordinator over a scripted executor: who runs next, what each end costs, and what is left when it is stopped."""
+"""The coordinator over a scripted executor.
+
+Who runs next, what each end costs, and what is left when it is stopped.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +186,10 @@ def end_of(series: Series, slot: int = 0) -> tuple[TrialStatus, float | None]:
 
 
 def test_crash_is_tried_three_times(open_all: Callable[..., list[Series]]) -> None:
-    """A trial that crashes runs three times with the same parameters, then its slot has crashed; the next runs."""
+    """A trial that crashes runs three times with the same parameters, then its slot has crashed.
+
+    The next runs.
+    """
     (series,) = open_all("search.trials=2")
     first: list[int] = []
 
@@ -292,7 +298,10 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[Series]]) -> None:
 
 
 def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[Series]]) -> None:
-    """A storage that is waited for longer than a trial may take makes no trial late; one that hangs is late all the same."""
+    """A storage that is waited for longer than a trial may take makes no trial late.
+
+    One that hangs is late all the same.
+    """
     (series,) = open_all("search.trials=2")
     hangs = iter((False, True))
 
@@ -334,7 +343,10 @@ def test_storage_fails_while_all_is_given_up(
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
 def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
-    """A trial that falls behind is cancelled and told as pruned with its last value; a good one is complete."""
+    """A trial that falls behind is cancelled and told as pruned with its last value.
+
+    A good one is complete.
+    """
     (series,) = open_all(
         "search.trials=12",
         f'search.pruner="{pruner}"',
@@ -364,7 +376,10 @@ def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
 def test_bound_ends_who_cannot_win_and_nobody_else(
     open_all: Callable[..., list[Series]], objective: str
 ) -> None:
-    """At equal proposals the winner is the one without a pruner; whoever was ended could not have beaten the best by then."""
+    """At equal proposals the winner is the one without a pruner.
+
+    Whoever was ended could not have beaten the best by then.
+    """
     settings = ("search.trials=20", f'search.objective="{objective}"', 'search.sampler="random"')
     settings += ("space.sequence_length={low=10,high=60}", "training.sequences=256")
     bests = []
@@ -492,7 +507,10 @@ def test_restored_history(open_all: Callable[..., list[Series]], pruner: str) ->
 
 
 def history_of(series: Series) -> list[Any]:
-    """What a sampler and a pruner can know of each finished trial; TPE's own notes are for running ones."""
+    """What a sampler and a pruner can know of each finished trial.
+
+    TPE's own notes are for running ones.
+    """
     proposals = series.proposer
     assert isinstance(proposals, Proposals)
     found = []
@@ -544,7 +562,8 @@ def test_resume_finds_the_same(
 
         def kill(n_events: int, moment: int = moment) -> None:
             if n_events == moment:
-                raise SystemExit  # the coordinator's own clean-up is undone below: a killed process has none
+                # The coordinator's own clean-up is undone below: a killed process has none
+                raise SystemExit
 
         try:
             with pytest.MonkeyPatch.context() as patch:

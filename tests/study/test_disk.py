@@ -1,4 +1,7 @@
-"""A disk that is full or may not be written, for real: what it costs is one line, and the same study ends once there is room."""
+"""A disk that is full or may not be written, for real.
+
+What it costs is one line, and the same study ends once there is room.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,10 @@ def test_full_while_a_study_runs(
     tally: Tally,
     moment: int | str,
 ) -> None:
-    """Full at whatever trial, or while weights are kept: the trials that had ended are there, and none runs again."""
+    """Full at whatever trial, or while weights are kept.
+
+    The trials that had ended are there, and none runs again.
+    """
     watcher = Filling(disk, moment)
     with pytest.raises(
         FileError, match=r"^[^\n]*/small/[^\n]*: expected room to write, got [^\n]*$"
@@ -143,7 +149,10 @@ def test_full_while_writing_tables(
     tally: Tally,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Full before the first table: the old tables stay as they were, and no half of one is left behind."""
+    """Full before the first table.
+
+    The old tables stay as they were, and no half of one is left behind.
+    """
     fewer = ("search.trials=2", *SETTINGS[1:])
     before = tables(run_small(disk.home, *fewer, executor=executor).directory)
     write = write_tables.write_tables
@@ -169,7 +178,10 @@ def test_full_while_writing_tables(
 def test_full_while_drawing_the_report(
     disk: Disk, executor: LocalExecutor | None, tally: Tally
 ) -> None:
-    """Full while figures are written: the tables are there, and the report is drawn once there is room."""
+    """Full while figures are written.
+
+    The tables are there, and the report is drawn once there is room.
+    """
     results = run_small(disk.home, *SETTINGS, executor=executor).directory
     disk.fill()
     with pytest.raises(FileError, match=r"figures/[^ ]*: expected room to write"):

@@ -68,7 +68,10 @@ def test_a_disk_that_does_not_say_is_not_worth_a_word(
 
 
 def test_the_need_grows_with_what_is_written(tmp_path: Path) -> None:
-    """Trials, evaluations and weights, each by hand: 3 trials of 2 evaluations, then more of each."""
+    """Trials, evaluations and weights, each by hand.
+
+    3 trials of 2 evaluations, then more of each.
+    """
     base = 40 * 2**20
     trials = 3 * (6_000 + 2 * 500)
     assert disk_space.needed_bytes(small_spec(tmp_path), TASKS) == base + trials + 8 * 8 * 4 * 4

@@ -1,4 +1,7 @@
-"""A study whose trials end in every way there is: each costs that trial alone, and is named with its reason."""
+"""A study whose trials end in every way there is.
+
+Each costs that trial alone, and is named with its reason.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +176,10 @@ def test_traceback_is_kept(study: optuna.Study) -> None:
 
 
 def test_valid_trials_win(outcome: Outcome) -> None:
-    """The winner is one that completed, so the cell has a result; a failure beside it does not take it away."""
+    """The winner is one that completed, so the cell has a result.
+
+    A failure beside it does not take it away.
+    """
     (row,) = table(outcome.directory / "confirmation.csv")
     assert row["fault"] in ("none", "crash_once")
     assert outcome.without_result == ()
@@ -181,7 +187,10 @@ def test_valid_trials_win(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("fault", ["raise", "nan", "kill"])
 def test_without_result(tmp_path: Path, executor: LocalExecutor | None, fault: str) -> None:
-    """A cell none of whose trials is valid is without a result; the other cell has one, and the study goes to its end."""
+    """A cell none of whose trials is valid is without a result.
+
+    The other cell has one, and the study goes to its end.
+    """
     watcher = Watching()
     found = run_small(
         tmp_path,

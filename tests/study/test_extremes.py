@@ -27,7 +27,10 @@ time.time = lambda: 2e9 - 3600 * next(steps)
 def test_a_clock_that_goes_backwards_makes_no_negative_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
-    """An hour back at each look, here and in every worker: durations are those of a clock that only rises."""
+    """An hour back at each look, here and in every worker.
+
+    Durations are those of a clock that only rises.
+    """
     plugin = tmp_path / "backwards.py"
     plugin.write_text(BACKWARDS)
     before = time.time

@@ -1,4 +1,7 @@
-"""studies/lesson.toml is the lesson's own program: the same numbers as a plain script's, at every 50th step."""
+"""studies/lesson.toml is the lesson's own program.
+
+The same numbers as a plain script's, at every 50th step.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ MODULES = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 def plain_script(cell: str, seed: int) -> tuple[list[float], list[float], list[float]]:
-    """The program as the lesson writes it: losses and accuracies every 50 steps, and the final predictions."""
+    """The program as the lesson writes it.
+
+    Losses and accuracies every 50 steps, and the final predictions.
+    """
     torch.manual_seed(seed)
     network = MODULES[cell](1, 5, 1, batch_first=True)
     head = nn.Linear(5, 1)

@@ -1,4 +1,7 @@
-"""The same seed gives the same tables: with any number of workers, either kind of process, interrupted or not."""
+"""The same seed gives the same tables.
+
+With any number of workers, either kind of process, interrupted or not.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,10 @@ class Impatient(Watching):
 
 
 def test_interrupted_again_and_again(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """Ctrl-C in every phase, at whatever news: what is left in the end is what an undisturbed study leaves."""
+    """Ctrl-C in every phase, at whatever news.
+
+    What is left in the end is what an undisturbed study leaves.
+    """
     (tmp_path / "whole").mkdir()
     whole = run_small(tmp_path / "whole", *FOUR_SEARCHES, workers=2, executor=executor)
     interruptions = []

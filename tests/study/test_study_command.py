@@ -77,7 +77,10 @@ def terminate(pid: int) -> None:
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.parametrize("stop", [signal_group, signal_process, terminate])
 def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) -> None:
-    """It ends with 130 and the command that resumes; the running trial is told FAIL, and runs again when resumed."""
+    """It ends with 130 and the command that resumes.
+
+    The running trial is told FAIL, and runs again when resumed.
+    """
     arguments = [
         str(write_small(tmp_path)),
         "--results",
@@ -125,7 +128,10 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) 
 
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
 def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
-    """A second Ctrl-C ends the command at once, though it waits for a storage; nothing it started is left."""
+    """A second Ctrl-C ends the command at once, though it waits for a storage.
+
+    Nothing it started is left.
+    """
     results = tmp_path / "results" / "small"
     arguments = [str(write_small(tmp_path)), "--results", str(tmp_path / "results")]
     arguments += ["--workers", "1", "--plugin", FAULTY, *options("search.trials=1")]
@@ -167,7 +173,10 @@ def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
 
 
 def test_one_wish_is_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two signals within a moment, as `timeout` sends them, count once: nothing is ended at once."""
+    """Two signals within a moment, as `timeout` sends them, count once.
+
+    Nothing is ended at once.
+    """
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     before = signal.getsignal(signal.SIGINT)
@@ -288,7 +297,10 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input(invoke: Callable[..., Result], arguments: list[str], message: str) -> None:
-    """What cannot be used ends with 2 and one line on standard error that names it; nothing is printed or left behind."""
+    """What cannot be used ends with 2 and one line on standard error that names it.
+
+    Nothing is printed or left behind.
+    """
     done = invoke(*arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
@@ -319,7 +331,10 @@ def test_bad_option(invoke: Callable[..., Result], arguments: list[str], named: 
 
 
 def test_a_plug_in_that_registers_nothing(invoke: Callable[..., Result]) -> None:
-    """A forgotten call is a note, wherever the study is looked at; one that registers something is none."""
+    """A forgotten call is a note, wherever the study is looked at.
+
+    One that registers something is none.
+    """
     Path("empty.py").write_text("x = 1")
     assert (
         "note: the plug-in empty.py registers nothing"
@@ -427,7 +442,10 @@ def test_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_home_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command in the report has ~ for the user's home, which may hold a name; the one that resumes is whole."""
+    """The command in the report has ~ for the user's home, which may hold a name.
+
+    The one that resumes is whole.
+    """
     monkeypatch.setattr(Path, "home", lambda: Path("/home/ada"))
     monkeypatch.setattr(sys, "argv", ["study", "/home/ada/a.toml"])
     assert study._command("") == "python -m harness.study ~/a.toml"

@@ -68,7 +68,10 @@ def told(tmp_path: Path) -> Callable[..., Told]:
 
 
 def test_log_lines(told: Callable[..., Told]) -> None:
-    """Where the output is no terminal, each trial of a short phase has a line: how many of how many, and the best so far."""
+    """Where the output is no terminal, each trial of a short phase has a line.
+
+    How many of how many, and the best so far.
+    """
     console, printed = told()
     series = search()
     console.phase("search", [series], 4)
@@ -124,7 +127,10 @@ def test_failures_are_named(told: Callable[..., Told]) -> None:
 
 
 def test_many_failures_of_one_kind_are_cut_short(told: Callable[..., Told]) -> None:
-    """Ten lines for each way to fail in a phase; the report counts the rest, and another way is still named."""
+    """Ten lines for each way to fail in a phase.
+
+    The report counts the rest, and another way is still named.
+    """
     console, printed = told()
     series = search()
     console.phase("search", [series], 100)

@@ -108,7 +108,10 @@ def test_more_trials(tmp_path: Path, executor: LocalExecutor | None) -> None:
 
 
 def test_time_is_up(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """After the timeout all searches are compared at their smallest common number of trials; a resume goes on."""
+    """After the timeout all searches are compared at their smallest common number of trials.
+
+    A resume goes on.
+    """
 
     class Slow(Watching):
         def progress(self, progress: Progress) -> None:
@@ -184,7 +187,10 @@ def test_results_that_cannot_be_written(tmp_path: Path, executor: LocalExecutor 
 def test_another_device_or_plugin(
     tmp_path: Path, executor: LocalExecutor | None, changed: str
 ) -> None:
-    """A study is not resumed on another device, nor with another source of a plug-in; the message names which."""
+    """A study is not resumed on another device, nor with another source of a plug-in.
+
+    The message names which.
+    """
     plugin = tmp_path / "mine.py"
     plugin.write_text("x = 1\n")
     run_small(tmp_path, "search.trials=1", executor=executor, plugins=(FAULTY, str(plugin)))

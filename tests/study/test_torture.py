@@ -1,6 +1,9 @@
-"""Processes of small studies are killed at random moments; what is left in the end is what an undisturbed study leaves.
+"""Processes of small studies are killed at random moments.
 
-$TORTURE_KILLS says how many kills: a handful without it, 200 in `make torture`. $TORTURE_SEED says which.
+What is left in the end is what an undisturbed study leaves.
+
+$TORTURE_KILLS says how many kills: a handful without it, 200 in `make torture`. $TORTURE_SEED says
+which.
 """
 
 from __future__ import annotations
@@ -52,7 +55,9 @@ Finished = dict[tuple[str, str], str]
 
 
 def finished(results: Path) -> tuple[Finished, Counter[tuple[str, str]], int]:
-    """By (study, slot's key) what each finished trial found; how many there are of each; and how many are RUNNING.
+    """By (study, slot's key) what each finished trial found; how many there are of each.
+
+    And how many are RUNNING.
 
     CompareConfig of the database itself, as nobody who has a part in this would.
     """
@@ -133,7 +138,10 @@ def torture(
     whole: dict[str, list[dict[str, str]]],
     tally: Tally,
 ) -> None:
-    """Run one study to its end, through as many of the kills as fall into its time; each is counted, and what it cost."""
+    """Run one study to its end, through as many of the kills as fall into its time.
+
+    Each is counted, and what it cost.
+    """
     results = folder / "results" / "small"
     arguments = [str(write_small(folder)), "--results", str(folder / "results")]
     arguments += ["--workers", "2", "--deterministic"]

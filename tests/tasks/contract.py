@@ -4,7 +4,8 @@
         task = Majority()
         oracle = staticmethod(majority_oracle)
 
-An oracle stands for a network that remembers everything. It is written from the task's description, not from its code.
+An oracle stands for a network that remembers everything. It is written from the task's description,
+not from its code.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is n
 Oracle = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Inputs (batch_size, steps, input_size) to right outputs and what each of them needs.
 
-The outputs are what a model would give: (batch_size, output_size), or (batch_size, steps, output_size) where the task is
-dense. What they need is boolean (batch_size, n, steps), n = 1 for the one output after the last step, and n = steps where
-the task is dense: [i, t, s] says whether the output at step t needs the input at step s. A row of False is a step at which
-nothing is asked.
+The outputs are what a model would give: (batch_size, output_size), or (batch_size, steps,
+output_size) where the task is dense. What they need is boolean (batch_size, n, steps), n = 1 for
+the one output after the last step, and n = steps where the task is dense: [i, t, s] says whether
+the output at step t needs the input at step s. A row of False is a step at which nothing is asked.
 """
 
 
@@ -83,7 +84,10 @@ class FixedTaskContract:
         assert self.task.output_size >= 1
 
     def test_shapes_and_types(self) -> None:
-        """Inputs are float32 (batch_size, steps, input_size) and finite, at every batch size; steps as the task says."""
+        """Inputs are float32 (batch_size, steps, input_size) and finite, at every batch size.
+
+        Steps as the task says.
+        """
         for length, batch_size in itertools.product(self.lengths(), (1, 2, 7)):
             batch = draw(self.task, batch_size, length)
             steps = self.task.steps(length) if isinstance(self.task, Lengthened) else length
@@ -186,7 +190,10 @@ class FixedTaskContract:
             assert lag <= stated.item() <= lag + 1
 
     def test_lag_and_chance_loss_at_every_length(self) -> None:
-        """The lag lies inside of the sequence and never falls with its length; the chance loss is positive."""
+        """The lag lies inside of the sequence and never falls with its length.
+
+        The chance loss is positive.
+        """
         if self.task.finite:
             lengths = [self.task.least_length]
         else:
@@ -265,7 +272,10 @@ class TaskContract(FixedTaskContract):
                 assert not self.changed(mixed, outputs, n).any()
 
     def test_nothing_else_tells_the_target(self) -> None:
-        """No step but those that an output needs is correlated with it: |z| < 5 for each of some thousand pairs."""
+        """No step but those that an output needs is correlated with it.
+
+        |z| < 5 for each of some thousand pairs.
+        """
         count = 8_000
         inputs = draw(self.task, count, max(24, self.task.least_length), seed=11).inputs
         outputs, read = self.oracle(inputs)
@@ -298,7 +308,10 @@ def best_constant_loss(task: Task, batch: Batch) -> float:
 
 
 def largest_correlation(one: Tensor, other: Tensor) -> float:
-    """The largest correlation between a column of `one` and a column of `other`; columns that are constant are left out."""
+    """The largest correlation between a column of `one` and a column of `other`.
+
+    Columns that are constant are left out.
+    """
     one, other = one - one.mean(dim=0), other - other.mean(dim=0)
     spread = one.std(dim=0).unsqueeze(1) * other.std(dim=0).unsqueeze(0)
     varies = spread > 1e-9

@@ -1,7 +1,7 @@
 """For each task, an oracle: what a network that remembers everything would answer, and which steps each answer needs.
 
-Written from the tasks' descriptions, not from their code. A new task gets its oracle here and inherits every test of
-contract.py.
+Written from the tasks' descriptions, not from their code. A new task gets its oracle here and
+inherits every test of contract.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def one_step_each(inputs: Tensor, outputs_at: Tensor, read_at: Tensor) -> Tensor
 
 
 def answered_at(inputs: Tensor, outputs_at: Tensor, symbols: Tensor, classes: int) -> Tensor:
-    """Outputs of a dense task that are sure of `symbols[:, i]` at step `outputs_at[:, i]`; zero at the other steps."""
+    """Outputs of a dense task that are sure of `symbols[:, i]` at step `outputs_at[:, i]`.
+
+    Zero at the other steps.
+    """
     outputs = torch.zeros(*inputs.shape[:2], classes)
     outputs[torch.arange(len(inputs)).unsqueeze(1), outputs_at, symbols] = SURE
     return outputs
@@ -93,7 +96,10 @@ def selective_copy(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def associative_recall(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What follows the last place that shows the key of the last step; keys are 0..7, values 8..15. No such place: no idea."""
+    """What follows the last place that shows the key of the last step; keys are 0..7, values 8..15.
+
+    No such place: no idea.
+    """
     outputs = torch.zeros(len(inputs), 8)
     read = torch.zeros(inputs.shape[:2], dtype=torch.bool)
     for row, symbols in enumerate(inputs.argmax(dim=-1).tolist()):
@@ -126,4 +132,7 @@ ORACLES: dict[str, Oracle] = {
     "lesson": lesson,
 }
 LAG_IS_THE_FARTHEST = {"selective_copy"}
-"""Tasks that state the farthest that they reach: the others state what every sequence asks for at least."""
+"""Tasks that state the farthest that they reach.
+
+The others state what every sequence asks for at least.
+"""

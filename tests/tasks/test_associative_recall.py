@@ -19,7 +19,10 @@ BLANK = 16
 @settings(max_examples=40)
 @given(st.integers(10, 1_000), st.integers(0, 2**31))
 def test_where_the_symbols_stand(sequence_length: int, seed: int) -> None:
-    """At every T: key, value, four times, with keys (0..7) that differ; blanks; a key, whose value (8..15) is the target."""
+    """At every T: key, value, four times, with keys (0..7) that differ; blanks.
+
+    A key, whose value (8..15) is the target.
+    """
     batch = TASK.sample(20, sequence_length, torch.Generator().manual_seed(seed))
     for row, target in zip(
         batch.inputs.argmax(dim=-1).tolist(), batch.targets.tolist(), strict=True

@@ -32,7 +32,10 @@ class Copy(TaskContract):
 
 
 def changed(contract: type[TaskContract], name: str, new: Callable[..., Any]) -> TaskContract:
-    """The contract of a task whose method `name` is another: `new` takes the old one and its arguments."""
+    """The contract of a task whose method `name` is another.
+
+    `new` takes the old one and its arguments.
+    """
     old = getattr(contract.task, name)
     task = type("Other", (type(contract.task),), {name: lambda self, *args: new(old, *args)})()
     return type("Broken", (contract,), {"task": task})()

@@ -19,7 +19,10 @@ BLANK, DELIMITER = 8, 9
 @settings(max_examples=40)
 @given(st.integers(1, 1_000), st.integers(0, 2**31))
 def test_where_the_symbols_stand(sequence_length: int, seed: int) -> None:
-    """At every T: 10 symbols of 8, T - 1 blanks, a delimiter, 10 blanks; the targets are the symbols in order."""
+    """At every T: 10 symbols of 8, T - 1 blanks, a delimiter, 10 blanks.
+
+    The targets are the symbols in order.
+    """
     batch = TASK.sample(20, sequence_length, torch.Generator().manual_seed(seed))
     for row, targets in zip(
         batch.inputs.argmax(dim=-1).tolist(), batch.targets.tolist(), strict=True

@@ -23,7 +23,10 @@ def test_the_two_sequences_by_hand() -> None:
 
 
 def test_loss_and_accuracy_by_hand() -> None:
-    """Binary cross-entropy of a sigmoid, in nats; right is the side of one half that the target is on."""
+    """Binary cross-entropy of a sigmoid, in nats.
+
+    Right is the side of one half that the target is on.
+    """
     outputs = torch.tensor([[math.log(3)], [-1.0]])  # probabilities 3/4 and 1 / (1 + e)
     zeros, ones = torch.zeros(2, 1), torch.ones(2, 1)
     of_ones = -(math.log(3 / 4) + math.log(1 / (1 + math.e))) / 2
@@ -35,7 +38,10 @@ def test_loss_and_accuracy_by_hand() -> None:
 
 
 def test_a_diverged_output_is_a_diverged_loss() -> None:
-    """An output that is NaN gives a loss that is NaN, no exception; one that is infinite a large loss."""
+    """An output that is NaN gives a loss that is NaN, no exception.
+
+    One that is infinite a large loss.
+    """
     nan = torch.tensor([[math.nan], [0.0]], requires_grad=True)
     assert TASK.loss(nan, torch.zeros(2, 1)).isnan()
     assert TASK.loss(torch.tensor([[math.inf]]), torch.zeros(1, 1)).item() > 10

@@ -34,7 +34,10 @@ def test_bits_are_even_and_independent() -> None:
 
 
 def test_all_bits_but_one_tell_nothing() -> None:
-    """Who has lost any single bit can at best guess: the parity of the others is right half of the time."""
+    """Who has lost any single bit can at best guess.
+
+    The parity of the others is right half of the time.
+    """
     batch = TASK.sample(4_000, 7, torch.Generator().manual_seed(0))
     bits = batch.inputs.squeeze(-1).long()
     for lost in range(7):

@@ -120,7 +120,10 @@ class Least(Classification):
 
 
 def test_the_least_that_a_task_must_say(registry: dict[str, Any]) -> None:
-    """A name, two sizes, lag, chance loss and sample make a task: the rest has its usual value, and needs no saying."""
+    """A name, two sizes, lag, chance loss and sample make a task.
+
+    The rest has its usual value, and needs no saying.
+    """
     task = register_task(Least())
     assert isinstance(task, Task)
     assert (task.least_length, task.dense, task.finite) == (1, False, 0)
@@ -164,7 +167,10 @@ def test_what_is_no_task_is_refused(registry: dict[str, Any], task: Any, match: 
 
 
 def test_a_regression_by_hand() -> None:
-    """The loss is the mean square over all numbers; a sequence is right where each of its numbers is within the tolerance."""
+    """The loss is the mean square over all numbers.
+
+    A sequence is right where each of its numbers is within the tolerance.
+    """
     regression = Regression()
     targets = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     outputs = targets + torch.tensor([[0.03, -0.03], [0.03, 0.05], [math.nan, 0.0]])

@@ -18,7 +18,10 @@ TASK = get_task("repeat_previous")
 @settings(max_examples=40)
 @given(st.integers(4, 1_000), st.integers(0, 2**31))
 def test_the_targets_are_the_symbols_of_a_quarter_ago(sequence_length: int, seed: int) -> None:
-    """At every T, with k the quarter rounded down: one target for each step from k on, the symbol k steps before."""
+    """At every T, with k the quarter rounded down.
+
+    One target for each step from k on, the symbol k steps before.
+    """
     batch = TASK.sample(10, sequence_length, torch.Generator().manual_seed(seed))
     k = math.floor(sequence_length / 4)
     for row, targets in zip(

@@ -19,7 +19,10 @@ BLANK, DELIMITER = 8, 9
 @settings(max_examples=40)
 @given(st.integers(8, 1_000), st.integers(0, 2**31))
 def test_where_the_symbols_stand(sequence_length: int, seed: int) -> None:
-    """At every T: 8 symbols of 8 and T - 8 blanks, a delimiter, 8 blanks; the targets are the symbols in order."""
+    """At every T: 8 symbols of 8 and T - 8 blanks, a delimiter, 8 blanks.
+
+    The targets are the symbols in order.
+    """
     batch = TASK.sample(20, sequence_length, torch.Generator().manual_seed(seed))
     for row, targets in zip(
         batch.inputs.argmax(dim=-1).tolist(), batch.targets.tolist(), strict=True
@@ -66,7 +69,10 @@ def test_lag_and_chance_loss_by_hand() -> None:
 
 @pytest.mark.parametrize("sequence_length", [8, 20, 100])
 def test_the_mean_reach(sequence_length: int) -> None:
-    """What the lag's text says of a symbol and its output: T / 2 + 5 steps in the mean, T + 1 at most."""
+    """What the lag's text says of a symbol and its output.
+
+    T / 2 + 5 steps in the mean, T + 1 at most.
+    """
     inputs = TASK.sample(4_000, sequence_length, torch.Generator().manual_seed(0)).inputs
     places = (inputs.argmax(dim=-1) < BLANK).nonzero()[:, 1].reshape(-1, 8)
     reach = sequence_length + 1 + torch.arange(8) - places

@@ -74,7 +74,10 @@ def test_the_classes_are_the_four_orders() -> None:
 
 
 def test_the_middle_symbol_says_nothing_about_the_early_one() -> None:
-    """Who has forgotten the early symbol can at best guess: both orders are equally likely, and the places tell nothing."""
+    """Who has forgotten the early symbol can at best guess.
+
+    Both orders are equally likely, and the places tell nothing.
+    """
     drawn, targets = symbols(8_000, 50)
     pairs = drawn[drawn >= X].reshape(-1, 2)
     places = (drawn >= X).nonzero()[:, 1].reshape(-1, 2)

@@ -72,7 +72,10 @@ def test_what_is_held_out_is_test_in_order() -> None:
 
 
 def test_the_chance_loss_is_measured_on_test() -> None:
-    """Classes: shares of 1/4 and 3/4 have an entropy of 0.5623 nats; numbers: the mean of the variances 1 and 3 is 2."""
+    """Classes: shares of 1/4 and 3/4 have an entropy of 0.5623 nats.
+
+    Numbers: the mean of the variances 1 and 3 is 2.
+    """
     by_hand = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert classes().chance_loss(STEPS) == pytest.approx(by_hand, rel=1e-12)
     assert numbers().chance_loss(STEPS) == pytest.approx((1 + 3) / 2, rel=1e-12)
@@ -107,7 +110,10 @@ def test_right_answers() -> None:
 
 
 def test_the_hash_is_that_of_the_data() -> None:
-    """Equal tensors have one hash, also where they lie otherwise in memory; any changed number or shape another."""
+    """Equal tensors have one hash, also where they lie otherwise in memory.
+
+    Any changed number or shape another.
+    """
     task = classes()
     other_order = task.train.inputs.transpose(0, 1).contiguous().transpose(0, 1)
     same = classes(train=Batch(other_order, task.train.targets.clone()))

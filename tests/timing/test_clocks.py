@@ -61,7 +61,10 @@ def test_no_samples_are_refused():
 
 
 def clock(times_s):
-    """What times so many steps, each as long as the next of `times_s` says; and the calls it got."""
+    """What times so many steps, each as long as the next of `times_s` says.
+
+    And the calls it got.
+    """
     turns, asked = iter(times_s), []
 
     def run(n_steps):

@@ -1,4 +1,7 @@
-"""harness.timing.deployed_model: a model in another dtype, stepped with its state, and the bytes that it occupies."""
+"""harness.timing.deployed_model.
+
+A model in another dtype, stepped with its state, and the bytes that it occupies.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,8 @@ def around(cell):
         # 4 gates x 2 units x (8 inputs + 2 states + 2 biases), and a head of 2 x 4 + 4; h and c
         ("float32", (96 + 12) * 4, 2 * 2 * 4),
         ("bfloat16", (96 + 12) * 2, 2 * 2 * 2),
-        # a byte for each number of the three matrices, a float32 scale for each, and the biases in float32
+        # a byte for each number of the three matrices, a float32 scale for each, and the biases in
+        # float32
         ("int8", (64 + 16 + 8) + 3 * 4 + (16 + 4) * 4, 2 * 2 * 4),
     ],
 )
@@ -86,7 +90,10 @@ def test_bytes_of_weights_and_state(dtype, weights, state):
 
 
 def test_buffers_and_linear_parts_count():
-    """A plug-in's buffers are needed too; its nn.Linear becomes int8: 16 + 8 numbers, 2 scales, 2 + 4 biases, 3 doubles."""
+    """A plug-in's buffers are needed too.
+
+    Its nn.Linear becomes int8: 16 + 8 numbers, 2 scales, 2 + 4 biases, 3 doubles.
+    """
     cell = Averaging()
     cell.register_buffer("constants", torch.zeros(3, dtype=torch.float64))
     assert deployed_model.weights_bytes(around(cell)) == (18 + 12) * 4 + 24

@@ -1,4 +1,7 @@
-"""harness.timing.float64_reference: float64 references, deviations, and shares of denormal gradients."""
+"""harness.timing.float64_reference.
+
+Float64 references, deviations, and shares of denormal gradients.
+"""
 
 import dataclasses
 import math
@@ -99,7 +102,10 @@ def test_what_is_no_number_is_no_agreement(loss_error):
 
 
 def test_gradients_of_long_sequences_are_denormal_or_zero(flushed):
-    """With torch's weights the gradient to inputs 400 steps back underflows; counted although this process flushes."""
+    """With torch's weights the gradient to inputs 400 steps back underflows.
+
+    Counted although this process flushes.
+    """
     long = dataclasses.replace(BENCHMARK, sequence_length=400, hidden_size=16)
     found = compute_reference(long, 0)
     model = build_model(long.model, derive_seed(0, "weights"))

@@ -65,7 +65,10 @@ def test_a_cell_that_does_not_say_its_gates_has_no_count(monkeypatch):
 
 
 def test_a_cell_that_tells_its_count(monkeypatch):
-    """A plug-in's own count is that of one step of one sequence forward; training takes three times it, and the head."""
+    """A plug-in's own count is that of one step of one sequence forward.
+
+    Training takes three times it, and the head.
+    """
     cell = Cell("own", CELLS["lstm"].factory, 4, flops=lambda D, H, L: 1_000 * D + 10 * H + L)  # noqa: N803
     monkeypatch.setitem(CELLS, "own", cell)
     found = training_flops(dataclasses.replace(MODEL, cell="own"), 5, 10)

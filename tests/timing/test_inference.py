@@ -130,7 +130,10 @@ class Remembering(Averaging):
 
 
 def test_a_row_that_fails_costs_itself_alone(monkeypatch):
-    """A step that drops its state fails by its number, an unavailable dtype by its reason; the others are timed."""
+    """A step that drops its state fails by its number, an unavailable dtype by its reason.
+
+    The others are timed.
+    """
     monkeypatch.setitem(CELLS, "forgetful", Cell("forgetful", lambda *_: Forgetful()))
     rows = (
         InferenceBenchmark("forgets", "temporal_order", "forgetful", 2, 1, 12),
@@ -196,7 +199,10 @@ def _covered(random_, wobble, n=400):
 
 @pytest.mark.parametrize("wobble", [0.0, 0.3])
 def test_intervals_hold_the_true_values(wobble):
-    """Exponential times, alone and with a shift that a block's calls share: 97.9 % of intervals hold the truth."""
+    """Exponential times, alone and with a shift that a block's calls share.
+
+    97.9 % of intervals hold the truth.
+    """
     for share in _covered(random.Random(1), wobble):
         assert 0.95 <= share <= 0.998  # 0.979 with a deviation of 0.007
 

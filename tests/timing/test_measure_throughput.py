@@ -1,4 +1,7 @@
-"""harness.timing.measure_throughput and its session: variants side by side, the answer, and what fails."""
+"""harness.timing.measure_throughput and its session.
+
+Variants side by side, the answer, and what fails.
+"""
 
 import dataclasses
 import json
@@ -106,7 +109,10 @@ def test_the_answer_follows_from_the_raw_times(variants):
 
 
 def test_a_speed_up_is_that_of_the_same_rounds(variants):
-    """Over plain, from ratios of blocks of one round; plain itself stands at 1, and parts of a step at nothing."""
+    """Over plain, from ratios of blocks of one round.
+
+    Plain itself stands at 1, and parts of a step at nothing.
+    """
     _, rows, _ = variants
     ratios = [
         a / b
@@ -131,7 +137,10 @@ def test_two_processes_count_twice(variants):
 
 
 def test_each_variant_runs_in_its_own_settings(variants):
-    """plain keeps denormals and torch's threads; tuned has one thread and flushes: found by trying, in the process itself."""
+    """plain keeps denormals and torch's threads.
+
+    Tuned has one thread and flushes: found by trying, in the process itself.
+    """
     answer, rows, _ = variants
     settings = answer["machine"]["variants"]
     assert settings["tuned"] == {"n_threads": 1, "denormals_flushed": True, "tf32": None}
@@ -147,7 +156,10 @@ def test_what_can_not_be_had_is_listed_with_its_reason(variants):
 
 
 def test_each_variant_is_held_against_float64(variants):
-    """Errors are those of the precision: bfloat16's are larger than float32's, and neither is 0 or much."""
+    """Errors are those of the precision.
+
+    Bfloat16's are larger than float32's, and neither is 0 or much.
+    """
     _, rows, _ = variants
     assert 0 < rows["tuned"]["gradient_error"] < 1e-5 < rows["bfloat16"]["gradient_error"] < 0.2
     assert rows["tuned"]["reference"] == "float64"
@@ -156,7 +168,10 @@ def test_each_variant_is_held_against_float64(variants):
 
 
 def test_memory_and_latency_are_measured_where_they_mean_something(variants):
-    """Peak memory of the tuned training step; a latency bound below the step's own time, for training steps."""
+    """Peak memory of the tuned training step.
+
+    A latency bound below the step's own time, for training steps.
+    """
     _, rows, progress = variants
     assert rows["tuned"]["memory_kind"] == "process_high_water"
     assert rows["plain"]["peak_memory_bytes"] is None
@@ -207,7 +222,10 @@ register_cell(Cell("wrong", Wrong))
 
 
 def test_what_fails_costs_itself_alone(tmp_path):
-    """A cell that raises, one that kills its process, one that computes something else: named, and the others are timed."""
+    """A cell that raises, one that kills its process, one that computes something else.
+
+    Named, and the others are timed.
+    """
     (tmp_path / "faulty.py").write_text(FAULTY.replace("\\\\n", "\\n"))
     cells = ("rnn", "raising", "deadly", "wrong", "gru")
     plugins = (str(tmp_path / "faulty.py"),)
@@ -276,7 +294,10 @@ def test_an_interrupted_request_waits_for_nothing():
 
 
 def test_a_card_is_made_current_before_its_counters_are_read(monkeypatch):
-    """The allocator's counters raise until CUDA is initialised: whatever a worker does on a card, it does that first."""
+    """The allocator's counters raise until CUDA is initialised.
+
+    Whatever a worker does on a card, it does that first.
+    """
 
     class NoCardError(Exception):
         pass
@@ -428,7 +449,10 @@ def test_bad_input_is_one_line_and_exit_code_two(text, says):
 
 @pytest.mark.alone
 def test_a_ten_line_loop_by_hand_agrees():
-    """tuned takes as long as the same step in a hand-written loop: 3 %, median of interleaved pairs."""
+    """tuned takes as long as the same step in a hand-written loop.
+
+    3 %, median of interleaved pairs.
+    """
     threads = torch.get_num_threads()
     configure_process()
     benchmark = dataclasses.replace(

@@ -1,4 +1,7 @@
-"""harness.timing.runnable_steps: the closures of the steps that are timed, in every variant that runs in this process."""
+"""harness.timing.runnable_steps.
+
+The closures of the steps that are timed, in every variant that runs in this process.
+"""
 
 import dataclasses
 import math
@@ -61,7 +64,10 @@ def test_a_subject_counts_its_sequences_and_tokens():
 
 
 def test_the_steps_that_a_task_adds_count():
-    """Copy memory at T = 12 has 32 steps of 10 numbers and as many outputs of 8: tokens and products by hand."""
+    """Copy memory at T = 12 has 32 steps of 10 numbers and as many outputs of 8.
+
+    Tokens and products by hand.
+    """
     subject = prepare(dataclasses.replace(BENCHMARK, task="copy_memory"))
     assert subject.num_tokens == 4 * 32
     assert subject.flops == 3 * 2 * (4 * 6 * (10 + 6) + 4 * 6 * (6 + 6) + 6 * 8) * 4 * 32
@@ -136,7 +142,10 @@ def test_a_compiled_step_is_the_same_step():
 
 
 def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
-    """A first scale of 2^16 overflows here; it is lowered before anything is timed, and no step is lost after."""
+    """A first scale of 2^16 overflows here.
+
+    It is lowered before anything is timed, and no step is lost after.
+    """
     variant = FIXED["float16"]
     wide = dataclasses.replace(
         BENCHMARK, cell="rnn", hidden_size=128, initialization="orthogonal", sequence_length=50
@@ -159,7 +168,8 @@ def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
 def test_cuda_variants_take_the_same_steps(variant):
     """On CUDA each variant's first losses are those of the plain step, to its precision.
 
-    What a variant ran to be captured or compiled has left its mark on Adam's moments (and on nothing else): so here too.
+    What a variant ran to be captured or compiled has left its mark on Adam's moments (and on
+    nothing else): so here too.
     """
     if reason := unavailable(variant, "cuda:0"):
         pytest.skip(reason)

@@ -88,7 +88,10 @@ def test_an_old_card_has_no_bfloat16(monkeypatch):
 
 
 def test_plain_has_the_precision_of_torch():
-    """On a card cuDNN's recurrent layers use TF32 unasked; on a processor, and where it is turned off, nothing does."""
+    """On a card cuDNN's recurrent layers use TF32 unasked.
+
+    On a processor, and where it is turned off, nothing does.
+    """
     plain, tuned = parse_variant("plain"), parse_variant("tuned")
     assert torch.backends.cudnn.rnn.fp32_precision != "ieee"
     assert precision_on(plain, "cuda:0") == "tf32"

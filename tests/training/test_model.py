@@ -52,7 +52,10 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 @CELL_NAMES
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_the_head_stands_on_the_last_layer(cell: str, num_layers: int) -> None:
-    """The output is the head of h_n[-1]; h_n[0], the first layer's, would be another one where there are more."""
+    """The output is the head of h_n[-1].
+
+    h_n[0], the first layer's, would be another one where there are more.
+    """
     model_config = config(cell=cell, num_layers=num_layers)
     model = build_model(model_config, seed=1)
     inputs = draw(model_config)
@@ -82,7 +85,10 @@ def test_a_dense_task_has_an_output_at_every_step() -> None:
 @CELL_NAMES
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
 def test_first_weights_are_those_of_a_plain_script(cell: str, seed: int) -> None:
-    """torch.manual_seed, then the cell, then the head: the same weights, bit for bit. 0 is a seed as any other."""
+    """torch.manual_seed, then the cell, then the head: the same weights, bit for bit.
+
+    0 is a seed as any other.
+    """
     torch.manual_seed(seed)
     module, head = MODULES[cell](17, 6, 2, batch_first=True), nn.Linear(6, 8)
     torch.manual_seed(99)

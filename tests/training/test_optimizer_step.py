@@ -48,7 +48,10 @@ def norm(tensors: list[Tensor]) -> float:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999, 1.001, 10.0, 0.0])
 def test_sgd_goes_down_the_clipped_gradient(share: float) -> None:
-    """The update is -learning_rate x gradient, shortened to max_grad_norm where it is longer; 0 shortens nothing."""
+    """The update is -learning_rate x gradient, shortened to max_grad_norm where it is longer.
+
+    0 shortens nothing.
+    """
     model, batch = build(), draw()
     before, wanted = weights_of(model), gradient(model, batch)
     length = norm(wanted)

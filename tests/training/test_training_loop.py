@@ -199,7 +199,10 @@ def test_an_evaluation_changes_nothing(watch: Callable[..., Watched]) -> None:
 
 
 def test_a_trial_ends_when_the_task_is_solved() -> None:
-    """The first evaluation that finds it solved is the last; without stop_when_solved the budget is used up."""
+    """The first evaluation that finds it solved is the last.
+
+    Without stop_when_solved the budget is used up.
+    """
     easy = config(
         sequence_length=3,
         hidden_size=16,
@@ -227,7 +230,10 @@ def test_a_trial_that_starts_solved_trains_nothing(watch: Callable[..., Watched]
 
 
 def test_only_the_verification_counts(watch: Callable[..., Watched]) -> None:
-    """What a few sequences find solved is looked at again on many; if those say no, training goes on."""
+    """What a few sequences find solved is looked at again on many.
+
+    If those say no, training goes on.
+    """
     watch(right=lambda count: count == 20)
     evaluations = run(config(task="watched", verification_sequences=30))
     assert [each.sequences_seen for each in evaluations] == [0, 32, 64, 96]
@@ -246,7 +252,10 @@ def test_a_verified_solution_ends_the_trial(watch: Callable[..., Watched]) -> No
 def test_the_last_evaluation_is_verified(
     watch: Callable[..., Watched], sequences: int, evaluate_every: int
 ) -> None:
-    """The number that a trial ends with comes from the many, those before it from the few; so too where a rest is left."""
+    """The number that a trial ends with comes from the many, those before it from the few.
+
+    So too where a rest is left.
+    """
     task = watch(right=lambda count: False if count == 20 else None)
     evaluations = run(
         config(
@@ -270,7 +279,10 @@ def test_the_last_evaluation_is_verified(
 def test_a_loss_that_is_not_finite_ends_the_trial_at_once(
     watch: Callable[..., Watched], poison: float, batch: int
 ) -> None:
-    """The batch that diverges is the last; one evaluation says so, with skill -1 and no accuracy."""
+    """The batch that diverges is the last.
+
+    One evaluation says so, with skill -1 and no accuracy.
+    """
     task = watch(poison=lambda count: poison if count == batch else 1.0)
     evaluations = run(config(task="watched", evaluate_every=96))
     assert len(task.trained) == batch
@@ -351,7 +363,10 @@ def test_held_out_data_are_the_same_at_each_look(
 def test_what_is_kept_is_counted_in_steps(
     monkeypatch: pytest.MonkeyPatch, numbers: int, times: int
 ) -> None:
-    """Copy memory at T = 6 has 26 steps of 10 numbers: so many are kept between four looks, and not one more."""
+    """Copy memory at T = 6 has 26 steps of 10 numbers.
+
+    So many are kept between four looks, and not one more.
+    """
     drawn = []
 
     class Counted(CopyMemory):
@@ -419,7 +434,10 @@ def test_another_seed_is_another_trial(watch: Callable[..., Watched]) -> None:
 @pytest.mark.parametrize("cell", list(CELLS))
 @pytest.mark.parametrize("task", list(TASKS))
 def test_the_same_configuration_gives_the_same_evaluations(cell: str, task: str) -> None:
-    """Bit for bit, whatever torch's global generator did before; another seed gives others, but for fixed data."""
+    """Bit for bit, whatever torch's global generator did before.
+
+    Another seed gives others, but for fixed data.
+    """
     length = max(12, TASKS[task].least_length) if not TASKS[task].finite else 4
     trial = config(cell=cell, task=task, sequence_length=length, stop_when_solved=False)
     found = []
@@ -435,7 +453,10 @@ def test_the_same_configuration_gives_the_same_evaluations(cell: str, task: str)
 
 
 def test_an_evaluation_leaves_no_gradient(watch: Callable[..., Watched]) -> None:
-    """Evaluations run in inference mode, training does not; weights keep no gradient of a look and stay trainable."""
+    """Evaluations run in inference mode, training does not.
+
+    Weights keep no gradient of a look and stay trainable.
+    """
     task = watch()
     trial = Training(config(task="watched"))
     evaluations = trial.evaluations()
@@ -491,7 +512,10 @@ def test_dropout_acts_in_training_alone(dropping: str) -> None:
 
 
 def test_the_time_of_training_is_that_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluations are outside of it: a clock that ticks at each reading ticks once for each stretch of training."""
+    """Evaluations are outside of it.
+
+    A clock that ticks at each reading ticks once for each stretch of training.
+    """
     ticks = iter(range(1_000))
     monkeypatch.setattr(training_loop.time, "monotonic", lambda: float(next(ticks)))
     assert [each.train_time_s for each in run(config())] == [0.0, 1.0, 2.0, 3.0]
@@ -500,7 +524,10 @@ def test_the_time_of_training_is_that_of_its_steps(monkeypatch: pytest.MonkeyPat
 def test_a_task_that_holds_out_its_own_is_evaluated_on_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each test sequence counts once, however many are asked for and however they are cut; none is trained on."""
+    """Each test sequence counts once, however many are asked for and however they are cut.
+
+    None is trained on.
+    """
     n, generator = 600, torch.Generator().manual_seed(0)  # more than two of an evaluation's batches
     drawn = [torch.randn(n, 4, 1, generator=generator) for _ in range(2)]
     train, test = (Batch(each, (each[:, 0, 0] > 0).long()) for each in drawn)
@@ -533,7 +560,10 @@ def test_a_task_that_holds_out_its_own_is_evaluated_on_them(
 
 
 def test_predictions_of_the_fixed_sequences() -> None:
-    """The lesson's evaluations carry the probabilities of both sequences; other tasks' carry none."""
+    """The lesson's evaluations carry the probabilities of both sequences.
+
+    Other tasks' carry none.
+    """
     trial = Training(
         config(task="lesson", sequence_length=4, batch_size=2, sequences=4, evaluate_every=2)
     )
@@ -605,7 +635,10 @@ def test_extrapolation_is_on_longer_sequences() -> None:
 
 
 def test_longer_sequences_come_in_smaller_batches(watch: Callable[..., Watched]) -> None:
-    """Sequences four times as long go through the model a quarter of them at a time: no more states at once."""
+    """Sequences four times as long go through the model a quarter of them at a time.
+
+    No more states at once.
+    """
     watch()
     trial = Training(config(task="watched", evaluation_sequences=250, extrapolation=(4,)))
     sizes: list[tuple[int, ...]] = []

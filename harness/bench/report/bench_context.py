@@ -1,4 +1,7 @@
-"""What every section of a bench's report is given: its numbers, and the phrases for shapes, variants and gains. Draws nothing."""
+"""What every section of a bench's report is given.
+
+Its numbers, and the phrases for shapes, variants and gains. Draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,10 @@ class BenchContext(ReportContext):
         return self.words.listed(items)
 
     def change(self, variant: str) -> str:
-        """What to do to have a variant, as advice has it: "run one thread, flush denormals, ..."."""
+        """What to do to have a variant, as advice has it.
+
+        "run one thread, flush denormals, ...".
+        """
         kind, equals, count = variant.partition("=")
         return (
             self.words.of("bench.change", kind, n=count)
@@ -109,7 +115,10 @@ class BenchContext(ReportContext):
 def bench_context(
     records: BenchRecords, blocks: Mapping[str, Sequence[float]], directory: Path, language: str
 ) -> BenchContext:
-    """The page of a bench's report that will lie in `directory`. Raises InputError for a language without texts."""
+    """The page of a bench's report that will lie in `directory`.
+
+    Raises InputError for a language without texts.
+    """
     words = messages.load(language)
     timings = Timings(records, blocks)
     named = ("cell", "device", "device_name", "variant", "initialization", "reason")

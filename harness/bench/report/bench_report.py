@@ -40,15 +40,20 @@ FIGURES = (
 
 
 def answer_bench(records: BenchRecords, language: str = "en") -> str:
-    """The answer in a few sentences, as the report opens and as the terminal shows it. Draws nothing."""
+    """The answer in a few sentences, as the report opens and as the terminal shows it.
+
+    Draws nothing.
+    """
     return " ".join(answer.sentences(_page(records, Path(records.directory), language)))
 
 
 def render_bench(records: BenchRecords, directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md and figures/ into `directory`; figures that no longer apply are removed.
+    """Write report.html, report.md and figures/ into `directory`.
 
-    The times of blocks are read from throughput.json beside the records. The same records give the same bytes on the same
-    machine. Raises InputError for a language without texts.
+    Figures that no longer apply are removed.
+
+    The times of blocks are read from throughput.json beside the records. The same records give the
+    same bytes on the same machine. Raises InputError for a language without texts.
     """
     directory = Path(directory)
     page = _page(records, directory, language)

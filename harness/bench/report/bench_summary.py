@@ -1,6 +1,9 @@
-"""From the rows of a bench to the numbers that its report shows: gains over `plain`, limits, growth with length. No words, no drawing.
+"""From the rows of a bench to the numbers that its report shows.
 
-Everything is derived from the stored rows on reading. What was not measured is None, NaN or empty, never 0.
+Gains over `plain`, limits, growth with length. No words, no drawing.
+
+Everything is derived from the stored rows on reading. What was not measured is None, NaN or empty,
+never 0.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ Shape = tuple[Any, ...]  # the values of SHAPE
 Effect = Literal["gain", "loss", "undecided"]
 PROCESS_MARGIN = 1.05
 """Each variant runs in a process of its own, and the same code in two processes differs by more than 5 % in a quarter to a half
-of pairings (measured on 2 virtual cores), which no interval over the rounds of one pair knows of. So a smaller gain is no advice."""
+of pairings (measured on 2 virtual cores), which no interval over the rounds of one pair knows of.
+So a smaller gain is no advice."""
 LIMITS = ("arithmetic", "bytes", "latency")
 OTHER_LATENCY = frozenset(("compiled", "cuda_graph"))
 """Variants that run a time step in another way than the eager one whose latency was measured, so that it bounds none of theirs."""
@@ -34,9 +38,12 @@ OTHER_LATENCY = frozenset(("compiled", "cuda_graph"))
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """The speed of one row as a multiple of another's in the same rounds; `low` and `high` are NaN with too few of them.
+    """The speed of one row as a multiple of another's in the same rounds.
 
-    `over_tuned`: the same over `tuned`, which every other variant but `plain` is built on; None where that was not timed.
+    `low` and `high` are NaN with too few of them.
+
+    `over_tuned`: the same over `tuned`, which every other variant but `plain` is built on; None
+    where that was not timed.
     """
 
     cell: str
@@ -60,14 +67,20 @@ class Gain:
 
     @property
     def is_advised(self) -> bool:
-        """Whether it gains over `plain`, and over `tuned` where that was timed: else the gain may be all of `tuned`'s."""
+        """Whether it gains over `plain`, and over `tuned` where that was timed.
+
+        Else the gain may be all of `tuned`'s.
+        """
         shown = (self, self.over_tuned or self)
         return all(gain.is_large and gain.effect == "gain" for gain in shown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What one variant does to the speed of training on one device, at every shape; `reference` are those at the reference shape."""
+    """What one variant does to the speed of training on one device, at every shape.
+
+    `reference` are those at the reference shape.
+    """
 
     device: str
     variant: str
@@ -85,7 +98,10 @@ class Change:
 
     @property
     def advised(self) -> tuple[Gain, ...]:
-        """The gains at the reference shape that an interval shows, the largest first; none of a variant that is there to compare."""
+        """The gains at the reference shape that an interval shows, the largest first.
+
+        None of a variant that is there to compare.
+        """
         found = (gain for gain in self.reference if gain.is_advised and self.variant != KEPT)
         return tuple(sorted(found, key=lambda gain: -gain.value))
 
@@ -96,7 +112,10 @@ class Change:
 
     @property
     def worse_than_tuned(self) -> tuple[Gain, ...]:
-        """At the reference shape, over `tuned`: what gains over `plain` and loses what `tuned` alone would gain."""
+        """At the reference shape, over `tuned`.
+
+        What gains over `plain` and loses what `tuned` alone would gain.
+        """
         if self.variant == KEPT:
             return ()
         gaining = (g.over_tuned for g in self.reference if g.effect == "gain")
@@ -109,7 +128,10 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """What bounds a step: seconds that arithmetic, bytes and latency ask for at least, by name; one that is not known is absent."""
+    """What bounds a step: seconds that arithmetic, bytes and latency ask for at least, by name.
+
+    One that is not known is absent.
+    """
 
     step_time_s: float
     bounds_s: Mapping[str, float]
@@ -120,13 +142,19 @@ class Limit:
         return max(self.bounds_s, key=lambda name: self.bounds_s[name], default=None)
 
     def fraction(self, name: str) -> float:
-        """The time that a limit asks for, as a share of the time taken; NaN where it is not known."""
+        """The time that a limit asks for, as a share of the time taken.
+
+        NaN where it is not known.
+        """
         return self.bounds_s.get(name, math.nan) / self.step_time_s
 
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """Rows without a time: of one variant on one device, for one reason. `everywhere`: the variant has no time there at all."""
+    """Rows without a time: of one variant on one device, for one reason.
+
+    `everywhere`: the variant has no time there at all.
+    """
 
     device: str
     variant: str
@@ -137,7 +165,10 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True)
 class Timings:
-    """The numbers of a report, over the records of one bench. `blocks` has the time of every block by name of the benchmark."""
+    """The numbers of a report, over the records of one bench.
+
+    `blocks` has the time of every block by name of the benchmark.
+    """
 
     records: BenchRecords
     blocks: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
@@ -184,7 +215,10 @@ class Timings:
         return next((each for each in (TUNED, *self.variants) if each in found), TUNED)
 
     def reference(self, device: str) -> Shape | None:
-        """The grid's own shape where it was timed on a device, else the one at which most was; None without any."""
+        """The grid's own shape where it was timed on a device, else the one at which most was.
+
+        None without any.
+        """
         counts: dict[Shape, int] = {}
         for row in self.steps:
             if row["device"] == device:
@@ -288,7 +322,10 @@ class Timings:
     # --- Against the blocks -----------------------------------------------------------------
 
     def times(self, row: Row) -> Sequence[float]:
-        """The times of a row's blocks, in the order of its rounds; its median alone where they were not kept."""
+        """The times of a row's blocks, in the order of its rounds.
+
+        Its median alone where they were not kept.
+        """
         return self.blocks.get(str(row["benchmark"])) or (float(row["step_time_s"]),)
 
     def ratio(self, first: Row, second: Row) -> stats.Estimate:
@@ -314,7 +351,10 @@ class Timings:
     # --- Choices of rows --------------------------------------------------------------------
 
     def along(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        """Rows that differ in one size alone: at those other sizes at which most of it was timed, the grid's own if it can be."""
+        """Rows that differ in one size alone.
+
+        At those other sizes at which most of it was timed, the grid's own if it can be.
+        """
         others = [key for key in SHAPE if key not in (name, "initialization")]
         groups: dict[Shape, list[Row]] = {}
         for row in rows:
@@ -345,7 +385,10 @@ def shape_of(row: Row) -> Shape:
 
 
 def limit(row: Row) -> Limit:
-    """The limits of a row's step, from what was measured in the same run. Rates are of all copies together, and so are the bytes."""
+    """The limits of a row's step, from what was measured in the same run.
+
+    Rates are of all copies together, and so are the bytes.
+    """
     step, gflops = float(row["step_time_s"]), float(row["gflops_per_second"])
     peak, moved = float(row["peak_gflops_per_second"]), _bytes_of_all(row)
     rate = float(row["copy_bytes_per_second"])
@@ -358,7 +401,10 @@ def limit(row: Row) -> Limit:
 
 
 def flops_per_byte(row: Row) -> float:
-    """Arithmetic of a step for each byte that it moves, by formula; NaN where one of them is not known."""
+    """Arithmetic of a step for each byte that it moves, by formula.
+
+    NaN where one of them is not known.
+    """
     moved = _bytes_of_all(row)
     work = float(row["gflops_per_second"]) * 1e9 * float(row["step_time_s"])
     return work / moved if moved > 0 else math.nan

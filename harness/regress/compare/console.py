@@ -1,4 +1,6 @@
-"""How a comparison goes and what came out: lines, a table, and the same table as Markdown. Never decides anything.
+"""How a comparison goes and what came out: lines, a table, and the same table as Markdown.
+
+Never decides anything.
 
 Nothing is drawn while slices are timed: a line changes only between blocks.
 """
@@ -90,7 +92,10 @@ class CompareConsole:
             self.is_open = False
 
     def _show(self, text: str) -> None:
-        """One line, printed over on a terminal. It is drawn here and now, not by a thread that ticks beside a slice."""
+        """One line, printed over on a terminal.
+
+        It is drawn here and now, not by a thread that ticks beside a slice.
+        """
         if self.console.is_terminal:
             line = text[: self.console.width - 1].ljust(self.console.width - 1)
             self.console.print(escape(line), end="\r", highlight=False)
@@ -244,7 +249,10 @@ def _code(text: str) -> str:
 
 @contextlib.contextmanager
 def open_compare_console(*, on_stderr: bool = False) -> Iterator[CompareConsole]:
-    """A console on standard output, or error; its line is taken down at the end, whatever happens."""
+    """A console on standard output, or error.
+
+    Its line is taken down at the end, whatever happens.
+    """
     console = CompareConsole(Console(stderr=on_stderr))
     try:
         yield console

@@ -1,4 +1,7 @@
-"""comparison.json, base.json and head.json, junit.xml: what a comparison of two sides came to, for people's and others' tools."""
+"""comparison.json, base.json and head.json, junit.xml.
+
+What a comparison of two sides came to, for people's and others' tools.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def write_comparison(
     said: Mapping[str, Any],
     exit_code: int,
 ) -> dict[str, Any]:
-    """Write the files of a comparison; returns what comparison.json holds. `said`: its command and its notes."""
+    """Write the files of a comparison; returns what comparison.json holds.
+
+    `said`: its command and its notes.
+    """
     plain = to_plain(comparison, sides, said, exit_code)
     write_json(directory / FILE, plain)
     for which, side in enumerate(("base", "head")):

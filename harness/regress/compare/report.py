@@ -32,7 +32,10 @@ Plain = Mapping[str, Any]
 
 
 def render_comparison(directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md and figures/ beside comparison.json. Raises InputError where there is none, or a broken one."""
+    """Write report.html, report.md and figures/ beside comparison.json.
+
+    Raises InputError where there is none, or a broken one.
+    """
     directory = Path(directory)
     plain = read_comparison(directory)
     words = messages.load(language)
@@ -164,7 +167,10 @@ def _table(page: ReportContext, plain: Plain) -> Table:
 
 
 def _why(page: ReportContext, plain: Plain) -> Section | None:
-    """Where there is a regression: what differs between the environments, and the operators that grew most."""
+    """Where there is a regression.
+
+    What differs between the environments, and the operators that grew most.
+    """
     words = page.words
     if not plain["operators"]:
         return None

@@ -1,4 +1,7 @@
-"""A comparison of two sides, in order: sides, what is timed, places, rounds, files, report. Decides nothing itself."""
+"""A comparison of two sides, in order: sides, what is timed, places, rounds, files, report.
+
+Decides nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ USUAL |= {"device": "cpu"}
 
 @dataclasses.dataclass(frozen=True)
 class CompareOptions:
-    """What the command line said. `steps` and `suite` are "" where they were not given, and so is `results`.
+    """What the command line said.
+
+    `steps` and `suite` are "" where they were not given, and so is `results`.
 
     `pace` and `rules` are those of the design unless a caller has others.
     """
@@ -69,7 +74,10 @@ class CompareOutcome:
 
 
 def run_compare(options: CompareOptions, watcher: Watcher) -> CompareOutcome:
-    """Compare two sides and write what came out. Raises InputError for bad input, before anything is timed."""
+    """Compare two sides and write what came out.
+
+    Raises InputError for bad input, before anything is timed.
+    """
     detect = parse_detect(options.detect)
     base = parse_side("--base", options.base, options.here)
     head = parse_side("--head", options.head, options.here)
@@ -107,7 +115,10 @@ def resolve_task(options: CompareOptions, sides: tuple[Side, ...]) -> target.Tas
 
 
 def suite_benchmarks(name: str, device: str) -> tuple[Mapping[str, Any], ...]:
-    """The benchmarks of a grid under short names, which don't change when the grid grows: temporal_order/lstm/h16/t30/b16."""
+    """The benchmarks of a grid under short names, which don't change when the grid grows.
+
+    temporal_order/lstm/h16/t30/b16.
+    """
     path = specs.find_grid(name)
     spec = specs.load_grid(path)
     if spec.shape.task in offered(tasks.GROUP):

@@ -1,16 +1,22 @@
-"""A comparison as it is timed: slices of two live processes in turn, blocks of fresh ones, until the rules say stop.
+"""A comparison as it is timed.
 
-A round goes over all benchmarks and the canary twice: first a slice of base and then one of head for each, then head and then
-base. So every slice follows one of another process, and what drifts steadily falls on both sides alike. All processes keep to
-one core, another from block to block: cores have neighbours of their own. The canary has two processes of its own, both in base's
-environment. Everything else that a comparison tells is asked before the first block or after the last: nothing runs beside a slice.
+Slices of two live processes in turn, blocks of fresh ones, until the rules say stop.
 
-A recording (recording.py) has one side. Then a slice of the canary stands beside each slice of a benchmark, before and after.
+A round goes over all benchmarks and the canary twice: first a slice of base and then one of head
+for each, then head and then base. So every slice follows one of another process, and what drifts
+steadily falls on both sides alike. All processes keep to one core, another from block to block:
+cores have neighbours of their own. The canary has two processes of its own, both in base's
+environment. Everything else that a comparison tells is asked before the first block or after the
+last: nothing runs beside a slice.
 
-Why slices are so short: on a core that is shared with other machines the speed of one and the same step wanders by 20 %, and does
-so over tenths of a second. Two sides that are a few ms apart see nearly the same core. Measured with the canary, blocks of
-1.5 s (standard deviation of a block): 25 ms a slice, each process where the system puts it, 6.3 %; both on one core 2.5 %; 6 ms a
-slice and one core 1.3 %; 2 ms a slice 0.7 %.
+A recording (recording.py) has one side. Then a slice of the canary stands beside each slice of a
+benchmark, before and after.
+
+Why slices are so short: on a core that is shared with other machines the speed of one and the same
+step wanders by 20 %, and does so over tenths of a second. Two sides that are a few ms apart see
+nearly the same core. Measured with the canary, blocks of 1.5 s (standard deviation of a block): 25
+ms a slice, each process where the system puts it, 6.3 %; both on one core 2.5 %; 6 ms a slice and
+one core 1.3 %; 2 ms a slice 0.7 %.
 """
 
 from __future__ import annotations
@@ -49,7 +55,10 @@ LEAST_ROUNDS: Final = 16
 """A budget makes blocks shorter rather than fewer, down to this or what the pace has."""
 
 USED: Final = 0.85
-"""Of a budget, the part that is planned for: blocks vary, and one that is missing at the end may be the one that confirms."""
+"""Of a budget, the part that is planned for.
+
+Blocks vary, and one that is missing at the end may be the one that confirms.
+"""
 
 Round = tuple[float, ...]
 """Seconds a step of base and of head, each over two slices; of a recording, of its one side."""
@@ -66,7 +75,10 @@ class SamplingPlan:
 
 @dataclass(frozen=True)
 class TimedBlock:
-    """The rounds of one pair of fresh processes, by benchmark, and the canary's. What conclusions rest on: `value`."""
+    """The rounds of one pair of fresh processes, by benchmark, and the canary's.
+
+    What conclusions rest on: `value`.
+    """
 
     rounds: Mapping[str, tuple[Round, ...]]
     canary: tuple[Round, ...]
@@ -82,7 +94,10 @@ class TimedBlock:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What a user asked of a comparison: `detect` as a fraction, NAME=REASON texts, `rules` to use instead of the usual ones."""
+    """What a user asked of a comparison.
+
+    `detect` as a fraction, NAME=REASON texts, `rules` to use instead of the usual ones.
+    """
 
     detect: float = 0.05
     accept: tuple[str, ...] = ()
@@ -103,8 +118,8 @@ class Explained:
 class Comparison:
     """All that came out: raw rounds of each block, the outcome, memory, and the facts of both sides.
 
-    `n_steps` and `sequences` are those of a slice and of a step, by benchmark. `is_pinned`: whether all processes of a block
-    kept to one core. `only_in_head`: not compared.
+    `n_steps` and `sequences` are those of a slice and of a step, by benchmark. `is_pinned`: whether
+    all processes of a block kept to one core. `only_in_head`: not compared.
     """
 
     rules: Rules
@@ -154,7 +169,10 @@ class Watcher(Protocol):
 
 
 def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) -> Comparison:
-    """Time two sides until the rules say stop. Raises InputError for steps that fail, on either side, naming the benchmark."""
+    """Time two sides until the rules say stop.
+
+    Raises InputError for steps that fail, on either side, naming the benchmark.
+    """
     started = time.monotonic()
     watcher.step("starting both sides")
     with ExitStack() as live:
@@ -213,7 +231,10 @@ def _time(
 
 
 def _n_least(rules: Rules) -> int:
-    """Blocks that find a regression at the first look and confirm it: a budget must have room for so many."""
+    """Blocks that find a regression at the first look and confirm it.
+
+    A budget must have room for so many.
+    """
     return rules.looks[min(1, len(rules.looks) - 1)].n_blocks
 
 
@@ -270,7 +291,10 @@ class Bench:
         return time.monotonic() - self.started + least_s > self.pace.budget_s
 
     def block(self, names: Sequence[str], n_left: int) -> TimedBlock:
-        """Fresh processes on all sides, warmed up; then the rounds. With a budget so many that `n_left` such blocks fit."""
+        """Fresh processes on all sides, warmed up; then the rounds.
+
+        With a budget so many that `n_left` such blocks fit.
+        """
         started = time.monotonic()
         if self.n_blocks > 0:  # those of the first block are new
             self._renew()
@@ -314,10 +338,13 @@ class Bench:
         return min(max(LEAST_ROUNDS, n_rounds), self.pace.n_rounds)
 
     def _renew(self) -> None:
-        """Take the luck of a fork server off the sides: its addresses and its hash seed are those of all its forks.
+        """Take the luck of a fork server off the sides.
 
-        Where both sides have the same environment they change servers from block to block, so that a server's luck falls on
-        both alike. Otherwise, and for one side alone, each block has new servers, which must import torch again.
+        Its addresses and its hash seed are those of all its forks.
+
+        Where both sides have the same environment they change servers from block to block, so that
+        a server's luck falls on both alike. Otherwise, and for one side alone, each block has new
+        servers, which must import torch again.
         """
         if len(self.sides) == 2 and self.are_alike:
             self.sides = swapped(self.sides)
@@ -355,9 +382,10 @@ class Bench:
     def _come_after_head(self, talker: WorkerClient, name: str) -> None:
         """Where the environments differ, let a step of head go before each slice in base's environment.
 
-        A process that follows one of its own environment finds torch's code in the caches, and one that follows another does
-        not. So base and both canaries always follow head, as head always follows one of them. Measured with torch 2.13.0
-        against 2.14.1: without it one canary, which followed head more often than the other, was 1.4 % slower.
+        A process that follows one of its own environment finds torch's code in the caches, and one
+        that follows another does not. So base and both canaries always follow head, as head always
+        follows one of them. Measured with torch 2.13.0 against 2.14.1: without it one canary, which
+        followed head more often than the other, was 1.4 % slower.
         """
         head = self.sides[1]
         if talker is not head and self.previous is not head and not self.are_alike:
@@ -370,7 +398,8 @@ class Bench:
     ) -> dict[str, Round]:
         """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
 
-        The canary's time is the median over benchmarks of its two slices beside each: a sum over as many as theirs.
+        The canary's time is the median over benchmarks of its two slices beside each: a sum over as
+        many as theirs.
         """
         *benchmarks, (canary, (alone,)) = every
         own: dict[str, float] = {name: 0.0 for name, _ in benchmarks}
@@ -419,7 +448,10 @@ class Bench:
         return footprint(name, base, head, family.accepted.get(name))
 
     def _refuse_others_code(self) -> None:
-        """Refuse a revision whose steps imported the working tree's code: both sides would be the same."""
+        """Refuse a revision whose steps imported the working tree's code.
+
+        Both sides would be the same.
+        """
         for talker, place in zip(self.sides, self.places, strict=True):
             if place.watched is None:
                 continue

@@ -1,7 +1,8 @@
 """Peak memory of a training step on both sides: what counts as grown. Measures nothing.
 
-On CUDA it is what the allocator held at most, which is the same in each run, so that a growth of 1 % counts. On a CPU it is how
-far the high-water mark of a fresh process rose; pages and allocators blur that, so that it is advice.
+On CUDA it is what the allocator held at most, which is the same in each run, so that a growth of 1
+% counts. On a CPU it is how far the high-water mark of a fresh process rose; pages and allocators
+blur that, so that it is advice.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ class Footprint:
 def footprint(
     name: str, base: Mapping[str, Any], head: Mapping[str, Any], accepted: str | None = None
 ) -> Footprint:
-    """From two answers of side_worker.memory. Sides that were measured differently can't be compared."""
+    """From two answers of side_worker.memory.
+
+    Sides that were measured differently can't be compared.
+    """
     needed = [_needed(answer) for answer in (base, head)]
     if base["kind"] != head["kind"]:
         return Footprint(name, base["kind"], needed[0], None, accepted)

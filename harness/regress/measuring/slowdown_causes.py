@@ -35,7 +35,10 @@ class Growth:
 
 
 def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """What differs between the facts of two sides (side_worker.facts): facts first, then variables, then packages."""
+    """What differs between the facts of two sides (side_worker.facts).
+
+    Facts first, then variables, then packages.
+    """
     sides = [dict(_flat(facts)) for facts in (base, head)]
     names = sorted({**sides[0], **sides[1]}, key=_kind)
     pairs = [Difference(name, *(_text(side.get(name)) for side in sides)) for name in names]
@@ -47,7 +50,10 @@ def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Diffe
 def grown(
     base: Mapping[str, Any], head: Mapping[str, Any], n: int = N_OPERATORS
 ) -> tuple[Growth, ...]:
-    """The operators whose own time grew most, from two answers of side_worker.profile; those that did not grow are left out."""
+    """The operators whose own time grew most, from two answers of side_worker.profile.
+
+    Those that did not grow are left out.
+    """
     first, second = (_operators(each) for each in (base, head))
     found = [
         Growth(name, first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}

@@ -1,4 +1,7 @@
-"""How a selftest goes and what came out: a line a run, two tables, the advice; also as Markdown. Never decides anything."""
+"""How a selftest goes and what came out: a line a run, two tables, the advice; also as Markdown.
+
+Never decides anything.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +144,10 @@ def markdown(plain: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def open_selftest_console(*, on_stderr: bool = False) -> Iterator[SelftestConsole]:
-    """A console on standard output, or error; its line is taken down at the end, whatever happens."""
+    """A console on standard output, or error.
+
+    Its line is taken down at the end, whatever happens.
+    """
     console = SelftestConsole(Console(stderr=on_stderr))
     try:
         yield console

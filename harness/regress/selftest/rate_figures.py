@@ -26,7 +26,10 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the plot of rates: its name, and what real runs and replays came to; None: not measured."""
+    """One line of the plot of rates: its name, and what real runs and replays came to.
+
+    None: not measured.
+    """
 
     name: str
     real: Share | None
@@ -44,7 +47,10 @@ class Strip:
 
 
 def rates(rows: Sequence[Row], label: str, percent: str, legend: tuple[str, str]) -> Figure:
-    """Draw the rows, the first on top. `legend`: words for real and for replayed. To be called in the report's style."""
+    """Draw the rows, the first on top. `legend`: words for real and for replayed.
+
+    To be called in the report's style.
+    """
     drawing = theme.figure(0.5 * len(rows) + 1.25)
     axes = drawing.subplots()
     for y, row in enumerate(rows):
@@ -69,7 +75,10 @@ def rates(rows: Sequence[Row], label: str, percent: str, legend: tuple[str, str]
 
 
 def strips(rows: Sequence[Strip], label: str, percent: str, detect: float) -> Figure:
-    """Draw each block as a dot, a row a benchmark; dashed lines at `detect` either way. To be called in the report's style."""
+    """Draw each block as a dot, a row a benchmark; dashed lines at `detect` either way.
+
+    To be called in the report's style.
+    """
     drawing = theme.figure(0.5 * len(rows) + 0.95)
     axes = drawing.subplots()
     axes.axvline(0, color=theme.MUTED.light, linewidth=1.0, zorder=1)

@@ -1,4 +1,7 @@
-"""runs.jsonl and selftest.json: what a selftest's runs came to, kept run by run. Decides nothing."""
+"""runs.jsonl and selftest.json: what a selftest's runs came to, kept run by run.
+
+Decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,12 @@ RUNS = "runs.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One comparison of a selftest: its place in the plan, what was slowed (None: nothing) by how much, and its blocks.
+    """One comparison of a selftest.
 
-    `verdict` and `verdicts` (by benchmark) are what came out. `load`: processes that wanted to run when it began, on average
-    over a minute, None where the system does not say.
+    Its place in the plan, what was slowed (None: nothing) by how much, and its blocks.
+
+    `verdict` and `verdicts` (by benchmark) are what came out. `load`: processes that wanted to run
+    when it began, on average over a minute, None where the system does not say.
     """
 
     number: int
@@ -85,7 +90,9 @@ def _torn_bytes(path: Path) -> int:
 
 
 def read_runs(directory: Path) -> tuple[Run, ...]:
-    """The runs of a folder, in the order in which they were made. Raises InputError that names the line that is none.
+    """The runs of a folder, in the order in which they were made.
+
+    Raises InputError that names the line that is none.
 
     A last line without a line break was torn by a crash, and is left out.
     """
@@ -142,7 +149,10 @@ _RATES = {
 }
 _ESTIMATE = {"value": _is_number, "low": _is_known, "high": _is_known}
 ASKED: Mapping[str, Any] = {"names": _are_texts, "detect": _is_number, "machine": _is_plain}
-"""What selftest.json must have from its beginning; a dictionary asks for keys, a list for elements, at least so many."""
+"""What selftest.json must have from its beginning.
+
+A dictionary asks for keys, a list for elements, at least so many.
+"""
 DONE: Mapping[str, Any] = {
     **ASKED,
     "rates": [{"runs": _RATES, "replay": (_RATES,), "measured": (_ESTIMATE,)}, 1],
@@ -179,7 +189,10 @@ def write_selftest(directory: Path, plain: Mapping[str, Any]) -> None:
 
 
 def read_selftest(directory: Path, *, done: bool = False) -> dict[str, Any]:
-    """What selftest.json of a folder holds. Raises InputError where it isn't one of ours, and if `done`, where runs are missing."""
+    """What selftest.json of a folder holds.
+
+    Raises InputError where it isn't one of ours, and if `done`, where runs are missing.
+    """
     path = directory / FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))

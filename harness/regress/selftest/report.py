@@ -24,7 +24,10 @@ Plain = Mapping[str, Any]
 
 
 def render_selftest(directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md and figures/ beside selftest.json. Raises InputError where there is none, or a broken one."""
+    """Write report.html, report.md and figures/ beside selftest.json.
+
+    Raises InputError where there is none, or a broken one.
+    """
     directory = Path(directory)
     plain, runs = read_selftest(directory, done=True), read_runs(directory)
     words = messages.load(language)

@@ -1,7 +1,10 @@
-"""A selftest, in order: what is timed, its plan, run after run, replays, files, report. Decides nothing itself.
+"""A selftest, in order: what is timed, its plan, run after run, replays, files, report.
 
-Both sides of every run are the working tree in this environment. In some runs one benchmark of head has real extra work
-(harness.regress.sides.inject_slowdown). A run that is finished is kept: the same command goes on with those that are missing.
+Decides nothing itself.
+
+Both sides of every run are the working tree in this environment. In some runs one benchmark of head
+has real extra work (harness.regress.sides.inject_slowdown). A run that is finished is kept: the
+same command goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ MOST_RUNS: Final = 10_000
 class SelftestOptions:
     """What the command line said; "" and None where it said nothing.
 
-    `n_alike` runs of the same code on both sides; `n_slowed` for each slow-down in `effects` that doesn't say its own number.
+    `n_alike` runs of the same code on both sides; `n_slowed` for each slow-down in `effects` that
+    doesn't say its own number.
     """
 
     suite: str = ""
@@ -115,7 +119,8 @@ def plan(
 ) -> tuple[Planned, ...]:
     """The runs of a selftest, its kinds spread evenly over its length and the benchmarks slowed in turn.
 
-    `effects`: how many runs for each slow-down. One below `detect` is looked for with a `--detect` of its own size: of less than that nothing is promised.
+    `effects`: how many runs for each slow-down. One below `detect` is looked for with a `--detect`
+    of its own size: of less than that nothing is promised.
     """
     kinds = [(0.0, n_alike), *effects.items()]
     spread = sorted(((i + 0.5) / n, effect, i) for effect, n in kinds for i in range(n))
@@ -131,7 +136,10 @@ def plan(
 
 
 def run_selftest(options: SelftestOptions, watcher: SelftestWatcher) -> SelftestOutcome:
-    """Make the runs that are missing, replay their blocks, write what came out. Raises InputError for bad input."""
+    """Make the runs that are missing, replay their blocks, write what came out.
+
+    Raises InputError for bad input.
+    """
     detect = parse_detect(options.detect)
     effects = parse_effects(options.effects, options.n_slowed)
     side = parse_side("--base", ".", options.here)
@@ -175,7 +183,10 @@ def summary(
     effects: Iterable[float],
     options: SelftestOptions,
 ) -> dict[str, Any]:
-    """Rates of the runs and of replays, the advice, and how much blocks deviate; all from the blocks that were kept."""
+    """Rates of the runs and of replays, the advice, and how much blocks deviate.
+
+    All from the blocks that were kept.
+    """
     alike = [block for run in runs if run.slowed is None for block in run.blocks]
     generator = np.random.default_rng(options.seed)
 
@@ -220,7 +231,10 @@ def _real(runs: Sequence[Run], names: Sequence[str], effect: float, detect: floa
 
 
 def _measured(runs: Sequence[Run], effect: float) -> dict[str, Any] | None:
-    """How much slower the slowed benchmarks were, median over runs, as a ratio; None for the same code and without a run."""
+    """How much slower the slowed benchmarks were, median over runs, as a ratio.
+
+    None for the same code and without a run.
+    """
     medians = [
         float(np.nanmedian([block.value(run.slowed) for block in run.blocks]))
         for run in runs

@@ -1,9 +1,12 @@
-"""The steps of a file, one of them with real extra work: what a selftest injects. Imports torch and the standard library alone.
+"""The steps of a file, one of them with real extra work: what a selftest injects.
 
-It is copied into a selftest's temporary folder and runs in the worker's process (side_worker.py), whose way to read a file of
-steps it uses. The extra work is small matrix products on the processor, after each step for the wanted share of the time that
-this step took; what the last product is too long is owed to the next step. So the slow-down is that share exactly, on a
-core that is fast one moment and slow the next too. Both sides are wrapped alike: what the wrapper costs falls on both.
+Imports torch and the standard library alone.
+
+It is copied into a selftest's temporary folder and runs in the worker's process (side_worker.py),
+whose way to read a file of steps it uses. The extra work is small matrix products on the processor,
+after each step for the wanted share of the time that this step took; what the last product is too
+long is owed to the next step. So the slow-down is that share exactly, on a core that is fast one
+moment and slow the next too. Both sides are wrapped alike: what the wrapper costs falls on both.
 """
 
 from __future__ import annotations

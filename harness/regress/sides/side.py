@@ -4,7 +4,8 @@ A text is read in this order, and the first that fits counts:
     git:REV, python:PATH, pip:REQUIREMENTS, plugin:FILE    as it says
     .                                                      the working tree
     ends in .py                                            a plug-in
-    NAME==VERSION and the like, or a wheel                 requirements; several are set apart by spaces
+    NAME==VERSION and the like, or a wheel                 requirements; several are set apart by
+                                                           spaces
     a path                                                 a Python, or the folder of an environment
     else                                                   a git revision
 A text that is a revision and a path at once is refused, and must say which.
@@ -38,7 +39,10 @@ _ARCHIVES: Final = (".whl", ".tar.gz", ".zip")
 
 @dataclass(frozen=True)
 class Side:
-    """A side as the user named it. `value`: the commit, the Python's path, the requirements, the plug-in's path, or "."."""
+    """A side as the user named it.
+
+    `value`: the commit, the Python's path, the requirements, the plug-in's path, or ".".
+    """
 
     kind: Kind
     text: str
@@ -67,7 +71,10 @@ class Side:
 
 
 def parse_side(option: str, text: str, here: Path) -> Side:
-    """What an option's text names, seen from a folder. Raises InputError for what there is not, and where two things fit."""
+    """What an option's text names, seen from a folder.
+
+    Raises InputError for what there is not, and where two things fit.
+    """
     given = text.strip()
     for prefix, kind in PREFIXES.items():
         if given.startswith(prefix):
@@ -122,7 +129,10 @@ def requirements(text: str) -> list[str]:
 
 
 def find_python(path: Path) -> Path | None:
-    """The Python that a path is, or that of the environment that it is; links are kept, as an environment is known by them."""
+    """The Python that a path is, or that of the environment that it is.
+
+    Links are kept, as an environment is known by them.
+    """
     if path.is_dir():
         inside = (path / "bin" / "python", path / "Scripts" / "python.exe")
         return next((each.absolute() for each in inside if each.exists()), None)
@@ -130,7 +140,10 @@ def find_python(path: Path) -> Path | None:
 
 
 def find_commit(here: Path, text: str) -> str | None:
-    """The commit that a text names in the repository around a folder; None where it names none, or there is no repository."""
+    """The commit that a text names in the repository around a folder.
+
+    None where it names none, or there is no repository.
+    """
     if not text or text.startswith("-"):
         return None
     return git(here, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
@@ -143,7 +156,10 @@ def find_repository(here: Path) -> Path | None:
 
 
 def git(here: Path, *arguments: str) -> str | None:
-    """What git prints, without its last line break; None where it fails, or isn't there. No hook runs."""
+    """What git prints, without its last line break; None where it fails, or isn't there.
+
+    No hook runs.
+    """
     command = ["git", "-C", str(here), "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

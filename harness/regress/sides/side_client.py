@@ -1,7 +1,10 @@
-"""Live worker processes of the sides: started, spoken to in JSON lines, ended with all that they started. Times nothing itself.
+"""Live worker processes of the sides.
 
-A `WorkerSpec` says which Python runs side_worker.py and where; a `WorkerClient` is the process that runs there, a fork server where there
-is fork. Each block begins with `fresh()`: a forked process, or a new one.
+Started, spoken to in JSON lines, ended with all that they started. Times nothing itself.
+
+A `WorkerSpec` says which Python runs side_worker.py and where; a `WorkerClient` is the process that
+runs there, a fork server where there is fork. Each block begins with `fresh()`: a forked process,
+or a new one.
 """
 
 from __future__ import annotations
@@ -22,14 +25,19 @@ from typing import Any, Final
 from harness.errors import InputError, Shown
 
 ANSWER_TIMEOUT_S: Final = 300.0
-"""For one command: setting a benchmark up may download nothing, but may compile; a step that hangs must not take for ever."""
+"""For one command: setting a benchmark up may download nothing, but may compile.
+
+A step that hangs must not take for ever.
+"""
 
 END_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """Where a side's processes run: its word in messages, its Python, the worker's file, and the variables that it is given.
+    """Where a side's processes run.
+
+    Its word in messages, its Python, the worker's file, and the variables that it is given.
 
     `options` go to side_worker.py.
     """
@@ -42,7 +50,10 @@ class WorkerSpec:
 
 
 class WorkerClient:
-    """One process of side_worker.py and the line to it. Every failure is an InputError that names the side."""
+    """One process of side_worker.py and the line to it.
+
+    Every failure is an InputError that names the side.
+    """
 
     def __init__(self, seat: WorkerSpec) -> None:
         self.seat = seat
@@ -97,7 +108,10 @@ class WorkerClient:
         return answer
 
     def close(self) -> None:
-        """End the process and whatever it has started: by the end of its input, or else by force."""
+        """End the process and whatever it has started.
+
+        By the end of its input, or else by force.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -137,7 +151,10 @@ class WorkerClient:
         self.hello = {}
 
     def _greeted(self) -> dict[str, Any]:
-        """What the process said first; it takes a second or two to import torch, so that several are started together."""
+        """What the process said first.
+
+        It takes a second or two to import torch, so that several are started together.
+        """
         if not self.hello:
             try:
                 line = self._lines.get(timeout=ANSWER_TIMEOUT_S)

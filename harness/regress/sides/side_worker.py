@@ -1,17 +1,24 @@
-"""One side of a comparison, run as a script by that side's Python: told by JSON lines what to prepare and when to run a slice.
+"""One side of a comparison, run as a script by that side's Python.
 
-It imports torch and the standard library alone, so that nothing of the harness need be in that environment, and keeps to what
-Python 3.9 understands. Where there is fork it is a fork server: it has torch loaded, runs no step, and forks a fresh process for
-each block, which then speaks on the same line until it is told to end. Elsewhere it is the process of one block itself.
+Told by JSON lines what to prepare and when to run a slice.
 
-With `--ready` it first loads what an optimiser's first step would. It ends when its standard input does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
+It imports torch and the standard library alone, so that nothing of the harness need be in that
+environment, and keeps to what Python 3.9 understands. Where there is fork it is a fork server: it
+has torch loaded, runs no step, and forks a fresh process for each block, which then speaks on the
+same line until it is told to end. Elsewhere it is the process of one block itself.
+
+With `--ready` it first loads what an optimiser's first step would. It ends when its standard input
+does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
 standard error. It decides nothing: harness.regress.sides.side_client is the other end of the line.
 
-A file of steps is a Python file. `STEPS` in it is a list of functions, or a mapping of names to functions; without it, every
-public function that is defined in the file and can be called without arguments is one. Each returns
-    (setup, step, sequences_per_step)            or            (setup, step, sequences_per_step, reset)
-`setup()` is called once in each process. `step()` is one training step; if setup returned something other than None it is
-called as `step(state)` with that. `reset()`, or `reset(state)`, is called before each slice, outside the time that is taken.
+A file of steps is a Python file. `STEPS` in it is a list of functions, or a mapping of names to
+functions; without it, every public function that is defined in the file and can be called without
+arguments is one. Each returns
+    (setup, step, sequences_per_step)            or            (setup, step, sequences_per_step,
+                                                 reset)
+`setup()` is called once in each process. `step()` is one training step; if setup returned something
+other than None it is called as `step(state)` with that. `reset()`, or `reset(state)`, is called
+before each slice, outside the time that is taken.
 """
 
 from __future__ import annotations
@@ -42,9 +49,8 @@ WARM_UP_SLICES = 3
 MOST_WARM_UP_SLICES = 8
 AGREEMENT = 0.02  # slices of the first warm-up agree when the last three differ by no more
 ORPHAN_POLL_MS = 5_000  # where the end of standard input isn't told at once, it is seen so often
-MEMORY_STEPS = (
-    2  # the first step makes the optimiser's state, the second one holds everything at once
-)
+# The first step makes the optimiser's state, the second one holds everything at once
+MEMORY_STEPS = 2
 PROFILED_STEPS = 10
 SETTINGS = (
     *(
@@ -80,7 +86,10 @@ class Line:
         os.dup2(2, 1)  # also what C code prints
 
     def read(self) -> dict[str, Any] | None:
-        """The next command; None at the end. It reads no byte beyond its line: another process may read the next."""
+        """The next command; None at the end.
+
+        It reads no byte beyond its line: another process may read the next.
+        """
         line = bytearray()
         while not line.endswith(b"\n"):
             got = os.read(self.source, 1)
@@ -107,7 +116,8 @@ def serve(line: Line, *, can_fork: bool) -> None:
         with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
             importlib.import_module("torch._dynamo")
     gc.collect()
-    gc.freeze()  # or each fork's first collection would touch, and so copy, all that it shares with this process
+    # Or each fork's first collection would touch, and so copy, all that it shares with this process
+    gc.freeze()
     line.write({"hello": SCHEMA, "forks": can_fork, "torch": torch.__version__})
     if not can_fork:
         Block(line).run()
@@ -155,7 +165,10 @@ def _be_a_block(line: Line, server_only: Sequence[int]) -> NoReturn:
 
 
 def _watch(child: int, source: int, woken: int) -> int | None:
-    """Wait for a block's process; returns its status, or None if the conductor went away first, and then it is killed."""
+    """Wait for a block's process.
+
+    Returns its status, or None if the conductor went away first, and then it is killed.
+    """
     import select
 
     server, parent = select.poll(), os.getppid()
@@ -183,7 +196,10 @@ def _how(code: int) -> str:
 
 
 class Prepared:
-    """One benchmark that stands ready: its step without arguments, what resets it, and its sequences."""
+    """One benchmark that stands ready.
+
+    Its step without arguments, what resets it, and its sequences.
+    """
 
     def __init__(self, name: str, made: object) -> None:
         is_plan = isinstance(made, tuple) and len(made) in (3, 4)
@@ -207,7 +223,10 @@ class Prepared:
             self.reset = reset if state is None else lambda: reset(state)
 
     def slice(self, n_steps: int) -> float:
-        """Seconds that so many steps take, after one that wakes caches; both ends wait for the device."""
+        """Seconds that so many steps take, after one that wakes caches.
+
+        Both ends wait for the device.
+        """
         step = self.step
         self.reset()
         if n_steps > 1:
@@ -240,7 +259,10 @@ class Block:
         }
 
     def run(self) -> None:
-        """Settle, then answer each command with one line, until it is told to end; what fails is an answer too."""
+        """Settle, then answer each command with one line, until it is told to end.
+
+        What fails is an answer too.
+        """
         configure_process()
         while True:
             command = self.line.read()
@@ -255,9 +277,12 @@ class Block:
             self.line.write(answer)
 
     def load(self, file: str, paths: Sequence[str], folder: str) -> Mapping[str, Any]:
-        """Import a file of steps, with these paths first on sys.path, in that folder; "" has the canary alone.
+        """Import a file of steps, with these paths first on sys.path, in that folder.
 
-        The file's own folder comes last, so that what is installed goes before what lies beside the file.
+        "" has the canary alone.
+
+        The file's own folder comes last, so that what is installed goes before what lies beside the
+        file.
         """
         if not file:
             self.steps = {"canary": canary}
@@ -279,7 +304,10 @@ class Block:
         return {"sequences_per_step": prepared.sequences_per_step}
 
     def warm_up(self, name: str, slice_s: float, n_steps: int) -> Mapping[str, Any]:
-        """Run slices until they agree; with `n_steps` 0 find how many steps make a slice of about `slice_s` seconds."""
+        """Run slices until they agree.
+
+        With `n_steps` 0 find how many steps make a slice of about `slice_s` seconds.
+        """
         prepared = self.prepared[name]
         if n_steps:
             times = [prepared.slice(n_steps) for _ in range(WARM_UP_SLICES)]
@@ -301,7 +329,10 @@ class Block:
         return {"time_s": self.prepared[name].slice(n_steps)}
 
     def memory(self, name: str) -> Mapping[str, Any]:
-        """The most that a benchmark holds in its first two steps; to be asked first in a process that does nothing else."""
+        """The most that a benchmark holds in its first two steps.
+
+        To be asked first in a process that does nothing else.
+        """
         before = high_water_bytes()
         prepared = self._make(name)
         for _ in range(MEMORY_STEPS):
@@ -349,8 +380,8 @@ class Block:
 def pin(turn: int) -> Mapping[str, Any]:
     """Keep to one core, the same for all who are told the same turn; None where the system can't.
 
-    Cores have neighbours of their own, and a process that stays on one while the other side stays on another takes its
-    neighbour for its code.
+    Cores have neighbours of their own, and a process that stays on one while the other side stays
+    on another takes its neighbour for its code.
     """
     if not hasattr(os, "sched_setaffinity"):
         return {"core": None}
@@ -361,7 +392,10 @@ def pin(turn: int) -> Mapping[str, Any]:
 
 
 def modules_below(folder: str) -> Mapping[str, Any]:
-    """The files of imported modules that lie below a folder, relative to it; those of an environment there don't count."""
+    """The files of imported modules that lie below a folder, relative to it.
+
+    Those of an environment there don't count.
+    """
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     below = [Path(file) for file in files if file and Path(file).is_relative_to(folder)]
     prefix = Path(sys.prefix)
@@ -375,7 +409,10 @@ def modules_below(folder: str) -> Mapping[str, Any]:
 
 
 def configure_process() -> None:
-    """One thread, and denormals flushed to zero, before any pool of threads exists; a file of steps may say otherwise."""
+    """One thread, and denormals flushed to zero, before any pool of threads exists.
+
+    A file of steps may say otherwise.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
@@ -408,7 +445,10 @@ def import_file(file: str) -> Any:
 
 
 def find_steps(module: Any, file: str) -> dict[str, Callable[[], object]]:
-    """The functions of a file of steps, by name, in its order. ValueError where there is none, or two of one name."""
+    """The functions of a file of steps, by name, in its order.
+
+    ValueError where there is none, or two of one name.
+    """
     listed = getattr(module, "STEPS", None)
     if listed is None:
         public = [
@@ -445,7 +485,10 @@ def _needs_nothing(function: Callable[..., object]) -> bool:
 
 
 def canary() -> tuple[Step, Step, int]:
-    """The fixed cell that both canaries train, in plain torch: an LSTM of 32 over 40 steps, batch 16, fused Adam."""
+    """The fixed cell that both canaries train, in plain torch.
+
+    An LSTM of 32 over 40 steps, batch 16, fused Adam.
+    """
     length, batch, inputs, hidden = 40, 16, 8, 32
     network, head = nn.LSTM(inputs, hidden, batch_first=True), nn.Linear(hidden, 4)
     optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], fused=True)
@@ -465,7 +508,10 @@ def canary() -> tuple[Step, Step, int]:
 
 
 def facts() -> Mapping[str, Any]:
-    """What decides speed in this process: versions, BLAS, threads, processor, settings; and all packages."""
+    """What decides speed in this process: versions, BLAS, threads, processor, settings.
+
+    And all packages.
+    """
     flags = sorted(flag for flag in _cpu("flags", "Features").split() if flag.startswith(FLAGS))
     packages = {
         str(distribution.metadata["Name"]).lower().replace("_", "-"): distribution.version
@@ -517,7 +563,10 @@ def _blas() -> str:
 
 
 def high_water_bytes() -> int | None:
-    """The most resident memory that this process has held; None where the system does not say (Windows)."""
+    """The most resident memory that this process has held.
+
+    None where the system does not say (Windows).
+    """
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text(encoding="utf-8").splitlines():

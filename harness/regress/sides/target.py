@@ -1,4 +1,6 @@
-"""From a side to the place where it runs: its Python, what is first on its path, and its file of steps. Times nothing.
+"""From a side to the place where it runs.
+
+Its Python, what is first on its path, and its file of steps. Times nothing.
 
     side                 Python                          code
     working tree         this one                        the tree around the current folder
@@ -8,9 +10,9 @@
     requirement          an environment built for it     as the working tree
     plug-in              this one                        as the working tree, and the plug-in
 
-"Code" is the top of a tree, and its folder `src` where there is one, first on sys.path. A file of steps, or a plug-in, that
-lies in the repository is taken from a git revision that has it in the same place, because it knows that revision's code, and
-as it was given everywhere else.
+"Code" is the top of a tree, and its folder `src` where there is one, first on sys.path. A file of
+steps, or a plug-in, that lies in the repository is taken from a git revision that has it in the
+same place, because it knows that revision's code, and as it was given everywhere else.
 """
 
 from __future__ import annotations
@@ -78,7 +80,10 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What is timed on both sides: a file of steps, or the benchmarks of a grid with the plug-ins that they need."""
+    """What is timed on both sides.
+
+    A file of steps, or the benchmarks of a grid with the plug-ins that they need.
+    """
 
     steps: Path | None = None
     benchmarks: tuple[Mapping[str, Any], ...] = ()
@@ -87,7 +92,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a side runs. `watched`: the tree whose modules this side must not import, and the tree that has them too."""
+    """Where a side runs. `watched`.
+
+    The tree whose modules this side must not import, and the tree that has them too.
+    """
 
     side: Side
     seat: WorkerSpec
@@ -117,7 +125,10 @@ class TargetContext:
 
 
 def make_place(role: Role, side: Side, ground: TargetContext) -> Target:
-    """Make what a side needs: a worktree, an environment, its file of steps. Raises InputError for what can't be made."""
+    """Make what a side needs: a worktree, an environment, its file of steps.
+
+    Raises InputError for what can't be made.
+    """
     if side.kind == "plugin" and not ground.task.benchmarks:
         remedy = "give --suite GRID, a grid that has its cells"
         raise InputError(f"--{role}", expected="a side with steps", got=side.text, remedy=remedy)

@@ -1,7 +1,9 @@
-"""The temporary folder of a comparison: worktrees and environments, gone when it ends, and after a kill at the next start.
+"""The temporary folder of a comparison.
 
-The folder holds a marker with the process that made it. Whoever makes such a folder first removes those of processes that are
-no more, with the worktrees that git still knows of.
+Worktrees and environments, gone when it ends, and after a kill at the next start.
+
+The folder holds a marker with the process that made it. Whoever makes such a folder first removes
+those of processes that are no more, with the worktrees that git still knows of.
 """
 
 from __future__ import annotations
@@ -68,7 +70,10 @@ class Workspace:
 
 @contextmanager
 def workspace(repository: Path | None = None) -> Iterator[Workspace]:
-    """A folder, removed at the end; before, what killed comparisons have left here and in this repository."""
+    """A folder, removed at the end.
+
+    Before, what killed comparisons have left here and in this repository.
+    """
     prune(repository)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     _mark(folder, [])
@@ -100,7 +105,10 @@ def run_shown(
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command of the set-up; what it prints is kept for the BuildError that is raised where it fails."""
+    """Run a command of the set-up.
+
+    What it prints is kept for the BuildError that is raised where it fails.
+    """
     try:
         done = subprocess.run(
             command,
@@ -135,7 +143,10 @@ def _read_marker(folder: Path) -> dict[str, list[str]]:
 
 
 def _is_stale(folder: Path) -> bool:
-    """Whether a folder is ours and its process is no more; a process that has its number by chance began at another time."""
+    """Whether a folder is ours and its process is no more.
+
+    A process that has its number by chance began at another time.
+    """
     try:
         found = folder.lstat()
     except OSError:

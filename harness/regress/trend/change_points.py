@@ -1,16 +1,19 @@
 """Change points of a series: where its level moved. Randomness is an argument.
 
-Whether: the mean of the logarithms before a place less the mean after it, over its deviation, so that places near the ends
-are as likely as those in the middle; the largest over all places. The p-value is the share of random orders of the same values
-in which it is at least as large (a permutation test), so it is exact where order means nothing: for values that are
-independent and alike, whatever their distribution. Where: if p is at most alpha, the place from which two medians leave the
-least absolute deviations. The two parts are looked at in the same way (binary segmentation); in the end each place is found
-once more, between its neighbours. Values far from the median count as if they were at the edge of what is usual, so that one
-wild value can't hide a change.
+Whether: the mean of the logarithms before a place less the mean after it, over its deviation, so
+that places near the ends are as likely as those in the middle; the largest over all places. The
+p-value is the share of random orders of the same values in which it is at least as large (a
+permutation test), so it is exact where order means nothing: for values that are independent and
+alike, whatever their distribution. Where: if p is at most alpha, the place from which two medians
+leave the least absolute deviations. The two parts are looked at in the same way (binary
+segmentation); in the end each place is found once more, between its neighbours. Values far from the
+median count as if they were at the edge of what is usual, so that one wild value can't hide a
+change.
 
-In a history in which nothing changed a change point is marked in at most alpha of cases, over all benchmarks of a machine.
-Each further recording asks again, so over a long life a mark may come and go. A machine that wanders slowly is not "values
-that are independent": such a history has marks that mean the machine. Both are why a trend tells and never fails.
+In a history in which nothing changed a change point is marked in at most alpha of cases, over all
+benchmarks of a machine. Each further recording asks again, so over a long life a mark may come and
+go. A machine that wanders slowly is not "values that are independent": such a history has marks
+that mean the machine. Both are why a trend tells and never fails.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ LEAST_SEGMENT: Final = 3
 """Recordings on each side of a change: two in a row are seen by chance too easily to be a level."""
 
 MOST_DEVIATIONS: Final = 6.0
-"""In median absolute deviations; 6 are 4 standard deviations of normal noise, which has 1 in 16,000 beyond."""
+"""In median absolute deviations.
+
+6 are 4 standard deviations of normal noise, which has 1 in 16,000 beyond.
+"""
 
 _CHUNK: Final = 20_000  # numbers drawn at once: most series need only one draw to be no change
 
@@ -44,7 +50,8 @@ _CHUNK: Final = 20_000  # numbers drawn at once: most series need only one draw 
 class ChangePoint:
     """The first recording of a new level, by its place in the series.
 
-    `ratio`: the median after over the median before, each from this change to the next. `p_value` is that of its split.
+    `ratio`: the median after over the median before, each from this change to the next. `p_value`
+    is that of its split.
     """
 
     position: int
@@ -60,10 +67,13 @@ def change_points(
     alpha: float = ALPHA,
     n_permutations: int = N_PERMUTATIONS,
 ) -> tuple[ChangePoint, ...]:
-    """Change points of one of `n_series` series, each of which gets its share of alpha; in the order of the series.
+    """Change points of one of `n_series` series, each of which gets its share of alpha.
 
-    Values are figures above 0; NaN, infinities and 0 are left out, and positions count them. So few values that no order of
-    them could be significant have none: with 9 series 20 recordings before and 4 after are enough, 12 and 3 are not.
+    In the order of the series.
+
+    Values are figures above 0; NaN, infinities and 0 are left out, and positions count them. So few
+    values that no order of them could be significant have none: with 9 series 20 recordings before
+    and 4 after are enough, 12 and 3 are not.
     """
     known = [place for place, value in enumerate(values) if 0 < value < math.inf]
     held = np.log([values[place] for place in known])
@@ -94,7 +104,10 @@ def _p_value(
     alpha: float,
     n_permutations: int,
 ) -> float | None:
-    """How seldom a random order differs as much before and after somewhere; None where that is not significant."""
+    """How seldom a random order differs as much before and after somewhere.
+
+    None where that is not significant.
+    """
     n = len(values)
     if n < 2 * LEAST_SEGMENT:
         return None
@@ -116,7 +129,10 @@ def _p_value(
 
 
 def _best_place(values: NDArray[np.float64]) -> int:
-    """The first value of the second part where two medians leave the least absolute deviations; needs two segments."""
+    """The first value of the second part where two medians leave the least absolute deviations.
+
+    Needs two segments.
+    """
 
     def left_over(part: NDArray[np.float64]) -> float:
         return float(np.abs(part - np.median(part)).sum())
@@ -126,7 +142,10 @@ def _best_place(values: NDArray[np.float64]) -> int:
 
 
 def _scores(logs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values less their mean, those beyond MOST_DEVIATIONS held there; a function of the values, not of their order."""
+    """The values less their mean, those beyond MOST_DEVIATIONS held there.
+
+    A function of the values, not of their order.
+    """
     middle = np.median(logs)
     usual = MOST_DEVIATIONS * float(np.median(np.abs(logs - middle)))
     held = np.clip(logs, middle - usual, middle + usual) if usual > 0 else logs

@@ -1,4 +1,7 @@
-"""How a recording goes and what it came to, and the change points of a history: lines and tables, also as Markdown. Decides nothing."""
+"""How a recording goes and what it came to, and the change points of a history.
+
+Lines and tables, also as Markdown. Decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ CHANGE_HEADS = ("benchmark", "revision", "recorded", "change", "p", "fingerprint
 
 
 class RecordConsole:
-    """Tells how a recording goes; a Watcher of harness.regress.trend.recorder. `lines` shows what a comparison shows alike."""
+    """Tells how a recording goes; a Watcher of harness.regress.trend.recorder.
+
+    `lines` shows what a comparison shows alike.
+    """
 
     def __init__(self, console: Console) -> None:
         self.lines = CompareConsole(console)
@@ -194,7 +200,10 @@ def _share(value: float | None) -> str:
 
 @contextlib.contextmanager
 def open_record_console(*, on_stderr: bool = False) -> Iterator[RecordConsole]:
-    """A console on standard output, or error; its line is taken down at the end, whatever happens."""
+    """A console on standard output, or error.
+
+    Its line is taken down at the end, whatever happens.
+    """
     console = RecordConsole(Console(stderr=on_stderr))
     try:
         yield console

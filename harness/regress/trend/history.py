@@ -1,11 +1,14 @@
-"""The history of a project's speed: one JSON line a recording, appended and synced. Never draws and never prints.
+"""The history of a project's speed: one JSON line a recording, appended and synced.
 
-Figures are comparable only within one machine fingerprint (processor, cores, torch, BLAS, threads, Python, GPU), so series
-are made for one fingerprint each and never joined. Each block's figure is divided by the canary's of the same block: what
-the machine does to both cancels.
+Never draws and never prints.
 
-A last line without a line break that is no whole JSON was torn by a crash or a full disk. Reading leaves it out and says
-so; the next `append_entry` cuts it off. Whole lines are never changed. One process at a time may append.
+Figures are comparable only within one machine fingerprint (processor, cores, torch, BLAS, threads,
+Python, GPU), so series are made for one fingerprint each and never joined. Each block's figure is
+divided by the canary's of the same block: what the machine does to both cancels.
+
+A last line without a line break that is no whole JSON was torn by a crash or a full disk. Reading
+leaves it out and says so; the next `append_entry` cuts it off. Whole lines are never changed. One
+process at a time may append.
 """
 
 from __future__ import annotations
@@ -43,9 +46,10 @@ Scalar = str | int | float | bool | None
 class Entry:
     """One recording: seconds a step of each benchmark and of the canary, block by block, in the same order.
 
-    None: not measured in that block; ValueError for seconds that are not above 0, and unless each benchmark has as many
-    blocks as the canary. `machine` has FINGERPRINT_FIELDS and whatever else should be kept; `revision` and `recorded` (a
-    date as text) are what the caller wishes to show. The order of the file is the order of the history.
+    None: not measured in that block; ValueError for seconds that are not above 0, and unless each
+    benchmark has as many blocks as the canary. `machine` has FINGERPRINT_FIELDS and whatever else
+    should be kept; `revision` and `recorded` (a date as text) are what the caller wishes to show.
+    The order of the file is the order of the history.
     """
 
     machine: Mapping[str, Scalar]
@@ -70,7 +74,10 @@ class Entry:
         return fingerprint_of(self.machine)
 
     def relative(self, name: str) -> float:
-        """Median over blocks of a benchmark's seconds over the canary's; NaN where no block has both."""
+        """Median over blocks of a benchmark's seconds over the canary's.
+
+        NaN where no block has both.
+        """
         own = self.figures_s.get(name, (None,) * len(self.canary_s))
         pairs = zip(own, self.canary_s, strict=True)
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
@@ -95,7 +102,9 @@ class History:
 
 @dataclass(frozen=True)
 class Series:
-    """One benchmark on one machine: its figure over the canary's in each recording, NaN where it was not measured.
+    """One benchmark on one machine.
+
+    Its figure over the canary's in each recording, NaN where it was not measured.
 
     `revisions` and `recorded` say which recording each is.
     """
@@ -117,7 +126,10 @@ def fingerprint_of(machine: Mapping[str, Scalar]) -> str:
 
 
 def series_of(history: History, fingerprint: str) -> tuple[Series, ...]:
-    """A series for each benchmark ever recorded on this machine, by name; none for a fingerprint without recordings."""
+    """A series for each benchmark ever recorded on this machine, by name.
+
+    None for a fingerprint without recordings.
+    """
     entries = [entry for entry in history.entries if entry.fingerprint == fingerprint]
     names = sorted({name for entry in entries for name in entry.figures_s})
     revisions = tuple(entry.revision for entry in entries)
@@ -158,9 +170,10 @@ def read_history(path: Path) -> History:
 def append_entry(path: Path, entry: Entry) -> int:
     """Append an entry and sync it; returns how many bytes of a torn last line were cut off before.
 
-    The lines that are there are read first, so that nothing is added to a history that can't be read: InputError. If the
-    entry can't be written whole, as on a full disk, what was written of it is taken back, and StorageError says why.
-    ValueError for a machine without its fingerprint, before the file is touched.
+    The lines that are there are read first, so that nothing is added to a history that can't be
+    read: InputError. If the entry can't be written whole, as on a full disk, what was written of it
+    is taken back, and StorageError says why. ValueError for a machine without its fingerprint,
+    before the file is touched.
     """
     history = read_history(path)
     whole = f"{line_of(entry)}\n".encode()
@@ -255,7 +268,10 @@ def _seconds(value: Any) -> tuple[float | None, ...]:
 
 
 def medians(rows: Iterable[Sequence[float]]) -> tuple[float | None, ...]:
-    """Median of each block's rounds in seconds, None for a block without a known one: what an Entry holds."""
+    """Median of each block's rounds in seconds, None for a block without a known one.
+
+    What an Entry holds.
+    """
     found: list[float | None] = []
     for row in rows:
         known = [value for value in row if 0 < value < math.inf]

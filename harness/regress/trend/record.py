@@ -1,7 +1,9 @@
-"""A recording, in order: the history that is there, what is timed, rounds, one more line. Decides nothing itself.
+"""A recording, in order: the history that is there, what is timed, rounds, one more line.
 
-The history is read before anything is timed, so that none is timed in vain, and again when the line is appended. What was
-timed and can't be written is handed on with the error.
+Decides nothing itself.
+
+The history is read before anything is timed, so that none is timed in vain, and again when the line
+is appended. What was timed and can't be written is handed on with the error.
 """
 
 from __future__ import annotations
@@ -29,14 +31,20 @@ from harness.regress.trend.trend_series import differing
 HISTORY: Final = Path("results", "regress", "history.jsonl")
 
 N_BEFORE: Final = 5
-"""Recordings whose median a new one is shown against. A glance, no test: change points are for `trend`."""
+"""Recordings whose median a new one is shown against.
+
+A glance, no test: change points are for `trend`.
+"""
 
 UNVERSIONED: Final = "unversioned"
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordOptions:
-    """What the command line said. `steps`, `suite` and `revision` are "" where they were not given."""
+    """What the command line said.
+
+    `steps`, `suite` and `revision` are "" where they were not given.
+    """
 
     suite: str = ""
     steps: str = ""
@@ -58,9 +66,12 @@ class UnrecordedError(StorageError):
 
 
 def run_record(options: RecordOptions, watcher: Watcher) -> dict[str, Any]:
-    """Time the working tree and append it to the history; returns what the command shows, as JSON takes it.
+    """Time the working tree and append it to the history.
 
-    Raises InputError for bad input and a history that can't be read, before anything is timed, and UnrecordedError.
+    Returns what the command shows, as JSON takes it.
+
+    Raises InputError for bad input and a history that can't be read, before anything is timed, and
+    UnrecordedError.
     """
     before = read_history(options.history)
     side = parse_side("--head", ".", options.here)
@@ -108,7 +119,10 @@ def revision_of(here: Path, history: Path) -> str:
 
 
 def shown(entry: Entry, before: History) -> dict[str, Any]:
-    """A recording beside those that were there: of the same fingerprint as figures, of others only that there are any."""
+    """A recording beside those that were there.
+
+    Of the same fingerprint as figures, of others only that there are any.
+    """
     own = [each for each in before.entries if each.fingerprint == entry.fingerprint]
     others = [each for each in before.entries if each.fingerprint != entry.fingerprint]
     newest: dict[str, Entry] = {}  # of each machine its last recording, the last of all at the end

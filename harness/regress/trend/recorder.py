@@ -1,7 +1,9 @@
-"""One side alone, timed for a history: blocks of fresh processes, each with a canary beside every benchmark. Keeps no file.
+"""One side alone, timed for a history.
 
-A recording is compared with later ones, so that nothing stands beside it but the canary: a slice of it goes before and after
-each slice of a benchmark, and the history divides one by the other.
+Blocks of fresh processes, each with a canary beside every benchmark. Keeps no file.
+
+A recording is compared with later ones, so that nothing stands beside it but the canary: a slice of
+it goes before and after each slice of a benchmark, and the history divides one by the other.
 """
 
 from __future__ import annotations
@@ -18,16 +20,24 @@ from harness.regress.sides.target import Target
 from harness.regress.trend.history import FINGERPRINT_FIELDS, Entry, Scalar, medians
 
 N_BLOCKS: Final = 5
-"""Their median holds against two that went wrong. More would not help much: what two recordings of the same code differ by is
+"""Their median holds against two that went wrong.
+
+More would not help much: what two recordings of the same code differ by is
 mostly what the machine does from one hour to the next, which all blocks of a recording share."""
 
 KEPT: Final = (*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy")
-"""Facts of the side that a recording keeps: the fingerprint, and what may explain a change. No variables and no paths."""
+"""Facts of the side that a recording keeps: the fingerprint, and what may explain a change.
+
+No variables and no paths.
+"""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """All that was timed: raw rounds of each block, seconds a step, with the canary's; and the facts of the side."""
+    """All that was timed: raw rounds of each block, seconds a step, with the canary's.
+
+    And the facts of the side.
+    """
 
     pace: SamplingPlan
     blocks: tuple[TimedBlock, ...]
@@ -37,7 +47,10 @@ class Recording:
     def entry(
         self, revision: str, recorded: str, more: Mapping[str, Scalar] | None = None
     ) -> Entry:
-        """The recording as a history keeps it: medians over the rounds of a block. `more` is kept with the machine."""
+        """The recording as a history keeps it: medians over the rounds of a block.
+
+        `more` is kept with the machine.
+        """
         names = list(self.blocks[0].rounds)
         machine = {name: _scalar(self.facts.get(name)) for name in KEPT}
         return Entry(

@@ -1,4 +1,7 @@
-"""trend.json: the series of a history with their change points, written and read. All that its report shows is in it."""
+"""trend.json: the series of a history with their change points, written and read.
+
+All that its report shows is in it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,12 @@ FILE = "trend.json"
 
 @dataclass(frozen=True)
 class TrendRecord:
-    """What trend.json holds: the machines, the newest first; where from, and the seed of the permutations.
+    """What trend.json holds: the machines, the newest first.
 
-    `torn_bytes`: of a torn last line that was left out. `n_left_out`: recordings of machines that were not asked for.
+    Where from, and the seed of the permutations.
+
+    `torn_bytes`: of a torn last line that was left out. `n_left_out`: recordings of machines that
+    were not asked for.
     """
 
     history: str
@@ -76,7 +82,10 @@ def read_trend(directory: Path) -> TrendRecord:
 
 
 def _machine(found: MachineTrend) -> dict[str, Any]:
-    """One machine as JSON takes it; letters that no terminal and no page shall obey are escaped here, once."""
+    """One machine as JSON takes it.
+
+    Letters that no terminal and no page shall obey are escaped here, once.
+    """
     return {
         "fingerprint": found.fingerprint,
         "machine": {

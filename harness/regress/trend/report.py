@@ -1,4 +1,7 @@
-"""The report of a history, from trend.json: for each machine its series, their levels and where they changed. Records nothing."""
+"""The report of a history, from trend.json.
+
+For each machine its series, their levels and where they changed. Records nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ PREFIX = "trend-"
 
 
 def render_trend(directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md and figures/ beside trend.json. Raises InputError where there is none, or a broken one."""
+    """Write report.html, report.md and figures/ beside trend.json.
+
+    Raises InputError where there is none, or a broken one.
+    """
     directory = Path(directory)
     record = read_trend(directory)
     words = messages.load(language)

@@ -1,4 +1,7 @@
-"""A trend, in order: history, series and change points, trend.json, report. Times nothing and changes no history."""
+"""A trend, in order: history, series and change points, trend.json, report.
+
+Times nothing and changes no history.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class TrendOutcome:
 
 
 def run_trend(options: TrendOptions) -> TrendOutcome:
-    """Write the trend of a history and its report. Raises InputError for a history without recordings, or without these."""
+    """Write the trend of a history and its report.
+
+    Raises InputError for a history without recordings, or without these.
+    """
     whole = read_history(options.history)
     history = _asked_for(whole, options)
     record = TrendRecord(

@@ -1,7 +1,10 @@
-"""From a history to its trend: for each machine the series of its benchmarks, their change points and levels. Draws nothing.
+"""From a history to its trend.
 
-Series of two fingerprints are never joined. The generator of a series follows from the seed, the fingerprint and the
-benchmark's name alone, so that another benchmark more or less changes no p-value of this one.
+For each machine the series of its benchmarks, their change points and levels. Draws nothing.
+
+Series of two fingerprints are never joined. The generator of a series follows from the seed, the
+fingerprint and the benchmark's name alone, so that another benchmark more or less changes no
+p-value of this one.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ LEAST_RECORDINGS = 2 * LEAST_SEGMENT
 
 @dataclass(frozen=True)
 class Level:
-    """A stretch between change points: positions from `start` up to `end`, and the median of its known values."""
+    """A stretch between change points.
+
+    Positions from `start` up to `end`, and the median of its known values.
+    """
 
     start: int
     end: int
@@ -33,7 +39,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Line:
-    """One benchmark on one machine: its figure over the canary's in each recording (NaN: not measured), and its changes."""
+    """One benchmark on one machine.
+
+    Its figure over the canary's in each recording (NaN: not measured), and its changes.
+    """
 
     name: str
     values: tuple[float, ...]
@@ -106,7 +115,10 @@ def _trend(history: History, fingerprint: str, seed: int) -> MachineTrend:
 def differing(
     theirs: Mapping[str, Scalar], ours: Mapping[str, Scalar]
 ) -> tuple[tuple[str, str, str], ...]:
-    """What sets two fingerprints apart: (field, theirs, ours), "" for none; of processor flags only those that differ."""
+    """What sets two fingerprints apart: (field, theirs, ours), "" for none.
+
+    Of processor flags only those that differ.
+    """
     found = []
     for name in FINGERPRINT_FIELDS:
         before, after = (_text(machine.get(name)) for machine in (theirs, ours))

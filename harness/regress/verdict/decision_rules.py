@@ -1,10 +1,14 @@
-"""The rules of a comparison, as data that is fixed before anything is timed: looks, error budgets, floor, confirmation.
+"""The rules of a comparison, as data that is fixed before anything is timed.
 
-How the budgets are split. Of 9 benchmarks, one that regressed must pass Holm's first step, a share of alpha over 9. The least
-p-value of n blocks is 2^-n, so a look after n blocks can find it only if its share is at least 9 * 2^-n: 0.0088 after 10
-blocks, 0.000275 after 15, 0.0000086 after 20. Of the 1 % the first look therefore gets 0.0088, and the other two 0.0006 each,
-which after 15 blocks allows two assignments of 32768 (9 * 2 / 32768 = 0.00055), so one small block on the wrong side, and
-after 20 blocks 69 of 1048576. With more than 9 benchmarks a look that could find nothing alone gives its share to the next.
+Looks, error budgets, floor, confirmation.
+
+How the budgets are split. Of 9 benchmarks, one that regressed must pass Holm's first step, a share
+of alpha over 9. The least p-value of n blocks is 2^-n, so a look after n blocks can find it only if
+its share is at least 9 * 2^-n: 0.0088 after 10 blocks, 0.000275 after 15, 0.0000086 after 20. Of
+the 1 % the first look therefore gets 0.0088, and the other two 0.0006 each, which after 15 blocks
+allows two assignments of 32768 (9 * 2 / 32768 = 0.00055), so one small block on the wrong side, and
+after 20 blocks 69 of 1048576. With more than 9 benchmarks a look that could find nothing alone
+gives its share to the next.
 """
 
 from __future__ import annotations
@@ -20,22 +24,32 @@ DETECT: Final = 0.05
 """The slow-down to find. DESIGN section 8."""
 
 LOOKS: Final = (10, 15, 20)
-"""Blocks after which the test is made. DESIGN section 8; fewer than 10 find nothing among 9 benchmarks."""
+"""Blocks after which the test is made.
+
+DESIGN section 8; fewer than 10 find nothing among 9 benchmarks.
+"""
 
 SHARES: Final = (0.0088, 0.0006, 0.0006)
 """Of alpha = 1 %, for each look: see the module's docstring."""
 
 CANARY_SHARES: Final = (0.004, 0.002, 0.002, 0.002)
-"""Of another 1 %, two-sided, for each look and the blocks that confirm the last one. After 10 blocks the least two-sided p is
+"""Of another 1 %, two-sided, for each look and the blocks that confirm the last one.
+
+After 10 blocks the least two-sided p is
 0.00195, so that one small block on the wrong side (0.0039) is allowed from the first look on."""
 
 N_FRESH: Final = 5
-"""Blocks that confirm a regression. DESIGN section 8; the looks are as far apart, so they serve those undecided as well."""
+"""Blocks that confirm a regression.
+
+DESIGN section 8; the looks are as far apart, so they serve those undecided as well.
+"""
 
 N_AGREE: Final = 4
-"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md). Where blocks deviate by 3 %,
-four times the usual, noise alone confirms in 3.0 % instead of the 4.5 % of "the median alone", and a slow-down of 5 % in
-94.0 % instead of 95.1 %; "all five" would confirm it in 77 %."""
+"""Of the fresh blocks, how many must be above 0. Source: simulation (docs/regressions.md).
+
+Where blocks deviate by 3 %,
+four times the usual, noise alone confirms in 3.0 % instead of the 4.5 % of "the median alone", and
+a slow-down of 5 % in 94.0 % instead of 95.1 %; "all five" would confirm it in 77 %."""
 
 MINIMUM_LEVEL: Final = 0.95
 """OK rests on an interval of at least this level, so that it is wrong in at most 2.5 % at a look."""
@@ -43,7 +57,9 @@ MINIMUM_LEVEL: Final = 0.95
 
 @dataclass(frozen=True)
 class Look:
-    """A stop after `n_blocks` blocks in all: the share of alpha for the benchmarks, and the canary's.
+    """A stop after `n_blocks` blocks in all.
+
+    The share of alpha for the benchmarks, and the canary's.
 
     `alpha` of 0 means that nothing is tested here: the last one, which only confirms.
     """
@@ -55,7 +71,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked (`detect`, a fraction of time) and how it is decided. Make them with `rules_for`."""
+    """What is asked (`detect`, a fraction of time) and how it is decided.
+
+    Make them with `rules_for`.
+    """
 
     detect: float
     looks: tuple[Look, ...]
@@ -70,17 +89,21 @@ class Rules:
     def floor(self) -> float:
         """The least median of a REGRESSION, as a log ratio: half of `detect`.
 
-        A threshold at `detect` itself would find a slow-down of just that size half the time (FACTS, "Timing noise").
+        A threshold at `detect` itself would find a slow-down of just that size half the time
+        (FACTS, "Timing noise").
         """
         return math.log1p(self.detect / 2)
 
     @property
     def canary_floor(self) -> float:
-        """The least move of the canary that contaminates, as a log ratio: a quarter of `detect`, half of the floor.
+        """The least move of the canary that contaminates, as a log ratio.
 
-        Less can't turn a slow-down of less than half the floor into a regression. Source: simulation (docs/regressions.md):
-        of contaminations by 2 % the floor itself would see 3 % of runs at the first look, half of it 98 %, with a false
-        alarm in none of 1,500 runs (7 where blocks deviate by 3 %, as many as the floor itself has at 6 %).
+        A quarter of `detect`, half of the floor.
+
+        Less can't turn a slow-down of less than half the floor into a regression. Source:
+        simulation (docs/regressions.md): of contaminations by 2 % the floor itself would see 3 % of
+        runs at the first look, half of it 98 %, with a false alarm in none of 1,500 runs (7 where
+        blocks deviate by 3 %, as many as the floor itself has at 6 %).
         """
         return math.log1p(self.detect / 4)
 
@@ -93,8 +116,8 @@ class Rules:
 def rules_for(n_benchmarks: int, detect: float = DETECT) -> Rules:
     """The rules for a family of benchmarks. ValueError unless 0 < detect <= 1.
 
-    Up to 9 benchmarks a single regression can be found from the first look on, up to 308 from the second on, up to 10485 at
-    the last one; with more only several at once.
+    Up to 9 benchmarks a single regression can be found from the first look on, up to 308 from the
+    second on, up to 10485 at the last one; with more only several at once.
     """
     if not 0 < detect <= 1:
         raise ValueError(f"'detect' must be above 0 and at most 1 (got {detect!r})")
@@ -110,7 +133,10 @@ def rules_for(n_benchmarks: int, detect: float = DETECT) -> Rules:
 
 
 def parse_detect(text: str) -> float:
-    """`5%`, `2.5 %` or `0.05` as a fraction. InputError for anything else, and outside (0 %, 100 %]."""
+    """`5%`, `2.5 %` or `0.05` as a fraction.
+
+    InputError for anything else, and outside (0 %, 100 %].
+    """
     number = text.strip().removesuffix("%")
     try:
         value = float(number) / (100 if number != text.strip() else 1)
@@ -123,7 +149,10 @@ def parse_detect(text: str) -> float:
 
 
 def parse_accepted(texts: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """NAME=REASON, any number of them, as name to reason. InputError for an unknown name and an empty reason."""
+    """NAME=REASON, any number of them, as name to reason.
+
+    InputError for an unknown name and an empty reason.
+    """
     accepted: dict[str, str] = {}
     known = sorted(
         names, key=len, reverse=True

@@ -1,9 +1,11 @@
-"""Recorded blocks of the same code on both sides, drawn again and again through `decide`: how often it errs and finds.
+"""Recorded blocks of the same code on both sides, drawn again and again through `decide`.
 
-A run by replay draws whole blocks, with replacement, so that what the benchmarks and the canary of one pair of processes
-share stays together; what follows upon one another across blocks is lost. The interval of a rate says how much the number
-of replays leaves open. It can't know what the recorded blocks have never seen: record at different hours.
-Randomness is an argument.
+How often it errs and finds.
+
+A run by replay draws whole blocks, with replacement, so that what the benchmarks and the canary of
+one pair of processes share stays together; what follows upon one another across blocks is lost. The
+interval of a rate says how much the number of replays leaves open. It can't know what the recorded
+blocks have never seen: record at different hours. Randomness is an argument.
 """
 
 from __future__ import annotations
@@ -34,12 +36,18 @@ FEW_ALARMS: Final = 0.005
 """What issue 5 promises for code against itself, by replay."""
 
 LEAST_RECORDED: Final = 20
-"""Fewer blocks, drawn with replacement, show too little of the noise: of the rarest 5 % of blocks they have one."""
+"""Fewer blocks, drawn with replacement, show too little of the noise.
+
+Of the rarest 5 % of blocks they have one.
+"""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """`k` of `n`, with the exact interval of the share (harness.stats.binomial_interval); None for n = 0."""
+    """`k` of `n`, with the exact interval of the share (harness.stats.binomial_interval).
+
+    None for n = 0.
+    """
 
     k: int
     n: int
@@ -55,9 +63,9 @@ class Rate:
 class Rates:
     """How runs came out in which one benchmark was slower by `effect` (0: none was).
 
-    `false_regression`: runs that call a benchmark a REGRESSION that was not slowed. `found`: runs that call the slowed one
-    a REGRESSION, also by benchmark; n is 0 without an effect. `verdicts`: each run's verdict. `all_ok`: runs in
-    which every benchmark is OK. `mean_blocks`: blocks a run.
+    `false_regression`: runs that call a benchmark a REGRESSION that was not slowed. `found`: runs
+    that call the slowed one a REGRESSION, also by benchmark; n is 0 without an effect. `verdicts`:
+    each run's verdict. `all_ok`: runs in which every benchmark is OK. `mean_blocks`: blocks a run.
     """
 
     detect: float
@@ -72,7 +80,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Advice:
-    """The least `detect` that this machine can hold, None if none of those tried; and what each came to.
+    """The least `detect` that this machine can hold, None if none of those tried.
+
+    And what each came to.
 
     `tried`: for each value, without effect and with an effect of that size.
     """
@@ -146,7 +156,8 @@ def replay(
 ) -> Rates:
     """Rates over runs drawn from recorded blocks, the benchmarks slowed in turn, one a run, if there is an effect.
 
-    One of several is the hardest case for Holm's correction. ValueError without a block, and for no benchmark.
+    One of several is the hardest case for Holm's correction. ValueError without a block, and for no
+    benchmark.
     """
     names = tuple(sorted({name for block in recorded for name in block.values}))
     if not names:
@@ -170,10 +181,13 @@ def advise(
     detectable: Sequence[float] = DETECTABLE,
     n_runs: int = N_RUNS,
 ) -> Advice:
-    """The least `detect`, of those given in ascending order, that this machine can hold; stops at the first that it can.
+    """The least `detect`, of those given in ascending order, that this machine can hold.
 
-    It can if without effect at most FEW_ALARMS of runs have a false REGRESSION and ENOUGH_POWER of them are OK in all
-    benchmarks, and with a slow-down of that size ENOUGH_POWER of runs find it. None below LEAST_RECORDED blocks.
+    Stops at the first that it can.
+
+    It can if without effect at most FEW_ALARMS of runs have a false REGRESSION and ENOUGH_POWER of
+    them are OK in all benchmarks, and with a slow-down of that size ENOUGH_POWER of runs find it.
+    None below LEAST_RECORDED blocks.
     """
     tried = []
     for detect in detectable if len(recorded) >= LEAST_RECORDED else ():

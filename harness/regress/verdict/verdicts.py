@@ -1,10 +1,14 @@
-"""From blocks to verdicts: what to time next, and what is concluded. A pure function of the blocks; never times anything.
+"""From blocks to verdicts: what to time next, and what is concluded.
 
-`decide` is given all blocks so far, in order, and says either what to time next or what came out. It keeps nothing between
-calls, so that recorded blocks can be replayed through it: selftest measures the very rule that a comparison uses.
+A pure function of the blocks; never times anything.
+
+`decide` is given all blocks so far, in order, and says either what to time next or what came out.
+It keeps nothing between calls, so that recorded blocks can be replayed through it: selftest
+measures the very rule that a comparison uses.
 
 After each look (10, 15 and 20 blocks) a benchmark that is still open becomes
-    a suspect      its test is significant and its median at least the floor: the next 5 blocks confirm it or not
+    a suspect      its test is significant and its median at least the floor: the next 5 blocks
+                   confirm it or not
     ok             the whole interval of its median lies below `detect`
     or stays open  until the last look, where it is inconclusive
 A canary that moved ends the run at any look.
@@ -28,11 +32,13 @@ Verdict = Literal["ok", "regression", "inconclusive", "contaminated", "missing"]
 Reason = Literal[
     "confirmed",  # regression: significant, above the floor, and fresh blocks agree
     "below_detect",  # ok: the interval lies below `detect`
-    "not_confirmed",  # inconclusive: significant and above the floor, but fresh blocks did not agree
+    # Inconclusive: significant and above the floor, but fresh blocks did not agree
+    "not_confirmed",
     "reaches_detect",  # inconclusive: after the last look the interval still reaches `detect`
     "not_measured",  # inconclusive: too few blocks have a value
     "out_of_budget",  # inconclusive: the budget ended before a look could decide
-    "canary_not_measured",  # inconclusive: too few blocks have a canary, so nothing vouches for the run
+    # Inconclusive: too few blocks have a canary, so nothing vouches for the run
+    "canary_not_measured",
     "canary_moved",  # contaminated
     "absent_in_head",  # missing
 ]
@@ -70,10 +76,11 @@ class Family:
 class Finding:
     """What came out for one benchmark.
 
-    `ratio` is head's time a step over base's (1.05: 5 % slower), the median of the blocks that the verdict rests on, with
-    their interval; `fresh` that of the blocks that were to confirm a suspect, None if it was none. `p_value` is the
-    one-sided one at the deciding look, after Holm's correction; None without a look. `improved`: as significant, and
-    as large, in the other direction; that is told and never fails.
+    `ratio` is head's time a step over base's (1.05: 5 % slower), the median of the blocks that the
+    verdict rests on, with their interval; `fresh` that of the blocks that were to confirm a
+    suspect, None if it was none. `p_value` is the one-sided one at the deciding look, after Holm's
+    correction; None without a look. `improved`: as significant, and as large, in the other
+    direction; that is told and never fails.
     """
 
     name: str
@@ -88,7 +95,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Canary:
-    """The canary over all blocks: its ratio, its two-sided p-value, and whether it moved at a look."""
+    """The canary over all blocks.
+
+    Its ratio, its two-sided p-value, and whether it moved at a look.
+    """
 
     ratio: Estimate
     p_value: float
@@ -126,7 +136,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Measure:
-    """Time `n_blocks` more blocks of the canary and of these benchmarks; `confirming` are the suspects among them.
+    """Time `n_blocks` more blocks of the canary and of these benchmarks.
+
+    `confirming` are the suspects among them.
 
     A benchmark that is not named is decided; timing it all the same changes nothing.
     """
@@ -149,10 +161,13 @@ Decision = Measure | Stop
 def decide(
     blocks: Sequence[Block], family: Family, rules: Rules, *, budget_over: bool = False
 ) -> Decision:
-    """What to do after these blocks. With `budget_over` always Stop: what no look could decide is inconclusive.
+    """What to do after these blocks.
 
-    Blocks beyond the one that decided are ignored. A NaN is a block that a benchmark has not; the looks count all blocks,
-    the tests those with a value. The rules must be those of `len(family.names)` benchmarks.
+    With `budget_over` always Stop: what no look could decide is inconclusive.
+
+    Blocks beyond the one that decided are ignored. A NaN is a block that a benchmark has not; the
+    looks count all blocks, the tests those with a value. The rules must be those of
+    `len(family.names)` benchmarks.
     """
     states: dict[str, State] = dict.fromkeys(family.names, Open())
     n_used = 0
@@ -185,7 +200,10 @@ class Open:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A benchmark whose slow-down the look after `n_blocks` found; the blocks after it confirm it or not."""
+    """A benchmark whose slow-down the look after `n_blocks` found.
+
+    The blocks after it confirm it or not.
+    """
 
     n_blocks: int
     p_value: float
@@ -197,8 +215,8 @@ State = Open | Suspect | Finding
 def _void(seen: Sequence[Block], look: Look, rules: Rules) -> Finding | None:
     """What the canary makes of every benchmark, if it moved or says nothing; None if all is well.
 
-    It moved if it is off 0 significantly and by its floor at least. It says nothing where fewer than half of the blocks
-    have it.
+    It moved if it is off 0 significantly and by its floor at least. It says nothing where fewer
+    than half of the blocks have it.
     """
     values = _known(block.canary for block in seen)
     nothing = median_interval([])
@@ -214,8 +232,9 @@ def _confirmed(
 ) -> dict[str, Finding]:
     """What the blocks after a look make of its suspects.
 
-    Confirmed: the fresh blocks' median is at least the floor, and at least `n_agree` of them are above 0. One that is not
-    is ok where the interval over all its blocks lies below `detect`, and else inconclusive.
+    Confirmed: the fresh blocks' median is at least the floor, and at least `n_agree` of them are
+    above 0. One that is not is ok where the interval over all its blocks lies below `detect`, and
+    else inconclusive.
     """
     findings = {}
     for name, state in states.items():
@@ -241,7 +260,10 @@ def _confirmed(
 def _looked_at(
     seen: Sequence[Block], states: Mapping[str, State], look: Look, rules: Rules
 ) -> dict[str, State]:
-    """The open benchmarks after a look. Those decided before count in Holm's correction as p = 1: that only widens it."""
+    """The open benchmarks after a look.
+
+    Those decided before count in Holm's correction as p = 1: that only widens it.
+    """
     values = {
         name: _values(seen, name) for name, state in states.items() if isinstance(state, Open)
     }
@@ -286,7 +308,10 @@ def _is_below_detect(estimate: Estimate, rules: Rules) -> bool:
 
 
 def as_ratio(values: Iterable[float]) -> Estimate:
-    """Median of log ratios and its interval (harness.stats.median_interval), as ratios: 1.05 is 5 % slower."""
+    """Median of log ratios and its interval (harness.stats.median_interval), as ratios.
+
+    1.05 is 5 % slower.
+    """
     estimate = median_interval(value if math.isfinite(value) else math.nan for value in values)
     if estimate.value is None:
         return estimate
@@ -304,7 +329,10 @@ def _outcome(
     states: Mapping[str, State],
     void: Finding | None = None,
 ) -> Outcome:
-    """Findings in the family's order; what no look decided is inconclusive, what head lacks is missing."""
+    """Findings in the family's order.
+
+    What no look decided is inconclusive, what head lacks is missing.
+    """
     findings = [
         replace(void, name=name, ratio=as_ratio(_values(blocks, name)))
         if void

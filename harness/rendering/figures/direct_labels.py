@@ -94,7 +94,10 @@ def _spread(
 
 @dataclasses.dataclass(frozen=True)
 class Spot:
-    """A name to be written near the point (x, y), in data coordinates; `low` and `high` are the ends of its upright bar."""
+    """A name to be written near the point (x, y), in data coordinates.
+
+    `low` and `high` are the ends of its upright bar.
+    """
 
     x: float
     y: float

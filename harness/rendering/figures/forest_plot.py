@@ -1,4 +1,7 @@
-"""A forest plot: changes with their intervals, one above the other, against what is looked for. Knows no comparison."""
+"""A forest plot: changes with their intervals, one above the other, against what is looked for.
+
+Knows no comparison.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from harness.rendering import theme
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the plot: a share of time more (0.05 is 5 % slower) and its interval; None: not measured.
+    """One line of the plot: a share of time more (0.05 is 5 % slower) and its interval.
+
+    None: not measured.
 
     `stands_out` draws it in the colour of what failed, `is_quiet` in grey.
     """
@@ -30,7 +35,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """What the plot says beside its rows: the axis' label, the text of a change, and two marked values, the first named."""
+    """What the plot says beside its rows.
+
+    The axis' label, the text of a change, and two marked values, the first named.
+    """
 
     label: str
     change: str

@@ -1,4 +1,7 @@
-"""A number against the two sizes of a shape, hidden size and sequence length: two panels for each device, a line for each cell."""
+"""A number against the two sizes of a shape, hidden size and sequence length.
+
+Two panels for each device, a line for each cell.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Small multiples of series in steps: one panel a series, its points, its levels, and where they change. Knows no history."""
+"""Small multiples of series in steps.
+
+One panel a series, its points, its levels, and where they change. Knows no history.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What the panels have in common: a label for each position, the axes' labels, and the text of a change in percent."""
+    """What the panels have in common.
+
+    A label for each position, the axes' labels, and the text of a change in percent.
+    """
 
     labels: Sequence[str]
     x_label: str
@@ -111,7 +117,10 @@ def _draw(axes: Axes, panel: Panel, ends: tuple[float, float]) -> None:
 
 
 def _places(panel: Panel, width: float) -> list[tuple[bool, int]]:
-    """For the text of each mark whether it stands to the left, and in which row: where it covers least."""
+    """For the text of each mark whether it stands to the left, and in which row.
+
+    Where it covers least.
+    """
     n = len(panel.values)
     taken: list[tuple[int, float, float]] = []
     found = []

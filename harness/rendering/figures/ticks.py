@@ -14,7 +14,10 @@ def dodge(place: int, of: int) -> float:
 
 
 def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
-    """The lags that have room for a label on a logarithmic axis; the first and the last always do."""
+    """The lags that have room for a label on a logarithmic axis.
+
+    The first and the last always do.
+    """
     if len(lags) < 3:
         return list(lags)
     whole = math.log(lags[-1] / lags[0])

@@ -1,7 +1,7 @@
 """All words of a report, one file of texts for each language: `en.toml` beside this module.
 
-A language is added as one file with the same keys and the same {fields}. Texts are plain: no HTML, no
-Markdown. This module never decides what is said, only how.
+A language is added as one file with the same keys and the same {fields}. Texts are plain: no HTML,
+no Markdown. This module never decides what is said, only how.
 """
 
 import dataclasses
@@ -22,11 +22,17 @@ class Messages:
     texts: Mapping[str, str]
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of `key` with its {fields} filled in; KeyError for an unknown key or a missing field."""
+        """The text of `key` with its {fields} filled in.
+
+        KeyError for an unknown key or a missing field.
+        """
         return self.texts[key].format(**values)
 
     def of(self, family: str, name: str, **values: object) -> str:
-        """The text of a key that data names, such as the end of a trial; the name itself where there is none."""
+        """The text of a key that data names, such as the end of a trial.
+
+        The name itself where there is none.
+        """
         text = self.texts.get(f"{family}.{name}")
         return name if text is None else text.format(**values)
 

@@ -1,4 +1,7 @@
-"""How long a cell takes to answer, and the bytes that it occupies: the table and figures of any report with inference.csv."""
+"""How long a cell takes to answer, and the bytes that it occupies.
+
+The table and figures of any report with inference.csv.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def failures(page: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]
 def numbers(
     page: ReportContext, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False
 ) -> Table:
-    """Every timed row: times with their intervals, bytes and error; `shapes`: with the sizes of its network."""
+    """Every timed row: times with their intervals, bytes and error.
+
+    `shapes`: with the sizes of its network.
+    """
     shape = SHAPE if shapes else []
     rows = [
         (
@@ -89,7 +95,10 @@ def timed_cells(page: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple
 
 
 def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
-    """Times of a call by cell and dtype at the shape of which most was timed: a panel a measure, a line a row."""
+    """Times of a call by cell and dtype at the shape of which most was timed.
+
+    A panel a measure, a line a row.
+    """
     task = str(timed["task"].iloc[0])
     of_task = timed[timed["task"] == task]
     shapes = of_task.groupby(SHAPE).size()
@@ -160,7 +169,10 @@ def time_axis(page: ReportContext, axes: Axes) -> None:
 
 
 def against_size(page: ReportContext, timed: pd.DataFrame) -> Picture:
-    """Time of one step, and bytes, against hidden size: a column of two panels a dtype, a line a cell."""
+    """Time of one step, and bytes, against hidden size.
+
+    A column of two panels a dtype, a line a cell.
+    """
     steps = timed[timed["measure"] == "step"] if (timed["measure"] == "step").any() else timed
     steps = steps[steps["task"] == steps["task"].iloc[0]]
     widths = steps.groupby(["num_layers", "sequence_length"])["hidden_size"].nunique()

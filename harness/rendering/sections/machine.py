@@ -1,4 +1,7 @@
-"""What machine.json says, as a report shows it: a table of the machine, and what the run noted about itself."""
+"""What machine.json says, as a report shows it.
+
+A table of the machine, and what the run noted about itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What coordinator and workers say to each other: plain data that travels as JSON, so that remote workers fit."""
+"""What coordinator and workers say to each other.
+
+Plain data that travels as JSON, so that remote workers fit.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,18 @@ class TrialStatus(enum.StrEnum):
 
 
 PENALIZED = frozenset({TrialStatus.DIVERGED, TrialStatus.TIMEOUT, TrialStatus.OUT_OF_MEMORY})
-"""Ends that the sampler is told as the objective's worst value, so that it learns; they never count as best."""
+"""Ends that the sampler is told as the objective's worst value, so that it learns.
+
+They never count as best.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialRequest:
     """One trial to run. `training` is TrainingConfig.to_dict(); `memory_bytes` 0 sets no limit.
 
-    `weights` names a file to which the trained weights go; with it the gradient gains are measured too.
+    `weights` names a file to which the trained weights go; with it the gradient gains are measured
+    too.
     """
 
     request_id: int
@@ -51,7 +58,8 @@ class TrialRequest:
 class Event:
     """What came back: `kind` is "evaluation", "outcome" or "ended" (the process is gone; `data["how"]` says how).
 
-    `data["unwritten"]` of an outcome says why the weights could not be written, by errno and in words.
+    `data["unwritten"]` of an outcome says why the weights could not be written, by errno and in
+    words.
     """
 
     request_id: int

@@ -1,9 +1,12 @@
-"""The fork server: a process that has torch loaded and forks one child for each trial. Never trains, never touches CUDA.
+"""The fork server: a process that has torch loaded and forks one child for each trial.
 
-It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children with it, when the
-coordinator's end of the control socket closes, however that came about. Messages on the control socket have a fixed size:
-a letter and a number, with the child's own socket attached to a start; before them comes the list of plug-ins. Source:
-multiprocessing's fork server, whose four faults FACTS lists.
+Never trains, never touches CUDA.
+
+It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children
+with it, when the coordinator's end of the control socket closes, however that came about. Messages
+on the control socket have a fixed size: a letter and a number, with the child's own socket attached
+to a start; before them comes the list of plug-ins. Source: multiprocessing's fork server, whose
+four faults FACTS lists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The executor of this machine: a process for each trial, from a fork server where there is one, else spawned ahead."""
+"""The executor of this machine.
+
+A process for each trial, from a fork server where there is one, else spawned ahead.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class Launcher(Protocol):
 
 
 class LocalExecutor:
-    """Trials as processes of this machine. `spawn` True does without the fork server; `standby` is one that loads torch already."""
+    """Trials as processes of this machine.
+
+    `spawn` True does without the fork server; `standby` is one that loads torch already.
+    """
 
     def __init__(
         self,
@@ -66,7 +72,10 @@ class LocalExecutor:
         )
 
     def new_id(self) -> int:
-        """A number that no request had: late events of one phase must not be taken for another's."""
+        """A number that no request had.
+
+        Late events of one phase must not be taken for another's.
+        """
         return next(self.ids)
 
     def submit(self, request: TrialRequest) -> None:
@@ -75,7 +84,10 @@ class LocalExecutor:
         self.launcher.start(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
-        """The next event of a trial that was not cancelled; None when `timeout_s` seconds pass without one."""
+        """The next event of a trial that was not cancelled.
+
+        None when `timeout_s` seconds pass without one.
+        """
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left = POLL_S if until is None else until - time.monotonic()
@@ -108,7 +120,10 @@ class LocalExecutor:
         self.launcher.close()
 
     def _restart(self, event: Event) -> None:
-        """Start a new fork server in place of one that is gone; the trials that it took with it have crashed."""
+        """Start a new fork server in place of one that is gone.
+
+        The trials that it took with it have crashed.
+        """
         if event.data["launcher"] is not self.launcher:
             return  # each thread that finds it gone says so
         self.n_restarts += 1
@@ -133,7 +148,10 @@ class LocalExecutor:
                     raise
 
     def _named(self, event: Event) -> Event:
-        """Name the way a process ended: by a signal, by the kernel for lack of memory, or with an exit code."""
+        """Name the way a process ended.
+
+        By a signal, by the kernel for lack of memory, or with an exit code.
+        """
         code = event.data["code"]
         end, how = TrialStatus.CRASHED, f"exit code {code} without a result"
         if code < 0:
@@ -159,7 +177,8 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         reader = threading.Thread(target=self._read, args=(request.request_id, ours), daemon=True)
         self.readers[request.request_id] = reader
-        reader.start()  # before the child, which may die at once: its end is told after the reader's
+        # Before the child, which may die at once: its end is told after the reader's
+        reader.start()
         with theirs:
             message = MESSAGE.pack(b"s", request.request_id)
             try:
@@ -187,7 +206,10 @@ class ForkLauncher:
             _forward(connection.makefile("r", encoding="utf-8"), request_id, self.events)
 
     def _listen(self) -> None:
-        """Turn the server's answers into events: a child's end, after all it said; the server's own end."""
+        """Turn the server's answers into events: a child's end, after all it said.
+
+        The server's own end.
+        """
         while True:
             try:
                 data = self.server.control.recv(ANSWER.size, socket.MSG_WAITALL)
@@ -211,7 +233,10 @@ class ForkLauncher:
 
 
 class SpawnLauncher:
-    """Starts each trial in a spawned process; the next ones load torch while the present ones train."""
+    """Starts each trial in a spawned process.
+
+    The next ones load torch while the present ones train.
+    """
 
     def __init__(self, events: Events, num_workers: int) -> None:
         self.events = events
@@ -228,7 +253,8 @@ class SpawnLauncher:
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.write((json.dumps(request.to_dict()) + "\n").encode())
-            process.stdin.flush()  # and left open: when it closes, the worker knows that we are gone
+            # And left open: when it closes, the worker knows that we are gone
+            process.stdin.flush()
         arguments = (request.request_id, process)
         reader = threading.Thread(target=self._read, args=arguments, daemon=True)
         self.readers[request.request_id] = reader
@@ -296,9 +322,12 @@ def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
 
 
 class KernelKills:
-    """The processes that the kernel killed for lack of memory: how many of them no trial's end has been explained by.
+    """The processes that the kernel killed for lack of memory.
 
-    The kernel counts them, and does not say which they were; so each explains one SIGKILL that is heard of soon after.
+    How many of them no trial's end has been explained by.
+
+    The kernel counts them, and does not say which they were; so each explains one SIGKILL that is
+    heard of soon after.
     """
 
     def __init__(self) -> None:
@@ -320,7 +349,10 @@ class KernelKills:
 
 
 def _out_of_memory_kills() -> int:
-    """How many processes the kernel has killed for lack of memory: in this control group, or else on the whole machine."""
+    """How many processes the kernel has killed for lack of memory.
+
+    In this control group, or else on the whole machine.
+    """
     for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
         with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():

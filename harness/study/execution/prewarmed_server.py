@@ -1,6 +1,9 @@
-"""A fork server's process: started before it is needed, told its plug-ins once they are known. Imports nothing heavy.
+"""A fork server's process: started before it is needed, told its plug-ins once they are known.
 
-Loading torch takes longer than all else before a study's first trial; so the server loads its own while the coordinator does.
+Imports nothing heavy.
+
+Loading torch takes longer than all else before a study's first trial; so the server loads its own
+while the coordinator does.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from collections.abc import Iterator, Sequence
 from harness.errors import WorkerError, unwritable
 from harness.study.execution.executor import ANSWER, LENGTH
 
-# Elsewhere than on Linux a process that has used the system's math libraries can't safely be forked, or not at all.
+# Elsewhere than on Linux a process that has used the system's math libraries can't safely be
+# forked, or not at all.
 HAS_FORK_SERVER = sys.platform == "linux"
 START_TIMEOUT_S = 120.0  # loading torch from a cold disk
-LAST_WORDS_S = (
-    5.0  # for a dead trial's last lines; a process of its own may hold the line open for ever
-)
+# For a dead trial's last lines; a process of its own may hold the line open for ever
+LAST_WORDS_S = 5.0
 LAST_WORDS_BYTES = 4096
 LONGEST_LOG_BYTES = 1 << 20  # plug-ins may print, for a week
 
@@ -33,9 +36,12 @@ class KilledError(WorkerError):
 
 
 class ServerProcess:
-    """A fork server's process and the socket that it listens on; it ends when the socket closes, however that comes about.
+    """A fork server's process and the socket that it listens on.
 
-    Raises FileError where no temporary file can be made, WorkerError where no process can be started.
+    It ends when the socket closes, however that comes about.
+
+    Raises FileError where no temporary file can be made, WorkerError where no process can be
+    started.
     """
 
     def __init__(self) -> None:
@@ -139,7 +145,10 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def start_prewarmed_server() -> Iterator[ServerProcess | None]:
-    """A fork server that loads torch meanwhile, None where there is none; one that nobody closed is killed at the end."""
+    """A fork server that loads torch meanwhile, None where there is none.
+
+    One that nobody closed is killed at the end.
+    """
     server = ServerProcess() if HAS_FORK_SERVER else None
     try:
         yield server

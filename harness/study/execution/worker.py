@@ -1,7 +1,10 @@
-"""One trial in a process of its own: reads a request, sends evaluations and an outcome. Never opens the storage.
+"""One trial in a process of its own: reads a request, sends evaluations and an outcome.
 
-`python -m harness.study.execution.worker` is the spawned form, for systems without a fork server: it loads torch, then waits for one
-request on its standard input, and answers on its standard output, a line of JSON each.
+Never opens the storage.
+
+`python -m harness.study.execution.worker` is the spawned form, for systems without a fork server:
+it loads torch, then waits for one request on its standard input, and answers on its standard
+output, a line of JSON each.
 """
 
 from __future__ import annotations
@@ -110,7 +113,10 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises. Linux only."""
+    """Let this process allocate `limit_bytes` more than it holds; a larger allocation then raises.
+
+    Linux only.
+    """
     try:
         import resource
     except ImportError:
@@ -127,9 +133,12 @@ def limit_memory(limit_bytes: int) -> None:
 
 
 def preload() -> None:
-    """Do once what every trial would do first: lazy imports, source lines, oneDNN's kernels. Never runs autograd's engine.
+    """Do once what every trial would do first: lazy imports, source lines, oneDNN's kernels.
 
-    An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to a small trial.
+    Never runs autograd's engine.
+
+    An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to
+    a small trial.
     """
     with cuda_asleep():
         _take_first_steps()
@@ -137,9 +146,12 @@ def preload() -> None:
 
 @contextlib.contextmanager
 def cuda_asleep() -> Iterator[None]:
-    """Answer for torch that there is no card: to look for one wakes CUDA, and then no process forked from this one can use it.
+    """Answer for torch that there is no card.
 
-    An optimiser's step looks for one, on the processor too: by torch.cuda or by torch.accelerator, as its version has it.
+    To look for one wakes CUDA, and then no process forked from this one can use it.
+
+    An optimiser's step looks for one, on the processor too: by torch.cuda or by torch.accelerator,
+    as its version has it.
     """
     is_available = torch.cuda.is_available
     accelerator = {name: getattr(torch.accelerator, name) for name in ACCELERATOR}
@@ -170,7 +182,10 @@ def _take_first_steps() -> None:
 
 
 def _die_with_the_coordinator() -> None:
-    """Wait until standard input closes, which the coordinator's end does, however that came about; then exit at once."""
+    """Wait until standard input closes, which the coordinator's end does, however that came about.
+
+    Then exit at once.
+    """
     while os.read(0, 4096):  # not sys.stdin: its lock must be free when the interpreter ends
         pass
     os._exit(1)

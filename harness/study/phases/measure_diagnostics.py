@@ -1,4 +1,7 @@
-"""Why each kept model forgets: gradient gains, gates and time scales, before and after training. Never trains."""
+"""Why each kept model forgets: gradient gains, gates and time scales, before and after training.
+
+Never trains.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,19 @@ from harness.tasks import Informs, Task, get_task
 from harness.training.model import SequenceModel, build_model
 
 N_SEQUENCES = 4  # over which a gain and a time scale are averaged; gates are traced on one
-LEAST_LENGTH = (
-    101  # gains are followed as far at least: "an RNN forgets after 30 steps, an LSTM keeps 100"
-)
+# Gains are followed as far at least: "an RNN forgets after 30 steps, an LSTM keeps 100"
+LEAST_LENGTH = 101
 DIGITS = 4  # of a gate's opening: more than any picture shows
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One kept model as it is looked into: what it is in the records, and the sequences that it reads.
+    """One kept model as it is looked into.
 
-    `sequence_length` is the one it was trained with; `longest` the longest one among the kept models of its task.
+    What it is in the records, and the sequences that it reads.
+
+    `sequence_length` is the one it was trained with; `longest` the longest one among the kept
+    models of its task.
     """
 
     names: dict[str, Any]
@@ -51,7 +56,10 @@ class Look:
 
 
 def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
-    """Write diagnostics.json, for each kept model that can be looked into; what fails costs a note."""
+    """Write diagnostics.json, for each kept model that can be looked into.
+
+    What fails costs a note.
+    """
     found: dict[str, list[dict[str, Any]]] = {"gradient_gain": [], "gates": [], "time_scales": []}
     parts: tuple[tuple[str, Callable[[Look], dict[str, list[dict[str, Any]]]]], ...] = (
         ("gradient gain", _gains),
@@ -154,7 +162,10 @@ def _gates(look: Look) -> dict[str, list[dict[str, Any]]]:
 
 
 def _informative(task: Task, inputs: Tensor) -> list[int] | None:
-    """The steps of one sequence (1, T, D) that hold something to remember; None where the task does not say."""
+    """The steps of one sequence (1, T, D) that hold something to remember.
+
+    None where the task does not say.
+    """
     if not isinstance(task, Informs):
         return None
     return list(torch.nonzero(task.informative(inputs)[0]).flatten().tolist())

@@ -16,7 +16,9 @@ TIME_BUDGET_S = 25.0  # for the rounds; five are made in any case
 
 
 def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
-    """Time each winner's single step and whole sequence at each dtype, on the CPU. Raises WorkerError where that fails.
+    """Time each winner's single step and whole sequence at each dtype, on the CPU.
+
+    Raises WorkerError where that fails.
 
     The weights are those of its initialisation: neither times nor bytes depend on them.
     """

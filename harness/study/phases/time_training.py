@@ -17,7 +17,10 @@ TIME_BUDGET_S = 25.0  # for the rounds of one request
 
 
 def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
-    """Time each winner's training step, with its peak memory. Returns the answer of harness.timing."""
+    """Time each winner's training step, with its peak memory.
+
+    Returns the answer of harness.timing.
+    """
     spec = course.spec
     benchmarks = [
         _benchmark(f"{winner.place.task}/{winner.place.cell}/winner/{device}", spec, winner, device)
@@ -28,7 +31,10 @@ def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
 
 
 def time_grid(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
-    """Time every cell at the same few shapes, so that cells compare: hidden sizes at one length, lengths at one size."""
+    """Time every cell at the same few shapes, so that cells compare.
+
+    Hidden sizes at one length, lengths at one size.
+    """
     spec = course.spec
     benchmarks = []
     for device in _devices(course):

@@ -1,4 +1,7 @@
-"""The winners: the best slot of each search, and the model kept for each (task, cell). Never times anything."""
+"""The winners: the best slot of each search, and the model kept for each (task, cell).
+
+Never times anything.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,12 @@ class Winner:
 
 
 def common_trials(searches: Sequence[Series]) -> int:
-    """How many first slots every search has finished: after a timeout all are compared at that number.
+    """How many first slots every search has finished.
 
-    A search that is through does not hold the others back: one cell's grid may have fewer points than another's.
+    After a timeout all are compared at that number.
+
+    A search that is through does not hold the others back: one cell's grid may have fewer points
+    than another's.
     """
     stopped = [
         next(slot for slot in range(series.total) if slot not in series.finished)
@@ -49,7 +55,10 @@ def common_trials(searches: Sequence[Series]) -> int:
 
 
 def best_of(series: Series, common: int) -> Winner | None:
-    """The best complete slot among the first `common`, the earliest where several are equal; None where there is none."""
+    """The best complete slot among the first `common`, the earliest where several are equal.
+
+    None where there is none.
+    """
     better = 1 if series.objective.direction == "maximize" else -1
     valid = [
         record
@@ -73,7 +82,10 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
 
 
 def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
-    """Train each winner once more, just as its search did, and keep its weights; returns those whose weights are there."""
+    """Train each winner once more, just as its search did, and keep its weights.
+
+    Returns those whose weights are there.
+    """
     missing = [winner for winner in best if not _is_kept(course.spec, course.directory, winner)]
     if missing:
         course.watcher.phase("keep", (), len(missing))
@@ -129,7 +141,9 @@ def initial_weights_path(directory: Path, winner: Winner) -> Path:
 
 
 def _run(executor: Executor, requests: list[TrialRequest]) -> dict[str, str]:
-    """Run some requests to their ends, a crash again; returns why weights were not written, by their file.
+    """Run some requests to their ends, a crash again.
+
+    Returns why weights were not written, by their file.
 
     Raises FileError or InputError where a disk would not take them.
     """

@@ -1,4 +1,7 @@
-"""What the slots of a study become: the rows of trials.csv, confirmation.csv, evaluations.csv and retries.csv. Never trains."""
+"""What the slots of a study become.
+
+The rows of trials.csv, confirmation.csv, evaluations.csv and retries.csv. Never trains.
+"""
 
 from __future__ import annotations
 

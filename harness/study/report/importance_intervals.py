@@ -15,7 +15,10 @@ from harness.study.search.importances import Importances, importances
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Importances of one (task, cell); `intervals` are those of the shares over so many searches, where there are enough."""
+    """Importances of one (task, cell).
+
+    `intervals` are those of the shares over so many searches, where there are enough.
+    """
 
     task: str
     cell: str
@@ -76,7 +79,10 @@ def _intervals(found: Importances) -> dict[str, stats.Interval]:
 
 
 def value_of(parameter: Parameter, stored: object) -> Value | None:
-    """A value as the study file has it, from a value as the table has it; None where the table has none."""
+    """A value as the study file has it, from a value as the table has it.
+
+    None where the table has none.
+    """
     if isinstance(parameter, Choice):
         for option in parameter.options:
             same = str(option).lower() == str(stored).lower()

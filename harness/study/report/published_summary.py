@@ -1,4 +1,7 @@
-"""From the records of a study to its numbers beside published ones, and which count as reproduced. No words, no drawing."""
+"""From the records of a study to its numbers beside published ones, and which count as reproduced.
+
+No words, no drawing.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ def _ours(summary: Summary, row: Published) -> stats.Estimate:
 
 
 def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Estimate:
-    """A number of the runs on the ladder's top rung: the median over searches of each one's median."""
+    """A number of the runs on the ladder's top rung.
+
+    The median over searches of each one's median.
+    """
     table = summary.records.confirmation
     if table is None or metric not in table.columns:
         return stats.Estimate(None, None, 0)
@@ -67,7 +73,10 @@ def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Esti
 
 
 def _median(values: Sequence[float], *, more_is_better: bool) -> float:
-    """The median, where infinities are values; of two in the middle the worse one, so that none is a mean with infinity."""
+    """The median, where infinities are values.
+
+    Of two in the middle the worse one, so that none is a mean with infinity.
+    """
     middle = (len(values) - 1) // 2 if more_is_better else len(values) // 2
     return sorted(values)[middle]
 
@@ -91,7 +100,10 @@ def _diverged(summary: Summary, row: Published) -> stats.Estimate:
 
 
 def judge(row: Published, ours: stats.Estimate) -> Verdict:
-    """Whether ours counts as reproduced: by the value, and by the whole interval where there is one."""
+    """Whether ours counts as reproduced.
+
+    By the value, and by the whole interval where there is one.
+    """
     if ours.value is None or math.isnan(ours.value):
         return "not_measured"
 

@@ -1,4 +1,7 @@
-"""What every section of a study's report is given: its numbers, and the phrases for memory spans. Draws nothing."""
+"""What every section of a study's report is given: its numbers, and the phrases for memory spans.
+
+Draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ class StudyContext(ReportContext):
 
 
 def study_context(records: StudyRecords, directory: Path, language: str) -> StudyContext:
-    """The page of a study's report that will lie in `directory`. Raises InputError for a language without texts."""
+    """The page of a study's report that will lie in `directory`.
+
+    Raises InputError for a language without texts.
+    """
     words = messages.load(language)
     spec = records.spec
     drawn = [

@@ -1,4 +1,7 @@
-"""The report of a study: which sections it has, in which order, and paper.tex beside it. Trains nothing."""
+"""The report of a study: which sections it has, in which order, and paper.tex beside it.
+
+Trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +54,20 @@ FIGURES = (
 
 
 def answer(records: StudyRecords, language: str = "en") -> str:
-    """The answer in a few sentences, as the report opens and as the terminal shows it. Draws nothing."""
+    """The answer in a few sentences, as the report opens and as the terminal shows it.
+
+    Draws nothing.
+    """
     return " ".join(opening.sentences(study_context(records, Path(records.directory), language)))
 
 
 def render(records: StudyRecords, directory: Path, language: str = "en") -> Answer:
-    """Write report.html, report.md, paper.tex and figures/ into `directory`; figures that no longer apply are removed.
+    """Write report.html, report.md, paper.tex and figures/ into `directory`.
 
-    The same records give the same bytes on the same machine. Raises InputError for a language without texts.
+    Figures that no longer apply are removed.
+
+    The same records give the same bytes on the same machine. Raises InputError for a language
+    without texts.
     """
     directory = Path(directory)
     page = study_context(records, directory, language)

@@ -1,6 +1,9 @@
-"""From the records of a study to the numbers that its report shows: spans, shares, comparisons, ends. No words, no drawing.
+"""From the records of a study to the numbers that its report shows.
 
-Everything is derived from the stored rows on reading. What was not measured is None or empty, never 0.
+Spans, shares, comparisons, ends. No words, no drawing.
+
+Everything is derived from the stored rows on reading. What was not measured is None or empty, never
+0.
 """
 
 from __future__ import annotations
@@ -42,7 +45,10 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class ClaimCheck:
-    """One claim beside one label on one task; `runs` are those at the claimed lag, None if it is not on the ladder."""
+    """One claim beside one label on one task.
+
+    `runs` are those at the claimed lag, None if it is not on the ladder.
+    """
 
     claim: Claim
     task: str
@@ -90,7 +96,10 @@ class Summary:
 
     @functools.cached_property
     def common_trials(self) -> int:
-        """Trials that every search has finished, as the study recorded it: fewer than asked for where time ran out."""
+        """Trials that every search has finished, as the study recorded it.
+
+        Fewer than asked for where time ran out.
+        """
         recorded = self.records.machine.get("common_trials")
         if isinstance(recorded, int):
             return recorded
@@ -163,7 +172,10 @@ class Summary:
 
     @functools.cached_property
     def missing(self) -> tuple[tuple[str, str], ...]:
-        """Every (task, cell) without a valid result: no measured confirmation, or no finished trial if there is none."""
+        """Every (task, cell) without a valid result.
+
+        No measured confirmation, or no finished trial if there is none.
+        """
         if self.records.spec.confirm.seeds:
             return tuple(
                 pair
@@ -198,14 +210,20 @@ class Summary:
         return values
 
     def worst(self, task: str, cell: str) -> float:
-        """The objective's worst value for a (task, cell), as a trial without a result is told. NaN if that can't be told."""
+        """The objective's worst value for a (task, cell), as a trial without a result is told.
+
+        NaN if that can't be told.
+        """
         trials = self.records.trials
         own = self.budgets[(trials["task"] == task) & (trials["cell"] == cell)]
         return self.objective.worst(self.chance_loss(task), int(own.max()) if len(own) else 0)
 
     @functools.cached_property
     def budgets(self) -> pd.Series[float]:
-        """The training budget of each row of trials, in sequences: as the study holds it fixed, or as the trial had it."""
+        """The training budget of each row of trials, in sequences.
+
+        As the study holds it fixed, or as the trial had it.
+        """
         trials, spec = self.records.trials, self.records.spec
         if "sequences" in trials.columns:
             searched = trials["sequences"].astype(float)
@@ -220,7 +238,10 @@ class Summary:
         return budgets
 
     def chance_loss(self, task: str) -> float:
-        """The loss of the best constant prediction, from a row whose skill is not clipped; NaN without one."""
+        """The loss of the best constant prediction, from a row whose skill is not clipped.
+
+        NaN without one.
+        """
         trials = self.records.trials
         rows = trials[
             (trials["task"] == task) & (trials["skill"] < 0.99) & (trials["skill"] > -0.99)
@@ -233,7 +254,10 @@ class Summary:
 
     @functools.cached_property
     def best(self) -> pd.DataFrame:
-        """The best trial of each search among the common ones: rows of trials with the column `objective`."""
+        """The best trial of each search among the common ones.
+
+        Rows of trials with the column `objective`.
+        """
         trials = self.records.trials.assign(objective=self.objectives)
         usable = trials[(trials["end"] == "complete") & trials["objective"].notna()]
         usable = usable[usable["number"] < self.common_trials]
@@ -275,8 +299,8 @@ ABOUT = 2.0  # "about 30" is taken as 15 to 60: the ladders in use have steps of
 def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict:
     """Whether a span agrees with a claim: only an interval that lies wholly on one side decides.
 
-    A span is a lag of the ladder, and the true limit lies between it and the next one: so a span under a claim disagrees
-    only if that next lag is not above the claim either.
+    A span is a lag of the ladder, and the true limit lies between it and the next one: so a span
+    under a claim disagrees only if that next lag is not above the claim either.
     """
     if span.value is None:
         return "not_measured"
@@ -316,7 +340,10 @@ def retries(records: StudyRecords) -> list[dict[str, Any]]:
 
 
 def ends(records: StudyRecords) -> list[dict[str, Any]]:
-    """How the trials and the confirmation runs of each (task, cell) ended: {phase, task, cell, end, count, reasons}."""
+    """How the trials and the confirmation runs of each (task, cell) ended.
+
+    {phase, task, cell, end, count, reasons}.
+    """
     found = []
     for phase, table in (("search", records.trials), ("confirm", records.confirmation)):
         if table is None or len(table) == 0:

@@ -1,4 +1,6 @@
-"""How much each searched parameter decides which trials are the best: PED-ANOVA, as Optuna computes it.
+"""How much each searched parameter decides which trials are the best.
+
+PED-ANOVA, as Optuna computes it.
 
 It never reads or writes the storage of a study: it takes plain values.
 """
@@ -90,7 +92,10 @@ def map_distributions(
 
 
 class _HeldTrials(optuna.Study):
-    """A study in memory that holds just these trials: adding them one by one would copy each deeply."""
+    """A study in memory that holds just these trials.
+
+    Adding them one by one would copy each deeply.
+    """
 
     def __init__(self, trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> None:
         storage = optuna.storages.InMemoryStorage()

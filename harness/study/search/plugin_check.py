@@ -1,6 +1,9 @@
-"""Run what is plugged in once, at its least size, before any trial: shapes, and that it runs at all. Never trains.
+"""Run what is plugged in once, at its least size, before any trial.
 
-What torch's cells and the tasks at hand do is tested; they are left alone, so that a study without plug-ins waits for nothing.
+Shapes, and that it runs at all. Never trains.
+
+What torch's cells and the tasks at hand do is tested; they are left alone, so that a study without
+plug-ins waits for nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ BATCH_SIZE = 2
 def check_plugins(spec: StudySpec, where: str, device: str) -> None:
     """Refuse a plugged-in task or cell that does not give what it should.
 
-    A cell that runs with some of its settings is not refused for the others: those cost the trials that try them. Nor is one
-    that fails on the CPU where the study is for another device. Raises InputError naming the cell or the task.
+    A cell that runs with some of its settings is not refused for the others: those cost the trials
+    that try them. Nor is one that fails on the CPU where the study is for another device. Raises
+    InputError naming the cell or the task.
     """
     own = [label for label in spec.compare.cells if spec.base(label) not in cells.BUILT_IN]
     for name in spec.compare.tasks:
@@ -92,7 +96,10 @@ def _rehearse_task(where: str, task: Task, length: int) -> Batch:
 def _rehearse_cell(
     spec: StudySpec, where: str, label: str, task: str, batch: Batch
 ) -> Exception | None:
-    """What the cell raised where it ran with none of its settings; a wrong shape is refused at once."""
+    """What the cell raised where it ran with none of its settings.
+
+    A wrong shape is refused at once.
+    """
     failure = None
     for settings in settings_to_try(spec, task, label):
         config = training_config(spec, task, label, settings).model

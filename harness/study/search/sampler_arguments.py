@@ -1,4 +1,6 @@
-"""The arguments of samplers and pruners, all of them explicit, since Optuna's defaults change; a report prints the same ones.
+"""The arguments of samplers and pruners, all of them explicit, since Optuna's defaults change.
+
+A report prints the same ones.
 
 Plain values by name: this module imports nothing heavy.
 """
@@ -14,7 +16,10 @@ def num_startup_trials(trials: int) -> int:
 
 
 def sampler_arguments(sampler: str, trials: int) -> dict[str, Any]:
-    """What the sampler is given, but for its seed and the sampler of last resort; empty for random and grid."""
+    """What the sampler is given, but for its seed and the sampler of last resort.
+
+    Empty for random and grid.
+    """
     startup = num_startup_trials(trials)
     known: dict[str, dict[str, Any]] = {
         "tpe": {

@@ -1,8 +1,11 @@
-"""What a sampler is shown of the finished trials: all of them, or from some number on a selection that no longer grows.
+"""What a sampler is shown of the finished trials.
 
-A sampler's time for a proposal grows with the trials that it is shown. Beyond HISTORY_LIMIT it is shown the best ones, which are
-all that TPE calls good, and others spread evenly over the slots, which stand for the rest. The selection hangs on the finished
-slots alone, so a resumed search proposes what an uninterrupted one would.
+All of them, or from some number on a selection that no longer grows.
+
+A sampler's time for a proposal grows with the trials that it is shown. Beyond HISTORY_LIMIT it is
+shown the best ones, which are all that TPE calls good, and others spread evenly over the slots,
+which stand for the rest. The selection hangs on the finished slots alone, so a resumed search
+proposes what an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ BEST_SHOWN = 100  # TPE calls at most 25 good
 
 
 class History(InMemoryStorage):
-    """The trials of one Optuna study, whose numbers are the slots; it counts those that have finished."""
+    """The trials of one Optuna study, whose numbers are the slots.
+
+    It counts those that have finished.
+    """
 
     def __init__(
         self, direction: Direction, most: int = HISTORY_LIMIT, best: int = BEST_SHOWN
@@ -56,7 +62,10 @@ class History(InMemoryStorage):
         return changed
 
     def _count(self, trial: FrozenTrial) -> None:
-        """Count a trial that has finished; one that was pruned, failed or violates a constraint is never among the best."""
+        """Count a trial that has finished.
+
+        One that was pruned, failed or violates a constraint is never among the best.
+        """
         if not trial.state.is_finished():
             self.unfinished.add(trial.number)
             return
@@ -67,11 +76,17 @@ class History(InMemoryStorage):
             bisect.insort(self.ranked, (self.sign * trial.value, trial.number))
 
     def is_out_of_reach(self, reachable: float, slot: int) -> bool:
-        """Whether the best one stays the best whatever this slot's trial still finds; of equal ones the earlier slot is better."""
+        """Whether the best one stays the best whatever this slot's trial still finds.
+
+        Of equal ones the earlier slot is better.
+        """
         return bool(self.ranked) and (self.sign * reachable, slot) > self.ranked[0]
 
     def selection(self) -> frozenset[int]:
-        """The slots of at most `most` finished trials: the `best` best, and others at even distances in order of slots."""
+        """The slots of at most `most` finished trials.
+
+        The `best` best, and others at even distances in order of slots.
+        """
         if len(self.finished) <= self.most:
             return frozenset(self.finished)
         chosen = {slot for _, slot in self.ranked[: self.best]}
@@ -94,7 +109,10 @@ class History(InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials of a study, as Optuna's storages give them; while bounded, without looking at all."""
+        """The trials of a study, as Optuna's storages give them.
+
+        While bounded, without looking at all.
+        """
         if self.shown is None:
             return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
         numbers = sorted(self.unfinished.union(self.shown))

@@ -1,7 +1,10 @@
-"""Samplers and pruners, slot by slot: what the next trial tries, and whether a running one is worth its time.
+"""Samplers and pruners, slot by slot.
 
-The history lives in an in-memory Optuna study whose trial numbers are the slots, filled again from the storage on resume;
-so a proposal hangs on the seed, the slot and the finished slots alone, never on how often a study was interrupted.
+What the next trial tries, and whether a running one is worth its time.
+
+The history lives in an in-memory Optuna study whose trial numbers are the slots, filled again from
+the storage on resume; so a proposal hangs on the seed, the slot and the finished slots alone, never
+on how often a study was interrupted.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ LEAST_SHOWN = 10  # of a selection, in each bracket of Hyperband
 
 @dataclasses.dataclass(frozen=True)
 class SearchPlan:
-    """How one Optuna study is searched. `seed_parts` name it; `budget` and `evaluate_every` are in training sequences."""
+    """How one Optuna study is searched.
+
+    `seed_parts` name it; `budget` and `evaluate_every` are in training sequences.
+    """
 
     sampler: str
     pruner: str
@@ -46,7 +52,10 @@ class SearchPlan:
 
 
 class Proposals:
-    """The proposals of one Optuna study, and what became of them. `distributions` are those of every trial."""
+    """The proposals of one Optuna study, and what became of them.
+
+    `distributions` are those of every trial.
+    """
 
     def __init__(self, plan: SearchPlan, distributions: Mapping[str, BaseDistribution]) -> None:
         self.plan = plan
@@ -64,9 +73,12 @@ class Proposals:
         self.sequence = _sequence(plan, self.distributions)
 
     def restore(self, slot: int, trial: FrozenTrial) -> None:
-        """Put a stored trial back in its slot; slots must come in order. A RUNNING one is run again.
+        """Put a stored trial back in its slot; slots must come in order.
 
-        Halving and hyperband hear its reports once more, because they keep their rungs with the trials.
+        A RUNNING one is run again.
+
+        Halving and hyperband hear its reports once more, because they keep their rungs with the
+        trials.
         """
         heard = self.plan.pruner in ("halving", "hyperband") and trial.state.is_finished()
         trial_id = self.storage.create_new_trial(self.study_id, _begun(trial) if heard else trial)
@@ -93,7 +105,8 @@ class Proposals:
     def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """Take the objective's value at an evaluation; says whether the trial is to be pruned.
 
-        `reachable` is the best value that it may still find: `bound` ends a trial that can't win any more, and no other.
+        `reachable` is the best value that it may still find: `bound` ends a trial that can't win
+        any more, and no other.
         """
         prunes = self._prunes(slot, step, value)
         if self.plan.pruner == "bound":
@@ -128,7 +141,10 @@ def _begun(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _sampler(plan: SearchPlan, slot: int, startup: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one ask, seeded anew; it proposes at random before it is shown `startup` trials."""
+    """A sampler for one ask, seeded anew.
+
+    It proposes at random before it is shown `startup` trials.
+    """
     seed = derive_seed(*plan.seed_parts, slot, "sampler")
     given = sampler_arguments(plan.sampler, plan.trials)
     if "n_startup_trials" in given:
@@ -148,7 +164,10 @@ def _sampler(plan: SearchPlan, slot: int, startup: int) -> optuna.samplers.BaseS
 def _sequence(
     plan: SearchPlan, distributions: Mapping[str, BaseDistribution]
 ) -> list[dict[str, Any]]:
-    """The points of a sampler that keeps its own sequence, slot by slot; empty for one that asks the history."""
+    """The points of a sampler that keeps its own sequence, slot by slot.
+
+    Empty for one that asks the history.
+    """
     seed = derive_seed(*plan.seed_parts, "sequence")
     if plan.sampler == "grid":
         names = list(distributions)

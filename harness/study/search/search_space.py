@@ -1,4 +1,7 @@
-"""A study file's parameters as Optuna distributions, and their values as a TrainingConfig. Never samples."""
+"""A study file's parameters as Optuna distributions, and their values as a TrainingConfig.
+
+Never samples.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ TRAINING_KEYS = (
 
 
 def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
-    """The parameters that Optuna sees: all of [space], fixed ones too, and whatever else is searched."""
+    """The parameters that Optuna sees.
+
+    All of [space], fixed ones too, and whatever else is searched.
+    """
     return {
         name: parameter
         for name, parameter in spec.parameters(task, cell).items()
@@ -46,7 +52,10 @@ def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """The Optuna distribution of one parameter; a fixed value becomes one that holds a single value."""
+    """The Optuna distribution of one parameter.
+
+    A fixed value becomes one that holds a single value.
+    """
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.options)
     if isinstance(parameter, Range):
@@ -63,7 +72,9 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 def training_config(
     spec: StudySpec, task: str, cell: str, values: Mapping[str, Value], *, checked: bool = False
 ) -> TrainingConfig:
-    """The configuration of one trial from the values that were proposed for it; seed and device are the caller's.
+    """The configuration of one trial from the values that were proposed for it.
+
+    Seed and device are the caller's.
 
     `checked`: num_parameters must be reached within 5 %, or InputError is raised.
     """
@@ -95,8 +106,8 @@ def training_config(
 def check_sizes(spec: StudySpec, where: str) -> None:
     """Refuse a num_parameters that a cell cannot come near to with some number of layers, before any trial runs.
 
-    A cell's own hyperparameters may change the count: it is looked at with the extremes of each. Raises InputError naming the
-    cell, the number of layers and the nearest number of parameters.
+    A cell's own hyperparameters may change the count: it is looked at with the extremes of each.
+    Raises InputError naming the cell, the number of layers and the nearest number of parameters.
     """
     for task, label in spec.pairs:
         parameters = spec.parameters(task, label)
@@ -125,7 +136,10 @@ def check_sizes(spec: StudySpec, where: str) -> None:
 
 
 def settings_to_try(spec: StudySpec, task: str, cell: str) -> Iterator[dict[str, Value]]:
-    """Values of every suggested parameter: the first of each, with the extremes of the cell's own in all combinations."""
+    """Values of every suggested parameter.
+
+    The first of each, with the extremes of the cell's own in all combinations.
+    """
     parameters = suggested(spec, task, cell)
     first = {name: each.values()[0] for name, each in parameters.items()}
     own = {name: each.values() for name, each in parameters.items() if name not in KINDS}
@@ -152,6 +166,9 @@ def _whole_numbers(parameter: Parameter) -> list[int]:
 
 
 def configuration_hash(values: Mapping[str, Any]) -> str:
-    """The content hash of a set of hyperparameters: 16 hexadecimal digits, whatever the order of the keys."""
+    """The content hash of a set of hyperparameters.
+
+    16 hexadecimal digits, whatever the order of the keys.
+    """
     text = json.dumps(dict(values), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

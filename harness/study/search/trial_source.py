@@ -1,7 +1,9 @@
-"""A series of slots with an end: a search, whose slots are proposed one by one, or a confirmation, whose are known.
+"""A series of slots with an end.
 
-Each is one Optuna study of the storage. A series says which slot comes next, takes what its trials find, and keeps what is
-finished; it starts no process and knows no clock.
+A search, whose slots are proposed one by one, or a confirmation, whose are known.
+
+Each is one Optuna study of the storage. A series says which slot comes next, takes what its trials
+find, and keeps what is finished; it starts no process and knows no clock.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class Proposer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class StudyRun:
-    """What every series of a study shares; `where` names the study file in errors, `identity` is what may not change.
+    """What every series of a study shares.
+
+    `where` names the study file in errors, `identity` is what may not change.
 
     `say` is told what other programs did to the storage.
     """
@@ -85,7 +89,10 @@ class StudyRun:
     say: Say = silent
 
     def open(self, place: SearchKey, suffix: str = "") -> Ledger:
-        """The Optuna study of a place: created, or opened after checking that it is the same one."""
+        """The Optuna study of a place.
+
+        Created, or opened after checking that it is the same one.
+        """
         direction = OBJECTIVES[self.spec.search.objective].direction
         name = f"{self.spec.study.name}/{place.task}/{place.cell}/r{place.repeat}{suffix}"
         study_id = open_study(self.storage, name, direction, self.identity, where=self.where)
@@ -104,7 +111,9 @@ class Slots:
 
 
 class Series:
-    """The slots of one Optuna study, with what is known of each; `finished` maps a slot to its record.
+    """The slots of one Optuna study, with what is known of each.
+
+    `finished` maps a slot to its record.
 
     Use `open_search` or `open_confirmation` to make one.
     """
@@ -184,7 +193,10 @@ class Series:
         self.in_flight -= 1
 
     def restore(self, stored: Stored) -> None:
-        """Take over what the ledger holds, once: finished slots, and those to be run again with the same parameters."""
+        """Take over what the ledger holds, once.
+
+        Finished slots, and those to be run again with the same parameters.
+        """
         for slot, key in enumerate(self.slots.keys):
             if key in stored.finished:
                 self.finished[slot] = stored.finished[key]
@@ -259,7 +271,10 @@ class Series:
 
 
 def first_solved(evaluations: Sequence[Mapping[str, Any]]) -> int | None:
-    """Training sequences seen until an evaluation first found the task solved; None where none did."""
+    """Training sequences seen until an evaluation first found the task solved.
+
+    None where none did.
+    """
     for evaluation in evaluations:
         if evaluation["solved"]:
             return int(evaluation["sequences_seen"])
@@ -311,7 +326,10 @@ def open_search(context: StudyRun, place: SearchKey) -> Series:
 
 
 class Ladder:
-    """The parameters of a confirmation: the winner's, at each length and with each seed; slots may come in any order."""
+    """The parameters of a confirmation: the winner's, at each length and with each seed.
+
+    Slots may come in any order.
+    """
 
     def __init__(self, winner: Mapping[str, Value], lengths: Sequence[int], seeds: int) -> None:
         self.params = [
@@ -336,7 +354,10 @@ class Ladder:
 def open_confirmation(
     context: StudyRun, place: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> Series:
-    """The confirmation of one search's winner; trials of another winner or another ladder stay, and do not count."""
+    """The confirmation of one search's winner.
+
+    Trials of another winner or another ladder stay, and do not count.
+    """
     spec = context.spec
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
     verify = spec.confirm.evaluation_sequences

@@ -1,8 +1,11 @@
-"""A storage that waits for its database: with growing pauses, with a word about it, and not for ever.
+"""A storage that waits for its database.
 
-A server that restarts, or a file that another program keeps locked, comes back by itself; a full disk, a file that may not be
-written and a damaged one do not, and are named at once. It knows no study, and starts nothing over that may have been written:
-each of its writes may be made twice, but for the making of a trial, of which a second one stays RUNNING and is found later.
+With growing pauses, with a word about it, and not for ever.
+
+A server that restarts, or a file that another program keeps locked, comes back by itself; a full
+disk, a file that may not be written and a damaged one do not, and are named at once. It knows no
+study, and starts nothing over that may have been written: each of its writes may be made twice, but
+for the making of a trial, of which a second one stays RUNNING and is found later.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ def silent(text: str) -> None:
 
 
 class Unanswered(Exception):  # noqa: N818  # an error of ours alone: `do` waits, or names what is wrong
-    """The database did not answer, or refused for a reason of its own. Optuna, which would try again unheard, lets it pass."""
+    """The database did not answer, or refused for a reason of its own.
+
+    Optuna, which would try again unheard, lets it pass.
+    """
 
     def __init__(self, error: sqlalchemy.exc.DBAPIError) -> None:
         super().__init__(first_line(error.orig))
@@ -52,10 +58,12 @@ def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
 
 
 class RetryingStorage(RDBStorage):
-    """Optuna's storage, each of whose calls outlives its database's absence. `shown` names it in what is said.
+    """Optuna's storage, each of whose calls outlives its database's absence.
 
-    `on_return` is called when the database answers again, before anything is written. Raises StorageError when patience is at
-    its end, FileError where there is no room.
+    `shown` names it in what is said.
+
+    `on_return` is called when the database answers again, before anything is written. Raises
+    StorageError when patience is at its end, FileError where there is no room.
     """
 
     def __init__(self, url: str, shown: str) -> None:
@@ -126,9 +134,12 @@ class RetryingStorage(RDBStorage):
         return self.do(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
 
     def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
-        """Store values at steps that have none, in one transaction: of ten, in a thirtieth of the time that Optuna takes.
+        """Store values at steps that have none, in one transaction.
 
-        Raises KeyError for a trial that is not there, UpdateFinishedTrialError for one that has ended, as Optuna does.
+        Of ten, in a thirtieth of the time that Optuna takes.
+
+        Raises KeyError for a trial that is not there, UpdateFinishedTrialError for one that has
+        ended, as Optuna does.
         """
         self.do(lambda: self._insert_intermediate_values(trial_id, values))
 
@@ -177,7 +188,10 @@ class RetryingStorage(RDBStorage):
 
 
 def problem_of(shown: str, error: BaseException | None) -> HarnessError | None:
-    """What is wrong with a SQLite file that does not come right by itself; None for a lock, and for a server's words."""
+    """What is wrong with a SQLite file that does not come right by itself.
+
+    None for a lock, and for a server's words.
+    """
     if not isinstance(error, sqlite3.Error):
         return None
     name = getattr(

@@ -1,7 +1,8 @@
 """The Optuna storage: opening it, locking it for one coordinator, and what it says about the study it holds.
 
-SQLite runs in WAL mode with synchronous=NORMAL: readers (the optuna command line, optuna-dashboard) never disturb the one
-writer, and a killed process loses nothing. A study's identity is kept with it: resuming another study is refused.
+SQLite runs in WAL mode with synchronous=NORMAL: readers (the optuna command line, optuna-dashboard)
+never disturb the one writer, and a killed process loses nothing. A study's identity is kept with
+it: resuming another study is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ TAKE_LOCK = {
     "postgresql": "SELECT pg_try_advisory_lock({key})",
     "mysql": "SELECT GET_LOCK('harness:{key}', 0)",
 }
-# PostgreSQL then notices after two minutes that a machine is lost, not after two hours, and closes no idle connection.
+# PostgreSQL then notices after two minutes that a machine is lost, not after two hours, and closes
+# no idle connection.
 KEEP_LOCK = """
 SELECT set_config(name, value, false)
 FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6'),
@@ -73,7 +75,10 @@ def mask(url: str) -> str:
 
 
 def database_file(url: str) -> Path | None:
-    """The file that a SQLite URL names, absolute; None for a server, for memory and for what is no URL."""
+    """The file that a SQLite URL names, absolute.
+
+    None for a server, for memory and for what is no URL.
+    """
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -84,10 +89,13 @@ def database_file(url: str) -> Path | None:
 
 @contextlib.contextmanager
 def open_storage(url: str, name: str, say: Say = silent) -> Iterator[RetryingStorage]:
-    """Open the storage and hold its lock until the end of the block; `say` is told when the database is waited for.
+    """Open the storage and hold its lock until the end of the block.
 
-    Raises InputError for a URL that is none, StorageError where another coordinator holds the study `name`, or where the
-    database cannot be read or is not Optuna's, FileError where the disk is full.
+    `say` is told when the database is waited for.
+
+    Raises InputError for a URL that is none, StorageError where another coordinator holds the study
+    `name`, or where the database cannot be read or is not Optuna's, FileError where the disk is
+    full.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -140,7 +148,10 @@ def _connect(url: str, database: str | None) -> RetryingStorage:
 
 
 def _prepare_file(database: str) -> None:
-    """Switch the file to WAL mode. Raises StorageError for the database of another program, which stays as it is."""
+    """Switch the file to WAL mode.
+
+    Raises StorageError for the database of another program, which stays as it is.
+    """
     with contextlib.closing(sqlite3.connect(database)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if names and not {"studies", "version_info"} & {name for (name,) in names}:
@@ -165,7 +176,9 @@ def _cause(error: BaseException) -> BaseException | None:
 
 @contextlib.contextmanager
 def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
-    """An advisory lock on a PostgreSQL or MySQL server, with the owner's name in a row; other databases: none.
+    """An advisory lock on a PostgreSQL or MySQL server, with the owner's name in a row.
+
+    Other databases: none.
 
     Raises StorageError, naming the owner, where another coordinator holds it.
     """
@@ -188,7 +201,10 @@ def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
 
 
 class _ServerLock:
-    """A lock held by a connection of its own: it is free when that is gone, by a kill, a lost machine or a restart."""
+    """A lock held by a connection of its own.
+
+    It is free when that is gone, by a kill, a lost machine or a restart.
+    """
 
     def __init__(self, storage: RetryingStorage, name: str) -> None:
         self.storage, self.name = storage, name
@@ -210,7 +226,10 @@ class _ServerLock:
         self.taken = bool(found.scalar())
 
     def take_again(self) -> None:
-        """After the server's absence: take it anew, unless it is still held. Raises StorageError where somebody else has it."""
+        """After the server's absence: take it anew, unless it is still held.
+
+        Raises StorageError where somebody else has it.
+        """
         if self.connection is not None:
             with contextlib.suppress(Unanswered, sqlalchemy.exc.SQLAlchemyError):
                 self.connection.execute(sqlalchemy.text("SELECT 1"))
@@ -262,7 +281,8 @@ def open_study(
 ) -> int:
     """Create the Optuna study, or open it after checking that it is the same one. Returns its id.
 
-    Raises IdentityError, naming the first key that differs, and StorageError for one that another program wrote.
+    Raises IdentityError, naming the first key that differs, and StorageError for one that another
+    program wrote.
     """
     wanted = optuna.study.StudyDirection[direction.upper()]
     try:
@@ -313,7 +333,10 @@ def move_aside(storage: RDBStorage, name: str) -> None:
 
 
 def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[str, ...]:
-    """Store the versions of torch and optuna with the study; a warning for each that is not the one it began with."""
+    """Store the versions of torch and optuna with the study.
+
+    A warning for each that is not the one it began with.
+    """
     present = {name: importlib.metadata.version(name) for name in ("torch", "optuna")}
     warnings: dict[str, None] = {}
     for study_id in study_ids:

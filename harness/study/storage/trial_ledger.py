@@ -1,9 +1,12 @@
-"""One Optuna study of the storage: what each slot was given and how it ended. The coordinator alone writes it.
+"""One Optuna study of the storage: what each slot was given and how it ended.
 
-A trial costs five transactions: one creates it, RUNNING, with its slot and its parameters; one stores the first value of its curve
-and one the others, after some of them each half second; one stores what it found; one ends it. Whatever lies between when the
-process is killed is RUNNING afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in a
-trial of its own.
+The coordinator alone writes it.
+
+A trial costs five transactions: one creates it, RUNNING, with its slot and its parameters; one
+stores the first value of its curve and one the others, after some of them each half second; one
+stores what it found; one ends it. Whatever lies between when the process is killed is RUNNING
+afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in
+a trial of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("en
 class TrialResult:
     """How a trial ended and what it found.
 
-    `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor, sequence_length, loss, skill, accuracy).
+    `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor,
+    sequence_length, loss, skill, accuracy).
     """
 
     end: TrialStatus
@@ -92,7 +96,10 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a ledger holds, by key: the finished slots, and the parameters of those to be run again."""
+    """What a ledger holds, by key.
+
+    The finished slots, and the parameters of those to be run again.
+    """
 
     finished: Mapping[str, SlotRecord]
     again: Mapping[str, Mapping[str, Value]]
@@ -136,7 +143,10 @@ class Ledger:
             return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """Take the objective's value at an evaluation; where they come fast it is stored with a later one, or at the end."""
+        """Take the objective's value at an evaluation.
+
+        Where they come fast it is stored with a later one, or at the end.
+        """
         curve = self.curves[trial_id]
         curve.unwritten[step] = value
         if time.monotonic() - curve.written_at >= WRITE_EVERY_S:
@@ -150,7 +160,10 @@ class Ledger:
         self.curves[trial_id] = _Curve(written_at=time.monotonic())
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
-        """Store what a trial found, then end it; in a trial of its own where another program has ended it."""
+        """Store what a trial found, then end it.
+
+        In a trial of its own where another program has ended it.
+        """
         with _there():
             try:
                 self._finish(trial_id, value, result)
@@ -168,7 +181,10 @@ class Ledger:
         self.storage.set_trial_state_values(trial_id, state_of(result.end, value), values)
 
     def _is_finished(self, trial_id: int, value: float | None, result: TrialResult) -> bool:
-        """Whether the trial ended as we wanted it to: before a connection was lost, we may have written it."""
+        """Whether the trial ended as we wanted it to.
+
+        Before a connection was lost, we may have written it.
+        """
         trial = self.storage.get_trial(trial_id)
         same = trial.user_attrs.get(RESULT) == result.to_json()
         return same and trial.state is state_of(result.end, value)
@@ -230,7 +246,10 @@ class Ledger:
 
     @staticmethod
     def _result(number: int, stored: str | None) -> TrialResult | None:
-        """What is stored with a trial; None where nothing is. Raises StorageError where it cannot be read."""
+        """What is stored with a trial; None where nothing is.
+
+        Raises StorageError where it cannot be read.
+        """
         if not stored:
             return None
         try:
@@ -242,16 +261,22 @@ class Ledger:
             ) from error
 
     def interrupt(self, trial_id: int) -> None:
-        """Tell a trial that was given up FAIL; its slot runs again. One whose end is written already keeps it."""
+        """Tell a trial that was given up FAIL; its slot runs again.
+
+        One whose end is written already keeps it.
+        """
         result = TrialResult(TrialStatus.INTERRUPTED, seed=0, reason="the study was interrupted")
         with _there(), contextlib.suppress(UpdateFinishedTrialError):
             self._finish(trial_id, None, result)
         self.curves.pop(trial_id, None)
 
     def attempts(self) -> list[Attempt]:
-        """The trials that did not end their slots, in the order in which they began; none may be running.
+        """The trials that did not end their slots, in the order in which they began.
 
-        One that is RUNNING all the same was begun twice, while the storage did not answer: it is told FAIL.
+        None may be running.
+
+        One that is RUNNING all the same was begun twice, while the storage did not answer: it is
+        told FAIL.
         """
         found = []
         trials = self._trials()

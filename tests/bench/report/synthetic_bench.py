@@ -1,7 +1,10 @@
-"""Results of benches that never ran: answers as harness.timing gives them, drawn from a seeded generator.
+"""Results of benches that never ran.
 
-Steps behave roughly as measured: an LSTM with a fused path, a GRU without one, gradients that vanish with torch's own
-initialisation and slow a CPU down, and a floor of time for each step of a sequence.
+Answers as harness.timing gives them, drawn from a seeded generator.
+
+Steps behave roughly as measured: an LSTM with a fused path, a GRU without one, gradients that
+vanish with torch's own initialisation and slow a CPU down, and a floor of time for each step of a
+sequence.
 """
 
 from __future__ import annotations
@@ -195,7 +198,10 @@ def _work(benchmark: Mapping[str, Any], kind: str) -> tuple[float, float, float]
 
 
 def _vanished(benchmark: Mapping[str, Any]) -> tuple[float, float]:
-    """Shares of denormal and of zero entries: only where torch's own initialisation meets a long sequence."""
+    """Shares of denormal and of zero entries.
+
+    Only where torch's own initialisation meets a long sequence.
+    """
     if benchmark["initialization"] != "pytorch":
         return 0.0, 0.0
     length = benchmark["sequence_length"]

@@ -162,7 +162,10 @@ def test_the_answer_says_what_is_fastest_and_what_to_change(every: dict[str, Ren
 
 
 def test_nothing_is_advised_where_intervals_hold_1(every: dict[str, Rendered]) -> None:
-    """Variants that differ by noise alone: neither advice nor loss, and no fastest cell where intervals overlap."""
+    """Variants that differ by noise alone.
+
+    Neither advice nor loss, and no fastest cell where intervals overlap.
+    """
     text = every["no difference"].answer.text
     assert "No change is shown to gain 5 % or more at this shape." in text
     assert "What to change first" not in text
@@ -170,7 +173,10 @@ def test_nothing_is_advised_where_intervals_hold_1(every: dict[str, Rendered]) -
 
 
 def test_nothing_is_advised_from_too_few_rounds(every: dict[str, Rendered]) -> None:
-    """Three rounds give no interval: gains of 3 times are shown and not advised, and no cell is the fastest."""
+    """Three rounds give no interval.
+
+    Gains of 3 times are shown and not advised, and no cell is the fastest.
+    """
     report = every["few rounds"]
     assert "No change is shown to gain 5 % or more at this shape." in report.answer.text
     assert "trains fastest" not in report.answer.text
@@ -207,7 +213,10 @@ def test_the_answer_alone_needs_no_figures(every: dict[str, Rendered]) -> None:
 
 
 def test_losing_and_missing_variants_are_shown(every: dict[str, Rendered]) -> None:
-    """A variant that loses is in the map and its table; one that is not to be had stands with its reason."""
+    """A variant that loses is in the map and its table.
+
+    One that is not to be had stands with its reason.
+    """
     text = visible_text(every["two devices"].html)
     assert "needs a CUDA device" in text
     assert "no C++ compiler was found" in text
@@ -253,7 +262,10 @@ def test_two_lengths_are_no_power_law(tmp_path: Path) -> None:
 
 
 def test_flushing_wins_where_gradients_vanish(every: dict[str, Rendered]) -> None:
-    """With pytorch's initialisation entries are denormal and flushing wins; with the others neither."""
+    """With pytorch's initialisation entries are denormal and flushing wins.
+
+    With the others neither.
+    """
     text = every["quick"].markdown
     found = re.search(
         r"length 400 with pytorch initialisation, of the gradient entries, 22\.5 % are denormal and 40 %"
@@ -299,7 +311,10 @@ def test_a_machine_that_was_not_quiet_is_a_caveat(
 
 
 def test_rows_that_never_settled_are_a_caveat(every: dict[str, Rendered], tmp_path: Path) -> None:
-    """One of three variants of each of three cells; tables of earlier versions say nothing of it."""
+    """One of three variants of each of three cells.
+
+    Tables of earlier versions say nothing of it.
+    """
     variants = ("plain", "tuned", "threads=2")
     wish = BenchWish(vary="", variants=variants, unsteady="/training_step/tuned/")
     directory = write_bench(tmp_path, wish)
@@ -356,7 +371,10 @@ def test_without_blocks_there_is_a_report(every: dict[str, Rendered], tmp_path: 
 
 
 def test_columns_without_a_number_are_safe(every: dict[str, Rendered], tmp_path: Path) -> None:
-    """Each number column in turn is emptied where it may be: the report is drawn, and never says nan."""
+    """Each number column in turn is emptied where it may be.
+
+    The report is drawn, and never says nan.
+    """
     directory = tmp_path / "copy"
     shutil.copytree(every["two devices"].directory, directory)
     table = pd.read_csv(directory / "throughput.csv", dtype=str, keep_default_na=False)

@@ -20,7 +20,10 @@ NAN = math.nan
 
 
 def row(**known: Any) -> dict[str, Any]:
-    """A row of throughput.csv as it is read back: a tuned lstm at the grid's own shape, unless it says otherwise."""
+    """A row of throughput.csv as it is read back.
+
+    A tuned lstm at the grid's own shape, unless it says otherwise.
+    """
     empty: dict[str, Any] = {name: "" if name in TEXT else NAN for name in THROUGHPUT_COLUMNS}
     usual = {"task": "temporal_order", "cell": "lstm", "device": "cpu", "variant": "tuned"}
     usual |= {"measure": "training_step", "initialization": "pytorch"}
@@ -58,7 +61,10 @@ def gain(value: float, low: float = NAN, high: float = NAN, **known: Any) -> dic
     ],
 )
 def test_only_an_interval_beside_1_shows_anything(low: float, high: float, effect: str) -> None:
-    """A gain of 1.2 is one if its whole interval is above 1; without an interval nothing is shown."""
+    """A gain of 1.2 is one if its whole interval is above 1.
+
+    Without an interval nothing is shown.
+    """
     (change,) = timings(gain(1.2, low, high)).changes
     assert change.gains[0].effect == effect
     assert (len(change.advised) == 1) == (effect == "gain")
@@ -159,7 +165,10 @@ def test_a_gain_that_another_process_may_have_is_not_advised() -> None:
 
 
 def test_the_nearest_limit_asks_for_most_time() -> None:
-    """By hand: 2 GFLOP/s of 100 for 1 ms are 20 us; 1 MB at 10 GB/s are 100 us; latency asks for 400 us."""
+    """By hand: 2 GFLOP/s of 100 for 1 ms are 20 us; 1 MB at 10 GB/s are 100 us.
+
+    Latency asks for 400 us.
+    """
     known = {"gflops_per_second": 2.0, "peak_gflops_per_second": 100.0}
     known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
     bound = limit(row(**known, latency_bound_s=4e-4))
@@ -223,7 +232,10 @@ def test_unlike_rounds_have_a_ratio_without_interval() -> None:
 
 
 def test_lengths_are_compared_where_most_were_timed() -> None:
-    """At hidden size 8 three lengths, at 32 one: the three are drawn; a tie goes to the grid's own size."""
+    """At hidden size 8 three lengths, at 32 one: the three are drawn.
+
+    A tie goes to the grid's own size.
+    """
     rows = [row(hidden_size=8.0, sequence_length=float(n)) for n in (50, 100, 200)] + [row()]
     found = timings(*rows)
     chosen = found.along("sequence_length", found.comparable("cpu"))
@@ -233,7 +245,10 @@ def test_lengths_are_compared_where_most_were_timed() -> None:
 
 
 def test_growth_is_linear_where_time_is(tmp_path: Path) -> None:
-    """The synthetic steps take time in proportion to length: the exponent's interval holds 1, from the stored blocks."""
+    """The synthetic steps take time in proportion to length.
+
+    The exponent's interval holds 1, from the stored blocks.
+    """
     directory = write_bench(tmp_path, BenchWish(devices=("cpu",)))
     found = Timings(records.read_bench(directory), records.read_blocks(directory))
     rows = found.along("sequence_length", found.comparable("cpu"))

@@ -1,4 +1,7 @@
-"""Comparisons with live processes. Verdicts are asserted for large injected effects only, times never."""
+"""Comparisons with live processes.
+
+Verdicts are asserted for large injected effects only, times never.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +130,10 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
     [(None, 96), (1000.0, 96), (200.0, 30), (100.0, LEAST_ROUNDS), (1.0, LEAST_ROUNDS)],
 )
 def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) -> None:
-    """So that those ten that are left fit into 85 % of it: each takes 2 s to set up, and a round takes half a second."""
+    """So that those ten that are left fit into 85 % of it.
+
+    Each takes 2 s to set up, and a round takes half a second.
+    """
     bench = Bench((), (), SamplingPlan(budget_s=budget_s))
     bench.set_up_s, bench.round_s = 2.0, 0.5
     assert bench._n_rounds(10, bench.started) == n_rounds
@@ -171,7 +177,10 @@ class Scripted:
 
 @pytest.mark.parametrize("other", ["same", "another"])
 def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
-    """With two environments head goes before each slice of base and of both canaries; with one nothing is put between."""
+    """With two environments head goes before each slice of base and of both canaries.
+
+    With one nothing is put between.
+    """
     log: list[tuple[str, str, int]] = []
     names = ("base", "head", "canary 0", "canary 1")
     base, head, *canaries = (

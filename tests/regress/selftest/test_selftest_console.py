@@ -22,7 +22,10 @@ from tests.selftests import make_selftest
 
 
 def test_a_line_a_run_then_a_table(tmp_path: Path) -> None:
-    """What was injected, the verdict, how long it will take; then rates with exact intervals, and the advice."""
+    """What was injected, the verdict, how long it will take.
+
+    Then rates with exact intervals, and the advice.
+    """
     plain = make_selftest(tmp_path)
     console = SelftestConsole(Console(file=io.StringIO(), width=140))
     console.plan(12, 3, ["gru/h16"])

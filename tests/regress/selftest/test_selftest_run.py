@@ -43,7 +43,10 @@ class Watching(Silent):
 
 
 def test_kinds_of_runs_are_spread_over_all_of_the_time() -> None:
-    """Each half has about half of each kind; the benchmarks are slowed in turn; a small slow-down has a --detect of its size."""
+    """Each half has about half of each kind; the benchmarks are slowed in turn.
+
+    A small slow-down has a --detect of its size.
+    """
     planned = plan(NAMES, {0.03: 12, 0.1: 6}, 0.05, 30)
     assert [each.number for each in planned] == list(range(48))
     assert Counter(each.effect for each in planned) == {0.0: 30, 0.03: 12, 0.1: 6}
@@ -98,7 +101,10 @@ def options(folder: Path, **changes: object) -> SelftestOptions:
 
 
 def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
-    """For real: the run that was done is kept, the other is made, the report is written; then there is nothing to do."""
+    """For real: the run that was done is kept, the other is made, the report is written.
+
+    Then there is nothing to do.
+    """
     steps_file(tmp_path / "steps.py", one=3, two=3)
     with pytest.raises(KeyboardInterrupt):
         run_selftest(options(tmp_path), Watching(most=1))

@@ -107,7 +107,10 @@ def test_steps_are_the_public_functions_without_required_arguments(
 
 
 def test_a_slice_resets_wakes_and_runs_its_steps(block: WorkerClient) -> None:
-    """Setup once and its state to step and reset; two steps to prepare, and one that wakes before those of a slice."""
+    """Setup once and its state to step and reset.
+
+    Two steps to prepare, and one that wakes before those of a slice.
+    """
     assert block.ask("prepare", name="counted") == {"sequences_per_step": 3.0}
     assert block.ask("slice", name="counted", n_steps=5)["time_s"] > 0
     block.ask("slice", name="counted", n_steps=1)
@@ -253,7 +256,10 @@ def test_without_fork_each_block_is_a_new_process(file: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_it_ends_with_its_input_even_in_a_step_that_hangs(file: Path) -> None:
-    """The conductor's end closes the line: the server kills its block and ends; Ctrl-C alone ends neither."""
+    """The conductor's end closes the line: the server kills its block and ends.
+
+    Ctrl-C alone ends neither.
+    """
     with worker_clients([seat()]) as (talker,):
         talker.fresh()
         talker.ask("load", file=str(file), paths=[], folder=str(file.parent))

@@ -75,7 +75,10 @@ def test_the_worker_runs_from_a_folder_of_its_own(space: Workspace, repo: Path) 
 
 
 def test_a_grid_needs_a_tree_with_the_harness(space: Workspace, repo: Path) -> None:
-    """Elsewhere a copy of this one is used, alone in its folder; a revision without it is refused."""
+    """Elsewhere a copy of this one is used, alone in its folder.
+
+    A revision without it is refused.
+    """
     found = place(space, repo, ".", Task(benchmarks=(BENCHMARK,)))
     code = Path(found.paths[0])
     assert [path.name for path in code.iterdir()] == ["harness"]
@@ -97,7 +100,10 @@ def test_a_plug_in_is_loaded_beside_those_that_are_named(space: Workspace, repo:
 def test_an_install_has_an_environment_of_its_own(
     space: Workspace, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command's python and folder are the side's; what it installs is imported, and no path of ours goes before it."""
+    """The command's python and folder are the side's.
+
+    What it installs is imported, and no path of ours goes before it.
+    """
     code = "import pathlib, sysconfig; source = pathlib.Path('src/mine/__init__.py').read_text(); "
     code += "pathlib.Path(sysconfig.get_path('purelib'), 'mine.py').write_text(source)"
     (repo / "install.py").write_text(code)

@@ -94,7 +94,10 @@ def test_how_few_recordings_can_show_a_change() -> None:
 
 
 def test_false_alarms_are_as_rare_as_said() -> None:
-    """Histories without a change: at most alpha of them have a mark; here 5 %, so that there is something to count."""
+    """Histories without a change: at most alpha of them have a mark.
+
+    Here 5 %, so that there is something to count.
+    """
     generator = np.random.default_rng(5)
     k = sum(
         bool(change_points(noise(generator, 30), generator, alpha=0.05, n_permutations=FEW))
@@ -105,7 +108,10 @@ def test_false_alarms_are_as_rare_as_said() -> None:
 
 
 def test_a_wandering_machine_is_found_to_alarm_falsely() -> None:
-    """The counting finds what the test's docstring warns of: values that follow one another are no independent ones."""
+    """The counting finds what the test's docstring warns of.
+
+    Values that follow one another are no independent ones.
+    """
     generator = np.random.default_rng(6)
     k = 0
     for _ in range(60):
@@ -115,7 +121,10 @@ def test_a_wandering_machine_is_found_to_alarm_falsely() -> None:
 
 
 def test_five_percent_are_found_and_placed() -> None:
-    """A step of 5 % after 30 recordings, 10 after it, noise of 1.2 %, one series of nine: nearly always, within 2 places."""
+    """A step of 5 % after 30 recordings, 10 after it, noise of 1.2 %, one series of nine.
+
+    Nearly always, within 2 places.
+    """
     generator = np.random.default_rng(7)
     near = 0
     for _ in range(60):

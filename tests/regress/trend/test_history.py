@@ -35,7 +35,10 @@ OTHER = {**MACHINE, "torch": "2.13.0"}
 def entry(
     revision: str, lstm: float | None = 0.3, machine: dict[str, object] | None = None
 ) -> Entry:
-    """A recording of three blocks in which the machine is slower and slower; the canary takes 0.1 s at first."""
+    """A recording of three blocks in which the machine is slower and slower.
+
+    The canary takes 0.1 s at first.
+    """
     slower = (1.0, 1.1, 1.3)
     return Entry(
         machine=machine or MACHINE,  # type: ignore[arg-type]
@@ -79,7 +82,10 @@ def test_figures_are_relative_to_the_canary_of_their_block() -> None:
 
 @pytest.mark.parametrize("field", FINGERPRINT_FIELDS)
 def test_each_field_decides_the_fingerprint(field: str) -> None:
-    """Another value is another machine; a value that is kept beside them is not; a lost field is an error."""
+    """Another value is another machine; a value that is kept beside them is not.
+
+    A lost field is an error.
+    """
     assert fingerprint_of({**MACHINE, field: "another"}) != fingerprint_of(MACHINE)
     assert fingerprint_of({**MACHINE, "host": "another"}) == fingerprint_of(MACHINE)
     with pytest.raises(ValueError, match=f"no {field}"):

@@ -14,7 +14,10 @@ from tests.regress.trend.test_history import OTHER, entry
 
 
 def test_a_recording_is_shown_against_the_last_ones_of_its_machine() -> None:
-    """The median of five, those without the benchmark left out; another machine's are counted, never compared."""
+    """The median of five, those without the benchmark left out.
+
+    Another machine's are counted, never compared.
+    """
     values = (9.9, 0.30, 0.31, None, 0.33, 0.32, 0.34)
     before = [entry(f"r{i}", value) for i, value in enumerate(values)]
     others = [entry("o1", 0.1, OTHER), entry("o2", 0.1, OTHER)]
@@ -53,7 +56,10 @@ def test_the_spread_is_over_the_median() -> None:
 
 
 def test_the_revision_is_the_commit(tmp_path: Path) -> None:
-    """With -dirty for what git tracks and has changed, the history itself aside; outside of git there is none."""
+    """With -dirty for what git tracks and has changed, the history itself aside.
+
+    Outside of git there is none.
+    """
     outside = tmp_path / "outside"
     outside.mkdir()
     assert revision_of(outside, Path("history.jsonl")) == UNVERSIONED

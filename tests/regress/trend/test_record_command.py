@@ -1,4 +1,7 @@
-"""The commands `record` and `trend` as a user types them: with an engine that measures nothing, and for real."""
+"""The commands `record` and `trend` as a user types them.
+
+With an engine that measures nothing, and for real.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """An engine that measures nothing, in which lstm takes 3.3 times as long as the canary; what it was asked."""
+    """An engine that measures nothing, in which lstm takes 3.3 times as long as the canary.
+
+    What it was asked.
+    """
     kept: list[tuple[Any, ...]] = []
 
     def engine(_place: object, pace: SamplingPlan, n_blocks: int, _watcher: object) -> Recording:
@@ -65,7 +71,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_a_recording_is_appended_and_shown(
     repo: Path, invoke: Callable[..., Result], asked: list[tuple[Any, ...]]
 ) -> None:
-    """A line of the history, by commit; against the last ones of this machine from the second on."""
+    """A line of the history, by commit.
+
+    Against the last ones of this machine from the second on.
+    """
     done = invoke("record", "--steps", "steps.py")
     assert done.exit_code == 0, done.output
     assert "the first recording" in done.stdout
@@ -201,7 +210,10 @@ for i in range(10**6):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_kill_while_appending_loses_nothing(tmp_path: Path, tally: Tally) -> None:
-    """Whatever was appended is read, in order; half a line is left out, and the next recording cuts it off."""
+    """Whatever was appended is read, in order.
+
+    Half a line is left out, and the next recording cuts it off.
+    """
     path, torn = tmp_path / "history.jsonl", 0
     promise = "every recording that had ended is read; half a line is left out, then cut off"
     with tally.each("SIGKILL while a recording is appended", promise) as count:
@@ -257,7 +269,10 @@ def test_steps_are_recorded_for_real(repo: Path) -> None:
 def test_a_trend_tells_and_never_fails(
     tmp_path: Path, invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow-down ends with 0, its table, its files and the CI's summary; a torn line is left out and told."""
+    """A slow-down ends with 0, its table, its files and the CI's summary.
+
+    A torn line is left out and told.
+    """
     monkeypatch.chdir(tmp_path)
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))

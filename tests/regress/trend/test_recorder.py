@@ -1,4 +1,7 @@
-"""Recordings of one side, with live processes. Nothing is asserted of times but that they are there."""
+"""Recordings of one side, with live processes.
+
+Nothing is asserted of times but that they are there.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def place(path: Path) -> Target:
 
 
 def test_a_round_has_the_canary_beside_every_benchmark() -> None:
-    """xC yC zC and then Cz Cy Cx; the canary's time is the median of those beside each benchmark."""
+    """xC yC zC and then Cz Cy Cx.
+
+    The canary's time is the median of those beside each benchmark.
+    """
     order, times = [], iter([1.0, 10.0, 2.0, 20.0, 3.0, 60.0, 60.0, 3.0, 20.0, 2.0, 10.0, 1.0])
 
     class Fake:

@@ -51,7 +51,10 @@ def test_what_was_not_measured_is_said() -> None:
 
 
 def test_what_it_stands_beside_is_said() -> None:
-    """Nothing, recordings of this machine, of this and others, or only of others: then what differs from the newest."""
+    """Nothing, recordings of this machine, of this and others, or only of others.
+
+    Then what differs from the newest.
+    """
     first = record_remarks(plain(torn_bytes=7))
     assert first[:2] == [
         "the first recording: there is nothing to compare it with",

@@ -43,7 +43,10 @@ def drawn_texts(folder: Path) -> list[set[str]]:
 
 
 def test_it_opens_with_what_changed_and_where(tmp_path: Path) -> None:
-    """A sentence, a table of change points, a panel for each benchmark with marks; a torn line is told."""
+    """A sentence, a table of change points, a panel for each benchmark with marks.
+
+    A torn line is told.
+    """
     folder = folder_of(tmp_path, entries(36, NINE, STEP), torn_bytes=9)
     answer = render_trend(folder)
     assert answer.text.startswith("In 36 recordings on this machine ")
@@ -73,7 +76,10 @@ def test_few_recordings_say_so(tmp_path: Path, n: int) -> None:
 
 
 def test_machines_have_sections_of_their_own(tmp_path: Path) -> None:
-    """The newest first, with what sets them apart; a figure each, and none of a machine that is gone."""
+    """The newest first, with what sets them apart.
+
+    A figure each, and none of a machine that is gone.
+    """
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "trend-gone.svg").write_text("")
     parts = entries(12, NINE[:2]), entries(7, NINE[:3], machine=NEWER, first=12)
@@ -134,7 +140,10 @@ def test_every_word_comes_from_the_catalogue(
 
 
 def test_texts_of_changes_do_not_cover_each_other() -> None:
-    """Two changes close together stand to both sides of their lines, inside the panel; a third in another row."""
+    """Two changes close together stand to both sides of their lines, inside the panel.
+
+    A third in another row.
+    """
     marks = [small_multiples.Mark(at, "+5 %", "a1b2c3d", worse=True) for at in (30, 33, 36)]
     panel = small_multiples.Panel("x", [1.0] * 60, [small_multiples.Step(0, 60, 1.0)], marks)
     places = small_multiples._places(panel, 0.3)

@@ -39,7 +39,10 @@ def test_machines_are_never_joined_and_the_newest_comes_first() -> None:
 
 
 def test_the_seed_and_the_name_alone_decide_the_draws() -> None:
-    """Beside another benchmark that says nothing a p-value stays as it is; with another seed it is drawn anew."""
+    """Beside another benchmark that says nothing a p-value stays as it is.
+
+    With another seed it is drawn anew.
+    """
     history = History(tuple(entries(16, "ab", {("a", 8): 1.5})))
     same = trends_of(history, 0)
     assert same == trends_of(history, 0)

@@ -1,7 +1,9 @@
-"""The rule of a comparison held against simulated blocks whose truth is known: it errs no more often than it says.
+"""The rule of a comparison held against simulated blocks whose truth is known.
 
-A count is refused only where an exact binomial test says so at one in ten thousand. The same over many more runs is
-counted by benchmarks/verdict_rates.py
+It errs no more often than it says.
+
+A count is refused only where an exact binomial test says so at one in ten thousand. The same over
+many more runs is counted by benchmarks/verdict_rates.py
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def runs(
     noise: float = 1.0,
     canary: float = 0.0,
 ) -> Rates:
-    """N_RUNS runs, each of its own 25 blocks; one benchmark in each is slower by `effect`, and the canary by `canary`."""
+    """N_RUNS runs, each of its own 25 blocks.
+
+    One benchmark in each is slower by `effect`, and the canary by `canary`.
+    """
     shifted = noise * values
     shifted[:, -1] += np.log1p(canary)
     held, family, rules = blocks_of(shifted), Family(NINE), rules_for(9, detect)
@@ -98,7 +103,10 @@ def test_the_test_alone_keeps_its_level(world: str) -> None:
 
 
 def has_suspect(held: Sequence[Block], family: Family, rules: Rules) -> bool:
-    """Whether any look of a run finds a benchmark slower: only then does it ask for fresh blocks."""
+    """Whether any look of a run finds a benchmark slower.
+
+    Only then does it ask for fresh blocks.
+    """
     decision = decide(held, family, rules, budget_over=True)
     assert isinstance(decision, Stop)
     return any(finding.fresh is not None for finding in decision.outcome.findings)
@@ -133,7 +141,10 @@ def test_benchmarks_without_holm_are_found_to_alarm_falsely() -> None:
 
 
 def test_the_same_code_is_left_alone(values: np.ndarray) -> None:
-    """On a quiet machine every run is OK after ten blocks; on one eight times as noisy it is not called slower either."""
+    """On a quiet machine every run is OK after ten blocks.
+
+    On one eight times as noisy it is not called slower either.
+    """
     quiet = runs(values, 0.05)
     assert quiet.all_ok.k == N_RUNS
     assert quiet.mean_blocks == 10
@@ -156,7 +167,10 @@ def test_a_slow_down_of_detect_is_found(
 
 
 def test_three_percent_are_found_in_most_runs_that_look_for_five(values: np.ndarray) -> None:
-    """The floor is half of detect, so what lies between is found more often than not; 2 % hardly ever is."""
+    """The floor is half of detect, so what lies between is found more often than not.
+
+    2 % hardly ever is.
+    """
     assert runs(values, 0.05, 0.03).found.k > 0.7 * N_RUNS
     assert runs(values, 0.05, 0.015).found.k < 0.05 * N_RUNS
 
@@ -171,7 +185,10 @@ def test_a_slow_down_of_detect_is_called_ok_in_at_most_five_percent(
 
 
 def test_a_canary_alarms_rarely_and_sees_two_percent(values: np.ndarray) -> None:
-    """Without contamination in at most 1 % of runs, however noisy; with 2 % in nearly all, either way."""
+    """Without contamination in at most 1 % of runs, however noisy.
+
+    With 2 % in nearly all, either way.
+    """
     assert count(runs(values, 0.05), "contaminated") == 0
     assert not too_many(count(runs(values, 0.05, noise=8), "contaminated"), N_RUNS, 0.01)
     for canary in (0.02, -0.02):

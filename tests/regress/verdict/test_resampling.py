@@ -106,7 +106,10 @@ def test_blocks_that_were_not_measured_alarm_nobody(recorded: list[Block]) -> No
 
 
 def test_advice_follows_the_noise(recorded: list[Block]) -> None:
-    """A machine four times as noisy is told a larger detect, a wild one none; too few blocks give none."""
+    """A machine four times as noisy is told a larger detect, a wild one none.
+
+    Too few blocks give none.
+    """
 
     def noisier(factor: float) -> list[Block]:
         return [

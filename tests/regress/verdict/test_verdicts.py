@@ -18,7 +18,10 @@ NAMES = ("a", "b", "c")
 
 
 def blocks(canary: tuple[float, ...], **values: tuple[float, ...]) -> list[Block]:
-    """Blocks from one sequence of values for each benchmark; a shorter one was not timed in the last blocks."""
+    """Blocks from one sequence of values for each benchmark.
+
+    A shorter one was not timed in the last blocks.
+    """
     return [
         Block({name: own[i] for name, own in values.items() if i < len(own)}, canary[i])
         for i in range(len(canary))
@@ -81,7 +84,10 @@ def test_a_slow_down_is_confirmed_by_five_fresh_blocks() -> None:
     ],
 )
 def test_what_confirms(fresh: tuple[float, ...], verdict: str, reason: str) -> None:
-    """The fresh median reaches the floor and four of five fresh blocks are above 0; a NaN is not."""
+    """The fresh median reaches the floor and four of five fresh blocks are above 0.
+
+    A NaN is not.
+    """
     outcome = stopped(blocks(STILL * 3, a=SLOWER * 2 + fresh), Family(("a",)))
     assert (outcome.findings[0].verdict, outcome.findings[0].reason) == (verdict, reason)
 
@@ -127,7 +133,10 @@ def test_a_suspect_of_the_last_look_is_still_confirmed() -> None:
 
 
 def test_holm_counts_every_benchmark() -> None:
-    """Nine unanimous blocks and a NaN: enough for one benchmark, too few for nine until the second look."""
+    """Nine unanimous blocks and a NaN.
+
+    Enough for one benchmark, too few for nine until the second look.
+    """
     nearly = (math.nan,) + (0.05,) * 9
     nine = tuple("abcdefghi")
     still = dict.fromkeys(nine[1:], STILL * 2)
@@ -140,7 +149,10 @@ def test_holm_counts_every_benchmark() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_canary_that_moves_contaminates_the_run(sign: int) -> None:
-    """3 % either way, from the first look on; a regression measured beside it is none, and 1 % is too little to matter."""
+    """3 % either way, from the first look on.
+
+    A regression measured beside it is none, and 1 % is too little to matter.
+    """
     moved = tuple(sign * value for value in (0.03, 0.04, 0.02, 0.03, 0.03)) * 2
     outcome = stopped(blocks(moved, a=SLOWER * 2), Family(("a",)))
     assert outcome.findings[0].verdict == "contaminated"
@@ -240,7 +252,10 @@ def test_an_improvement_is_told_and_passes() -> None:
 
 
 def test_timing_what_is_decided_changes_nothing() -> None:
-    """A runner may time all benchmarks in every block: a verdict rests on the blocks of its look."""
+    """A runner may time all benchmarks in every block.
+
+    A verdict rests on the blocks of its look.
+    """
     held = blocks(STILL * 3, a=STILL * 2 + SLOWER, b=SLOWER * 3, c=STILL * 3)
     lean = blocks(STILL * 3, a=STILL * 2, b=SLOWER * 3, c=STILL * 2)
     assert stopped(held) == stopped(lean)
@@ -256,7 +271,10 @@ def test_timing_what_is_decided_changes_nothing() -> None:
 def test_the_order_of_blocks_between_looks_does_not_matter(
     noise: list[float], effect: float, random
 ) -> None:
-    """Ten blocks before the look and five after it, each shuffled whole: the same verdicts and figures."""
+    """Ten blocks before the look and five after it, each shuffled whole.
+
+    The same verdicts and figures.
+    """
     values = tuple(value + effect for value in noise)
     held = blocks(STILL * 3, a=values, b=STILL * 3)
     other = random.sample(held[:10], 10) + random.sample(held[10:], 5)

@@ -54,7 +54,10 @@ def test_many_at_once(forking: LocalExecutor) -> None:
     [("segfault", "killed by SIGSEGV"), ("exit", "exit code 7 without a result")],
 )
 def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
-    """A crash is named by its signal or exit code and costs that trial alone: one beside it trains on."""
+    """A crash is named by its signal or exit code and costs that trial alone.
+
+    One beside it trains on.
+    """
     other = submit(forking)
     crashed = submit(forking, fault)
     events = events_of(forking, other, crashed)
@@ -65,14 +68,20 @@ def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_memory_limit(forking: LocalExecutor) -> None:
-    """A trial that allocates more than its limit is out of memory; one that allocates as much without a limit is not."""
+    """A trial that allocates more than its limit is out of memory.
+
+    One that allocates as much without a limit is not.
+    """
     outcome, _ = run_one(forking, "memory", memory_bytes=2**28)
     assert outcome.data["end"] == TrialStatus.OUT_OF_MEMORY
     assert [event.kind for event in run_one(forking, "memory")][-2:] == ["outcome", "ended"]
 
 
 def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
-    """The limit counts what a trial allocates by itself: torch, which is loaded already, is not held against it."""
+    """The limit counts what a trial allocates by itself.
+
+    Torch, which is loaded already, is not held against it.
+    """
     *_, outcome, _ = run_one(forking, memory_bytes=2**26)
     assert outcome.data["end"] == TrialStatus.COMPLETE
 
@@ -118,7 +127,10 @@ def test_process_of_a_trial_holds_the_line(
 
 
 def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process' end is told after all that it said, however slowly that is read: no result is taken for a crash."""
+    """A process' end is told after all that it said, however slowly that is read.
+
+    No result is taken for a crash.
+    """
     forward = local_executor._forward
 
     def read_slowly(*arguments: Any) -> None:
@@ -193,7 +205,10 @@ def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatc
 def test_what_plug_ins_print_takes_no_room(
     forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What trials print is forgotten once it is long, so that weeks of it fill no disk; the last words stay."""
+    """What trials print is forgotten once it is long, so that weeks of it fill no disk.
+
+    The last words stay.
+    """
     launcher = cast("ForkLauncher", forking.launcher)
     os.write(launcher.server.log.fileno(), b"x" * 100_000)
     monkeypatch.setattr(prewarmed_server, "LONGEST_LOG_BYTES", 50_000)
@@ -286,6 +301,9 @@ def test_same_settings_for_each(forking: LocalExecutor) -> None:
 
 
 def test_server_has_one_thread(forking: LocalExecutor) -> None:
-    """The fork server has a single thread, even after trials: what it forks cannot wait for a lock that nobody holds."""
+    """The fork server has a single thread, even after trials.
+
+    What it forks cannot wait for a lock that nobody holds.
+    """
     run_one(forking)
     assert server_of(forking).num_threads() == 1

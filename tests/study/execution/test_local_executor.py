@@ -1,4 +1,7 @@
-"""The executor of this machine, with its fork server and with spawned workers: both keep the same promises."""
+"""The executor of this machine, with its fork server and with spawned workers.
+
+Both keep the same promises.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def executor(request: pytest.FixtureRequest) -> Iterator[LocalExecutor]:
 
 
 def test_trains(executor: LocalExecutor) -> None:
-    """A trial reports each evaluation, then its outcome, then the end of its process: what training here gives."""
+    """A trial reports each evaluation, then its outcome, then the end of its process.
+
+    What training here gives.
+    """
     load_plugins([FAULTY])
     *evaluations, outcome, ended = run_one(executor)
     assert [event.kind for event in evaluations] == ["evaluation"] * 3

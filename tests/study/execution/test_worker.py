@@ -129,7 +129,10 @@ def test_preloaded_process_is_lean() -> None:
 
 
 def test_preload_leaves_cuda_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who looks for CUDA wakes it, and then no process forked from this one can use it; an optimiser's step looks."""
+    """Who looks for CUDA wakes it, and then no process forked from this one can use it.
+
+    An optimiser's step looks.
+    """
 
     def wake(**_: object) -> bool:
         raise AssertionError("CUDA was looked for")

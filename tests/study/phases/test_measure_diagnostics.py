@@ -26,7 +26,10 @@ def written(directory: Path) -> dict[str, Any]:
 def test_each_kept_model_is_looked_into(
     tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gains of all cells at one length; gates and time scales of those that have gates, at their own; marked steps."""
+    """Gains of all cells at one length.
+
+    Gates and time scales of those that have gates, at their own; marked steps.
+    """
 
     def informative(task: TemporalOrder, inputs: Tensor) -> Tensor:
         return inputs[:, :, X:].any(dim=-1)

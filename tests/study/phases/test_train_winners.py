@@ -51,12 +51,18 @@ def finished(total: int, count: int) -> Series:
     ],
 )
 def test_common_trials(searches: list[Series], common: int) -> None:
-    """The first slots that all have; a search that is through, such as a smaller grid, holds nobody back."""
+    """The first slots that all have.
+
+    A search that is through, such as a smaller grid, holds nobody back.
+    """
     assert common_trials(searches) == common
 
 
 def test_best() -> None:
-    """The highest value wins where more is better, the lowest where less is; of equal ones the earliest."""
+    """The highest value wins where more is better, the lowest where less is.
+
+    Of equal ones the earliest.
+    """
     values = [record(0, 1.0), record(1, 3.0), record(2, 3.0), record(3, 0.5)]
     assert cast("Winner", best_of(search(4, *values), 4)).record.slot == 1
     assert cast("Winner", best_of(search(4, *values, objective="loss"), 4)).record.slot == 3

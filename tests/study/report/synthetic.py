@@ -1,6 +1,9 @@
-"""Results of studies that never ran: rows as a real study writes them, drawn from a seeded generator.
+"""Results of studies that never ran.
 
-The cells behave roughly as measured on the quickstart: a plateau, then a sudden drop; rnn short, gru and lstm long.
+Rows as a real study writes them, drawn from a seeded generator.
+
+The cells behave roughly as measured on the quickstart: a plateau, then a sudden drop; rnn short,
+gru and lstm long.
 """
 
 from __future__ import annotations
@@ -190,7 +193,10 @@ def _confirmed(
 def _extrapolated(
     rng: random.Random, confirmation: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Runs that solved their task at 2 and 4 times their length: half of them still do at 2, a quarter at 4."""
+    """Runs that solved their task at 2 and 4 times their length.
+
+    Half of them still do at 2, a quarter at 4.
+    """
     keys = ("task", "cell", "repeat", "number", "sequence_length", "seed")
     found = []
     for row in confirmation:
@@ -365,7 +371,10 @@ def inference_answer(
     variants: Mapping[str, str],
     hidden_sizes: Sequence[int] = (24,),
 ) -> dict[str, Any]:
-    """What harness.timing answers in inference mode: each cell at three dtypes, a step and a sequence; no int8 rnn."""
+    """What harness.timing answers in inference mode.
+
+    Each cell at three dtypes, a step and a sequence; no int8 rnn.
+    """
     results = []
     places = product(tasks, cells, hidden_sizes, SLOWER, ("step", "sequence"))
     for task, cell, hidden, dtype, measure in places:
@@ -433,7 +442,10 @@ def _gated(wish: Wish) -> list[dict[str, Any]]:
 
 
 def _gates(wish: Wish) -> list[dict[str, Any]]:
-    """Gates that training opens to 0.8, and to 0.3 at two informative steps; two layers in an LSTM."""
+    """Gates that training opens to 0.8, and to 0.3 at two informative steps.
+
+    Two layers in an LSTM.
+    """
     marked = (9, 31)
     found = []
     for names in _gated(wish):

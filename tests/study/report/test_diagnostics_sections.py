@@ -31,7 +31,10 @@ def markdown_of(directory: Path, diagnostics: Mapping[str, Any], **wish: Any) ->
 
 
 def test_gains_are_told_as_they_are(tmp_path: Path) -> None:
-    """Shares, the lags under both thresholds, and what training did to each cell: an RNN may keep more than an LSTM."""
+    """Shares, the lags under both thresholds, and what training did to each cell.
+
+    An RNN may keep more than an LSTM.
+    """
     text = markdown_of(
         tmp_path,
         {
@@ -182,7 +185,10 @@ def test_time_scales_are_counted(tmp_path: Path) -> None:
 
 
 def test_panels_without_informative_steps_keep_their_size(tmp_path: Path) -> None:
-    """A task that marks no step has panels of full size: matplotlib warns where a layout collapses."""
+    """A task that marks no step has panels of full size.
+
+    Matplotlib warns where a layout collapses.
+    """
     write(tmp_path, Wish(repeats=1, trials=2, throughput=False, evaluations=False))
     path = tmp_path / "diagnostics.json"
     diagnostics = json.loads(path.read_text("utf-8"))

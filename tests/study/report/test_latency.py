@@ -102,7 +102,10 @@ def compared(first: str, second: str, longer: str | None = None, few: bool = Fal
 def test_only_the_comparison_says_which_is_best(
     page: StudyContext, verdicts: list[tuple[str, str, str | None]], says: str
 ) -> None:
-    """However far apart the values are: best is what the study's comparison shows to remember longer than all the others."""
+    """However far apart the values are.
+
+    Best is what the study's comparison shows to remember longer than all the others.
+    """
     cells = [
         winner(page, cell, *numbers)
         for cell, *numbers in (
@@ -121,7 +124,10 @@ def test_only_the_comparison_says_which_is_best(
 def test_budgets_are_those_of_the_winners(
     page: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence for each distinct time and size, rounded up; a faster cell that needs more bytes is not within."""
+    """One sentence for each distinct time and size, rounded up.
+
+    A faster cell that needs more bytes is not within.
+    """
     monkeypatch.setitem(vars(page.summary), "comparisons", {})
     winners = [
         winner(page, "rnn", 7, 18, 4000),
@@ -162,7 +168,10 @@ def test_few_searches_are_no_ranking(tmp_path: Path) -> None:
 
 
 def test_older_results_say_that_it_was_not_measured(tmp_path: Path) -> None:
-    """Results without inference.csv are read, and their report names what is missing; the figure goes."""
+    """Results without inference.csv are read, and their report names what is missing.
+
+    The figure goes.
+    """
     directory = write(tmp_path, Wish(trials=4))
     study_report.render(records.read(directory), directory)
     (directory / "inference.csv").unlink()

@@ -31,7 +31,10 @@ def paper(directory: Path, wish: Wish) -> str:
 
 
 def groups(text: str) -> list[int]:
-    """The depth of braces after each line; raises AssertionError where one closes that is not open."""
+    """The depth of braces after each line.
+
+    Raises AssertionError where one closes that is not open.
+    """
     depth, depths = 0, []
     for line in text.splitlines():
         for sign in re.findall(
@@ -64,7 +67,10 @@ def test_names_are_set_not_obeyed(hostile: str) -> None:
 
 
 def test_each_row_has_as_many_cells_as_the_table(hostile: str) -> None:
-    """No & of a name makes a column; no row begins with what the end of the row before would take as its argument."""
+    """No & of a name makes a column.
+
+    No row begins with what the end of the row before would take as its argument.
+    """
     (layout,) = re.findall(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}", hostile)
     (body,) = re.findall(r"\\midrule\n(.*?)\n\s*\\bottomrule", hostile, flags=re.DOTALL)
     rows = [line.strip() for line in body.splitlines()]

@@ -1,4 +1,7 @@
-"""harness.study.report.published_summary: our numbers beside published ones, with values counted by hand."""
+"""harness.study.report.published_summary.
+
+Our numbers beside published ones, with values counted by hand.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ def test_a_run_that_does_not_solve_its_task_never_does(found: StudyRecords) -> N
 
 
 def test_a_number_that_a_run_does_not_have_is_no_infinity(found: StudyRecords) -> None:
-    """A complete run without a loss says nothing of it; only one that does not solve its task never does."""
+    """A complete run without a loss says nothing of it.
+
+    Only one that does not solve its task never does.
+    """
     study = summary(found, loss=math.nan, solved=False, end="complete")
     assert confirmed(study, "adding", "lstm", "loss").value is None
     study = summary(found, sequences_to_solve=math.nan, solved=False, end="complete")

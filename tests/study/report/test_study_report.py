@@ -308,7 +308,10 @@ def test_claims_stand_beside_what_was_found(every: dict[str, Rendered]) -> None:
 
 
 def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
-    """How many are reproduced, each beside ours, in the first sentence and the first figure; their set-up in a note."""
+    """How many are reproduced, each beside ours, in the first sentence and the first figure.
+
+    Their set-up in a note.
+    """
     report = every["published"]
     assert re.match(
         r"\d of 4 published numbers are reproduced here(, \d of them by the value .*)?: adding, lstm: ",

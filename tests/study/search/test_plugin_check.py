@@ -1,4 +1,7 @@
-"""harness.study.search.plugin_check: what is plugged in is run once before a study, and what is wrong with it is named."""
+"""harness.study.search.plugin_check.
+
+What is plugged in is run once before a study, and what is wrong with it is named.
+"""
 
 from __future__ import annotations
 

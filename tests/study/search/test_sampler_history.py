@@ -69,7 +69,10 @@ def test_others_are_spread_evenly() -> None:
 
 @pytest.mark.parametrize("n", [5, 30])
 def test_what_a_reader_sees(n: int) -> None:
-    """While bounded, a reader sees the selection and whatever has not finished; then everything again."""
+    """While bounded, a reader sees the selection and whatever has not finished.
+
+    Then everything again.
+    """
     history = History("minimize", most=10, best=3)
     study = optuna.create_study(storage=history)
     for slot in range(n):

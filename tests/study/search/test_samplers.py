@@ -73,7 +73,10 @@ def restore(proposals: Proposals, slot: int, params: dict[str, Any], space: dict
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_same_seed(sampler: str) -> None:
-    """The same seed, slot and history give the same proposals; another seed gives others, and so does another slot."""
+    """The same seed, slot and history give the same proposals.
+
+    Another seed gives others, and so does another slot.
+    """
     space = space_of(sampler)
     first, second, other = (
         propose(Proposals(plan(sampler, seed=seed), space), range(6)) for seed in (0, 0, 1)
@@ -162,14 +165,20 @@ def test_grid_is_every_point_once(trials: int) -> None:
 
 
 def test_grid_in_random_order() -> None:
-    """A part of a grid is no corner of it: the first 6 points of 12 hold every value of each list."""
+    """A part of a grid is no corner of it.
+
+    The first 6 points of 12 hold every value of each list.
+    """
     found = propose(Proposals(plan("grid", trials=6), LISTS), range(6))
     for name in ("rate", "size", "kind"):
         assert {params[name] for params in found} == set(LISTS[name].choices)  # type: ignore[attr-defined]
 
 
 def test_qmc_is_a_low_discrepancy_sequence() -> None:
-    """64 points of the QMC sequence fill the unit interval more evenly than random ones: each of 16 cells has some."""
+    """64 points of the QMC sequence fill the unit interval more evenly than random ones.
+
+    Each of 16 cells has some.
+    """
     space: dict[str, BaseDistribution] = {
         "x": FloatDistribution(0.0, 1.0),
         "y": FloatDistribution(0.0, 1.0),
@@ -229,7 +238,10 @@ def test_slots_in_order() -> None:
 
 
 def test_pruner_arguments() -> None:
-    """Pruners measure in training sequences: the first rung is the first evaluation, the last the whole budget."""
+    """Pruners measure in training sequences.
+
+    The first rung is the first evaluation, the last the whole budget.
+    """
     hyperband = Proposals(plan("random", pruner="hyperband"), CONTINUOUS).study.pruner
     assert isinstance(hyperband, optuna.pruners.HyperbandPruner)
     assert (hyperband._min_resource, hyperband._max_resource) == (32, 320)

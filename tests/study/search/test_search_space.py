@@ -48,7 +48,10 @@ def test_distribution(parameter: Range | Choice | Fixed, expected: object) -> No
 
 
 def test_suggested(tmp_path: Path) -> None:
-    """Optuna sees all five keys of [space], fixed ones too, and whatever of [training] is searched; nothing else."""
+    """Optuna sees all five keys of [space], fixed ones too, and whatever of [training] is searched.
+
+    Nothing else.
+    """
     spec = small_spec(tmp_path, "space.max_grad_norm=[0.5,2.0]")
     assert set(suggested(spec, "temporal_order", "rnn")) == {
         *("hidden_size", "num_layers", "learning_rate", "sequence_length", "initialization"),
@@ -123,19 +126,28 @@ def test_derived_size(tmp_path: Path, cell: str) -> None:
     )
 )
 def test_hash_knows_no_order(values: dict[str, object]) -> None:
-    """Equal configurations have equal hashes whatever the order of their keys; one more key makes another hash."""
+    """Equal configurations have equal hashes whatever the order of their keys.
+
+    One more key makes another hash.
+    """
     backwards = dict(reversed(list(values.items())))
     assert configuration_hash(values) == configuration_hash(backwards)
     assert configuration_hash(values) != configuration_hash({**values, "another": 1})
 
 
 def test_hash_stays() -> None:
-    """The hash of a configuration is the same in every version and on every machine: it is stored."""
+    """The hash of a configuration is the same in every version and on every machine.
+
+    It is stored.
+    """
     assert configuration_hash({"a": 1, "b": 0.5}) == "5e3fb6d0f85ec7cd"
 
 
 def test_sizes_are_checked_before_the_study(tmp_path: Path) -> None:
-    """A num_parameters that some layer count misses by more than 5 % is refused by name; one within reach is not."""
+    """A num_parameters that some layer count misses by more than 5 % is refused by name.
+
+    One within reach is not.
+    """
     text = write_small(tmp_path).read_text()
     assert "hidden_size" in text
     raw = tomllib.loads(text)

@@ -115,13 +115,19 @@ def test_what_may_not_change(context: Callable[..., StudyRun], setting: str, key
     ],
 )
 def test_what_may_change(context: Callable[..., StudyRun], setting: str) -> None:
-    """What leaves trials comparable may change: trials upward, confirm, throughput, the question."""
+    """What leaves trials comparable may change.
+
+    Trials upward, confirm, throughput, the question.
+    """
     complete(open_search(context(), PLACE), 2)
     assert sorted(open_search(context(setting), PLACE).finished) == [0, 1]
 
 
 def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
-    """Every trial of a study has a seed of its own: other tasks, cells, repeats, slots, and the confirmation too."""
+    """Every trial of a study has a seed of its own.
+
+    Other tasks, cells, repeats, slots, and the confirmation too.
+    """
     made = context(
         'compare.tasks=["temporal_order","adding"]',
         'compare.cells=["rnn","gru"]',
@@ -152,7 +158,10 @@ def test_confirmation_is_the_winner(context: Callable[..., StudyRun]) -> None:
 
 
 def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyRun]) -> None:
-    """A longer ladder and more seeds add to a confirmation; the runs that it had keep their seeds."""
+    """A longer ladder and more seeds add to a confirmation.
+
+    The runs that it had keep their seeds.
+    """
     first = open_confirmation(context("confirm.seeds=1"), PLACE, WINNER, [10])
     seeds = complete(first, 1)
     second = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 20])
@@ -182,7 +191,10 @@ def test_interrupted_slot_comes_first(context: Callable[..., StudyRun]) -> None:
 
 
 def test_first_solved() -> None:
-    """The first evaluation that finds the task solved counts, though a later one does not; none is None."""
+    """The first evaluation that finds the task solved counts, though a later one does not.
+
+    None is None.
+    """
     solved = [{"sequences_seen": seen, "solved": 32 <= seen < 96} for seen in (0, 32, 64, 96)]
     assert first_solved(solved) == 32
     assert first_solved(solved[:1]) is None

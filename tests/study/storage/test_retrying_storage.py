@@ -153,7 +153,10 @@ def test_server_restarts(
 
 
 def test_lock_after_a_restart(server: PostgresServer, tally: Tally) -> None:
-    """After a restart the lock is taken anew: another coordinator is refused, by the name of the first."""
+    """After a restart the lock is taken anew.
+
+    Another coordinator is refused, by the name of the first.
+    """
     with open_storage(server.url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
         server.stop()
@@ -195,7 +198,10 @@ def test_server_that_stays_away(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A server that does not come back ends the study with one line, soon; the same command goes on when it is there."""
+    """A server that does not come back ends the study with one line, soon.
+
+    The same command goes on when it is there.
+    """
     monkeypatch.setattr(retrying_storage, "PATIENCE_S", 0.5)
 
     class Stopping(Disturbing):
@@ -295,7 +301,10 @@ def test_another_program_ends_our_trial(
     state: TrialState,
     moment: int,
 ) -> None:
-    """A running trial that another program ends keeps what it found: in a trial of its own, which is said."""
+    """A running trial that another program ends keeps what it found.
+
+    In a trial of its own, which is said.
+    """
     url = default_url(tmp_path / "results" / "small")
     watcher = Meddling(moment, url, state)
     outcome = run_small(tmp_path, *SETTINGS, watcher=watcher, executor=executor)

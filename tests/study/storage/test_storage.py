@@ -110,7 +110,10 @@ def what_comes_of(url: str, study_id: int) -> int | Exception:
 
 
 def test_damaged_file(url: str, tmp_path: Path, tally: Tally) -> None:
-    """A database with any page of rubbish is read whole, or refused by name: never in part, and never by a traceback."""
+    """A database with any page of rubbish is read whole, or refused by name.
+
+    Never in part, and never by a traceback.
+    """
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
         for _ in range(3):
@@ -258,7 +261,10 @@ def hold(url: str) -> subprocess.Popen[str]:
 def test_second_coordinator(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, tally: Tally
 ) -> None:
-    """A second coordinator is refused with host and process of the first; when that is killed, it is let in."""
+    """A second coordinator is refused with host and process of the first.
+
+    When that is killed, it is let in.
+    """
     url = default_url(tmp_path) if kind == "sqlite" else str(request.getfixturevalue("postgres"))
     with hold(url) as holder:
         try:
@@ -301,7 +307,10 @@ def test_lock_without_an_owner(tmp_path: Path) -> None:
 
 
 def test_other_studies_on_a_server(postgres: str) -> None:
-    """Two studies of different names share a server; the same process may open one again at once."""
+    """Two studies of different names share a server.
+
+    The same process may open one again at once.
+    """
     with open_storage(postgres, "one"), open_storage(postgres, "two"):
         pass
     for _ in range(3):
@@ -311,7 +320,10 @@ def test_other_studies_on_a_server(postgres: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_curve(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Many values stored at once are, to Optuna, what its own method would have stored; a second time nothing changes."""
+    """Many values stored at once are, to Optuna, what its own method would have stored.
+
+    A second time nothing changes.
+    """
     url = default_url(tmp_path) if kind == "sqlite" else str(request.getfixturevalue("postgres"))
     curve = {0: math.inf, 32: math.nan, 64: 0.5, 96: -math.inf}
     with open_storage(url, "curve") as storage:
@@ -434,7 +446,10 @@ def test_identity_that_cannot_be_read(url: str) -> None:
 
 
 def test_other_versions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another version of torch than the study began with is a warning, each time; the same version is none."""
+    """Another version of torch than the study began with is a warning, each time.
+
+    The same version is none.
+    """
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
         assert storages.remember_versions(storage, [study_id]) == ()
@@ -449,7 +464,10 @@ def test_other_versions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_move_aside(url: str) -> None:
-    """A study's Optuna studies are renamed, each time to a new name; those of others and all trials stay."""
+    """A study's Optuna studies are renamed, each time to a new name.
+
+    Those of others and all trials stay.
+    """
     with open_storage(url, "s") as storage:
         for _ in range(2):
             study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")

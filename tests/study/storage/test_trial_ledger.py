@@ -86,7 +86,10 @@ def curve(ledger: Ledger, trial_id: int) -> str:
 def test_curve_of_a_running_trial(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, every_s: float, seen: dict[int, float]
 ) -> None:
-    """Whoever watches sees the first value at once, and further ones at intervals; of a trial that is given up, all is stored."""
+    """Whoever watches sees the first value at once, and further ones at intervals.
+
+    Of a trial that is given up, all is stored.
+    """
     monkeypatch.setattr("harness.study.storage.trial_ledger.WRITE_EVERY_S", every_s)
     trial_id = start(ledger)
     report(ledger, trial_id)
@@ -116,7 +119,10 @@ def test_curve_of_a_trial_that_is_gone(ledger: Ledger) -> None:
 
 
 def test_attempts(ledger: Ledger) -> None:
-    """What did not end its slot is listed with its reason; one begun twice is told FAIL; others are not listed."""
+    """What did not end its slot is listed with its reason; one begun twice is told FAIL.
+
+    Others are not listed.
+    """
     ledger.finish(
         start(ledger), None, TrialResult(TrialStatus.CRASHED, 0, RETRY + "killed by SIGKILL")
     )
@@ -153,7 +159,10 @@ def test_written_before_the_connection_was_lost(ledger: Ledger) -> None:
 
 
 def test_started_whole(ledger: Ledger) -> None:
-    """A trial appears in the storage RUNNING with its slot and its parameters: nothing is added to it later."""
+    """A trial appears in the storage RUNNING with its slot and its parameters.
+
+    Nothing is added to it later.
+    """
     trial = ledger.storage.get_trial(start(ledger, slot=3))
     assert trial.state is TrialState.RUNNING
     assert trial.params == {"x": 0.5}

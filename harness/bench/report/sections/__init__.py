@@ -1,6 +1,7 @@
 """The sections of a bench's report, each with its sentences, its table and its figure.
 
-    opening.py       the answer: fastest cells, what to change first, how far from the limit; one picture
+    opening.py       the answer: fastest cells, what to change first, how far from the limit; one
+                     picture
     changes.py       every variant over `plain`, and the variants and rows that have no time
     throughput.py    tokens a second against hidden size and length
     lengths.py       what a longer sequence costs

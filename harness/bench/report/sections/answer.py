@@ -19,7 +19,10 @@ ADVISED = 3  # in the answer; the section has them all
 
 
 def sentences(page: BenchContext) -> tuple[str, ...]:
-    """Three paragraphs a device: speeds, advice, distance from the limit; then what was not timed."""
+    """Three paragraphs a device: speeds, advice, distance from the limit.
+
+    Then what was not timed.
+    """
     words, timings = page.words, page.timings
     said = []
     for device in timings.devices:
@@ -62,7 +65,10 @@ def _fastest(page: BenchContext, device: str) -> list[str]:
 
 
 def _advice(page: BenchContext, device: str) -> list[str]:
-    """What to change first, and what loses: only what an interval shows beyond what processes differ by, the largest median gain first."""
+    """What to change first, and what loses.
+
+    Only what an interval shows beyond what processes differ by, the largest median gain first.
+    """
     words = page.words
     changes = [change for change in page.timings.changes if change.device == device]
     gains = [change for change in changes if change.advised]

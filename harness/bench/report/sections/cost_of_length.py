@@ -1,4 +1,7 @@
-"""What a longer sequence costs: the time of a step against length, with the exponent of a power law."""
+"""What a longer sequence costs.
+
+The time of a step against length, with the exponent of a power law.
+"""
 
 from __future__ import annotations
 

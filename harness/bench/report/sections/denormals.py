@@ -20,7 +20,10 @@ from harness.rendering.figures.ticks import spaced
 
 @dataclasses.dataclass(frozen=True)
 class _Point:
-    """One cell at one length and initialisation. `gain`: how many times as long a step takes that keeps denormals."""
+    """One cell at one length and initialisation.
+
+    `gain`: how many times as long a step takes that keeps denormals.
+    """
 
     cell: str
     initialization: str
@@ -43,7 +46,10 @@ NOT_TIMED = stats.Estimate(None, None, 0)
 
 
 def section(page: BenchContext) -> Section:
-    """Shares above, gains below, a column for each initialisation; both in words at the longest length."""
+    """Shares above, gains below, a column for each initialisation.
+
+    Both in words at the longest length.
+    """
     words = page.words
     title = words("denormals.title")
     points = _points(page)

@@ -13,7 +13,10 @@ from harness.rendering.document import Block, Column, Paragraph, Section, Table
 
 
 def section(page: BenchContext) -> Section:
-    """The largest errors of each variant; the time and the graph breaks of those that were compiled."""
+    """The largest errors of each variant.
+
+    The time and the graph breaks of those that were compiled.
+    """
     words = page.words
     title = words("precision.title")
     found = [(name, rows) for name, rows in _groups(page) if _largest(rows, "loss_error")]

@@ -1,4 +1,8 @@
-"""How far each step is from its limits: the roofs of arithmetic and of bytes, and the latency of the eager steps that must follow each other."""
+"""How far each step is from its limits.
+
+The roofs of arithmetic and of bytes, and the latency of the eager steps that must follow each
+other.
+"""
 
 from __future__ import annotations
 

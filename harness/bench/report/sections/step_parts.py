@@ -43,7 +43,10 @@ class _Step:
 
 
 def section(page: BenchContext) -> Section:
-    """A bar for each step of which all three were timed; at the reference shape only, where that is too many."""
+    """A bar for each step of which all three were timed.
+
+    At the reference shape only, where that is too many.
+    """
     words = page.words
     title = words("parts.title")
     every = _steps(page)

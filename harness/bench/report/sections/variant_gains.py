@@ -1,4 +1,7 @@
-"""What to change: the speed of every variant over `plain`, a row for each cell and shape; and what has no time, with its reason."""
+"""What to change: the speed of every variant over `plain`, a row for each cell and shape.
+
+And what has no time, with its reason.
+"""
 
 from __future__ import annotations
 

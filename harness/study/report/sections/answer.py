@@ -1,4 +1,7 @@
-"""The answer in a sentence or two, and one picture: the share of runs that solve the task against lag."""
+"""The answer in a sentence or two, and one picture.
+
+The share of runs that solve the task against lag.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from harness.study.report.study_summary import Memory
 
 
 def sentences(page: StudyContext) -> tuple[str, ...]:
-    """The answer, a paragraph a task and one for speed: spans, differences that are shown, tokens a second."""
+    """The answer, a paragraph a task and one for speed.
+
+    Spans, differences that are shown, tokens a second.
+    """
     summary, words = page.summary, page.words
     said = []
     if found := checks(summary):
@@ -169,7 +175,10 @@ def _speeds(page: StudyContext) -> list[str]:
 
 
 def picture(page: StudyContext) -> Picture | None:
-    """Share of runs that solve the task against lag, by cell, a panel a task; None without a ladder of lags."""
+    """Share of runs that solve the task against lag, by cell, a panel a task.
+
+    None without a ladder of lags.
+    """
     summary, words = page.summary, page.words
     if not summary.has_ladder:
         return None

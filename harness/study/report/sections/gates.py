@@ -18,19 +18,20 @@ from harness.rendering.document import Column, Paragraph, Picture, Section, Tabl
 from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
 from harness.study.report.study_context import StudyContext
 
-MOST_ROWS = (
-    8  # with more rows of panels than these, only the layers nearest to the inputs are drawn
-)
-MOST_UPRIGHTS = (
-    12  # informative steps that have a line through the panel; more have a triangle alone
-)
+# With more rows of panels than these, only the layers nearest to the inputs are drawn
+MOST_ROWS = 8
+# Informative steps that have a line through the panel; more have a triangle alone
+MOST_UPRIGHTS = 12
 MOVED = 0.05  # a gate whose means differ by less has not moved, as far as an eye can see
 BAND_ALPHA = 0.18
 
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """One gate of one layer on one sequence, before or after training. `informative`: its marked steps, None: not told."""
+    """One gate of one layer on one sequence, before or after training.
+
+    `informative`: its marked steps, None: not told.
+    """
 
     task: str
     cell: str
@@ -56,7 +57,10 @@ class Trace:
 
 
 def section(page: StudyContext) -> Section:
-    """Each gate against the step of a sequence: a row of panels for each layer of each cell that has gates."""
+    """Each gate against the step of a sequence.
+
+    A row of panels for each layer of each cell that has gates.
+    """
     words, summary = page.words, page.summary
     title = words("gates.title")
     traces = _traces(page)
@@ -258,7 +262,10 @@ def _opening(traces: Sequence[Trace], gate: str) -> str:
 
 
 def _moved(trace: Trace) -> float:
-    """By how much a gate's mean differs at the marked steps; a trace that has no others has not moved."""
+    """By how much a gate's mean differs at the marked steps.
+
+    A trace that has no others has not moved.
+    """
     moved = abs(trace.over(informative=True) - trace.over(informative=False))
     return 0.0 if math.isnan(moved) else moved
 

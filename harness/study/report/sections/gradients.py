@@ -21,9 +21,8 @@ from harness.study.report.study_context import StudyContext
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
 THRESHOLDS = {"forgotten": metrics.FORGOTTEN, "float32": metrics.FLOAT32_RESOLUTION}
-SPOKEN_LAG = (
-    30  # the lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
-)
+# The lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
+SPOKEN_LAG = 30
 LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08  # about what a threshold's name takes of a panel
 UNCHANGED = math.log10(
     2.0
@@ -32,7 +31,10 @@ UNCHANGED = math.log10(
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """One line of the figure: log10 of a gain at ascending lags, -inf where nothing is left. `reach`: the task's lag."""
+    """One line of the figure: log10 of a gain at ascending lags, -inf where nothing is left.
+
+    `reach`: the task's lag.
+    """
 
     task: str
     cell: str
@@ -62,7 +64,10 @@ class Gain:
 
 
 def section(page: StudyContext) -> Section:
-    """log10 of the gradient gain against lag, a panel a task; an untrained cell dashed, a trained one solid."""
+    """log10 of the gradient gain against lag, a panel a task.
+
+    An untrained cell dashed, a trained one solid.
+    """
     words, summary = page.words, page.summary
     title = words("gradients.title")
     gains = read(page)
@@ -91,7 +96,10 @@ def section(page: StudyContext) -> Section:
 
 
 def stored(page: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
-    """The entries of diagnostics.json under `key` for this study's cells; one that lacks a part is left out."""
+    """The entries of diagnostics.json under `key` for this study's cells.
+
+    One that lacks a part is left out.
+    """
     found = (page.summary.records.diagnostics or {}).get(key) or []
     return [
         one
@@ -181,7 +189,10 @@ def _panel(page: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct
 
 
 def _free_place(axes: Axes, gains: Sequence[Gain], height: float) -> tuple[float, bool]:
-    """Where a threshold's name covers the least of the lines: at the right (1) or left (0) end, above or below it."""
+    """Where a threshold's name covers the least of the lines.
+
+    At the right (1) or left (0) end, above or below it.
+    """
     (bottom, top), right = axes.get_ylim(), axes.get_xlim()[1]
     tall = LABEL_HEIGHT * (top - bottom)
 

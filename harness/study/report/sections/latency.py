@@ -27,7 +27,10 @@ UNITS = ("B", "KiB", "MiB", "GiB")
 
 @dataclasses.dataclass(frozen=True)
 class Deployed:
-    """A winner as it is deployed in float32: its row of inference.csv, and what its cell remembers."""
+    """A winner as it is deployed in float32.
+
+    Its row of inference.csv, and what its cell remembers.
+    """
 
     row: Mapping[Any, Any]
     memory: Memory
@@ -49,7 +52,10 @@ class Deployed:
 
 
 def section(page: StudyContext) -> Section:
-    """The winners' latency, bytes and memory spans: what is best under which budget, one figure, and every number."""
+    """The winners' latency, bytes and memory spans.
+
+    What is best under which budget, one figure, and every number.
+    """
     words, summary = page.words, page.summary
     title, table = words("latency.title"), summary.records.inference
     if table is None or len(table) == 0:
@@ -86,7 +92,9 @@ def deployed(page: StudyContext, task: str, table: pd.DataFrame) -> list[Deploye
 
 
 def sentences(page: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
-    """For each winner's time and size as a budget: what is best within it, as far as the study's comparison shows it.
+    """For each winner's time and size as a budget.
+
+    What is best within it, as far as the study's comparison shows it.
 
     One cell alone has nothing to be compared with, and no sentence.
     """

@@ -220,7 +220,10 @@ def _of_all(page: StudyContext, name: str) -> int:
 
 
 def _space(page: StudyContext) -> Iterator[str]:
-    """What was searched and what was held fixed; what a task or a cell has of its own, for that one."""
+    """What was searched and what was held fixed.
+
+    What a task or a cell has of its own, for that one.
+    """
     words, spec = page.words, page.summary.records.spec
     own = {pair: _items(page, spec.parameters(*pair)) for pair in spec.pairs}
     names = list(dict.fromkeys(name for items in own.values() for name in items))

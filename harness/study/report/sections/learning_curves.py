@@ -19,9 +19,8 @@ from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short
 from harness.study.report.study_context import StudyContext
 
-MOST_LINES = (
-    400  # a panel; more are drawn as so many of them, evenly chosen, and the caption says so
-)
+# A panel; more are drawn as so many of them, evenly chosen, and the caption says so
+MOST_LINES = 400
 FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
@@ -35,7 +34,10 @@ def section(page: StudyContext, curves: Picture | None) -> Section:
 
 
 def picture(page: StudyContext) -> Picture | None:
-    """One line a run: the confirmation's runs where there are any, else those of the searches; None without any."""
+    """One line a run: the confirmation's runs where there are any, else those of the searches.
+
+    None without any.
+    """
     table = page.summary.records.evaluations
     if table is None or len(table) == 0:
         return None
@@ -109,7 +111,10 @@ def _length_key(
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
-    """Draw one line a run, and a dot where it ended early because it solved its task. Whether some are left out."""
+    """Draw one line a run, and a dot where it ended early because it solved its task.
+
+    Whether some are left out.
+    """
     runs = [run.sort_values("sequences_seen") for _, run in rows.groupby(RUN, dropna=False)]
     step = -(-len(runs) // MOST_LINES)
     shown = runs[::step] if runs else []

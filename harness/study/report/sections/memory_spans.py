@@ -1,4 +1,7 @@
-"""The table behind the answer: spans with their intervals, each pair of cells, and what was claimed."""
+"""The table behind the answer.
+
+Spans with their intervals, each pair of cells, and what was claimed.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,10 @@ def _pairs(page: StudyContext) -> Table:
 
 
 def claims(page: StudyContext) -> Section | None:
-    """What is in circulation beside what this study found, claim by claim; None if the study names no claim."""
+    """What is in circulation beside what this study found, claim by claim.
+
+    None if the study names no claim.
+    """
     summary, words = page.summary, page.words
     if not summary.claims:
         return None

@@ -1,4 +1,7 @@
-"""Numbers from the literature beside ours: the table, the picture, and which of them count as reproduced."""
+"""Numbers from the literature beside ours.
+
+The table, the picture, and which of them count as reproduced.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from harness.study.report.study_summary import ABOUT
 
 
 def sequences_to_solve(page: StudyContext, task: str, cell: str) -> str | None:
-    """Training sequences until solved, the median over searches; None where half of them or more do not solve it."""
+    """Training sequences until solved, the median over searches.
+
+    None where half of them or more do not solve it.
+    """
     value = confirmed(page.summary, task, cell, "sequences_to_solve").value
     known = value is not None and math.isfinite(value)
     return page.number("sequences_to_solve", value) if known else None
@@ -44,7 +50,10 @@ def sentence(page: StudyContext, found: Sequence[Check]) -> str:
 
 
 def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
-    """Ours as a multiple of the published number, a line each, with what counts as reproduced; the numbers beside it."""
+    """Ours as a multiple of the published number, a line each, with what counts as reproduced.
+
+    The numbers beside it.
+    """
     words = page.words
     drawing = theme.figure(1.25 + 0.42 * len(found))
     axes = drawing.subplots()
@@ -97,7 +106,10 @@ def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
 
 
 def section(page: StudyContext, found: Sequence[Check]) -> Section | None:
-    """What counts as reproduced, and how the published set-ups differ from ours; None if the study names none."""
+    """What counts as reproduced, and how the published set-ups differ from ours.
+
+    None if the study names none.
+    """
     if not found:
         return None
     words = page.words

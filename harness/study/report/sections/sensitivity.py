@@ -1,4 +1,7 @@
-"""Which hyperparameter mattered: importances, and every trial's objective against each hyperparameter."""
+"""Which hyperparameter mattered.
+
+Importances, and every trial's objective against each hyperparameter.
+"""
 
 from __future__ import annotations
 
@@ -178,7 +181,10 @@ def _together(one: Parameter | None, other: Parameter) -> Parameter:
 
 
 def _panels(page: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
-    """A panel for each hyperparameter; with several tasks a row of them for each, if they fit side by side."""
+    """A panel for each hyperparameter.
+
+    With several tasks a row of them for each, if they fit side by side.
+    """
     objective = page.words.of("column", page.summary.objective.name)
     a_row_each = page.many_tasks and len(names) <= 5
     tasks = page.summary.tasks if a_row_each else (None,)

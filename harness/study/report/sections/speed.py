@@ -69,7 +69,10 @@ def tradeoff(page: StudyContext) -> Section:
 def _points(
     page: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, ...]], list[direct_labels.Spot]]:
-    """One point a cell, with its intervals in both directions: the rows of the table, and where the names belong."""
+    """One point a cell, with its intervals in both directions.
+
+    The rows of the table, and where the names belong.
+    """
     texts, spots = [], []
     for cell in page.summary.cells:
         own = rows[rows["cell"] == cell]
@@ -104,7 +107,10 @@ def _points(
 def span_point(
     axes: Axes, memory: Memory, at: Estimated, mark: theme.Mark, text: str
 ) -> direct_labels.Spot:
-    """Draw a measured span at a value of x, with the intervals of both; returns where its text belongs."""
+    """Draw a measured span at a value of x, with the intervals of both.
+
+    Returns where its text belongs.
+    """
     value, low, high = at
     span, interval = memory.span.value or 0.0, memory.span.interval
     ends = (span, span) if interval is None else (interval.low, interval.high)

@@ -1,4 +1,7 @@
-"""How long the units of the trained cells remember: the time scales that their memory gates imply."""
+"""How long the units of the trained cells remember.
+
+The time scales that their memory gates imply.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ BINS_A_DECADE = 6
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """The time scales of one layer's units, in steps, before or after training; `lag` is that of the task."""
+    """The time scales of one layer's units, in steps, before or after training.
+
+    `lag` is that of the task.
+    """
 
     task: str
     cell: str
