@@ -14,11 +14,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import scipy.special
 import scipy.stats
 
 from harness import stats
-from harness.parameters import Choice, Range
+from harness.parameters import Choice, Parameter, Range, Value
 from harness.study.search.importances import importances
 
 Generator = np.random.Generator
@@ -39,7 +40,9 @@ class Found:
 # --- Cells that are the same, and cells that are not --------------------------------------------
 
 
-def climbed(memories: Sequence[float], lags: Sequence[float] = LADDER) -> stats.Ladder:
+def climbed(
+    memories: Sequence[float] | npt.NDArray[np.float64], lags: Sequence[float] = LADDER
+) -> stats.Ladder:
     """One run a repeat and lag, solved up to the repeat's memory."""
     return stats.ladder(
         (repeat, lag, lag <= memory) for repeat, memory in enumerate(memories) for lag in lags
@@ -130,15 +133,21 @@ def _proportions(generator: Generator, n: int) -> Iterator[Found]:
         yield Found(f"binomial_interval: share {share:g}, {size} runs", 0.95, k, n)
 
 
+def interval_of(estimate: stats.Estimate) -> stats.Interval:
+    """The interval of an estimate that has one."""
+    assert estimate.interval is not None
+    return estimate.interval
+
+
 def _medians(generator: Generator, n: int) -> Iterator[Found]:
     rungs = np.array(LADDER)
     for size in (5, 6, 9):
         samples = generator.exponential(size=(n, size))
-        found = [stats.median_interval(row).interval for row in samples]
+        found = [interval_of(stats.median_interval(row)) for row in samples]
         k = sum(covers(interval, math.log(2)) for interval in found)
         yield Found(f"median_interval: exponential, {size} samples", found[0].level, k, n)
         drawn = rungs[generator.choice(5, size=(n, size), p=(0.1, 0.2, 0.4, 0.2, 0.1))]
-        found = [stats.median_interval(row).interval for row in drawn]
+        found = [interval_of(stats.median_interval(row)) for row in drawn]
         k = sum(covers(interval, 30.0) for interval in found)
         yield Found(f"median_interval: tied on a ladder, {size} samples", found[0].level, k, n)
 
@@ -199,7 +208,7 @@ def lucky_runs(
     quantile. At different lags the luck is drawn anew, which is the worst case for an interval of a
     span.
     """
-    limits = scipy.stats.norm.ppf(shares)
+    limits = np.asarray(scipy.stats.norm.ppf(shares))
     size = (n_repeats, len(shares))
     search = math.sqrt(together) * generator.normal(size=(*size, 1))
     solved = search + math.sqrt(1 - together) * generator.normal(size=(*size, n_seeds))
@@ -287,14 +296,16 @@ def coverage(generator: Generator, n: int) -> Iterator[Found]:
 
 # --- Importances ----------------------------------------------------------------------------------
 
-SPACE = {
+SPACE: dict[str, Parameter] = {
     "learning_rate": Range(1e-3, 3e-2, log=True),
     "hidden_size": Range(8, 32, log=True),
     "initialization": Choice(("pytorch", "orthogonal", "chrono")),
 }
 
 
-def _searches(generator: Generator, n_searches: int, n_trials: int) -> list[tuple[dict, float]]:
+def _searches(
+    generator: Generator, n_searches: int, n_trials: int
+) -> list[tuple[dict[str, Value], float]]:
     """Random trials whose objective hangs on learning rate most, on initialisation less, and on its search's luck."""
     trials = []
     for _ in range(n_searches):

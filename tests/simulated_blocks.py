@@ -87,7 +87,8 @@ def values(
 ) -> np.ndarray:
     """Values of blocks of the same code on both sides, (n_blocks, n_benchmarks)."""
     base, head = seconds(generator, n, n_benchmarks, noise)
-    return np.median(np.log(head / base), axis=-1)
+    middles: np.ndarray = np.median(np.log(head / base), axis=-1)
+    return middles
 
 
 def blocks_of(rows: np.ndarray, names: Sequence[str] = NINE) -> list[Block]:
