@@ -70,7 +70,7 @@ def _drawn(figure: Figure, kind: str) -> bytes:
 
 def _environment(*, page: bool) -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.reporting"),
+        loader=jinja2.PackageLoader("harness.rendering"),
         autoescape=page,  # noqa: S701  # Markdown has an escape filter of its own
         finalize=escaping.unbroken if page else None,
         undefined=jinja2.StrictUndefined,
@@ -82,7 +82,7 @@ def _environment(*, page: bool) -> jinja2.Environment:
 
 def _html(page: ReportContext, report: Report, drawings: dict[str, str]) -> str:
     environment = _environment(page=True)
-    style = resources.files("harness.reporting").joinpath("templates/report.css").read_text("utf-8")
+    style = resources.files("harness.rendering").joinpath("templates/report.css").read_text("utf-8")
     return environment.get_template("report.html.jinja").render(
         report=report,
         words=page.words,

@@ -194,7 +194,7 @@ def test_a_disk_full_while_recording_loses_nothing(
 APPENDING = """
 import os, sys
 from pathlib import Path
-from harness.comparison import history
+from harness.regress.trend import history
 from tests.regress.trend.test_history import entry
 
 real = os.write
