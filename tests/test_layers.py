@@ -249,7 +249,7 @@ def test_the_layers_are_drawn_in_contributing() -> None:
         ("diagnostics", "from harness.timing import clocks", "imports timing of layer measuring"),
         ("stats", "from harness.columns import METRICS", "imports columns of layer vocabulary"),
         ("cells", "import importlib as i\ndef f(): i.import_module('harness.records')", "files"),
-        ("study.run", "from harness.study import __main__", "imports the command study"),
+        ("study.run", "import harness.study.__main__", "imports the command study"),
         ("study.run", "from harness.bench import run", "imports bench of layer products"),
         ("regress.run", "import harness.study.run", "imports study of layer products"),
         ("rendering", "from harness.report import index", "imports report of layer all products"),
