@@ -34,7 +34,7 @@ from harness.report import dispatch
 from harness.study.coordinator import Coordinator, Limits, Progress
 from harness.study.execution.executor import Event, TrialRequest, TrialStatus
 from harness.study.phases.write_tables import write_tables
-from harness.study.search.trial_source import SearchKey, Series, StudyRun, open_search
+from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
 from harness.study.storage.storage import default_url, open_storage
 from harness.tasks import TASKS
 
@@ -146,7 +146,7 @@ def phase(name: str, folder: Path, trials: int, sampler: str) -> dict[str, Any]:
         return {**run(series), "memory_mib": memory_mib()}
 
 
-def run(series: Series) -> dict[str, Any]:
+def run(series: TrialSeries) -> dict[str, Any]:
     """Seconds of each trial, and the best loss so far."""
     ends: list[float] = [time.perf_counter()]
 
@@ -160,7 +160,7 @@ def run(series: Series) -> dict[str, Any]:
     return {"trial_s": seconds, "losses": values}
 
 
-def tabulate(results: Path, spec: specs.StudySpec, series: Series) -> None:
+def tabulate(results: Path, spec: specs.StudySpec, series: TrialSeries) -> None:
     """The result files that a report is made of."""
     write_tables(results, spec, [series], [])
     records.write_spec(results, spec.dump())

@@ -40,7 +40,7 @@ from harness import machine, records
 from harness.columns import Direction
 from harness.stats import Estimate, median_interval
 from harness.study.search.sampler_arguments import num_startup_trials
-from harness.study.search.samplers import Proposals, SearchPlan
+from harness.study.search.samplers import SearchPlan, SearchProposer
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 ALL = sys.maxsize
@@ -184,7 +184,7 @@ def search(name: str, seed: int, trials: int, most: int, begun: Found | None) ->
         return begun
     function = FUNCTIONS[name]
     plan = SearchPlan("tpe", "none", function.direction, trials, (name, seed), 1, 1)
-    proposals = Proposals(plan, function.space)
+    proposals = SearchProposer(plan, function.space)
     proposals.storage.most = most
     params: list[Params] = []
     seen: list[float] = []

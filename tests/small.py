@@ -27,7 +27,7 @@ from harness.study import run, run_context
 from harness.study import run as pipeline
 from harness.study.coordinator import Progress
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.search.trial_source import Series
+from harness.study.search.trial_source import TrialSeries
 from harness.tasks import TASKS
 
 FAULTY = str(Path(__file__).parent / "study" / "faulty.py")
@@ -92,7 +92,7 @@ class Watching:
         self.notes: list[str] = []
         self.progresses: list[Progress] = []
 
-    def phase(self, name: str, series: Sequence[Series], total: int) -> None:
+    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
         """Keep its name."""
         self.phases.append(name)
 

@@ -35,7 +35,7 @@ from harness.parameters import Value  # noqa: E402
 from harness.study.coordinator import Coordinator, Limits, Progress  # noqa: E402
 from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
 from harness.study.search.search_space import distribution, suggested  # noqa: E402
-from harness.study.search.trial_source import SearchKey, Series, Slots, StudyRun  # noqa: E402
+from harness.study.search.trial_source import SearchKey, Slots, StudyRun, TrialSeries  # noqa: E402
 from harness.study.storage.storage import default_url, open_storage  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
 
@@ -99,17 +99,17 @@ def read_study(folder: Path, trials: TrialList) -> specs.StudySpec:
     return specs.check(specs.load(path), path.name, TASKS, CELLS, machine.memory_bytes())
 
 
-def open_series(context: StudyRun, cell: str, trials: TrialList) -> Series:
+def open_series(context: StudyRun, cell: str, trials: TrialList) -> TrialSeries:
     """The trials of one cell, as a series of the study."""
     own = [each for each in trials.trials if each.cell == cell]
-    place = SearchKey(trials.task, cell, 0)
+    key = SearchKey(trials.task, cell, 0)
     parameters = suggested(context.spec, trials.task, cell)
     slots = Slots(
         keys=tuple(str(slot) for slot in range(len(own))),
         seeds=tuple(each.seed for each in own),
         distributions={name: distribution(each) for name, each in parameters.items()},
     )
-    return Series(context, place, context.open(place), Listed(own), slots)
+    return TrialSeries(context, key, context.open(key), Listed(own), slots)
 
 
 def run(
@@ -125,7 +125,7 @@ def run(
     found: dict[int, tuple[float, float]] = {}
 
     def index_of(progress: Progress) -> int:
-        own = [each for each in trials.trials if each.cell == progress.series.place.cell]
+        own = [each for each in trials.trials if each.cell == progress.series.key.cell]
         return own[progress.job.slot].index
 
     def watch(progress: Progress) -> None:

@@ -22,7 +22,7 @@ from harness.errors import visible
 from harness.study.coordinator import Progress as TrialProgress
 from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
-from harness.study.search.trial_source import Series
+from harness.study.search.trial_source import TrialSeries
 
 PHASES = {
     "search": "Searching",
@@ -46,11 +46,11 @@ class StudyConsole:
         self.live: Progress | None = None
         self.lines: dict[Pair, TaskID] = {}
         self.name, self.total, self.finished, self.logged = "", 0, 0, 0
-        self.series: tuple[Series, ...] = ()
+        self.series: tuple[TrialSeries, ...] = ()
         self.evaluations: dict[int, list[dict[str, Any]]] = {}
         self.failures: Counter[TrialStatus] = Counter()
 
-    def phase(self, name: str, series: Sequence[Series], total: int) -> None:
+    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
         """Show a new phase."""
         self.close()
         self.name, self.series, self.total = name, tuple(series), total
@@ -64,7 +64,7 @@ class StudyConsole:
 
     def progress(self, progress: TrialProgress) -> None:
         """Show what a trial came to."""
-        place = progress.series.place
+        key = progress.series.key
         if progress.kind == "evaluation" and progress.evaluation is not None:
             if self.spec.study.print_evaluations:
                 self.evaluations.setdefault(id(progress.job), []).append(progress.evaluation)
@@ -72,13 +72,13 @@ class StudyConsole:
         if progress.kind != "finished" or progress.result is None:
             return
         self.finished += 1
-        pair = (place.task, place.cell)
+        pair = (key.task, key.cell)
         result = progress.result
         if self.spec.study.print_evaluations:
             self._print_evaluations(progress, result.predictions)
         if result.end not in QUIET:
             self.failures[result.end] += 1
-            name = f"{place.task} {place.cell} repeat {place.repeat} trial {progress.job.slot}"
+            name = f"{key.task} {key.cell} repeat {key.repeat} trial {progress.job.slot}"
             if self.failures[result.end] <= FAILURE_LINES:
                 self._print(f"{name}: {result.end}, {result.reason}")
             if self.failures[result.end] == FAILURE_LINES:
@@ -89,7 +89,7 @@ class StudyConsole:
         elif self.finished * LOG_LINES // self.total > self.logged or self.finished == self.total:
             self.logged = self.finished * LOG_LINES // self.total
             self._print(
-                f"{self.finished} of {self.total}: {place.task} {place.cell}, {self._best(pair)}"
+                f"{self.finished} of {self.total}: {key.task} {key.cell}, {self._best(pair)}"
             )
 
     def note(self, text: str) -> None:
@@ -145,8 +145,8 @@ class StudyConsole:
             )
         self.live.start()
 
-    def _of(self, pair: Pair) -> list[Series]:
-        return [each for each in self.series if (each.place.task, each.place.cell) == pair]
+    def _of(self, pair: Pair) -> list[TrialSeries]:
+        return [each for each in self.series if (each.key.task, each.key.cell) == pair]
 
     def _best(self, pair: Pair) -> str:
         """The best value of a search so far, or how many runs of a confirmation solved their task."""
@@ -171,8 +171,8 @@ class StudyConsole:
 
         Each measured before the step's update.
         """
-        config, place = progress.job.config, progress.series.place
-        self._print(f"{place.task} {place.cell}, repeat {place.repeat}, trial {progress.job.slot}")
+        config, key = progress.job.config, progress.series.key
+        self._print(f"{key.task} {key.cell}, repeat {key.repeat}, trial {progress.job.slot}")
         for evaluation in self.evaluations.pop(id(progress.job), []):
             step = evaluation["sequences_seen"] // config.batch_size
             loss, accuracy = evaluation["loss"], evaluation["accuracy"]

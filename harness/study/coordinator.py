@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.study.execution.executor import Event, Executor, TrialRequest, TrialStatus
-from harness.study.search.trial_source import Job, Series, first_solved
+from harness.study.search.trial_source import Job, TrialSeries, first_solved
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 
 MOST_ATTEMPTS = 3  # a crash is retried at most twice
@@ -45,7 +45,7 @@ class Progress:
     """
 
     kind: str
-    series: Series
+    series: TrialSeries
     job: Job
     evaluation: dict[str, Any] | None = None
     result: TrialResult | None = None
@@ -56,7 +56,7 @@ Observer = Callable[[Progress], None]
 
 @dataclasses.dataclass
 class _Running:
-    series: Series
+    series: TrialSeries
     job: Job
     deadline: float | None
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -79,7 +79,7 @@ class Coordinator:
         self.running: dict[int, _Running] = {}
         self.attempts: dict[tuple[int, int], int] = {}
 
-    def run(self, series: Sequence[Series]) -> bool:
+    def run(self, series: Sequence[TrialSeries]) -> bool:
         """Run them all; False when the time was up before the end.
 
         Ctrl-C gives running trials up and goes on upward.
@@ -102,7 +102,7 @@ class Coordinator:
             self._give_up()
             raise
 
-    def _fill(self, series: Sequence[Series]) -> None:
+    def _fill(self, series: Sequence[TrialSeries]) -> None:
         while len(self.running) < self.executor.num_workers and not self._time_is_up():
             chosen = self._choose(series)
             if chosen is None:
@@ -122,7 +122,7 @@ class Coordinator:
             )
             self.observer(Progress("started", chosen, job))
 
-    def _choose(self, series: Sequence[Series]) -> Series | None:
+    def _choose(self, series: Sequence[TrialSeries]) -> TrialSeries | None:
         """The series that is furthest behind, of those that may have a further trial in flight."""
         workers = self.executor.num_workers
         most = 1

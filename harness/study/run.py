@@ -35,8 +35,8 @@ from harness.study.search.plugin_check import check_plugins
 from harness.study.search.search_space import check_sizes
 from harness.study.search.trial_source import (
     SearchKey,
-    Series,
     StudyRun,
+    TrialSeries,
     open_confirmation,
     open_search,
 )
@@ -103,7 +103,7 @@ def _run_study(spec: StudySpec, options: RunOptions, watcher: Watcher) -> Outcom
 def _run_phases(course: Course, context: StudyRun, started: float) -> Outcome:
     """The phases in order; the storage stays ours until the report is written."""
     spec, options, watcher = course.spec, course.options, course.watcher
-    searches = [open_search(context, place) for place in _places(spec)]
+    searches = [open_search(context, key) for key in _search_keys(spec)]
     done_before = sum(len(series.finished) for series in searches)
     warnings = remember_versions(context.storage, [each.ledger.study_id for each in searches])
     for warning in warnings:
@@ -132,7 +132,7 @@ def _run_phases(course: Course, context: StudyRun, started: float) -> Outcome:
     records.write_machine(course.directory, {**facts, "wall_time_s": time.monotonic() - started})
     watcher.phase("report", (), 1)
     answer = report(course.directory)
-    found = {(winner.place.task, winner.place.cell) for winner in winners}
+    found = {(winner.key.task, winner.key.cell) for winner in winners}
     missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return Outcome(course.directory, answer, missing)
 
@@ -144,7 +144,7 @@ def report(directory: Path) -> Answer:
     return render(records.read(directory), directory)
 
 
-def _places(spec: StudySpec) -> list[SearchKey]:
+def _search_keys(spec: StudySpec) -> list[SearchKey]:
     """Every search of a study; a repeat of all comes before the next, so that a timeout leaves equal budgets."""
     return [
         SearchKey(task, cell, repeat)
@@ -237,7 +237,9 @@ def _limits(course: Course) -> Limits:
     )
 
 
-def _search(course: Course, executor: Executor, searches: Sequence[Series], started: float) -> None:
+def _search(
+    course: Course, executor: Executor, searches: Sequence[TrialSeries], started: float
+) -> None:
     options, watcher = course.options, course.watcher
     watcher.phase("search", searches, sum(series.total for series in searches))
     limits = _limits(course)
@@ -253,16 +255,16 @@ def _search(course: Course, executor: Executor, searches: Sequence[Series], star
 
 def _confirm(
     course: Course, executor: Executor, context: StudyRun, winners: Sequence[Winner]
-) -> list[tuple[Winner, Series]]:
+) -> list[tuple[Winner, TrialSeries]]:
     """Train each search's winner anew along the ladder."""
     if not course.spec.confirm.seeds:
         return []
     opened = []
     for winner in winners:
         params = winner.record.params
-        rungs = ladder(course.spec, get_task(course.spec.base(winner.place.task)))
+        rungs = ladder(course.spec, get_task(course.spec.base(winner.key.task)))
         lengths = rungs or (int(params["sequence_length"]),)
-        opened.append((winner, open_confirmation(context, winner.place, params, lengths)))
+        opened.append((winner, open_confirmation(context, winner.key, params, lengths)))
     every = [series for _, series in opened]
     course.watcher.phase("confirm", every, sum(series.total for series in every))
     limits = dataclasses.replace(_limits(course), independent=True)

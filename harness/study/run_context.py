@@ -13,7 +13,7 @@ from typing import Protocol
 from harness.config import StudySpec
 from harness.study.coordinator import Progress
 from harness.study.execution.prewarmed_server import ServerProcess
-from harness.study.search.trial_source import Series
+from harness.study.search.trial_source import TrialSeries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RunOptions:
 class Watcher(Protocol):
     """Who is told how the study goes."""
 
-    def phase(self, name: str, series: Sequence[Series], total: int) -> None:
+    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
         """A phase begins; `total` counts its trials or other pieces of work."""
         ...
 

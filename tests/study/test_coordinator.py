@@ -20,8 +20,8 @@ import pytest
 from harness.errors import FileError
 from harness.study.coordinator import Coordinator, Limits, Progress
 from harness.study.execution.executor import TrialStatus
-from harness.study.search.samplers import Proposals
-from harness.study.search.trial_source import SearchKey, Series, StudyRun, open_search
+from harness.study.search.samplers import SearchProposer
+from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
 from harness.study.storage.storage import open_storage
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, evaluation, learns, outcome
@@ -41,7 +41,7 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list[Series]]]:
+def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list[TrialSeries]]]:
     """Opens the searches of the small study with these settings, on a SQLite storage that outlives them.
 
     `fresh=True` begins with an empty storage.
@@ -49,7 +49,7 @@ def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list
     opened = ExitStack()
     path = tmp_path / "study.db"
 
-    def open_all(*settings: str, fresh: bool = False) -> list[Series]:
+    def open_all(*settings: str, fresh: bool = False) -> list[TrialSeries]:
         opened.close()
         spec = small_spec(tmp_path, *settings)
         if fresh or not path.exists():
@@ -68,7 +68,7 @@ def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list
 
 
 def run(
-    series: Sequence[Series],
+    series: Sequence[TrialSeries],
     executor: ScriptedExecutor,
     limits: Limits | None = None,
     observer: Callable[[Progress], None] = lambda progress: None,
@@ -77,10 +77,10 @@ def run(
     return Coordinator(executor, limits or Limits(), observer).run(series)
 
 
-def found(series: Sequence[Series]) -> list[str]:
+def found(series: Sequence[TrialSeries]) -> list[str]:
     """What the searches hold: parameters, values and results, as text, in which NaN equals NaN."""
     return [
-        f"{each.place} {slot} {dict(record.params)} {record.value} {record.result}"
+        f"{each.key} {slot} {dict(record.params)} {record.value} {record.result}"
         for each in series
         for slot, record in sorted(each.finished.items())
     ]
@@ -89,7 +89,7 @@ def found(series: Sequence[Series]) -> list[str]:
 # ------------------------------------------------------------------------------------- who runs next
 
 
-def test_every_slot_gets_an_end(open_all: Callable[..., list[Series]]) -> None:
+def test_every_slot_gets_an_end(open_all: Callable[..., list[TrialSeries]]) -> None:
     """Each search ends with all of its slots complete, and the storage holds nothing else."""
     series = open_all("search.trials=4", *TASKS_AND_CELLS)
     assert run(series, ScriptedExecutor())
@@ -99,7 +99,7 @@ def test_every_slot_gets_an_end(open_all: Callable[..., list[Series]]) -> None:
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
 
 
-def test_searches_take_turns(open_all: Callable[..., list[Series]]) -> None:
+def test_searches_take_turns(open_all: Callable[..., list[TrialSeries]]) -> None:
     """At every moment no search has started two trials more than another."""
     series = open_all("search.trials=3", "search.repeats=2", *TASKS_AND_CELLS)
     spreads = []
@@ -114,7 +114,7 @@ def test_searches_take_turns(open_all: Callable[..., list[Series]]) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_no_search_has_two_in_flight_while_there_are_enough(
-    open_all: Callable[..., list[Series]], workers: int
+    open_all: Callable[..., list[TrialSeries]], workers: int
 ) -> None:
     """With as many searches as workers every worker has work and each search one trial in flight at most."""
     series = open_all("search.trials=3", *TASKS_AND_CELLS)
@@ -125,14 +125,14 @@ def test_no_search_has_two_in_flight_while_there_are_enough(
     assert executor.most_in_flight == workers
 
 
-def test_one_search_uses_every_worker(open_all: Callable[..., list[Series]]) -> None:
+def test_one_search_uses_every_worker(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A lone search has as many trials in flight as there are workers."""
     executor = ScriptedExecutor(num_workers=3)
     run(open_all("search.trials=6"), executor)
     assert executor.most_in_flight == 3
 
 
-def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[Series]]) -> None:
+def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[TrialSeries]]) -> None:
     """Where that is asked for, a lone search has one trial in flight, however many workers there are."""
     executor = ScriptedExecutor(num_workers=3)
     run(open_all("search.trials=6"), executor, Limits(one_in_flight=True))
@@ -141,7 +141,7 @@ def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[Serie
 
 @pytest.mark.parametrize("pruner", ["none", "bound", "median", "halving", "hyperband"])
 def test_workers_do_not_change_what_is_found(
-    open_all: Callable[..., list[Series]], pruner: str
+    open_all: Callable[..., list[TrialSeries]], pruner: str
 ) -> None:
     """1, 2 and 4 workers find the same, whichever the pruner."""
     settings = (
@@ -158,7 +158,7 @@ def test_workers_do_not_change_what_is_found(
     assert results[0] == results[1] == results[2]
 
 
-def test_time_is_up(open_all: Callable[..., list[Series]]) -> None:
+def test_time_is_up(open_all: Callable[..., list[TrialSeries]]) -> None:
     """When the time is up nothing more is started, what runs is finished, and every search has had as many turns."""
     series = open_all("search.trials=50", *TASKS_AND_CELLS)
     executor = ScriptedExecutor(on_event=lambda _: time.sleep(0.002))
@@ -169,7 +169,7 @@ def test_time_is_up(open_all: Callable[..., list[Series]]) -> None:
     assert all(each.in_flight == 0 for each in series)
 
 
-def test_no_time_at_all(open_all: Callable[..., list[Series]]) -> None:
+def test_no_time_at_all(open_all: Callable[..., list[TrialSeries]]) -> None:
     """With no time no trial is started."""
     executor = ScriptedExecutor()
     assert not run(open_all(), executor, Limits(stop_at=time.monotonic()))
@@ -179,13 +179,13 @@ def test_no_time_at_all(open_all: Callable[..., list[Series]]) -> None:
 # ------------------------------------------------------------------------------------------- the ends
 
 
-def end_of(series: Series, slot: int = 0) -> tuple[TrialStatus, float | None]:
+def end_of(series: TrialSeries, slot: int = 0) -> tuple[TrialStatus, float | None]:
     """How a slot ended, and its objective."""
     record = series.finished[slot]
     return record.result.end, record.value
 
 
-def test_crash_is_tried_three_times(open_all: Callable[..., list[Series]]) -> None:
+def test_crash_is_tried_three_times(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A trial that crashes runs three times with the same parameters, then its slot has crashed.
 
     The next runs.
@@ -209,7 +209,7 @@ def test_crash_is_tried_three_times(open_all: Callable[..., list[Series]]) -> No
     assert len({request.request_id for request in executor.requests}) == 4
 
 
-def test_crash_that_does_not_come_back(open_all: Callable[..., list[Series]]) -> None:
+def test_crash_that_does_not_come_back(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A trial that crashes once and then trains is complete, and its slot is counted once."""
     (series,) = open_all("search.trials=1")
     scripts = iter([[ended()], [evaluation(0, 1.0), outcome()]])
@@ -218,7 +218,7 @@ def test_crash_that_does_not_come_back(open_all: Callable[..., list[Series]]) ->
     assert open_all("search.trials=1")[0].finished[0].result.end is TrialStatus.COMPLETE
 
 
-def test_out_of_memory_kill_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None:
+def test_out_of_memory_kill_is_not_tried_again(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A trial that the system killed for lack of memory would only do it again."""
     (series,) = open_all("search.trials=1")
     executor = ScriptedExecutor(lambda _: [ended("out_of_memory", "no memory left")])
@@ -227,7 +227,7 @@ def test_out_of_memory_kill_is_not_tried_again(open_all: Callable[..., list[Seri
     assert len(executor.requests) == 1
 
 
-def test_error_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None:
+def test_error_is_not_tried_again(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A trial that raises fails without a value, once, with its reason."""
     (series,) = open_all("search.trials=1")
     executor = ScriptedExecutor(lambda _: [outcome("error", "ValueError: no"), ended()])
@@ -250,7 +250,7 @@ def test_error_is_not_tried_again(open_all: Callable[..., list[Series]]) -> None
     "end", [TrialStatus.DIVERGED, TrialStatus.OUT_OF_MEMORY, TrialStatus.TIMEOUT]
 )
 def test_worst_value_and_violated_constraint(
-    open_all: Callable[..., list[Series]], objective: str, worst: float, end: TrialStatus
+    open_all: Callable[..., list[TrialSeries]], objective: str, worst: float, end: TrialStatus
 ) -> None:
     """What diverges or exceeds its time or memory is told as the objective's worst, and Optuna calls it infeasible."""
     (series,) = open_all("search.trials=1", f'search.objective="{objective}"')
@@ -274,7 +274,7 @@ def test_worst_value_and_violated_constraint(
         _ = optuna.load_study(study_name=name, storage=series.ledger.storage).best_trial
 
 
-def test_infeasible_never_best(open_all: Callable[..., list[Series]]) -> None:
+def test_infeasible_never_best(open_all: Callable[..., list[TrialSeries]]) -> None:
     """Optuna's own best trial is one that completed, though a diverged one has an equal value."""
     (series,) = open_all("search.trials=4")
     scripts = iter(
@@ -286,7 +286,7 @@ def test_infeasible_never_best(open_all: Callable[..., list[Series]]) -> None:
     assert (best.number, best.value) == (3, 0.0)
 
 
-def test_late_trial_is_cancelled(open_all: Callable[..., list[Series]]) -> None:
+def test_late_trial_is_cancelled(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A trial past its time is cancelled, keeps its last evaluation, and frees its worker."""
     (series,) = open_all("search.trials=2")
     executor = ScriptedExecutor(lambda _: [evaluation(0, 1.0), evaluation(32, 0.5)])
@@ -297,7 +297,7 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[Series]]) -> None:
     assert result.reason == "took longer than 0.5 s"
 
 
-def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[Series]]) -> None:
+def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A storage that is waited for longer than a trial may take makes no trial late.
 
     One that hangs is late all the same.
@@ -320,7 +320,7 @@ def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[Series]]) -
 
 
 def test_storage_fails_while_all_is_given_up(
-    open_all: Callable[..., list[Series]], monkeypatch: pytest.MonkeyPatch
+    open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the storage can no longer be written, what runs is cancelled all the same, and the first error is told."""
     series = open_all("search.trials=2", *TASKS_AND_CELLS)
@@ -342,7 +342,7 @@ def test_storage_fails_while_all_is_given_up(
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
-def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
+def test_pruned(open_all: Callable[..., list[TrialSeries]], pruner: str) -> None:
     """A trial that falls behind is cancelled and told as pruned with its last value.
 
     A good one is complete.
@@ -374,7 +374,7 @@ def test_pruned(open_all: Callable[..., list[Series]], pruner: str) -> None:
 
 @pytest.mark.parametrize("objective", ["remembered_steps", "sequences_to_solve"])
 def test_bound_ends_who_cannot_win_and_nobody_else(
-    open_all: Callable[..., list[Series]], objective: str
+    open_all: Callable[..., list[TrialSeries]], objective: str
 ) -> None:
     """At equal proposals the winner is the one without a pruner.
 
@@ -410,7 +410,7 @@ def some_solve(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
 @pytest.mark.parametrize("objective", ["remembered_steps", "loss"])
 def test_diverged_is_not_called_pruned(
-    open_all: Callable[..., list[Series]], pruner: str, objective: str
+    open_all: Callable[..., list[TrialSeries]], pruner: str, objective: str
 ) -> None:
     """A pruner that would end a diverged trial does not hide that it diverged."""
     (series,) = open_all(
@@ -428,7 +428,7 @@ def test_diverged_is_not_called_pruned(
 
 @pytest.mark.parametrize("last", [[], [ended()], [ended("out_of_memory")]])
 def test_what_comes_after_training_takes_nothing_back(
-    open_all: Callable[..., list[Series]], last: list[tuple[str, dict[str, Any]]]
+    open_all: Callable[..., list[TrialSeries]], last: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """A trial that has solved its task is complete, though looking at longer sequences takes too long or kills it."""
     (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
@@ -441,7 +441,7 @@ def test_what_comes_after_training_takes_nothing_back(
     assert (result.end, result.solved, result.extrapolations) == (TrialStatus.COMPLETE, True, ())
 
 
-def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[Series]]) -> None:
+def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[TrialSeries]]) -> None:
     """The end of a process of one phase is never taken for a trial of the next, on the same executor."""
     (first, second) = open_all("search.trials=2", 'compare.cells=["rnn","gru"]')
     executor = ScriptedExecutor(lambda training: [*learns(training), ended()])
@@ -455,7 +455,7 @@ def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[Series]]) 
 # ---------------------------------------------------------------------------------- stopped and resumed
 
 
-def test_interrupted(open_all: Callable[..., list[Series]]) -> None:
+def test_interrupted(open_all: Callable[..., list[TrialSeries]]) -> None:
     """Ctrl-C cancels what runs, tells it FAIL with its reason, leaves nothing RUNNING, and goes on upward."""
     series = open_all("search.trials=3", *TASKS_AND_CELLS)
 
@@ -480,7 +480,7 @@ def test_interrupted(open_all: Callable[..., list[Series]]) -> None:
 
 
 def test_interrupted_while_an_end_is_written(
-    open_all: Callable[..., list[Series]], monkeypatch: pytest.MonkeyPatch
+    open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C between the storage and the memory of an end is no error, and the end is kept."""
     (series,) = open_all("search.trials=2")
@@ -496,7 +496,7 @@ def test_interrupted_while_an_end_is_written(
 
 
 @pytest.mark.parametrize("pruner", ["none", "bound", "median", "halving", "hyperband"])
-def test_restored_history(open_all: Callable[..., list[Series]], pruner: str) -> None:
+def test_restored_history(open_all: Callable[..., list[TrialSeries]], pruner: str) -> None:
     """After a resume the sampler and the pruner see the very history that they would have seen without it."""
     settings = ("search.trials=12", f'search.pruner="{pruner}"', "training.sequences=256")
     (series,) = open_all(*settings)
@@ -506,13 +506,13 @@ def test_restored_history(open_all: Callable[..., list[Series]], pruner: str) ->
     assert {attributes["constraints:ended"] for *_, attributes in live} == {0.0, 1.0}
 
 
-def history_of(series: Series) -> list[Any]:
+def history_of(series: TrialSeries) -> list[Any]:
     """What a sampler and a pruner can know of each finished trial.
 
     TPE's own notes are for running ones.
     """
     proposals = series.proposer
-    assert isinstance(proposals, Proposals)
+    assert isinstance(proposals, SearchProposer)
     found = []
     for trial in proposals.study.trials:
         notes = {k: v for k, v in trial.system_attrs.items() if not k.startswith("tpe:")}
@@ -538,7 +538,7 @@ RESUMED = [
 
 @pytest.mark.parametrize(("sampler", "pruner"), RESUMED)
 def test_resume_finds_the_same(
-    open_all: Callable[..., list[Series]], sampler: str, pruner: str
+    open_all: Callable[..., list[TrialSeries]], sampler: str, pruner: str
 ) -> None:
     """However often it is killed, whatever the sampler and pruner, a study finds what it finds undisturbed."""
     trials = 8 if sampler == "gp" else 12

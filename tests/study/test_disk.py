@@ -21,7 +21,7 @@ from harness.study import run as pipeline
 from harness.study.coordinator import Progress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import write_tables
-from harness.study.search.trial_source import Series
+from harness.study.search.trial_source import TrialSeries
 from tests.small import Watching, run_small, tables
 from tests.tally import Tally
 
@@ -96,7 +96,7 @@ class Filling(Watching):
         if progress.result is not None and len(self.ends()) == self.moment:
             self.disk.fill()
 
-    def phase(self, name: str, series: tuple[Series, ...], total: int) -> None:  # type: ignore[override]
+    def phase(self, name: str, series: tuple[TrialSeries, ...], total: int) -> None:  # type: ignore[override]
         """Hear of a phase."""
         super().phase(name, series, total)
         if name == self.moment:

@@ -15,7 +15,7 @@ from harness.study.console import LOG_LINES, StudyConsole
 from harness.study.coordinator import Progress
 from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
-from harness.study.search.trial_source import Job, SearchKey, Series
+from harness.study.search.trial_source import Job, SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
@@ -27,20 +27,20 @@ Told = tuple[StudyConsole, Callable[[], str]]
 
 def search(
     cell: str = "rnn", total: int = 4, repeat: int = 0, objective: str = "remembered_steps"
-) -> Series:
+) -> TrialSeries:
     """A search without a storage."""
     plain: Any = SimpleNamespace(
-        place=SearchKey("temporal_order", cell, repeat),
+        key=SearchKey("temporal_order", cell, repeat),
         total=total,
         finished={},
         objective=OBJECTIVES[objective],
     )
-    return cast("Series", plain)
+    return cast("TrialSeries", plain)
 
 
 def tell(
     console: StudyConsole,
-    series: Series,
+    series: TrialSeries,
     value: float | None,
     end: TrialStatus = TrialStatus.COMPLETE,
     **result: Any,
@@ -208,7 +208,7 @@ def test_interrupted(told: Callable[..., Told]) -> None:
 
 
 def test_done(told: Callable[..., Told]) -> None:
-    """At the end come the answer, what has no result, and last the report's place."""
+    """At the end come the answer, what has no result, and last the report's key."""
     console, printed = told()
     answer: Any = SimpleNamespace(text="rnn remembers [7] steps.")
     console.done(Outcome(Path("results/small"), answer, (("temporal_order", "gru"),)))

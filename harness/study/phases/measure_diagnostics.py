@@ -68,7 +68,7 @@ def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
     longest: dict[str, int] = {}
     for winner in kept:
         task, length = (
-            winner.place.task,
+            winner.key.task,
             configuration_of(course.spec, winner).model.sequence_length,
         )
         longest[task] = max(longest.get(task, LEAST_LENGTH), length)
@@ -76,12 +76,12 @@ def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
         for what, measure in parts:
             try:  # both states, or none: one alone would be a picture of half the story
                 looks = [
-                    _look(course, winner, state, longest[winner.place.task])
+                    _look(course, winner, state, longest[winner.key.task])
                     for state in ("initial", "trained")
                 ]
                 rows = [measure(look) for look in looks]
             except Exception as error:  # noqa: BLE001  # a plug-in's cell may raise anything, in float64 above all
-                name = f"{winner.place.cell} on {winner.place.task}"
+                name = f"{winner.key.cell} on {winner.key.task}"
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 course.watcher.note(f"no {what} of {name}: {reason}")
                 continue
@@ -96,7 +96,7 @@ def _look(course: Course, winner: Winner, state: str, longest: int) -> Look:
     path = initial_weights_path if state == "initial" else weights_path
     model = build_model(config.model, config.seed)
     model.load_state_dict(torch.load(path(course.directory, winner), weights_only=True))
-    names = {"task": winner.place.task, "cell": winner.place.cell, "state": state}
+    names = {"task": winner.key.task, "cell": winner.key.cell, "state": state}
     task, length = get_task(config.model.task), config.model.sequence_length
     return Look(names, task, model, length, length if task.finite else longest, config.seed)
 

@@ -43,7 +43,7 @@ def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
 def _benchmark(course: Course, winner: Winner, dtype: str, measure: str) -> dict[str, Any]:
     model = configuration_of(course.spec, winner).model
     return {
-        "name": f"{winner.place.task}/{winner.place.cell}/winner/{dtype}/{measure}",
+        "name": f"{winner.key.task}/{winner.key.cell}/winner/{dtype}/{measure}",
         **vars(model),
         "hyperparameters": dict(model.hyperparameters),
         "dtype": dtype,

@@ -23,7 +23,7 @@ def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
     """
     spec = course.spec
     benchmarks = [
-        _benchmark(f"{winner.place.task}/{winner.place.cell}/winner/{device}", spec, winner, device)
+        _benchmark(f"{winner.key.task}/{winner.key.cell}/winner/{device}", spec, winner, device)
         for device in _devices(course)
         for winner in kept
     ]
@@ -39,10 +39,10 @@ def time_grid(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
     benchmarks = []
     for device in _devices(course):
         for winner in kept:
-            place = winner.place
+            key = winner.key
             base = _benchmark("", spec, winner, device) | {"num_layers": 1}
             for hidden_size, length in _shapes(spec, winner):
-                name = f"{place.task}/{place.cell}/h{hidden_size}/t{length}/{device}"
+                name = f"{key.task}/{key.cell}/h{hidden_size}/t{length}/{device}"
                 shape = {"name": name, "hidden_size": hidden_size, "sequence_length": length}
                 benchmarks.append(base | shape)
     return _time(course, benchmarks, memory=False)
@@ -55,7 +55,7 @@ def _devices(course: Course) -> list[str]:
 
 def _shapes(spec: StudySpec, winner: Winner) -> list[tuple[int, int]]:
     """A cross through the space that was searched: (hidden_size, sequence_length)."""
-    parameters = spec.parameters(winner.place.task, winner.place.cell)
+    parameters = spec.parameters(winner.key.task, winner.key.cell)
     config = configuration_of(spec, winner).model
     sizes = _points(parameters.get("hidden_size", Fixed(config.hidden_size)))
     lengths = _points(parameters["sequence_length"])

@@ -20,7 +20,7 @@ from harness.study.coordinator import MOST_ATTEMPTS
 from harness.study.execution.executor import Executor, TrialRequest, TrialStatus
 from harness.study.run_context import Course
 from harness.study.search.search_space import configuration_hash, training_config
-from harness.study.search.trial_source import SearchKey, Series
+from harness.study.search.trial_source import SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord
 from harness.training.training_loop import TrainingConfig
 
@@ -29,7 +29,7 @@ from harness.training.training_loop import TrainingConfig
 class Winner:
     """The best slot of one search: its parameters and their hash."""
 
-    place: SearchKey
+    key: SearchKey
     record: SlotRecord
 
     @property
@@ -38,7 +38,7 @@ class Winner:
         return configuration_hash(self.record.params)
 
 
-def common_trials(searches: Sequence[Series]) -> int:
+def common_trials(searches: Sequence[TrialSeries]) -> int:
     """How many first slots every search has finished.
 
     After a timeout all are compared at that number.
@@ -54,7 +54,7 @@ def common_trials(searches: Sequence[Series]) -> int:
     return min(stopped, default=max((series.total for series in searches), default=0))
 
 
-def best_of(series: Series, common: int) -> Winner | None:
+def best_of(series: TrialSeries, common: int) -> Winner | None:
     """The best complete slot among the first `common`, the earliest where several are equal.
 
     None where there is none.
@@ -66,7 +66,7 @@ def best_of(series: Series, common: int) -> Winner | None:
         if slot < common and record.result.end is TrialStatus.COMPLETE and record.value is not None
     ]
     best = max(valid, key=lambda record: better * float(record.value or 0.0), default=None)
-    return Winner(series.place, best) if best else None
+    return Winner(series.key, best) if best else None
 
 
 def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
@@ -74,7 +74,7 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
     better = 1 if OBJECTIVES[spec.search.objective].direction == "maximize" else -1
     best: dict[tuple[str, str], Winner] = {}
     for winner in winners:
-        pair = (winner.place.task, winner.place.cell)
+        pair = (winner.key.task, winner.key.cell)
         value = better * float(winner.record.value or 0.0)
         if pair not in best or value > better * float(best[pair].record.value or 0.0):
             best[pair] = winner
@@ -113,25 +113,25 @@ def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Win
         if winner not in kept:
             reason = reasons.get(str(weights_path(course.directory, winner).resolve()), "")
             course.watcher.note(
-                f"the winner of {winner.place.cell} on {winner.place.task} could not be trained once "
+                f"the winner of {winner.key.cell} on {winner.key.task} could not be trained once "
                 f"more: it is neither timed nor looked into ({reason})"
             )
     for winner in kept:
         facts = _facts(course.spec, winner)
-        result_files.write_winner(course.directory, winner.place.task, winner.place.cell, facts)
+        result_files.write_winner(course.directory, winner.key.task, winner.key.cell, facts)
     return kept
 
 
 def configuration_of(spec: StudySpec, winner: Winner) -> TrainingConfig:
     """The configuration that a winner was trained with, on the CPU."""
-    place = winner.place
-    config = training_config(spec, place.task, place.cell, winner.record.params)
+    key = winner.key
+    config = training_config(spec, key.task, key.cell, winner.record.params)
     return dataclasses.replace(config, seed=winner.record.result.seed)
 
 
 def weights_path(directory: Path, winner: Winner) -> Path:
     """The file of a winner's trained weights."""
-    return result_files.winner_path(directory, winner.place.task, winner.place.cell, ".pt")
+    return result_files.winner_path(directory, winner.key.task, winner.key.cell, ".pt")
 
 
 def initial_weights_path(directory: Path, winner: Winner) -> Path:
@@ -176,7 +176,7 @@ def _training_hash(spec: StudySpec, winner: Winner) -> str:
 
 def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     """Whether the weights on the disk are this winner's."""
-    path = result_files.winner_path(directory, winner.place.task, winner.place.cell, ".toml")
+    path = result_files.winner_path(directory, winner.key.task, winner.key.cell, ".toml")
     try:
         facts = specs.read_toml(path)
     except InputError:
@@ -191,9 +191,9 @@ def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:
     return {
         "configuration": winner.configuration,
         "training": _training_hash(spec, winner),
-        "base_task": spec.base(winner.place.task),
-        "base_cell": spec.base(winner.place.cell),
-        "repeat": winner.place.repeat,
+        "base_task": spec.base(winner.key.task),
+        "base_cell": spec.base(winner.key.cell),
+        "repeat": winner.key.repeat,
         "number": winner.record.slot,
         "seed": result.seed,
         "value": winner.record.value,

@@ -16,7 +16,7 @@ from harness.study import result_files
 from harness.study.execution.executor import TrialStatus
 from harness.study.phases.train_winners import Winner
 from harness.study.search.search_space import suggested, training_config
-from harness.study.search.trial_source import Series
+from harness.study.search.trial_source import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord
 from harness.tasks import CountsAllSteps, Task, get_task
 from harness.training.model import ModelConfig, count_parameters
@@ -25,19 +25,19 @@ from harness.training.model import ModelConfig, count_parameters
 def write_tables(
     directory: Path,
     spec: StudySpec,
-    searches: Sequence[Series],
-    confirmations: Sequence[tuple[Winner, Series]],
+    searches: Sequence[TrialSeries],
+    confirmations: Sequence[tuple[Winner, TrialSeries]],
 ) -> None:
     """Write trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv and retries.csv, in the study file's order."""
     order = {pair: index for index, pair in enumerate(spec.pairs)}
 
-    def place(series: Series) -> tuple[int, int]:
-        return order[series.place.task, series.place.cell], series.place.repeat
+    def rank(series: TrialSeries) -> tuple[int, int]:
+        return order[series.key.task, series.key.cell], series.key.repeat
 
     evaluations: list[dict[str, Any]] = []
     retries: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
-    for series in sorted(searches, key=place):
+    for series in sorted(searches, key=rank):
         for record in _in_order(series):
             trials.append(_row(spec, series, record))
             evaluations.extend(_evaluation_rows("search", series, record))
@@ -45,7 +45,7 @@ def write_tables(
     result_files.write_trials(directory, trials, spec.searched_keys())
     confirmed: list[dict[str, Any]] = []
     extrapolated: list[dict[str, Any]] = []
-    for winner, series in sorted(confirmations, key=lambda pair: place(pair[1])):
+    for winner, series in sorted(confirmations, key=lambda pair: rank(pair[1])):
         retries.extend(
             {**each, "number": winner.record.slot} for each in _retry_rows("confirm", series)
         )
@@ -67,16 +67,16 @@ def write_tables(
     result_files.write_retries(directory, retries)
 
 
-def _retry_rows(phase: str, series: Series) -> list[dict[str, Any]]:
+def _retry_rows(phase: str, series: TrialSeries) -> list[dict[str, Any]]:
     """The attempts of a series that were made again."""
-    place = series.place
+    key = series.key
     slots = {key: slot for slot, key in enumerate(series.slots.keys)}
     return [
         {
             "phase": phase,
-            "task": place.task,
-            "cell": place.cell,
-            "repeat": place.repeat,
+            "task": key.task,
+            "cell": key.cell,
+            "repeat": key.repeat,
             "number": slots[attempt.key],
             "sequence_length": attempt.params["sequence_length"],
             "seed": series.slots.seeds[slots[attempt.key]],
@@ -88,14 +88,14 @@ def _retry_rows(phase: str, series: Series) -> list[dict[str, Any]]:
     ]
 
 
-def _in_order(series: Series) -> list[SlotRecord]:
+def _in_order(series: TrialSeries) -> list[SlotRecord]:
     return [series.finished[slot] for slot in sorted(series.finished)]
 
 
-def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
+def _row(spec: StudySpec, series: TrialSeries, record: SlotRecord) -> dict[str, Any]:
     """One row of trials.csv; a confirmation's row has two keys more."""
-    place, result = series.place, record.result
-    config = training_config(spec, place.task, place.cell, record.params)
+    key, result = series.key, record.result
+    config = training_config(spec, key.task, key.cell, record.params)
     task, length = get_task(config.model.task), config.model.sequence_length
     lag = task.lag(length)
     remembered = None
@@ -107,13 +107,13 @@ def _row(spec: StudySpec, series: Series, record: SlotRecord) -> dict[str, Any]:
         rate = result.sequences_seen / result.train_time_s
     searched: Mapping[str, Value] = {
         name: record.params[name]
-        for name in suggested(spec, place.task, place.cell)
+        for name in suggested(spec, key.task, key.cell)
         if name in record.params
     }
     return {
-        "task": place.task,
-        "cell": place.cell,
-        "repeat": place.repeat,
+        "task": key.task,
+        "cell": key.cell,
+        "repeat": key.repeat,
         "number": record.slot,
         "end": result.end.value,
         **searched,
@@ -151,15 +151,15 @@ def _num_parameters(model: ModelConfig) -> int | None:
 
 
 def _extrapolation_rows(
-    spec: StudySpec, series: Series, record: SlotRecord
+    spec: StudySpec, series: TrialSeries, record: SlotRecord
 ) -> list[dict[str, Any]]:
-    place = series.place
-    task = get_task(spec.base(place.task))
+    key = series.key
+    task = get_task(spec.base(key.task))
     return [
         {
-            "task": place.task,
-            "cell": place.cell,
-            "repeat": place.repeat,
+            "task": key.task,
+            "cell": key.cell,
+            "repeat": key.repeat,
             "sequence_length": record.params["sequence_length"],
             "seed": record.result.seed,
             "factor": factor,
@@ -175,14 +175,14 @@ def _extrapolation_rows(
     ]
 
 
-def _evaluation_rows(phase: str, series: Series, record: SlotRecord) -> list[dict[str, Any]]:
-    place = series.place
+def _evaluation_rows(phase: str, series: TrialSeries, record: SlotRecord) -> list[dict[str, Any]]:
+    key = series.key
     return [
         {
             "phase": phase,
-            "task": place.task,
-            "cell": place.cell,
-            "repeat": place.repeat,
+            "task": key.task,
+            "cell": key.cell,
+            "repeat": key.repeat,
             "number": record.slot,
             "sequence_length": record.params["sequence_length"],
             "seed": record.result.seed,

@@ -51,7 +51,7 @@ class SearchPlan:
     evaluate_every: int
 
 
-class Proposals:
+class SearchProposer:
     """The proposals of one Optuna study, and what became of them.
 
     `distributions` are those of every trial.

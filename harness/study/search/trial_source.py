@@ -23,14 +23,14 @@ from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value
 from harness.study.execution.executor import PENALIZED, TrialStatus
-from harness.study.search.samplers import Proposals, SearchPlan
+from harness.study.search.samplers import SearchPlan, SearchProposer
 from harness.study.search.search_space import (
     configuration_hash,
     distribution,
     suggested,
     training_config,
 )
-from harness.study.storage.retrying_storage import RetryingStorage, Say, silent
+from harness.study.storage.retrying_storage import Notify, RetryingStorage, notify_nobody
 from harness.study.storage.storage import open_study
 from harness.study.storage.trial_ledger import (
     VIOLATION,
@@ -78,7 +78,7 @@ class StudyRun:
 
     `where` names the study file in errors, `identity` is what may not change.
 
-    `say` is told what other programs did to the storage.
+    `notify` is told what other programs did to the storage.
     """
 
     spec: StudySpec
@@ -86,17 +86,17 @@ class StudyRun:
     device: str
     identity: Mapping[str, Any]
     where: str
-    say: Say = silent
+    notify: Notify = notify_nobody
 
-    def open(self, place: SearchKey, suffix: str = "") -> Ledger:
-        """The Optuna study of a place.
+    def open(self, key: SearchKey, suffix: str = "") -> Ledger:
+        """The Optuna study of a search.
 
         Created, or opened after checking that it is the same one.
         """
         direction = OBJECTIVES[self.spec.search.objective].direction
-        name = f"{self.spec.study.name}/{place.task}/{place.cell}/r{place.repeat}{suffix}"
+        name = f"{self.spec.study.name}/{key.task}/{key.cell}/r{key.repeat}{suffix}"
         study_id = open_study(self.storage, name, direction, self.identity, where=self.where)
-        return Ledger(self.storage, study_id, self.say)
+        return Ledger(self.storage, study_id, self.notify)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Slots:
     extrapolation: tuple[int, ...] = ()
 
 
-class Series:
+class TrialSeries:
     """The slots of one Optuna study, with what is known of each.
 
     `finished` maps a slot to its record.
@@ -119,10 +119,10 @@ class Series:
     """
 
     def __init__(
-        self, context: StudyRun, place: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
+        self, context: StudyRun, key: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
     ) -> None:
         self.spec, self.device = context.spec, context.device
-        self.place, self.ledger, self.proposer, self.slots = place, ledger, proposer, slots
+        self.key, self.ledger, self.proposer, self.slots = key, ledger, proposer, slots
         self.objective = OBJECTIVES[self.spec.search.objective]
         self.finished: dict[int, SlotRecord] = {}
         self.waiting = collections.deque(range(self.total))
@@ -237,7 +237,7 @@ class Series:
         return {name: self.slots.distributions[name] for name in params}
 
     def _config(self, slot: int, params: Mapping[str, Value]) -> TrainingConfig:
-        config = training_config(self.spec, self.place.task, self.place.cell, params)
+        config = training_config(self.spec, self.key.task, self.key.cell, params)
         return dataclasses.replace(
             config,
             seed=self.slots.seeds[slot],
@@ -287,12 +287,12 @@ def _as_mapping(evaluation: tuple[int, float, float, float]) -> dict[str, Any]:
     return {"sequences_seen": seen, "loss": loss, "skill": skill, "solved": solved}
 
 
-def open_search(context: StudyRun, place: SearchKey) -> Series:
+def open_search(context: StudyRun, key: SearchKey) -> TrialSeries:
     """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
-    spec, ledger = context.spec, context.open(place)
-    seed_parts = (spec.study.seed, place.task, place.cell, place.repeat)
-    fixed = spec.parameters(place.task, place.cell)
-    parameters = suggested(spec, place.task, place.cell)
+    spec, ledger = context.spec, context.open(key)
+    seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
+    fixed = spec.parameters(key.task, key.cell)
+    parameters = suggested(spec, key.task, key.cell)
     distributions = {name: distribution(each) for name, each in parameters.items()}
     plan = SearchPlan(
         sampler=spec.search.sampler,
@@ -303,7 +303,7 @@ def open_search(context: StudyRun, place: SearchKey) -> Series:
         budget=max(int(value) for value in fixed["sequences"].values()),
         evaluate_every=min(int(value) for value in fixed["evaluate_every"].values()),
     )
-    proposals = Proposals(plan, distributions)
+    proposals = SearchProposer(plan, distributions)
     trials = len(proposals.sequence) if spec.search.sampler == "grid" else spec.search.trials
     stored = ledger.read()
     least = 1 + max(map(int, stored.finished), default=-1)
@@ -320,12 +320,12 @@ def open_search(context: StudyRun, place: SearchKey) -> Series:
         seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
         distributions=distributions,
     )
-    series = Series(context, place, ledger, proposals, slots)
+    series = TrialSeries(context, key, ledger, proposals, slots)
     series.restore(stored)
     return series
 
 
-class Ladder:
+class ConfirmationProposer:
     """The parameters of a confirmation: the winner's, at each length and with each seed.
 
     Slots may come in any order.
@@ -352,8 +352,8 @@ class Ladder:
 
 
 def open_confirmation(
-    context: StudyRun, place: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
-) -> Series:
+    context: StudyRun, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
+) -> TrialSeries:
     """The confirmation of one search's winner.
 
     Trials of another winner or another ladder stay, and do not count.
@@ -362,25 +362,28 @@ def open_confirmation(
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
     verify = spec.confirm.evaluation_sequences
     confirmed = configuration_hash(winner)
-    seed_parts = (spec.study.seed, place.task, place.cell, place.repeat, "confirm")
+    seed_parts = (spec.study.seed, key.task, key.cell, key.repeat, "confirm")
     slots = Slots(
         keys=tuple(f"{confirmed}/{verify}/{length}/{index}" for length, index in rungs),
         seeds=tuple(derive_seed(*seed_parts, length, index) for length, index in rungs),
-        distributions=_confirmation_distributions(spec, place, winner, lengths),
+        distributions=_confirmation_distributions(spec, key, winner, lengths),
         verification_sequences=verify,
-        extrapolation=() if get_task(spec.base(place.task)).finite else spec.confirm.extrapolation,
+        extrapolation=() if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation,
     )
-    ledger, ladder = context.open(place, "/confirm"), Ladder(winner, lengths, spec.confirm.seeds)
-    series = Series(context, place, ledger, ladder, slots)
+    ledger, ladder = (
+        context.open(key, "/confirm"),
+        ConfirmationProposer(winner, lengths, spec.confirm.seeds),
+    )
+    series = TrialSeries(context, key, ledger, ladder, slots)
     series.restore(ledger.read())
     return series
 
 
 def _confirmation_distributions(
-    spec: StudySpec, place: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
+    spec: StudySpec, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> dict[str, BaseDistribution]:
     """Those of the search, but for the length, which may lie outside of what was searched."""
-    parameters = suggested(spec, place.task, place.cell)
+    parameters = suggested(spec, key.task, key.cell)
     distributions = {name: distribution(each) for name, each in parameters.items()}
     distributions["sequence_length"] = distribution(Range(min(lengths), max(lengths)))
     return {name: distributions[name] for name in winner}

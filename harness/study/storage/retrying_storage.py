@@ -31,11 +31,11 @@ PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # the last one again and 
 FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 T = TypeVar("T")
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def silent(text: str) -> None:
-    """Say nothing."""
+def notify_nobody(text: str) -> None:
+    """Ignore the text."""
 
 
 class Unanswered(Exception):  # noqa: N818  # an error of ours alone: `do` waits, or names what is wrong
@@ -60,17 +60,17 @@ def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
 class RetryingStorage(RDBStorage):
     """Optuna's storage, each of whose calls outlives its database's absence.
 
-    `shown` names it in what is said.
+    `display_name` names it in what is said.
 
     `on_return` is called when the database answers again, before anything is written. Raises
     StorageError when patience is at its end, FileError where there is no room.
     """
 
-    def __init__(self, url: str, shown: str) -> None:
+    def __init__(self, url: str, display_name: str) -> None:
         super().__init__(url)
         sqlalchemy.event.listen(self.engine, "handle_error", _let_pass)
-        self.shown = shown
-        self.say: Say = silent
+        self.display_name = display_name
+        self.notify: Notify = notify_nobody
         self.on_return: Callable[[], None] = lambda: None
         self.patience_s = PATIENCE_S
 
@@ -83,26 +83,30 @@ class RetryingStorage(RDBStorage):
                     self.on_return()
                 found = action()
             except Unanswered as error:
-                if problem := problem_of(self.shown, error.error.orig):
+                if problem := problem_of(self.display_name, error.error.orig):
                     raise problem from error
                 trouble = str(error)
             except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
                 cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-                raise StorageError(f"{self.shown}: refused ({first_line(cause)})") from error
+                raise StorageError(f"{self.display_name}: refused ({first_line(cause)})") from error
             else:
                 if trouble:
-                    self.say(f"{self.shown} answers again after {time.monotonic() - begin:.0f} s")
+                    self.notify(
+                        f"{self.display_name} answers again after {time.monotonic() - begin:.0f} s"
+                    )
                 return found
             left = begin + self.patience_s - time.monotonic()
             pause = PAUSES_S[min(n_pauses, len(PAUSES_S) - 1)]
             if left <= pause:
                 self.patience_s = 0.0  # what follows, such as giving trials up, does not wait again
                 raise StorageError(
-                    f"{self.shown}: no answer for {time.monotonic() - begin:.0f} s ({trouble}); run the "
+                    f"{self.display_name}: no answer for {time.monotonic() - begin:.0f} s ({trouble}); run the "
                     "same command again when it is back: what was finished is kept"
                 )
             if n_pauses == 0 or pause == PAUSES_S[-1]:
-                self.say(f"{self.shown} does not answer ({trouble}): waiting, {left:.0f} s at most")
+                self.notify(
+                    f"{self.display_name} does not answer ({trouble}): waiting, {left:.0f} s at most"
+                )
             self._pause(pause)
             n_pauses += 1
 
@@ -187,7 +191,7 @@ class RetryingStorage(RDBStorage):
         return self.do(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
 
 
-def problem_of(shown: str, error: BaseException | None) -> HarnessError | None:
+def problem_of(display_name: str, error: BaseException | None) -> HarnessError | None:
     """What is wrong with a SQLite file that does not come right by itself.
 
     None for a lock, and for a server's words.
@@ -200,15 +204,15 @@ def problem_of(shown: str, error: BaseException | None) -> HarnessError | None:
     if name.startswith(LOCKED):
         return None
     if name.startswith(FULL):
-        return FileError(shown, first_line(error))
+        return FileError(display_name, first_line(error))
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return StorageError(f"{shown}: cannot be written ({first_line(error)})")
+        return StorageError(f"{display_name}: cannot be written ({first_line(error)})")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StorageError(
-            f"{shown}: not a storage that can be read ({first_line(error)}); "
+            f"{display_name}: not a storage that can be read ({first_line(error)}); "
             "name another with --storage, or move it aside"
         )
-    return StorageError(f"{shown}: refused ({first_line(error)})")
+    return StorageError(f"{display_name}: refused ({first_line(error)})")
 
 
 def first_line(error: BaseException | None) -> str:

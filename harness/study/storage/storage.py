@@ -29,12 +29,12 @@ from harness.errors import (
 )
 from harness.records.file_lock import hold_file, whoami
 from harness.study.storage.retrying_storage import (
+    Notify,
     RetryingStorage,
-    Say,
     Unanswered,
     first_line,
+    notify_nobody,
     problem_of,
-    silent,
 )
 
 SCHEMA = 1
@@ -88,10 +88,10 @@ def database_file(url: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def open_storage(url: str, name: str, say: Say = silent) -> Iterator[RetryingStorage]:
+def open_storage(url: str, name: str, notify: Notify = notify_nobody) -> Iterator[RetryingStorage]:
     """Open the storage and hold its lock until the end of the block.
 
-    `say` is told when the database is waited for.
+    `notify` is told when the database is waited for.
 
     Raises InputError for a URL that is none, StorageError where another coordinator holds the study
     `name`, or where the database cannot be read or is not Optuna's, FileError where the disk is
@@ -110,7 +110,7 @@ def open_storage(url: str, name: str, say: Say = silent) -> Iterator[RetryingSto
     lock = hold_file(database) if database else contextlib.nullcontext()
     with lock:
         storage = _connect(url, str(database) if database else None)
-        storage.say = say
+        storage.notify = notify
         try:
             with _server_lock(storage, name):
                 yield storage
@@ -191,7 +191,7 @@ def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
         if not lock.taken:
             who = owner_of(storage, name) or "another process"
             raise StorageError(
-                f"{storage.shown}: study {name} is in use by {who}; wait until it is done"
+                f"{storage.display_name}: study {name} is in use by {who}; wait until it is done"
             )
         _sign(storage, name)
         storage.on_return = lock.take_again
@@ -245,7 +245,7 @@ class _ServerLock:
         }
         if others := owners - {whoami()}:
             raise StorageError(
-                f"{self.storage.shown}: study {self.name} was taken over by {min(others)} "
+                f"{self.storage.display_name}: study {self.name} was taken over by {min(others)} "
                 "while the server was away; wait until it is done"
             )
         if not self.taken:  # the server has not noticed yet that our connection is gone

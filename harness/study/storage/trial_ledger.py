@@ -114,15 +114,15 @@ class _Curve:
 
 
 class Ledger:
-    """One Optuna study, by its id in the storage; `say` is told what other programs did to it."""
+    """One Optuna study, by its id in the storage; `notify` is told what other programs did to it."""
 
     def __init__(
         self,
         storage: RetryingStorage,
         study_id: int,
-        say: Callable[[str], None] = lambda text: None,
+        notify: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.storage, self.study_id, self.say = storage, study_id, say
+        self.storage, self.study_id, self.notify = storage, study_id, notify
         self.curves: dict[int, _Curve] = collections.defaultdict(_Curve)
 
     def start(
@@ -203,7 +203,7 @@ class Ledger:
         )
         new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
         number = self.storage.get_trial(new_id).number
-        self.say(
+        self.notify(
             f"another program ended trial {old.number} while it ran ({old.state.name}): what it found is "
             f"stored as trial {number}"
         )

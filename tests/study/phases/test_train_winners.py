@@ -10,7 +10,7 @@ from harness.columns import OBJECTIVES
 from harness.errors import FileError
 from harness.study.execution.executor import TrialRequest, TrialStatus
 from harness.study.phases.train_winners import Winner, _run, best_of, best_of_pairs, common_trials
-from harness.study.search.trial_source import SearchKey, Series
+from harness.study.search.trial_source import SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, outcome
@@ -21,18 +21,18 @@ def record(slot: int, value: float | None, end: TrialStatus = TrialStatus.COMPLE
     return SlotRecord(slot, str(slot), {"hidden_size": slot}, value, TrialResult(end, seed=slot))
 
 
-def search(total: int, *records: SlotRecord, objective: str = "remembered_steps") -> Series:
+def search(total: int, *records: SlotRecord, objective: str = "remembered_steps") -> TrialSeries:
     """A search with these slots finished."""
     plain: Any = SimpleNamespace(
         total=total,
         finished={each.slot: each for each in records},
         objective=OBJECTIVES[objective],
-        place=SearchKey("temporal_order", "rnn", 0),
+        key=SearchKey("temporal_order", "rnn", 0),
     )
-    return cast("Series", plain)
+    return cast("TrialSeries", plain)
 
 
-def finished(total: int, count: int) -> Series:
+def finished(total: int, count: int) -> TrialSeries:
     """A search with its first slots finished."""
     return search(total, *(record(slot, 1.0) for slot in range(count)))
 
@@ -50,7 +50,7 @@ def finished(total: int, count: int) -> Series:
         ([], 0),
     ],
 )
-def test_common_trials(searches: list[Series], common: int) -> None:
+def test_common_trials(searches: list[TrialSeries], common: int) -> None:
     """The first slots that all have.
 
     A search that is through, such as a smaller grid, holds nobody back.
@@ -87,20 +87,19 @@ def test_only_common_slots_win() -> None:
 
 def test_best_over_repeats(tmp_path: Path) -> None:
     """Of each (task, cell) the best repeat is kept, the earliest of equal ones, in the order of the searches."""
-    places = [
+    keys = [
         SearchKey("a", "rnn", 0),
         SearchKey("a", "gru", 0),
         SearchKey("a", "rnn", 1),
         SearchKey("a", "gru", 1),
     ]
     winners = [
-        Winner(place, record(0, value))
-        for place, value in zip(places, (1.0, 5.0, 2.0, 5.0), strict=True)
+        Winner(key, record(0, value)) for key, value in zip(keys, (1.0, 5.0, 2.0, 5.0), strict=True)
     ]
     kept = best_of_pairs(small_spec(tmp_path), winners)
-    assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 1), ("gru", 0)]
+    assert [(each.key.cell, each.key.repeat) for each in kept] == [("rnn", 1), ("gru", 0)]
     kept = best_of_pairs(small_spec(tmp_path, 'search.objective="loss"'), winners)
-    assert [(each.place.cell, each.place.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
+    assert [(each.key.cell, each.key.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
 
 
 def requests(*names: str) -> list[TrialRequest]:

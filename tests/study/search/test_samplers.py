@@ -16,7 +16,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from harness.study.search.sampler_arguments import num_startup_trials
-from harness.study.search.samplers import Proposals, SearchPlan
+from harness.study.search.samplers import SearchPlan, SearchProposer
 from tests.study.scripted import luck
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "grid")
@@ -49,7 +49,7 @@ def value_of(params: dict[str, Any]) -> float:
     return luck(sorted(params.items()))
 
 
-def propose(proposals: Proposals, slots: Sequence[int]) -> list[dict[str, Any]]:
+def propose(proposals: SearchProposer, slots: Sequence[int]) -> list[dict[str, Any]]:
     """Propose and tell slot after slot."""
     found = []
     for slot in slots:
@@ -59,7 +59,9 @@ def propose(proposals: Proposals, slots: Sequence[int]) -> list[dict[str, Any]]:
     return found
 
 
-def restore(proposals: Proposals, slot: int, params: dict[str, Any], space: dict[str, Any]) -> None:
+def restore(
+    proposals: SearchProposer, slot: int, params: dict[str, Any], space: dict[str, Any]
+) -> None:
     """Put a finished slot back, as the storage holds it."""
     trial = create_trial(
         state=TrialState.COMPLETE,
@@ -79,7 +81,7 @@ def test_same_seed(sampler: str) -> None:
     """
     space = space_of(sampler)
     first, second, other = (
-        propose(Proposals(plan(sampler, seed=seed), space), range(6)) for seed in (0, 0, 1)
+        propose(SearchProposer(plan(sampler, seed=seed), space), range(6)) for seed in (0, 0, 1)
     )
     assert first == second != other
     assert len({repr(params) for params in first}) == len(first)
@@ -89,9 +91,9 @@ def test_same_seed(sampler: str) -> None:
 def test_resumed_at_every_slot(sampler: str) -> None:
     """A search that is stopped and restored before each single slot proposes what an undisturbed one does."""
     space = space_of(sampler)
-    undisturbed = propose(Proposals(plan(sampler), space), range(8))
+    undisturbed = propose(SearchProposer(plan(sampler), space), range(8))
     for slot in range(8):
-        proposals = Proposals(plan(sampler), space)
+        proposals = SearchProposer(plan(sampler), space)
         for before in range(slot):
             restore(proposals, before, undisturbed[before], space)
         assert proposals.propose(slot) == undisturbed[slot]
@@ -101,8 +103,8 @@ def test_resumed_at_every_slot(sampler: str) -> None:
 def test_resumed_when_not_all_is_shown(sampler: str) -> None:
     """The same where the history has become longer than what a sampler is shown, which then counts and is no random start."""
 
-    def made(most: int) -> Proposals:
-        proposals = Proposals(plan(sampler), CONTINUOUS)
+    def made(most: int) -> SearchProposer:
+        proposals = SearchProposer(plan(sampler), CONTINUOUS)
         proposals.storage.most, proposals.storage.best = most, 2
         return proposals
 
@@ -120,8 +122,8 @@ def test_resumed_when_not_all_is_shown(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_history_counts(sampler: str) -> None:
     """After its random start a sampler that learns proposes otherwise where the history is otherwise."""
-    usual = propose(Proposals(plan(sampler), CONTINUOUS), range(7))
-    proposals = Proposals(plan(sampler), CONTINUOUS)
+    usual = propose(SearchProposer(plan(sampler), CONTINUOUS), range(7))
+    proposals = SearchProposer(plan(sampler), CONTINUOUS)
     changed = []
     for slot in range(7):
         params = proposals.propose(slot)
@@ -136,8 +138,8 @@ def test_history_counts(sampler: str) -> None:
 def test_history_does_not_count(sampler: str) -> None:
     """Random points, the QMC sequence and the grid do not hang on what was found."""
     space = space_of(sampler)
-    usual = propose(Proposals(plan(sampler), space), range(12))
-    proposals = Proposals(plan(sampler), space)
+    usual = propose(SearchProposer(plan(sampler), space), range(12))
+    proposals = SearchProposer(plan(sampler), space)
     failed = []
     for slot in range(12):
         failed.append(proposals.propose(slot))
@@ -149,15 +151,15 @@ def test_history_does_not_count(sampler: str) -> None:
 def test_more_trials_go_on(sampler: str) -> None:
     """A longer search begins with the points of a shorter one."""
     space = space_of(sampler)
-    longer = propose(Proposals(plan(sampler, trials=12), space), range(12))
-    shorter = propose(Proposals(plan(sampler, trials=5), space), range(5))
+    longer = propose(SearchProposer(plan(sampler, trials=12), space), range(12))
+    shorter = propose(SearchProposer(plan(sampler, trials=5), space), range(5))
     assert longer[:5] == shorter
 
 
 @pytest.mark.parametrize("trials", [12, 40])
 def test_grid_is_every_point_once(trials: int) -> None:
     """A grid of 12 points proposes each once, the last too, and is then at its end, however many trials there are."""
-    proposals = Proposals(plan("grid", trials=trials), LISTS)
+    proposals = SearchProposer(plan("grid", trials=trials), LISTS)
     assert len(proposals.sequence) == 12
     found = propose(proposals, range(12))
     wanted = set(itertools.product((0.1, 0.2, 0.3), (2, 4), ("a", "b"), (3,)))
@@ -169,7 +171,7 @@ def test_grid_in_random_order() -> None:
 
     The first 6 points of 12 hold every value of each list.
     """
-    found = propose(Proposals(plan("grid", trials=6), LISTS), range(6))
+    found = propose(SearchProposer(plan("grid", trials=6), LISTS), range(6))
     for name in ("rate", "size", "kind"):
         assert {params[name] for params in found} == set(LISTS[name].choices)  # type: ignore[attr-defined]
 
@@ -183,7 +185,7 @@ def test_qmc_is_a_low_discrepancy_sequence() -> None:
         "x": FloatDistribution(0.0, 1.0),
         "y": FloatDistribution(0.0, 1.0),
     }
-    found = propose(Proposals(plan("qmc", trials=64), space), range(64))
+    found = propose(SearchProposer(plan("qmc", trials=64), space), range(64))
     # the first point is independent of the sequence, and Optuna's sequence leaves out another
     counts = [0] * 16
     for params in found[1:]:
@@ -203,7 +205,7 @@ def test_no_warnings(sampler: str) -> None:
     """No sampler says on standard error that it is experimental, or anything else."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        propose(Proposals(plan(sampler, pruner="hyperband"), space_of(sampler)), range(6))
+        propose(SearchProposer(plan(sampler, pruner="hyperband"), space_of(sampler)), range(6))
 
 
 def test_learns_to_avoid_what_fails() -> None:
@@ -211,7 +213,7 @@ def test_learns_to_avoid_what_fails() -> None:
     space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
     low = 0
     for seed in range(4):
-        proposals = Proposals(plan("tpe", trials=24, seed=seed), space)
+        proposals = SearchProposer(plan("tpe", trials=24, seed=seed), space)
         for slot in range(24):
             x = float(proposals.propose(slot)["x"])
             failed = x > 0.3
@@ -224,7 +226,7 @@ def test_learns_to_avoid_what_fails() -> None:
 def test_stays_inside(sampler: str) -> None:
     """Every proposal has every parameter, each inside its distribution."""
     space = space_of(sampler)
-    for params in propose(Proposals(plan(sampler), space), range(6)):
+    for params in propose(SearchProposer(plan(sampler), space), range(6)):
         assert list(params) == list(space)
         for name, value in params.items():
             assert space[name]._contains(space[name].to_internal_repr(value))
@@ -232,7 +234,7 @@ def test_stays_inside(sampler: str) -> None:
 
 def test_slots_in_order() -> None:
     """A slot that is left out is a mistake of the caller, and is refused."""
-    proposals = Proposals(plan("random"), CONTINUOUS)
+    proposals = SearchProposer(plan("random"), CONTINUOUS)
     with pytest.raises(ValueError, match=r"in order \(got 3"):
         proposals.propose(3)
 
@@ -242,17 +244,17 @@ def test_pruner_arguments() -> None:
 
     The first rung is the first evaluation, the last the whole budget.
     """
-    hyperband = Proposals(plan("random", pruner="hyperband"), CONTINUOUS).study.pruner
+    hyperband = SearchProposer(plan("random", pruner="hyperband"), CONTINUOUS).study.pruner
     assert isinstance(hyperband, optuna.pruners.HyperbandPruner)
     assert (hyperband._min_resource, hyperband._max_resource) == (32, 320)
-    median = Proposals(plan("random", pruner="median"), CONTINUOUS).study.pruner
+    median = SearchProposer(plan("random", pruner="median"), CONTINUOUS).study.pruner
     assert isinstance(median, optuna.pruners.MedianPruner)
     assert median._n_warmup_steps == 80
 
 
 def test_no_pruner_by_default() -> None:
     """Where no pruner is asked for none prunes, though Optuna's default would."""
-    proposals = Proposals(plan("random"), CONTINUOUS)
+    proposals = SearchProposer(plan("random"), CONTINUOUS)
     for slot in range(12):
         proposals.propose(slot)
         for step in range(0, 320, 32):

@@ -10,8 +10,8 @@ from harness.errors import IdentityError
 from harness.study.execution.executor import TrialStatus
 from harness.study.search.trial_source import (
     SearchKey,
-    Series,
     StudyRun,
+    TrialSeries,
     first_solved,
     open_confirmation,
     open_search,
@@ -43,7 +43,7 @@ def context(tmp_path: Path) -> Iterator[Callable[..., StudyRun]]:
         yield make
 
 
-def complete(series: Series, count: int) -> list[int]:
+def complete(series: TrialSeries, count: int) -> list[int]:
     """Complete so many slots; returns their seeds."""
     seeds = []
     for _ in range(count):
@@ -53,7 +53,7 @@ def complete(series: Series, count: int) -> list[int]:
     return seeds
 
 
-PLACE = SearchKey("temporal_order", "rnn", 0)
+KEY = SearchKey("temporal_order", "rnn", 0)
 
 
 def test_names_in_the_storage(context: Callable[..., StudyRun]) -> None:
@@ -67,19 +67,19 @@ def test_names_in_the_storage(context: Callable[..., StudyRun]) -> None:
 
 def test_more_trials(context: Callable[..., StudyRun]) -> None:
     """Trials may grow: what is finished is kept, and the rest comes after it, with the seeds of a longer study."""
-    seeds = complete(open_search(context("search.trials=3"), PLACE), 3)
-    longer = open_search(context("search.trials=5"), PLACE)
+    seeds = complete(open_search(context("search.trials=3"), KEY), 3)
+    longer = open_search(context("search.trials=5"), KEY)
     assert (sorted(longer.finished), longer.total, longer.started) == ([0, 1, 2], 5, 3)
     assert len({*seeds, *complete(longer, 2)}) == 5
 
 
 def test_fewer_trials(context: Callable[..., StudyRun]) -> None:
     """Fewer trials than are stored are refused, naming the key and the least that is possible."""
-    complete(open_search(context("search.trials=3"), PLACE), 3)
+    complete(open_search(context("search.trials=3"), KEY), 3)
     with pytest.raises(
         IdentityError, match=r"small\.toml: search\.trials: expected at least 3.*got 2"
     ):
-        open_search(context("search.trials=2"), PLACE)
+        open_search(context("search.trials=2"), KEY)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_fewer_trials(context: Callable[..., StudyRun]) -> None:
 )
 def test_what_may_not_change(context: Callable[..., StudyRun], setting: str, key: str) -> None:
     """What makes trials incomparable is refused on resume, naming the key."""
-    open_search(context(), PLACE)
+    open_search(context(), KEY)
     with pytest.raises(IdentityError, match=key.replace(".", r"\.")):
-        open_search(context(setting), PLACE)
+        open_search(context(setting), KEY)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_what_may_change(context: Callable[..., StudyRun], setting: str) -> None
 
     Trials upward, confirm, throughput, the question.
     """
-    complete(open_search(context(), PLACE), 2)
-    assert sorted(open_search(context(setting), PLACE).finished) == [0, 1]
+    complete(open_search(context(), KEY), 2)
+    assert sorted(open_search(context(setting), KEY).finished) == [0, 1]
 
 
 def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
@@ -134,21 +134,21 @@ def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
         "confirm.seeds=3",
     )
     seeds: list[int] = []
-    places = [
+    keys = [
         SearchKey(task, cell, repeat)
         for task in ("temporal_order", "adding")
         for cell in ("rnn", "gru")
         for repeat in (0, 1)
     ]
-    for place in places:
-        seeds.extend(open_search(made, place).slots.seeds)
-        seeds.extend(open_confirmation(made, place, WINNER, [10, 14]).slots.seeds)
+    for key in keys:
+        seeds.extend(open_search(made, key).slots.seeds)
+        seeds.extend(open_confirmation(made, key, WINNER, [10, 14]).slots.seeds)
     assert len(set(seeds)) == len(seeds) == 8 * (3 + 6)
 
 
 def test_confirmation_is_the_winner(context: Callable[..., StudyRun]) -> None:
     """A confirmation trains the winner's parameters at each length of the ladder with each seed, and checks on more data."""
-    series = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 14])
+    series = open_confirmation(context("confirm.seeds=2"), KEY, WINNER, [10, 14])
     jobs = [series.next_job() for _ in range(series.total)]
     assert [job.config.model.sequence_length for job in jobs] == [10, 10, 14, 14]
     assert len({job.config.seed for job in jobs}) == 4
@@ -162,9 +162,9 @@ def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyRun])
 
     The runs that it had keep their seeds.
     """
-    first = open_confirmation(context("confirm.seeds=1"), PLACE, WINNER, [10])
+    first = open_confirmation(context("confirm.seeds=1"), KEY, WINNER, [10])
     seeds = complete(first, 1)
-    second = open_confirmation(context("confirm.seeds=2"), PLACE, WINNER, [10, 20])
+    second = open_confirmation(context("confirm.seeds=2"), KEY, WINNER, [10, 20])
     assert [second.finished[0].result.seed] == seeds
     assert (list(second.finished), second.total) == ([0], 4)
 
@@ -172,8 +172,8 @@ def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyRun])
 def test_confirmation_of_another_winner(context: Callable[..., StudyRun]) -> None:
     """Runs of another winner stay in the storage and do not count."""
     made = context("confirm.seeds=1")
-    complete(open_confirmation(made, PLACE, WINNER, [10]), 1)
-    other = open_confirmation(made, PLACE, {**WINNER, "hidden_size": 4}, [10])
+    complete(open_confirmation(made, KEY, WINNER, [10]), 1)
+    other = open_confirmation(made, KEY, {**WINNER, "hidden_size": 4}, [10])
     assert other.finished == {}
     complete(other, 1)
     assert len(other.ledger.storage.get_all_trials(other.ledger.study_id)) == 2
@@ -181,12 +181,12 @@ def test_confirmation_of_another_winner(context: Callable[..., StudyRun]) -> Non
 
 def test_interrupted_slot_comes_first(context: Callable[..., StudyRun]) -> None:
     """A slot that was given up is handed out next, with the same parameters and seed, in this run and in the next."""
-    series = open_search(context(), PLACE)
+    series = open_search(context(), KEY)
     first = series.next_job()
     series.give_up(first)
     second = series.next_job()
     assert (second.slot, second.params, second.config) == (0, first.params, first.config)
-    third = open_search(context(), PLACE).next_job()
+    third = open_search(context(), KEY).next_job()
     assert (third.slot, third.params, third.config) == (0, first.params, first.config)
 
 

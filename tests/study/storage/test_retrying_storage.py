@@ -256,7 +256,7 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying_storage.time, "monotonic", lambda: now[0])
     storage = RetryingStorage(default_url(tmp_path), "the storage")
     said: list[str] = []
-    storage.say = said.append
+    storage.notify = said.append
 
     def locked() -> None:
         error = sqlite3.OperationalError("database is locked")
