@@ -413,7 +413,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
 
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     seconds, stages = rows[0]["seconds"], sorted({row["stage"] for row in rows})
-    marks = theme.marks(PRUNERS)
+    styles = theme.series_styles(PRUNERS)
     with theme.style(fonts.choose([*tasks, *PRUNERS]).families):
         picture, panels = theme.grid(len(tasks), columns=3, height=2.9, sharey=False)
         for axes, task in zip(panels, tasks, strict=True):
@@ -435,10 +435,10 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
                     medians.append(estimate.value)
                     if estimate.interval:
                         ends = [estimate.interval.low, estimate.interval.high]
-                        axes.plot([x, x], ends, color=marks[name].colour, linewidth=1.0, alpha=0.6)
+                        axes.plot([x, x], ends, color=styles[name].colour, linewidth=1.0, alpha=0.6)
                 if not at:
                     continue
-                mark = marks[name]
+                mark = styles[name]
                 axes.plot(
                     *(at, medians),
                     color=mark.colour,

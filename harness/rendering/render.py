@@ -85,9 +85,9 @@ def _html(page: ReportContext, report: Report, drawings: dict[str, str]) -> str:
     style = resources.files("harness.rendering").joinpath("templates/report.css").read_text("utf-8")
     return environment.get_template("report.html.jinja").render(
         report=report,
-        words=page.words,
+        words=page.messages,
         colours=_colours(drawings),
-        slots={cell: mark.slot for cell, mark in page.marks.items()},
+        slots={cell: mark.slot for cell, mark in page.styles.items()},
         style=Markup(style),  # noqa: S704  # ours, from the package
         drawings={
             name: Markup(svg)  # noqa: S704  # matplotlib escapes the texts that it writes
@@ -110,4 +110,4 @@ def _markdown(page: ReportContext, report: Report) -> str:
     environment.filters["md"] = escaping.escape_markdown
     environment.filters["lines"] = lambda text: escaping.printable(text).replace("```", "'''")
     environment.filters["line"] = lambda text: " ".join(str(text).replace("```", "'''").split())
-    return environment.get_template("report.md.jinja").render(report=report, words=page.words)
+    return environment.get_template("report.md.jinja").render(report=report, words=page.messages)

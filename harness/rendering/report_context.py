@@ -15,7 +15,7 @@ from harness.columns import METRICS
 from harness.rendering.document import BulletList, Column, Section
 from harness.rendering.fonts import Fonts
 from harness.rendering.messages import Messages
-from harness.rendering.theme import Mark
+from harness.rendering.theme import SeriesStyle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ReportContext:
     `command` renders it again; `tasks` and `cells` are in the order of its files.
     """
 
-    words: Messages
-    marks: Mapping[str, Mark]
+    messages: Messages
+    styles: Mapping[str, SeriesStyle]
     fonts: Fonts
     command: str
     tasks: tuple[str, ...]
@@ -39,8 +39,8 @@ class ReportContext:
 
     def task_columns(self) -> tuple[Column, ...]:
         """The leading columns of a table with a row for each (task, cell)."""
-        cell = Column(self.words("column.cell"), "cell")
-        return (Column(self.words("column.task"), "group"), cell) if self.many_tasks else (cell,)
+        cell = Column(self.messages("column.cell"), "cell")
+        return (Column(self.messages("column.task"), "group"), cell) if self.many_tasks else (cell,)
 
     def task_cells(self, task: str, cell: str) -> tuple[str, ...]:
         """The leading texts of such a row."""
@@ -48,31 +48,31 @@ class ReportContext:
 
     def column(self, name: str) -> Column:
         """The column of a number."""
-        return Column(self.words(f"column.{name}"), "number")
+        return Column(self.messages(f"column.{name}"), "number")
 
     def number(self, name: str, value: float | None) -> str:
         """A number as its metric writes it, or "not measured"."""
         if value is None or math.isnan(value):
-            return self.words("not_measured")
+            return self.messages("not_measured")
         return METRICS[name].text(value)
 
     def percent(self, share: float) -> str:
         """A share as a whole percentage."""
-        return self.words("percent", value=f"{100 * share:.0f}")
+        return self.messages("percent", value=f"{100 * share:.0f}")
 
     def percents(self, interval: stats.Interval | None) -> str:
         """The two ends of the interval of a share; a dash where there is none."""
         if interval is None:
-            return self.words("none")
+            return self.messages("none")
         low, high = f"{100 * interval.low:.0f}", self.percent(interval.high)
-        return self.words("range", low=low, high=high)
+        return self.messages("range", low=low, high=high)
 
     def interval(self, name: str, interval: stats.Interval | None) -> str:
         """The two ends of an interval, as the metric writes them; a dash where there is none."""
         if interval is None:
-            return self.words("none")
+            return self.messages("none")
         low, high = METRICS[name].text(interval.low), METRICS[name].text(interval.high)
-        return self.words("range", low=low, high=high) if low != high else low
+        return self.messages("range", low=low, high=high) if low != high else low
 
     def level(self, interval: stats.Interval) -> str:
         """The level of an interval as a percentage.
@@ -89,13 +89,13 @@ class ReportContext:
         """What was not measured, in one place; nothing where all was."""
         if not absent:
             return ()
-        items = (self.words("absent.item", title=one.title, reason=one.absent) for one in absent)
-        return (Section("absent", self.words("absent.title"), (BulletList(tuple(items)),)),)
+        items = (self.messages("absent.item", title=one.title, reason=one.absent) for one in absent)
+        return (Section("absent", self.messages("absent.title"), (BulletList(tuple(items)),)),)
 
     def listed_pairs(self, pairs: Sequence[tuple[str, str]]) -> str:
         """(task, cell) pairs as a sentence has them."""
         named = [cell if not self.many_tasks else f"{cell} ({task})" for task, cell in pairs]
-        return self.words.listed(named)
+        return self.messages.listed(named)
 
 
 def command(directory: Path) -> str:

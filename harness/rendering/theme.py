@@ -93,7 +93,7 @@ _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
+class SeriesStyle:
     """How one cell is drawn. `slot` is its place in the palette, `line` a dash pattern of matplotlib's."""
 
     slot: int
@@ -102,8 +102,8 @@ class Mark:
     line: str | tuple[int, tuple[float, ...]]
 
 
-def marks(cells: Sequence[str]) -> dict[str, Mark]:
-    """A mark for each cell. rnn, gru and lstm keep theirs.
+def series_styles(cells: Sequence[str]) -> dict[str, SeriesStyle]:
+    """The style of each cell. rnn, gru and lstm keep theirs.
 
     The others take what is left, in the order given.
     """
@@ -115,7 +115,7 @@ def marks(cells: Sequence[str]) -> dict[str, Mark]:
     found = {}
     for i, cell in enumerate(cells):
         slot = slots[cell]
-        found[cell] = Mark(
+        found[cell] = SeriesStyle(
             slot, CELLS[slot].light, _MARKERS[slot], _LINES[(slot + i // len(CELLS)) % len(_LINES)]
         )
     return found

@@ -107,15 +107,15 @@ def test_every_colour_is_one_colour() -> None:
 
 def test_usual_cells_keep_their_marks() -> None:
     """rnn, gru and lstm look the same in every report, whatever stands beside them."""
-    alone = theme.marks(["rnn", "gru", "lstm"])
-    among = theme.marks(["mine", "lstm", "lstm_default", "gru", "rnn"])
+    alone = theme.series_styles(["rnn", "gru", "lstm"])
+    among = theme.series_styles(["mine", "lstm", "lstm_default", "gru", "rnn"])
     for cell in alone:
         assert (among[cell].colour, among[cell].marker) == (alone[cell].colour, alone[cell].marker)
 
 
 def test_marks_differ() -> None:
     """Up to eight cells differ in colour and in marker; more repeat colours with other lines."""
-    marks = list(theme.marks([f"c{i}" for i in range(16)]).values())
+    marks = list(theme.series_styles([f"c{i}" for i in range(16)]).values())
     assert len({(m.colour, m.marker) for m in marks[:8]}) == 8
     assert len({(m.colour, str(m.line)) for m in marks}) == 16
 

@@ -36,19 +36,21 @@ class BenchContext(ReportContext):
 
     def device(self, device: str) -> str:
         """A device as a person calls it."""
-        return self.words.of("device", device)
+        return self.messages.of("device", device)
 
     def on(self, device: str, sentence: str) -> str:
         """A sentence about one device; it says which only where there are several."""
         if not self.many_devices:
             return sentence
-        return self.words("bench.on", device=self.device(device), sentence=sentence)
+        return self.messages("bench.on", device=self.device(device), sentence=sentence)
 
     def lead_columns(self) -> tuple[Column, ...]:
         """The leading columns of a table with a row for each (device, cell)."""
-        cell = Column(self.words("column.cell"), "cell")
+        cell = Column(self.messages("column.cell"), "cell")
         return (
-            (Column(self.words("column.device"), "group"), cell) if self.many_devices else (cell,)
+            (Column(self.messages("column.device"), "group"), cell)
+            if self.many_devices
+            else (cell,)
         )
 
     def lead(self, device: str, cell: str) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class BenchContext(ReportContext):
     def shape_columns(self, keys: Sequence[str] = SHAPE) -> tuple[Column, ...]:
         """The columns that say at which shape a row was timed."""
         return tuple(
-            Column(self.words(f"column.{key}"), "text" if key == "initialization" else "number")
+            Column(self.messages(f"column.{key}"), "text" if key == "initialization" else "number")
             for key in keys
         )
 
@@ -74,30 +76,30 @@ class BenchContext(ReportContext):
         items = []
         for key in keys:
             text = str(named[key]) if key == "initialization" else self.number(key, named[key])
-            items.append(self.words.of("bench.shape", key, value=text))
-        return self.words("bench.shape_between").join(items)
+            items.append(self.messages.of("bench.shape", key, value=text))
+        return self.messages("bench.shape_between").join(items)
 
     def times(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
         """A ratio with its interval in brackets, if it has one: 3.12 times (2.95 – 3.31)."""
-        text = self.words("bench.times", value=self.number("speedup", value))
+        text = self.messages("bench.times", value=self.number("speedup", value))
         if math.isnan(low) or math.isnan(high):
             return text
-        return self.words("bench.with_interval", value=text, interval=self.ends(low, high))
+        return self.messages("bench.with_interval", value=text, interval=self.ends(low, high))
 
     def ends(self, low: float, high: float) -> str:
         """The two ends of the interval of a ratio; a dash where there is none."""
         if math.isnan(low) or math.isnan(high):
-            return self.words("none")
+            return self.messages("none")
         low_text, high_text = (self.number("speedup", end) for end in (low, high))
-        return self.words("range", low=low_text, high=high_text)
+        return self.messages("range", low=low_text, high=high_text)
 
     def gains(self, gains: Sequence[Gain]) -> str:
         """The gains of several cells as a sentence has them."""
         items = (
-            self.words("bench.of_cell", cell=g.cell, value=self.times(g.value, g.low, g.high))
+            self.messages("bench.of_cell", cell=g.cell, value=self.times(g.value, g.low, g.high))
             for g in gains
         )
-        return self.words.listed(items)
+        return self.messages.listed(items)
 
     def change(self, variant: str) -> str:
         """What to do to have a variant, as advice has it.
@@ -106,9 +108,9 @@ class BenchContext(ReportContext):
         """
         kind, equals, count = variant.partition("=")
         return (
-            self.words.of("bench.change", kind, n=count)
+            self.messages.of("bench.change", kind, n=count)
             if equals
-            else self.words.of("bench.change", variant)
+            else self.messages.of("bench.change", variant)
         )
 
 
@@ -125,8 +127,8 @@ def bench_context(
     drawn = [*words.texts.values(), *timings.cells, records.grid.shape.task]
     drawn += [str(row[key]) for row in timings.rows for key in named]
     return BenchContext(
-        words=words,
-        marks=theme.marks(timings.cells),
+        messages=words,
+        styles=theme.series_styles(timings.cells),
         fonts=fonts.choose(drawn),
         command=command(directory),
         tasks=(records.grid.shape.task,),

@@ -66,7 +66,7 @@ def _page(records: BenchRecords, directory: Path, language: str) -> BenchContext
 
 
 def _report(page: BenchContext) -> Report:
-    words, grid = page.words, page.records.grid.grid
+    words, grid = page.messages, page.records.grid.grid
     picture = answer.picture(page)
     body = [
         variant_gains.section(page),

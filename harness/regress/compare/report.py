@@ -50,7 +50,7 @@ def _names(plain: Plain) -> list[str]:
 
 
 def _report(page: ReportContext, plain: Plain) -> Report:
-    words = page.words
+    words = page.messages
     base, head = (str(plain[side]["label"]) for side in ("base", "head"))
     sections = [_why(page, plain), _memory(page, plain), _method(page, plain)]
     return Report(
@@ -72,7 +72,7 @@ def _report(page: ReportContext, plain: Plain) -> Report:
 
 def _sentences(page: ReportContext, plain: Plain) -> tuple[str, ...]:
     """The verdict, each kind of finding in a sentence, the canary, and what is accepted."""
-    words = page.words
+    words = page.messages
     detect = _percent(page, plain["detect"])
     said = [words.of("compare.answer", plain["verdict"], detect=detect)]
     for verdict in ("regression", "missing", "inconclusive"):
@@ -100,11 +100,11 @@ def _with_change(page: ReportContext, found: Plain) -> str:
     if found["ratio"]["value"] is None:
         return str(found["name"])
     change = _change(page, found["ratio"])
-    return page.words("compare.with_change", name=found["name"], change=change)
+    return page.messages("compare.with_change", name=found["name"], change=change)
 
 
 def _picture(page: ReportContext, plain: Plain) -> Picture:
-    words, detect = page.words, plain["detect"]
+    words, detect = page.messages, plain["detect"]
     rows = []
     for each in plain["findings"]:
         fails = each["verdict"] in ("regression", "missing") and not each["accepted"]
@@ -136,7 +136,7 @@ def _row(
 
 
 def _table(page: ReportContext, plain: Plain) -> Table:
-    words = page.words
+    words = page.messages
     rows = [
         (
             each["name"],
@@ -171,7 +171,7 @@ def _why(page: ReportContext, plain: Plain) -> Section | None:
 
     What differs between the environments, and the operators that grew most.
     """
-    words = page.words
+    words = page.messages
     if not plain["operators"]:
         return None
     blocks: list[Block] = []
@@ -206,7 +206,7 @@ def _why(page: ReportContext, plain: Plain) -> Section | None:
 
 
 def _memory(page: ReportContext, plain: Plain) -> Section | None:
-    words = page.words
+    words = page.messages
     known = [each for each in plain["memory"] if each["growth"] is not None]
     if not known:
         return None
@@ -227,7 +227,7 @@ def _memory(page: ReportContext, plain: Plain) -> Section | None:
 
 
 def _method(page: ReportContext, plain: Plain) -> Section:
-    words, rules, pace = page.words, plain["rules"], plain["pace"]
+    words, rules, pace = page.messages, plain["rules"], plain["pace"]
     looks = [str(look["n_blocks"]) for look in rules["looks"] if look["alpha"] > 0]
     said = words(
         "compare.method.text",
@@ -255,7 +255,7 @@ def _facts(plain: Plain) -> dict[str, Any]:
 
 
 def _command(page: ReportContext, plain: Plain) -> Section:
-    words = page.words
+    words = page.messages
     blocks: list[Block] = []
     if plain.get("command"):
         blocks += [Paragraph(words("compare.command.run")), Code(plain["command"])]
@@ -266,20 +266,20 @@ def _command(page: ReportContext, plain: Plain) -> Section:
 
 def _change(page: ReportContext, ratio: Plain) -> str:
     if ratio["value"] is None:
-        return page.words("not_measured")
-    return page.words("percent", value=f"{100 * (ratio['value'] - 1):+.1f}")
+        return page.messages("not_measured")
+    return page.messages("percent", value=f"{100 * (ratio['value'] - 1):+.1f}")
 
 
 def _ends(page: ReportContext, ratio: Plain) -> str:
     if ratio["low"] is None:
-        return page.words("none")
+        return page.messages("none")
     low, high = (f"{100 * (ratio[end] - 1):+.1f}" for end in ("low", "high"))
-    return page.words("range", low=low, high=page.words("percent", value=high))
+    return page.messages("range", low=low, high=page.messages("percent", value=high))
 
 
 def _percent(page: ReportContext, share: float) -> str:
-    return page.words("percent", value=f"{100 * share:g}")
+    return page.messages("percent", value=f"{100 * share:g}")
 
 
 def _speed(page: ReportContext, value: float | None) -> str:
-    return page.words("not_measured") if value is None else significant(value)
+    return page.messages("not_measured") if value is None else significant(value)

@@ -49,7 +49,7 @@ def answer_selftest(plain: Plain, language: str = "en") -> str:
 
 
 def _report(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
-    words = page.words
+    words = page.messages
     facts = {key: plain["machine"][key] for key in plain["machine"] if key != "cpu_flags"}
     sections = (_runs(page, plain, runs), _blocks(page, plain, runs), _choice(page, plain))
     return Report(
@@ -117,7 +117,7 @@ def _percent(words: messages.Messages, share: float) -> str:
 
 
 def _rates(page: ReportContext, plain: Plain) -> Picture:
-    words = page.words
+    words = page.messages
     rows, texts = [], []
     for each in plain["rates"]:
         real, drawn = each["runs"], each["replay"]
@@ -173,7 +173,7 @@ def _estimate(words: messages.Messages, found: Plain) -> str:
 
 def _runs(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How each kind of run came out."""
-    words = page.words
+    words = page.messages
     rows = []
     for each in plain["rates"]:
         kind = [
@@ -203,7 +203,7 @@ def _runs(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
 
 def _blocks(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How far blocks of the same code lie apart."""
-    words = page.words
+    words = page.messages
     alike = [block for run in runs if run.slowed is None for block in run.blocks]
     named = {name: [block.value(name) for block in alike] for name in plain["names"]}
     canary = words("compare.canary_row")
@@ -236,7 +236,7 @@ def _blocks(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
 
 def _choice(page: ReportContext, plain: Plain) -> Section:
     """What `--detect` can be held, by replay."""
-    words = page.words
+    words = page.messages
     tried = plain["advice"]["tried"]
     title = words("selftest.choice.title")
     if not tried:
@@ -258,7 +258,7 @@ def _choice(page: ReportContext, plain: Plain) -> Section:
 
 
 def _method(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
-    words = page.words
+    words = page.messages
     loads = sorted(run.load for run in runs if run.load is not None)
     said = [
         words(
@@ -280,7 +280,7 @@ def _method(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
 
 
 def _again(page: ReportContext, plain: Plain) -> Section:
-    words = page.words
+    words = page.messages
     blocks = (
         Paragraph(words("compare.command.run")),
         Code(plain["command"]),

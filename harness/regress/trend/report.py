@@ -59,7 +59,7 @@ def answer_trend(record: TrendRecord, language: str = "en") -> str:
 
 
 def _report(page: ReportContext, record: TrendRecord, before: tuple[str, ...]) -> Report:
-    words = page.words
+    words = page.messages
     drawn, rest = record.machines[:MOST_MACHINES], record.machines[MOST_MACHINES:]
     sections = [_section(page, one, drawn[i - 1] if i else None, i) for i, one in enumerate(drawn)]
     if rest:
@@ -138,7 +138,7 @@ def _name(words: messages.Messages, found: MachineTrend) -> str:
 
 def _changes(page: ReportContext, drawn: Sequence[MachineTrend]) -> Block:
     """All change points in one table."""
-    words = page.words
+    words = page.messages
     rows = [
         (
             line.name,
@@ -167,7 +167,7 @@ def _changes(page: ReportContext, drawn: Sequence[MachineTrend]) -> Block:
 def _section(
     page: ReportContext, found: MachineTrend, newer: MachineTrend | None, i: int
 ) -> Section:
-    words = page.words
+    words = page.messages
     n = len(found.revisions)
     first, last = (_day(found.recorded[place]) for place in (0, -1))
     key = "one" if n == 1 else "many"
@@ -201,7 +201,7 @@ def _section(
 
 
 def _picture(page: ReportContext, found: MachineTrend) -> Picture:
-    words = page.words
+    words = page.messages
     changed_first = sorted(found.lines, key=lambda line: not line.changes)
     kept = {line.name for line in changed_first[:MOST_PANELS]}
     lines = [line for line in found.lines if line.name in kept]
@@ -259,7 +259,7 @@ def _panel(
 
 
 def _levels(page: ReportContext, found: MachineTrend) -> Table:
-    words = page.words
+    words = page.messages
     rows = []
     for line in found.lines:
         levels = line.levels
@@ -286,7 +286,7 @@ def _levels(page: ReportContext, found: MachineTrend) -> Table:
 
 def _others(page: ReportContext, rest: Sequence[MachineTrend]) -> Section:
     """Machines that are not drawn."""
-    words = page.words
+    words = page.messages
     rows = [
         (
             _name(words, found),
@@ -307,7 +307,7 @@ def _others(page: ReportContext, rest: Sequence[MachineTrend]) -> Section:
 
 
 def _method(page: ReportContext, record: TrendRecord) -> Section:
-    words = page.words
+    words = page.messages
     text = words("trend.method.text", alpha=f"{100 * ALPHA:g}", seed=record.seed)
     return Section(
         "method",
@@ -317,7 +317,7 @@ def _method(page: ReportContext, record: TrendRecord) -> Section:
 
 
 def _command(page: ReportContext, record: TrendRecord) -> Section:
-    words = page.words
+    words = page.messages
     blocks: list[Block] = []
     if record.command:
         blocks += [Paragraph(words("trend.command.run")), Code(record.command)]

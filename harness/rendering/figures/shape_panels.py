@@ -50,11 +50,11 @@ def against_shape(
         for axes, x in zip(panels[n * i : n * i + n], sizes, strict=True):
             other = OTHER[x]
             fixed, those = _slice(own, x, other)
-            held = page.words(f"throughput.at_{other}", value=page.number(other, fixed))
-            prefix = page.words("throughput.device", name=name, device=device)
+            held = page.messages(f"throughput.at_{other}", value=page.number(other, fixed))
+            prefix = page.messages("throughput.device", name=name, device=device)
             axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
             placed[axes] = _lines(page, axes, those, x, drawn)
-            axes.set_xlabel(page.words(f"throughput.x_{x}"))
+            axes.set_xlabel(page.messages(f"throughput.x_{x}"))
         panels[n * i].set_ylabel(drawn.name)
     direct_labels.label_ends(drawing, placed)
     return drawing
@@ -73,9 +73,9 @@ def speed(row: Row) -> Estimated:
 def speed_range(page: ReportContext, low: float, high: float) -> str:
     """The two ends of the interval of a speed; a dash where it has none."""
     if math.isnan(low) or math.isnan(high):
-        return page.words("none")
+        return page.messages("none")
     low_text, high_text = (page.number("tokens_per_second", end) for end in (low, high))
-    return page.words("range", low=low_text, high=high_text)
+    return page.messages("range", low=low_text, high=high_text)
 
 
 def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
@@ -99,7 +99,7 @@ def _lines(
         own = rows[rows["cell"] == cell].sort_values(x)
         if len(own) == 0:
             continue
-        mark = page.marks[cell]
+        mark = page.styles[cell]
         found = [drawn.value(row) for row in own.to_dict("records")]
         for at, (_, low, high) in zip(own[x], found, strict=True):
             axes.plot([at, at], [low, high], color=mark.colour, alpha=0.4, linewidth=3)

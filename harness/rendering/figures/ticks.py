@@ -33,5 +33,5 @@ def short(page: ReportContext, value: float) -> str:
     """A large number for an axis: 20k, 1.5M."""
     for size, key in ((1e6, "short.million"), (1e3, "short.thousand")):
         if abs(value) >= size:
-            return page.words(key, value=f"{value / size:g}")
+            return page.messages(key, value=f"{value / size:g}")
     return f"{value:g}"

@@ -29,20 +29,20 @@ def inference_section(page: ReportContext, table: pd.DataFrame) -> Section:
     timed = table[table["median_us"].notna()]
     tail: tuple[Block, ...] = failures(page, table)
     if len(timed) == 0:
-        return Section("inference", page.words("inference.title"), tail)
+        return Section("inference", page.messages("inference.title"), tail)
     blocks: list[Block] = [by_dtype(page, timed)]
     if len(timed["hidden_size"].unique()) > 1:
         blocks.append(against_size(page, timed))
-    return Section("inference", page.words("inference.title"), (*blocks, *tail))
+    return Section("inference", page.messages("inference.title"), (*blocks, *tail))
 
 
 def failures(page: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]:
     """What was not timed, each cell and dtype with its reason; nothing where all was."""
     lines = [
-        page.words(
+        page.messages(
             "inference.failed",
             cell=row["cell"],
-            dtype=page.words.of("inference.dtype", str(row["dtype"])),
+            dtype=page.messages.of("inference.dtype", str(row["dtype"])),
             reason=row["reason"],
         )
         for row in table[table["median_us"].isna()].to_dict("records")
@@ -62,8 +62,8 @@ def numbers(
         (
             *page.task_cells(str(row["task"]), str(row["cell"])),
             *(page.number(name, row[name]) for name in shape),
-            page.words.of("inference.dtype", str(row["dtype"])),
-            page.words.of("inference.measure", str(row["measure"])),
+            page.messages.of("inference.dtype", str(row["dtype"])),
+            page.messages.of("inference.measure", str(row["measure"])),
             *timed_cells(page, row, "median"),
             *timed_cells(page, row, "p99"),
             *(page.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
@@ -74,14 +74,14 @@ def numbers(
     columns = (
         *page.task_columns(),
         *(page.column(name) for name in shape),
-        Column(page.words("column.dtype")),
-        Column(page.words("column.measured")),
+        Column(page.messages("column.dtype")),
+        Column(page.messages("column.measured")),
         *(page.column(name) for name in ("median_us", "interval_median")),
         *(page.column(name) for name in ("p99_us", "interval_p99")),
         *(page.column(name) for name in ("weights_bytes", "state_bytes")),
         *(page.column(name) for name in ("output_error", "n_calls")),
     )
-    return Table(columns, tuple(rows), page.words("inference.note"), folded)
+    return Table(columns, tuple(rows), page.messages("inference.note"), folded)
 
 
 def timed_cells(page: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
@@ -89,8 +89,8 @@ def timed_cells(page: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple
     name = f"{stem}_us"
     low, high = float(row[f"{stem}_low_us"]), float(row[f"{stem}_high_us"])
     if math.isnan(low) or math.isnan(high):
-        return page.number(name, row[name]), page.words("none")
-    between = page.words("range", low=page.number(name, low), high=page.number(name, high))
+        return page.number(name, row[name]), page.messages("none")
+    between = page.messages("range", low=page.number(name, low), high=page.number(name, high))
     return page.number(name, row[name]), between
 
 
@@ -115,13 +115,13 @@ def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
     height = 1.1 + 0.27 * len(places)
     drawing, panels = theme.grid(len(measures), columns=2, height=height, sharey=True)
     for axes, measure in zip(panels, measures, strict=True):
-        name = page.words.of("inference.measure", measure)
+        name = page.messages.of("inference.measure", measure)
         hidden = page.number("hidden_size", middle[0])
-        axes.set_title(page.words("inference.at", measure=name, hidden=hidden))
+        axes.set_title(page.messages("inference.at", measure=name, hidden=hidden))
         _dots(page, axes, own[own["measure"] == measure], places)
-        axes.set_xlabel(page.words("inference.x"))
+        axes.set_xlabel(page.messages("inference.x"))
     texts = [
-        page.words("inference.row", cell=cell, dtype=page.words.of("inference.dtype", dtype))
+        page.messages("inference.row", cell=cell, dtype=page.messages.of("inference.dtype", dtype))
         for cell, dtype in places
     ]
     panels[0].set_yticks(range(len(places)), texts)
@@ -130,8 +130,8 @@ def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
     return Picture(
         "inference",
         drawing,
-        page.words("inference.description"),
-        page.words("inference.caption", machine=machine),
+        page.messages("inference.description"),
+        page.messages("inference.caption", machine=machine),
         numbers(page, timed),
     )
 
@@ -143,7 +143,7 @@ def _dots(
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
     for row in rows.to_dict("records"):
-        mark, at = page.marks[row["cell"]], places.index((row["cell"], row["dtype"]))
+        mark, at = page.styles[row["cell"]], places.index((row["cell"], row["dtype"]))
         tail(axes, row, at, mark.colour)
         ends = [row["median_low_us"], row["median_high_us"]]
         axes.plot(ends, [at, at], color=mark.colour, alpha=0.4, linewidth=4)
@@ -185,19 +185,19 @@ def against_size(page: ReportContext, timed: pd.DataFrame) -> Picture:
     placed = {}
     for i, dtype in enumerate(dtypes):
         rows = own[own["dtype"] == dtype]
-        panels[i].set_title(page.words.of("inference.dtype", dtype))
+        panels[i].set_title(page.messages.of("inference.dtype", dtype))
         placed[panels[i]] = _lines(page, panels[i], rows, "median_us")
         placed[panels[n + i]] = _lines(page, panels[n + i], rows, "bytes_held")
-        panels[n + i].set_xlabel(page.words("inference.x_size"))
-    panels[0].set_ylabel(page.words("inference.y_time"))
-    panels[n].set_ylabel(page.words("inference.y_size"))
+        panels[n + i].set_xlabel(page.messages("inference.x_size"))
+    panels[0].set_ylabel(page.messages("inference.y_time"))
+    panels[n].set_ylabel(page.messages("inference.y_size"))
     direct_labels.label_ends(drawing, placed)
     machine = str(own["device_name"].iloc[0])
     return Picture(
         "inference_size",
         drawing,
-        page.words("inference.description_size"),
-        page.words("inference.caption_size", machine=machine),
+        page.messages("inference.description_size"),
+        page.messages("inference.caption_size", machine=machine),
         numbers(page, own),
     )
 
@@ -212,7 +212,7 @@ def _lines(page: ReportContext, axes: Axes, rows: pd.DataFrame, y: str) -> list[
         own = own.drop_duplicates("hidden_size")
         if len(own) == 0:
             continue
-        mark = page.marks[cell]
+        mark = page.styles[cell]
         if y == "median_us":
             for row in own.to_dict("records"):
                 at, span = row["hidden_size"], [row["median_low_us"], row["median_high_us"]]

@@ -17,7 +17,7 @@ _NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
 def machine(page: ReportContext, found: Mapping[str, Any]) -> Section:
     """The machine that was measured on, as machine.json has it."""
-    words = page.words
+    words = page.messages
     rows = [
         (words.of("machine", key), value)
         for key, value in _flat({k: v for k, v in found.items() if k not in _NOT_SHOWN})
@@ -34,7 +34,7 @@ def noted(page: ReportContext, found: Mapping[str, Any]) -> list[str]:
     said = []
     if page.fonts.missing:
         letters = " ".join(sorted(page.fonts.missing)[:12])
-        said.append(page.words("caveats.fonts", letters=letters))
+        said.append(page.messages("caveats.fonts", letters=letters))
     warnings = found.get("warnings") or []
     return [*said, *(str(warning) for warning in warnings if isinstance(warning, str))]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness import stats
 from harness.columns import METRICS
 from harness.records import StudyRecords
-from harness.rendering import fonts, messages, theme
+from harness.rendering import fonts, theme
+from harness.rendering.messages import load as load_messages
 from harness.rendering.report_context import ReportContext, command
 from harness.study.report.study_summary import Summary
 
@@ -25,25 +26,25 @@ class StudyContext(ReportContext):
     def span(self, span: stats.Span, ladder: stats.Ladder) -> str:
         """A span in steps: 95, "≥ 159" at the ladder's top, "< 7" below its foot."""
         if span.value is None:
-            return self.words("not_measured")
+            return self.messages("not_measured")
         if span.state == "at_least":
-            return self.words("at_least", value=METRICS["lag"].text(span.value))
+            return self.messages("at_least", value=METRICS["lag"].text(span.value))
         if span.state == "below_ladder":
-            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
+            return self.messages("less_than", value=METRICS["lag"].text(ladder.lags[0]))
         return METRICS["lag"].text(span.value)
 
     def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
         """The interval of a span over repeats; a dash with too few of them."""
         if span.interval is None:
-            return self.words("none")
+            return self.messages("none")
         low, high = (METRICS["lag"].text(end) for end in (span.interval.low, span.interval.high))
         if span.interval.high == 0.0 and not span.high_is_open:
-            return self.words("less_than", value=METRICS["lag"].text(ladder.lags[0]))
+            return self.messages("less_than", value=METRICS["lag"].text(ladder.lags[0]))
         if span.high_is_open:
-            high = self.words("at_least", value=high)
+            high = self.messages("at_least", value=high)
         if span.interval.low == span.interval.high:
             return high
-        return self.words("range", low=low, high=high)
+        return self.messages("range", low=low, high=high)
 
 
 def study_context(records: StudyRecords, directory: Path, language: str) -> StudyContext:
@@ -51,13 +52,13 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
 
     Raises InputError for a language without texts.
     """
-    words = messages.load(language)
+    messages = load_messages(language)
     spec = records.spec
     drawn = [
         *spec.compare.tasks,
         *spec.compare.cells,
         *records.trials.columns,
-        *words.texts.values(),
+        *messages.texts.values(),
     ]
     if records.throughput is not None:
         drawn += [str(name) for name in records.throughput["device"].unique()]
@@ -68,8 +69,8 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
         for option in parameter.values()
     ]
     return StudyContext(
-        words=words,
-        marks=theme.marks(spec.compare.cells),
+        messages=messages,
+        styles=theme.series_styles(spec.compare.cells),
         fonts=fonts.choose(drawn),
         command=command(directory),
         tasks=spec.compare.tasks,

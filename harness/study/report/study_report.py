@@ -70,52 +70,56 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Answ
     without texts.
     """
     directory = Path(directory)
-    page = study_context(records, directory, language)
-    with theme.style(page.fonts.families):
-        written = rendering.write(_report(page), page, directory, page.summary.missing)
-    write_text(directory / "paper.tex", latex.text(page))
+    context = study_context(records, directory, language)
+    with theme.style(context.fonts.families):
+        written = rendering.write(_report(context), context, directory, context.summary.missing)
+    write_text(directory / "paper.tex", latex.text(context))
     return written
 
 
-def _report(page: StudyContext) -> Report:
-    summary, words = page.summary, page.words
-    pictures = [opening.picture(page)]
+def _report(context: StudyContext) -> Report:
+    summary, messages = context.summary, context.messages
+    pictures = [opening.picture(context)]
     if compared := checks(summary):
-        pictures.insert(0, published_numbers.picture(page, compared))
+        pictures.insert(0, published_numbers.picture(context, compared))
     opened = [each for each in pictures if each is not None]
-    curves = learning_curves.picture(page)
+    curves = learning_curves.picture(context)
     body = [
-        published_numbers.section(page, compared),
-        memory_spans.section(page),
-        memory_spans.claims(page),
-        extrapolation.section(page),
-        learning_curves.section(page, curves if opened else None),
-        speed.tradeoff(page),
-        latency.section(page),
-        speed.throughput(page),
-        winners.section(page),
-        sensitivity.section(page),
-        expected_best.section(page),
-        gradients.section(page),
-        gates.section(page),
-        time_scales.section(page),
-        failed_trials.section(page),
+        published_numbers.section(context, compared),
+        memory_spans.section(context),
+        memory_spans.claims(context),
+        extrapolation.section(context),
+        learning_curves.section(context, curves if opened else None),
+        speed.tradeoff(context),
+        latency.section(context),
+        speed.throughput(context),
+        winners.section(context),
+        sensitivity.section(context),
+        expected_best.section(context),
+        gradients.section(context),
+        gates.section(context),
+        time_scales.section(context),
+        failed_trials.section(context),
     ]
     found = [section for section in body if section is not None and not section.absent]
     absent = [section for section in body if section is not None and section.absent]
     if not opened and curves is not None:  # nothing was confirmed: the picture is how losses fell
         opened = [curves]
         absent = [section for section in absent if section.key != "learning"]
-    closed = [caveats.caveats(page), machine(page, summary.records.machine), caveats.command(page)]
-    closed.append(latex.section(page))
+    closed = [
+        caveats.caveats(context),
+        machine(context, summary.records.machine),
+        caveats.command(context),
+    ]
+    closed.append(latex.section(context))
     return Report(
-        language=words.language,
-        title=words("page.title", name=summary.records.spec.study.name),
+        language=messages.language,
+        title=messages("page.title", name=summary.records.spec.study.name),
         question=summary.records.spec.study.question,
-        answer=opening.sentences(page),
+        answer=opening.sentences(context),
         opening=tuple(opened),
-        sections=(*found, *page.left_out(absent), *closed),
-        command=page.command,
+        sections=(*found, *context.left_out(absent), *closed),
+        command=context.command,
         figures=FIGURES,
-        footer=words("page.made_by", version=harness.__version__),
+        footer=messages("page.made_by", version=harness.__version__),
     )

@@ -23,7 +23,7 @@ def sentences(page: BenchContext) -> tuple[str, ...]:
 
     Then what was not timed.
     """
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     said = []
     for device in timings.devices:
         parts = (_fastest(page, device), _advice(page, device), _limits(page, device))
@@ -37,7 +37,7 @@ def sentences(page: BenchContext) -> tuple[str, ...]:
 
 def _fastest(page: BenchContext, device: str) -> list[str]:
     """The speeds of the cells at the reference shape, as a script runs them and tuned, fastest first."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     shape, items = timings.reference(device), []
     if shape is None:
         return []
@@ -69,7 +69,7 @@ def _advice(page: BenchContext, device: str) -> list[str]:
 
     Only what an interval shows beyond what processes differ by, the largest median gain first.
     """
-    words = page.words
+    words = page.messages
     changes = [change for change in page.timings.changes if change.device == device]
     gains = [change for change in changes if change.advised]
     losses = [change for change in changes if change.losing]
@@ -100,15 +100,17 @@ def _between(page: BenchContext, gains: Sequence[Gain]) -> str:
         return page.gains(gains)
     ends = min(gain.value for gain in gains), max(gain.value for gain in gains)
     low, high = (page.number("speedup", end) for end in ends)
-    cells = page.words.listed(gain.cell for gain in gains)
+    cells = page.messages.listed(gain.cell for gain in gains)
     if low == high:
-        return page.words("bench.of_cell", cell=cells, value=page.words("bench.times", value=low))
-    return page.words("bench.between", low=low, high=high, cells=cells)
+        return page.messages(
+            "bench.of_cell", cell=cells, value=page.messages("bench.times", value=low)
+        )
+    return page.messages("bench.between", low=low, high=high, cells=cells)
 
 
 def _limits(page: BenchContext, device: str) -> list[str]:
     """What share of the nearest limit each cell reaches at the reference shape."""
-    words, items = page.words, list[str]()
+    words, items = page.messages, list[str]()
     variant = page.timings.usual(device)
     for cell in page.cells:
         row = page.timings.step(device, variant, cell)
@@ -125,7 +127,7 @@ def _limits(page: BenchContext, device: str) -> list[str]:
 
 def picture(page: BenchContext) -> Picture | None:
     """Tokens a second of each variant at the reference shape, a mark for each cell, a panel a device; None without any."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     devices = [d for d in timings.devices if timings.reference(d) is not None]
     if not devices:
         return None
@@ -167,7 +169,7 @@ def _draw(
     for place in range(1, len(variants)):
         axes.axhline(place - 0.5, color=theme.RULE.light, linewidth=0.8, zorder=0)
     for cell in page.cells:
-        mark = page.marks[cell]
+        mark = page.styles[cell]
         found = [
             (place, speed(row))
             for place, variant in enumerate(variants)
@@ -208,7 +210,7 @@ def log_ticks(page: BenchContext, axes: Axes) -> None:
 
 
 def _table(page: BenchContext, devices: Sequence[str]) -> Table:
-    words, rows = page.words, []
+    words, rows = page.messages, []
     for device in devices:
         for variant in _variants(page, device):
             for cell in page.cells:
@@ -237,6 +239,6 @@ def _table(page: BenchContext, devices: Sequence[str]) -> Table:
 def _over_plain(page: BenchContext, row: dict[str, object]) -> str:
     """The gain of a row with its interval; that of `plain` is 1 by definition."""
     if row["variant"] == PLAIN and row["measure"] == STEP:
-        return page.words("bench.itself")
+        return page.messages("bench.itself")
     value, low, high = (float(str(row[key])) for key in ("speedup", "speedup_low", "speedup_high"))
-    return page.times(value, low, high) if value > 0 else page.words("not_measured")
+    return page.times(value, low, high) if value > 0 else page.messages("not_measured")

@@ -12,7 +12,7 @@ NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
 
 def caveats(page: BenchContext) -> Section:
     """What a careful reader would object, said first."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     said = []
     if timings.usual_width > NOISY:
         said.append(words("bench.caveats.noisy", width=page.percent(timings.usual_width)))
@@ -36,7 +36,7 @@ def caveats(page: BenchContext) -> Section:
 
 def command(page: BenchContext) -> Section:
     """What to type to run the bench again, and to render the report again."""
-    words, records = page.words, page.records
+    words, records = page.messages, page.records
     known = records.machine.get("command")
     usual = f"python -m harness.bench {records.grid.grid.name}"
     blocks: list[Block] = [

@@ -36,7 +36,7 @@ class _Growth:
 
 def section(page: BenchContext) -> Section:
     """The exponents in words, log-log lines with their fits, and the table."""
-    words = page.words
+    words = page.messages
     title = words("lengths.title")
     found = [growth for device in page.timings.devices for growth in _growths(page, device)]
     if not found:
@@ -82,7 +82,7 @@ def _growths(page: BenchContext, device: str) -> list[_Growth]:
 
 def _sentence(page: BenchContext, found: Sequence[_Growth]) -> str:
     """What twice the length costs, for each cell of a device."""
-    words = page.words
+    words = page.messages
     items = [
         words("bench.of_cell", cell=growth.cell, value=page.times(*_doubling(growth.law)))
         for growth in found
@@ -110,7 +110,7 @@ def _draw(page: BenchContext, axes: Axes, found: Sequence[_Growth]) -> list[dire
     axes.set_yscale("log")
     ends = []
     for growth in found:
-        mark = page.marks[growth.cell]
+        mark = page.styles[growth.cell]
         at = np.array([float(row["sequence_length"]) for row in growth.rows])
         times = np.array([float(row["step_time_s"]) for row in growth.rows])
         fitted = growth.law.factor * at**growth.law.exponent
@@ -151,7 +151,7 @@ def _table(page: BenchContext, found: Sequence[_Growth]) -> Table:
         rows.append(
             (
                 *page.lead(growth.device, growth.cell),
-                page.words.listed(lengths),
+                page.messages.listed(lengths),
                 page.number("exponent", growth.law.exponent),
                 page.interval("exponent", growth.law.interval),
                 page.number("speedup", value),
@@ -162,8 +162,8 @@ def _table(page: BenchContext, found: Sequence[_Growth]) -> Table:
         )
     columns = (
         *page.lead_columns(),
-        Column(page.words("column.lengths")),
+        Column(page.messages("column.lengths")),
         *(page.column(name) for name in ("exponent", "interval", "doubling", "interval")),
         *(page.column(name) for name in ("largest_miss", "n_blocks")),
     )
-    return Table(columns, tuple(rows), page.words("lengths.note"))
+    return Table(columns, tuple(rows), page.messages("lengths.note"))

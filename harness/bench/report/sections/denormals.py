@@ -50,7 +50,7 @@ def section(page: BenchContext) -> Section:
 
     Both in words at the longest length.
     """
-    words = page.words
+    words = page.messages
     title = words("denormals.title")
     points = _points(page)
     if not points:
@@ -95,7 +95,7 @@ def _initializations(points: Sequence[_Point]) -> list[str]:
 
 def _sentence(page: BenchContext, points: Sequence[_Point], name: str) -> str:
     """Shares and gains of each cell at the longest length with an initialisation."""
-    words = page.words
+    words = page.messages
     own = [point for point in points if point.initialization == name]
     longest = [point for point in own if point.length == own[-1].length]
     length = page.number("sequence_length", own[-1].length)
@@ -133,7 +133,7 @@ def _sentence(page: BenchContext, points: Sequence[_Point], name: str) -> str:
 
 
 def _picture(page: BenchContext, points: Sequence[_Point]) -> Picture:
-    words = page.words
+    words = page.messages
     names = _initializations(points)
     kinds: list[tuple[str, Callable[[_Point], tuple[float, float, float]]]] = [
         ("denormal", lambda point: (point.denormal,) * 3),
@@ -187,7 +187,7 @@ def _draw(
         own = [p for p in points if p.cell == cell and not math.isnan(value(p)[0])]
         if not own:
             continue
-        mark = page.marks[cell]
+        mark = page.styles[cell]
         at, found = [point.length for point in own], [value(point) for point in own]
         for x, (_, low, high) in zip(at, found, strict=True):
             axes.plot([x, x], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
@@ -215,7 +215,7 @@ def _scale(page: BenchContext, axes: Axes, kind: str, points: Sequence[_Point]) 
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda at, _: page.words("denormals.tick", value=f"{at:g}"))
+            FuncFormatter(lambda at, _: page.messages("denormals.tick", value=f"{at:g}"))
         )
         return
     shares = [p.denormal if kind == "denormal" else p.zero for p in points]
@@ -238,14 +238,14 @@ def _table(page: BenchContext, points: Sequence[_Point]) -> Table:
                 page.number("denormal_fraction", point.denormal),
                 page.number("zero_fraction", point.zero),
                 page.number("speedup", point.gain.value),
-                page.ends(between.low, between.high) if between else page.words("none"),
+                page.ends(between.low, between.high) if between else page.messages("none"),
             )
         )
     columns = (
-        Column(page.words("column.initialization"), "group"),
+        Column(page.messages("column.initialization"), "group"),
         page.column("sequence_length"),
-        Column(page.words("column.cell"), "cell"),
+        Column(page.messages("column.cell"), "cell"),
         *(page.column(name) for name in ("denormal_fraction", "zero_fraction")),
         *(page.column(name) for name in ("flushing_wins", "interval")),
     )
-    return Table(columns, tuple(rows), page.words("denormals.note"))
+    return Table(columns, tuple(rows), page.messages("denormals.note"))

@@ -11,6 +11,6 @@ def section(page: BenchContext) -> Section:
     """What every report with inference.csv shows."""
     table = page.records.inference
     if table is None or len(table) == 0:
-        words = page.words
+        words = page.messages
         return page.not_measured("inference", words("inference.title"), words("inference.absent"))
     return inference_section(page, table)

@@ -14,7 +14,7 @@ MIB = 2.0**20
 
 def section(page: BenchContext) -> Section:
     """The picture where a size was varied; every measured step in its table."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     title = words("peak_memory.title")
     known = [row for row in timings.steps if row["peak_memory_bytes"] > 0]
     if not known:

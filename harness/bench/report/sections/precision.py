@@ -17,7 +17,7 @@ def section(page: BenchContext) -> Section:
 
     The time and the graph breaks of those that were compiled.
     """
-    words = page.words
+    words = page.messages
     title = words("precision.title")
     found = [(name, rows) for name, rows in _groups(page) if _largest(rows, "loss_error")]
     compiled = [row for row in page.timings.timed if row["compile_time_s"] > 0]
@@ -58,15 +58,15 @@ def _errors(page: BenchContext, found: Sequence[tuple[tuple[str, str], list[Row]
             errors.append(page.number(name, None if row is None else row[name]))
             errors.append("" if row is None else str(row["cell"]))
         texts.append((*lead, *errors, whole(n)))
-    devices = (Column(page.words("column.device"), "group"),) if page.many_devices else ()
-    cell = Column(page.words("column.of_cell"), "cell")
+    devices = (Column(page.messages("column.device"), "group"),) if page.many_devices else ()
+    cell = Column(page.messages("column.of_cell"), "cell")
     columns = (
         *devices,
-        Column(page.words("column.variant")),
+        Column(page.messages("column.variant")),
         *(page.column("loss_error"), cell, page.column("gradient_error"), cell),
         page.column("n_rows"),
     )
-    return Table(columns, tuple(texts), page.words("precision.note"))
+    return Table(columns, tuple(texts), page.messages("precision.note"))
 
 
 def _compiled(page: BenchContext, rows: Sequence[Row]) -> Table:
@@ -84,4 +84,4 @@ def _compiled(page: BenchContext, rows: Sequence[Row]) -> Table:
         *page.shape_columns(),
         *(page.column(name) for name in ("compile_time_s", "graph_breaks")),
     )
-    return Table(columns, texts, page.words("precision.compiled_note"))
+    return Table(columns, texts, page.messages("precision.compiled_note"))

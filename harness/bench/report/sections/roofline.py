@@ -26,7 +26,7 @@ from harness.rendering.figures.ticks import short
 
 def section(page: BenchContext) -> Section:
     """The roofline of each device, and the nearest limit of every timed training step."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     title = words("limits.title")
     placed = {
         device: [row for row in timings.comparable(device) if _is_placed(row)]
@@ -52,7 +52,7 @@ def _is_placed(row: Row) -> bool:
 
 
 def _picture(page: BenchContext, placed: dict[str, list[Row]], table: Table) -> Picture:
-    words = page.words
+    words = page.messages
     drawing, panels = theme.grid(
         len(placed), columns=2, height=3.6 if len(placed) == 1 else 3.1, sharey=False
     )
@@ -111,9 +111,9 @@ def _roofs(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
     lowest = min(float(row["gflops_per_second"]) for row in rows)
     axes.set_xlim(left, right)
     axes.set_ylim(min(lowest, rate * left) / 2, peak * 2.6)
-    text = page.words("limits.roof_arithmetic", rate=page.number("gflops_per_second", peak))
+    text = page.messages("limits.roof_arithmetic", rate=page.number("gflops_per_second", peak))
     _beside(axes, text, (ridge, peak), (4, 5), "left")
-    text = page.words("limits.roof_bytes", rate=page.number("gflops_per_second", rate))
+    text = page.messages("limits.roof_bytes", rate=page.number("gflops_per_second", rate))
     slanted = _beside(axes, text, (left, rate * left), (8, 13), "left")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(10))
@@ -148,7 +148,7 @@ def _turn(axes: Axes, name: Annotation) -> None:
 def _points(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> list[direct_labels.Spot]:
     spots = []
     for cell, own in ordered(rows, page.cells):
-        mark = page.marks[cell]
+        mark = page.styles[cell]
         for row in own:
             if _bounded(row):
                 x, y, top = flops_per_byte(row), float(row["gflops_per_second"]), _at_latency(row)
@@ -173,7 +173,7 @@ def _points(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> list[direct_
 
 def _table(page: BenchContext, rows: Sequence[Row]) -> Table:
     """The share of each limit that every training step reaches, and which limit is nearest."""
-    words, texts = page.words, []
+    words, texts = page.messages, []
     hosted = any(str(row["device"]).startswith("cuda") for row in rows)
     for device, variant in itertools.product(page.timings.devices, page.timings.variants):
         for row in rows:

@@ -47,7 +47,7 @@ def section(page: BenchContext) -> Section:
 
     At the reference shape only, where that is too many.
     """
-    words = page.words
+    words = page.messages
     title = words("parts.title")
     every = _steps(page)
     if not every:
@@ -126,11 +126,11 @@ def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
-    axes.set_xlabel(page.words("parts.x"))
+    axes.set_xlabel(page.messages("parts.x"))
     handles = [axes.barh(0, 0, color=colour.light) for colour in theme.GAINS]
     axes.legend(
         handles,
-        [page.words.of("parts.name", name) for name in NAMES],
+        [page.messages.of("parts.name", name) for name in NAMES],
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=3,
@@ -147,11 +147,11 @@ def _label(page: BenchContext, step: _Step, *, shapes: bool) -> str:
         names.insert(0, step.device)
     if shapes:
         names.append(page.shape(step.shape, ("hidden_size", "sequence_length")))
-    return page.words("bench.panel_between").join(names)
+    return page.messages("bench.panel_between").join(names)
 
 
 def _table(page: BenchContext, steps: Sequence[_Step]) -> Table:
-    words, rows = page.words, []
+    words, rows = page.messages, []
     for step in steps:
         texts = []
         for part in step.parts:

@@ -22,7 +22,7 @@ FEW_ROWS = 12  # a longer table opens on demand
 
 def section(page: BenchContext) -> Section:
     """The picture where a size was varied; every training step in its table."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     title = words("throughput.title")
     if not timings.steps:
         return page.not_measured("throughput", title, words("throughput.absent"))
@@ -62,7 +62,7 @@ def drawn(page: BenchContext, rows: Sequence[Row]) -> list[Row]:
 
 def _table(page: BenchContext, rows: Sequence[Row]) -> Table:
     """Every timed training step, in every variant."""
-    words, texts = page.words, []
+    words, texts = page.messages, []
     for row in rows:
         value, low, high = speed(row)
         texts.append(

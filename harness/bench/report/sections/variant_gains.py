@@ -40,7 +40,7 @@ MOST_FAILED = 100
 
 def section(page: BenchContext) -> Section:
     """Advice, the heat map of gains, and the rows without a time."""
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     title = words("changes.title")
     without = _without(page)
     if not timings.changes:
@@ -60,7 +60,7 @@ def section(page: BenchContext) -> Section:
 
 def _item(page: BenchContext, change: Change) -> str:
     """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
-    words = page.words
+    words = page.messages
     said = [
         words(key, gains=page.gains(gains))
         for effect, key in SHOWN.items()
@@ -128,7 +128,7 @@ class _Map:
 
 
 def _picture(page: BenchContext) -> Picture:
-    words, timings = page.words, page.timings
+    words, timings = page.messages, page.timings
     maps: dict[str, _Map] = {}
     for pooled in POOLS:
         every_map = {device: _mapped(page, device, pooled) for device in timings.devices}
@@ -209,7 +209,7 @@ def _name_lines(page: BenchContext, axes: Axes, drawn: _Map) -> None:
     above = None
     for y, ((cell, _), shape) in enumerate(zip(drawn.lines, shapes, strict=True)):
         if cell != above:
-            name = _write(axes, len(varying), y, cell, page.marks[cell].colour)
+            name = _write(axes, len(varying), y, cell, page.styles[cell].colour)
             name.set_fontweight("bold")
             if y:
                 axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8, zorder=3)
@@ -219,7 +219,7 @@ def _name_lines(page: BenchContext, axes: Axes, drawn: _Map) -> None:
             text = str(shape[key]) if is_word else page.number(key, shape[key])
             _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.SIZE - 1)
     for i, key in enumerate(reversed(varying)):
-        head = _write(axes, i, -0.78, page.words.of("changes.head", key), theme.MUTED.light)
+        head = _write(axes, i, -0.78, page.messages.of("changes.head", key), theme.MUTED.light)
         head.set(fontsize=theme.SIZE - 1.5, verticalalignment="bottom")
 
 
@@ -247,12 +247,12 @@ def _hatch(axes: Axes, x: int, y: int) -> None:
 def _square(page: BenchContext, axes: Axes, x: int, y: int, square: _Square | None) -> None:
     corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
     if square is None:
-        axes.text(x, y, page.words("none"), ha="center", va="center", color=theme.FAINT.light)
+        axes.text(x, y, page.messages("none"), ha="center", va="center", color=theme.FAINT.light)
         return
     axes.add_patch(Rectangle(corner, *size, facecolor=square.colour.light, linewidth=0))
     values = sorted(gain.value for gain in square.gains)
     low, high = (_few_digits(page, value) for value in (values[0], values[-1]))
-    text = low if low == high else page.words("range", low=low, high=high)
+    text = low if low == high else page.messages("range", low=low, high=high)
     if square.loses and square.colour not in theme.LOSSES:  # some of several lose: a corner says so
         right, top = x + 0.48, y - 0.46
         points = [(right - 0.16, top), (right, top), (right, top + 0.34)]
@@ -272,12 +272,12 @@ def _square(page: BenchContext, axes: Axes, x: int, y: int, square: _Square | No
 def _few_digits(page: BenchContext, value: float) -> str:
     """A gain in as few digits as a square has room for: 0.62, 1.04, 3.1, 12."""
     digits = 2 if value < 2 else 1 if value < 10 else 0
-    return f"{value:.{digits}f}" if math.isfinite(value) else page.words("not_measured")
+    return f"{value:.{digits}f}" if math.isfinite(value) else page.messages("not_measured")
 
 
 def _key(page: BenchContext, axes: Axes) -> None:
     """What the colours mean, below the last panel."""
-    words = page.words
+    words = page.messages
     steps = [*reversed(theme.LOSSES), theme.EVEN, *theme.GAINS]
     names = ("loss_3", "loss_2", "loss_1", "even", "gain_1", "gain_2", "gain_3")
     patches = [Patch(facecolor=colour.light, linewidth=0) for colour in steps]
@@ -297,7 +297,7 @@ def _key(page: BenchContext, axes: Axes) -> None:
 
 def _table(page: BenchContext) -> Table:
     """Every gain with its interval, losing ones among them."""
-    words, rows = page.words, []
+    words, rows = page.messages, []
     for device, variant in itertools.product(page.timings.devices, page.timings.variants):
         for change in page.timings.changes:
             if (change.device, change.variant) == (device, variant):
@@ -327,7 +327,7 @@ def _table(page: BenchContext) -> Table:
 def _over_tuned(page: BenchContext, gain: Gain) -> tuple[str, str]:
     own = gain.over_tuned
     if own is None:
-        return page.words("none"), page.words("none")
+        return page.messages("none"), page.messages("none")
     return page.number("speedup", own.value), page.ends(own.low, own.high)
 
 
@@ -336,7 +336,7 @@ def _over_tuned(page: BenchContext, gain: Gain) -> tuple[str, str]:
 
 def _without(page: BenchContext) -> tuple[Block, ...]:
     """Variants that were not to be had, and single rows that failed, each with its reason."""
-    words = page.words
+    words = page.messages
     nowhere = [one for one in page.timings.missing if one.everywhere]
     failed = [one for one in page.timings.missing if not one.everywhere]
     blocks: list[Block] = []

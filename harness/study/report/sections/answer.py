@@ -22,75 +22,77 @@ from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 
-def sentences(page: StudyContext) -> tuple[str, ...]:
+def sentences(context: StudyContext) -> tuple[str, ...]:
     """The answer, a paragraph a task and one for speed.
 
     Spans, differences that are shown, tokens a second.
     """
-    summary, words = page.summary, page.words
+    summary, messages = context.summary, context.messages
     said = []
     if found := checks(summary):
-        said.append(published_numbers.sentence(page, found))
+        said.append(published_numbers.sentence(context, found))
     if summary.confirmed and not summary.has_ladder:
-        said += [_solved(page, task) for task in summary.tasks]
+        said += [_solved(context, task) for task in summary.tasks]
     elif summary.confirmed:
-        said += [_remembered(page, task) for task in summary.tasks]
+        said += [_remembered(context, task) for task in summary.tasks]
         intervals = [m.span.interval for m in summary.memory.values() if m.span.interval]
         if intervals:
-            level = page.level(intervals[0])
-            said[-1] += " " + words("answer.brackets", level=level, n=summary.repeats)
+            level = context.level(intervals[0])
+            said[-1] += " " + messages("answer.brackets", level=level, n=summary.repeats)
     else:
         if summary.records.spec.confirm.seeds:
-            said.append(words("answer.not_confirmed"))
-        said += [_found(page, task) for task in summary.tasks]
-    said += _speeds(page)
+            said.append(messages("answer.not_confirmed"))
+        said += [_found(context, task) for task in summary.tasks]
+    said += _speeds(context)
     if summary.missing:
-        said.append(words("answer.missing", pairs=page.listed_pairs(summary.missing)))
+        said.append(messages("answer.missing", pairs=context.listed_pairs(summary.missing)))
     return tuple(said)
 
 
-def _solved(page: StudyContext, task: str) -> str:
+def _solved(context: StudyContext, task: str) -> str:
     """How many runs of each cell solve a task at its one length."""
-    words, items, lag = page.words, [], None
-    for cell in page.summary.cells:
-        memory = page.summary.memory.get((task, cell))
+    messages, items, lag = context.messages, [], None
+    for cell in context.summary.cells:
+        memory = context.summary.memory.get((task, cell))
         share = memory.shares[0] if memory and memory.shares else None
         if share is None or share.value is None:
             continue
-        sequences = published_numbers.sequences_to_solve(page, task, cell)
+        sequences = published_numbers.sequences_to_solve(context, task, cell)
         key = "solved.cell_never" if sequences is None else "solved.cell"
         k, n, lag = share.n_solved, share.n_runs, share.lag
-        items.append(words(key, cell=cell, k=k, n=n, sequences=sequences))
+        items.append(messages(key, cell=cell, k=k, n=n, sequences=sequences))
     if not items:
-        return words("answer.nothing", task=task)
-    spans = words("solved.spans", task=task, lag=page.number("lag", lag), cells=words.listed(items))
+        return messages("answer.nothing", task=task)
+    spans = messages(
+        "solved.spans", task=task, lag=context.number("lag", lag), cells=messages.listed(items)
+    )
     return f"{spans}."
 
 
-def _remembered(page: StudyContext, task: str) -> str:
+def _remembered(context: StudyContext, task: str) -> str:
     """Each cell's span on one task, and which differences between them are shown."""
-    words = page.words
+    messages = context.messages
     items: list[str] = []
-    for cell in page.summary.cells:
-        memory = page.summary.memory.get((task, cell))
+    for cell in context.summary.cells:
+        memory = context.summary.memory.get((task, cell))
         if memory is None or memory.span.value is None:
             continue
-        span = page.span(memory.span, memory.ladder)
-        between = page.span_interval(memory.span, memory.ladder)
+        span = context.span(memory.span, memory.ladder)
+        between = context.span_interval(memory.span, memory.ladder)
         known = memory.span.interval is not None and between != span
         key = ("answer.span" if items else "answer.first_span") + ("_interval" if known else "")
-        items.append(words(key, cell=cell, span=span, interval=between))
+        items.append(messages(key, cell=cell, span=span, interval=between))
     if not items:
-        return words("answer.nothing", task=task)
-    spans = words("answer.spans", task=task, spans=words.listed(items))
-    return " ".join([spans, *_differences(page, page.summary.comparisons.get(task, ()))])
+        return messages("answer.nothing", task=task)
+    spans = messages("answer.spans", task=task, spans=messages.listed(items))
+    return " ".join([spans, *_differences(context, context.summary.comparisons.get(task, ()))])
 
 
-def _differences(page: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
+def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
     """Which cell remembers longer, only where that is shown."""
-    words = page.words
+    messages = context.messages
     said, shorter = [], {}
-    for cell in page.summary.cells:
+    for cell in context.summary.cells:
         others = [
             c.second if c.longer == c.first else c.first for c in comparisons if c.longer == cell
         ]
@@ -98,56 +100,56 @@ def _differences(page: StudyContext, comparisons: Sequence[Comparison]) -> list[
             shorter[cell] = others
     if shorter:
         parts = [
-            words("answer.longer", cell=cell, others=words.listed(others))
+            messages("answer.longer", cell=cell, others=messages.listed(others))
             for cell, others in sorted(shorter.items(), key=lambda item: -len(item[1]))
         ]
-        said.append(words("answer.shown", differences=words("answer.and_then").join(parts)))
+        said.append(messages("answer.shown", differences=messages("answer.and_then").join(parts)))
     same = [c for c in comparisons if c.verdict == "no_difference_shown"]
     if len(same) > 1 and len(same) == len(comparisons):
-        said.append(words("answer.no_difference_at_all"))
+        said.append(messages("answer.no_difference_at_all"))
     elif len(same) > 3:
-        said.append(words("answer.no_difference_else", n=len(same)))
+        said.append(messages("answer.no_difference_else", n=len(same)))
     elif same:
-        pairs = [words("answer.pair", first=c.first, second=c.second) for c in same]
-        said.append(words("answer.no_difference", pairs=words("answer.or").join(pairs)))
+        pairs = [messages("answer.pair", first=c.first, second=c.second) for c in same]
+        said.append(messages("answer.no_difference", pairs=messages("answer.or").join(pairs)))
     if unclear := [c for c in comparisons if c.verdict == "inconclusive"]:
-        n = page.summary.repeats
+        n = context.summary.repeats
         key = "answer.too_few" if n < MINIMUM_REPEATS else "answer.too_few_measured"
         key = "answer.too_few_one" if n == 1 else key
-        said.append(words(key, n=n, minimum=MINIMUM_REPEATS, pairs=len(unclear)))
+        said.append(messages(key, n=n, minimum=MINIMUM_REPEATS, pairs=len(unclear)))
     return said
 
 
-def _found(page: StudyContext, task: str) -> str:
+def _found(context: StudyContext, task: str) -> str:
     """What the searches found, where nothing was confirmed: the best trial of each, no ranking."""
-    words, best = page.words, page.summary.best
+    messages, best = context.messages, context.summary.best
     items = []
-    for cell in page.summary.cells:
+    for cell in context.summary.cells:
         rows = best[(best["task"] == task) & (best["cell"] == cell)]
         if len(rows) == 0:
             continue
         loss, accuracy = rows["loss"].median(), rows["accuracy"].median()
         items.append(
-            words(
+            messages(
                 "answer.found_cell",
                 cell=cell,
-                loss=page.number("loss", loss),
-                accuracy=page.number("accuracy", accuracy),
+                loss=context.number("loss", loss),
+                accuracy=context.number("accuracy", accuracy),
             )
         )
     if not items:
-        return words("answer.nothing", task=task)
-    key = "answer.found_one" if page.summary.repeats == 1 else "answer.found"
-    return words(key, task=task, cells=words.listed(items), n=page.summary.repeats)
+        return messages("answer.nothing", task=task)
+    key = "answer.found_one" if context.summary.repeats == 1 else "answer.found"
+    return messages(key, task=task, cells=messages.listed(items), n=context.summary.repeats)
 
 
-def _speeds(page: StudyContext) -> list[str]:
+def _speeds(context: StudyContext) -> list[str]:
     """Tokens per second of each cell at one common shape on the first device."""
-    table = page.summary.records.throughput
+    table = context.summary.records.throughput
     if table is None or len(table) == 0:
         return []
     rows = table[(table["origin"] == "grid") & (table["device"] == table["device"].iloc[0])]
-    rows = rows[(rows["task"] == page.summary.tasks[0]) & rows["tokens_per_second"].notna()]
+    rows = rows[(rows["task"] == context.summary.tasks[0]) & rows["tokens_per_second"].notna()]
     shapes = rows.groupby(["hidden_size", "sequence_length"])["cell"].nunique()
     if len(shapes) == 0:
         return []
@@ -155,31 +157,31 @@ def _speeds(page: StudyContext) -> list[str]:
     hidden, length = shared[len(shared) // 2]
     rows = rows[(rows["hidden_size"] == hidden) & (rows["sequence_length"] == length)]
     items: list[str] = []
-    for cell in page.summary.cells:
+    for cell in context.summary.cells:
         speed = rows.loc[rows["cell"] == cell, "tokens_per_second"]
         if len(speed):
-            text = page.number("tokens_per_second", float(speed.iloc[0]))
+            text = context.number("tokens_per_second", float(speed.iloc[0]))
             key = "answer.speed_cell" if items else "answer.first_speed_cell"
-            items.append(page.words(key, cell=cell, speed=text))
+            items.append(context.messages(key, cell=cell, speed=text))
     if not items:
         return []
     return [
-        page.words(
+        context.messages(
             "answer.speed",
-            hidden=page.number("hidden_size", hidden),
-            length=page.number("sequence_length", length),
-            device=page.words.of("device", str(rows["device"].iloc[0])),
-            cells=page.words.listed(items),
+            hidden=context.number("hidden_size", hidden),
+            length=context.number("sequence_length", length),
+            device=context.messages.of("device", str(rows["device"].iloc[0])),
+            cells=context.messages.listed(items),
         )
     ]
 
 
-def picture(page: StudyContext) -> Picture | None:
+def picture(context: StudyContext) -> Picture | None:
     """Share of runs that solve the task against lag, by cell, a panel a task.
 
     None without a ladder of lags.
     """
-    summary, words = page.summary, page.words
+    summary, messages = context.summary, context.messages
     if not summary.has_ladder:
         return None
     tasks = [task for task in summary.tasks if any(key[0] == task for key in summary.memory)]
@@ -187,13 +189,13 @@ def picture(page: StudyContext) -> Picture | None:
         return None
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.5 if len(tasks) == 1 else 2.9)
     for axes, task in zip(panels, tasks, strict=True):
-        if page.many_tasks:
+        if context.many_tasks:
             axes.set_title(task)
         cells = [cell for cell in summary.cells if (task, cell) in summary.memory]
-        _draw(page, axes, [summary.memory[task, cell] for cell in cells])
+        _draw(context, axes, [summary.memory[task, cell] for cell in cells])
     for axes in panels:
-        axes.set_xlabel(words("memory.x"))
-    panels[0].set_ylabel(words("memory.y"))
+        axes.set_xlabel(messages("memory.x"))
+    panels[0].set_ylabel(messages("memory.y"))
     placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         memories = [
@@ -201,13 +203,13 @@ def picture(page: StudyContext) -> Picture | None:
             for pair in summary.pairs
             if pair[0] == task and pair in summary.memory
         ]
-        placed[axes] = _ends(page, memories)
+        placed[axes] = _ends(context, memories)
     direct_labels.label_ends(drawing, placed)
-    table = shares_table(page)
-    return Picture("memory", drawing, words("memory.description"), _caption(page), table)
+    table = shares_table(context)
+    return Picture("memory", drawing, messages("memory.description"), _caption(context), table)
 
 
-def _ends(page: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.End]:
+def _ends(context: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.End]:
     """Where each cell's line ends."""
     ends = []
     for memory in memories:
@@ -215,16 +217,18 @@ def _ends(page: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.
         if shares:
             lag, value = shares[-1]
             lag *= dodge(len(memories) - 1, len(memories))  # all names in one column
-            ends.append(direct_labels.End(lag, value, memory.cell, page.marks[memory.cell].colour))
+            ends.append(
+                direct_labels.End(lag, value, memory.cell, context.styles[memory.cell].colour)
+            )
     return ends
 
 
-def _draw(page: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
+def _draw(context: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
     lags = sorted({share.lag for memory in memories for share in memory.shares})
     axes.set_xscale("log")
     axes.axhline(0.5, color=theme.FAINT.light, linewidth=1.2, zorder=1)
     for i, memory in enumerate(memories):
-        mark = page.marks[memory.cell]
+        style = context.styles[memory.cell]
         shares = [share for share in memory.shares if share.value is not None]
         at = np.array([share.lag * dodge(i, len(memories)) for share in shares])
         values = np.array([share.value for share in shares], dtype=float)
@@ -233,7 +237,7 @@ def _draw(page: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
                 axes.plot(
                     [place, place],
                     [share.interval.low, share.interval.high],
-                    color=mark.colour,
+                    color=style.colour,
                     alpha=0.32,
                     linewidth=2.6,
                     zorder=2,
@@ -241,9 +245,9 @@ def _draw(page: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
         axes.plot(
             at,
             values,
-            color=mark.colour,
-            linestyle=mark.line,
-            marker=mark.marker,
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
             markeredgecolor="none",
             zorder=3 + 0.1 * i,
         )
@@ -252,15 +256,15 @@ def _draw(page: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None:
     axes.set_xlim(lags[0] * min(1 / 1.18, first / 1.06), lags[-1] * max(1.12, last * 1.06))
     axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.number("lag", value)))
     axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: context.percent(value)))
 
 
-def shares_table(page: StudyContext) -> Table:
+def shares_table(context: StudyContext) -> Table:
     """Share of runs that solve the task at each lag: solved of n, with exact binomial intervals."""
-    summary, words = page.summary, page.words
-    columns = (*((page.task_columns()[0],) if page.many_tasks else ()), page.column("lag"))
+    summary, messages = context.summary, context.messages
+    columns = (*((context.task_columns()[0],) if context.many_tasks else ()), context.column("lag"))
     cells = tuple(Column(cell, "cell") for cell in summary.cells)
     rows = []
     for task in summary.tasks:
@@ -275,19 +279,19 @@ def shares_table(page: StudyContext) -> Table:
             for cell in summary.cells:
                 share = found.get((cell, lag))
                 if share is None or share.value is None or share.interval is None:
-                    texts.append(words("not_measured"))
+                    texts.append(messages("not_measured"))
                     continue
-                between = page.percents(share.interval)
+                between = context.percents(share.interval)
                 texts.append(
-                    words("memory.share", k=share.n_solved, n=share.n_runs, interval=between)
+                    messages("memory.share", k=share.n_solved, n=share.n_runs, interval=between)
                 )
-            lead = (task,) if page.many_tasks else ()
-            rows.append((*lead, page.number("lag", lag), *texts))
-    return Table((*columns, *cells), tuple(rows), words("memory.shares_note"))
+            lead = (task,) if context.many_tasks else ()
+            rows.append((*lead, context.number("lag", lag), *texts))
+    return Table((*columns, *cells), tuple(rows), messages("memory.shares_note"))
 
 
-def _caption(page: StudyContext) -> str:
-    summary, words = page.summary, page.words
+def _caption(context: StudyContext) -> str:
+    summary, messages = context.summary, context.messages
     seeds = summary.records.spec.confirm.seeds
     key = "memory.caption" if seeds == 1 else "memory.caption_seeds"
-    return words(key, repeats=summary.repeats, seeds=seeds)
+    return messages(key, repeats=summary.repeats, seeds=seeds)

@@ -8,40 +8,40 @@ from harness.stats import MINIMUM_REPEATS
 from harness.study.report.study_context import StudyContext
 
 
-def caveats(page: StudyContext) -> Section:
+def caveats(context: StudyContext) -> Section:
     """What a careful reader would object, said first."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     spec = summary.records.spec
     said = []
     if summary.common_trials < spec.search.trials:
         said.append(
-            words("caveats.fewer_trials", n=summary.common_trials, asked=spec.search.trials)
+            messages("caveats.fewer_trials", n=summary.common_trials, asked=spec.search.trials)
         )
     if summary.repeats < MINIMUM_REPEATS:
-        said.append(words("caveats.few_repeats", n=summary.repeats, minimum=MINIMUM_REPEATS))
+        said.append(messages("caveats.few_repeats", n=summary.repeats, minimum=MINIMUM_REPEATS))
     if spec.search.trials > 1:
-        said.append(words("caveats.luck", n=summary.repeats, trials=spec.search.trials))
-        said.append(words("caveats.budget"))
+        said.append(messages("caveats.luck", n=summary.repeats, trials=spec.search.trials))
+        said.append(messages("caveats.budget"))
     if summary.confirmed:
-        said += [words("caveats.ladder")] if summary.has_ladder else []
-        said.append(words("caveats.plateau"))
+        said += [messages("caveats.ladder")] if summary.has_ladder else []
+        said.append(messages("caveats.plateau"))
         if spec.confirm.seeds > 1:
-            said.append(words("caveats.seeds", seeds=spec.confirm.seeds))
+            said.append(messages("caveats.seeds", seeds=spec.confirm.seeds))
     if spec.search.pruner != "none":
         key = "caveats.bound" if spec.search.pruner == "bound" else "caveats.pruner"
-        said.append(words(key, pruner=spec.search.pruner))
+        said.append(messages(key, pruner=spec.search.pruner))
     table = summary.records.throughput
     if table is not None and len(table):
-        said.append(words("caveats.implementation"))
+        said.append(messages("caveats.implementation"))
         if (table["device"] == "cpu").any():
-            said.append(words("caveats.cpu"))
-    said += noted(page, summary.records.machine)
-    return Section("caveats", words("caveats.title"), (BulletList(tuple(said)),))
+            said.append(messages("caveats.cpu"))
+    said += noted(context, summary.records.machine)
+    return Section("caveats", messages("caveats.title"), (BulletList(tuple(said)),))
 
 
-def command(page: StudyContext) -> Section:
+def command(context: StudyContext) -> Section:
     """What to type to run the study again, and to render the report again."""
-    words, records = page.words, page.summary.records
+    messages, records = context.messages, context.summary.records
     known = records.machine.get("command")
     ran = (
         known
@@ -49,13 +49,13 @@ def command(page: StudyContext) -> Section:
         else f"python -m harness.study {records.spec.study.name}"
     )
     blocks: list[Block] = [
-        Paragraph(words("command.study")),
+        Paragraph(messages("command.study")),
         Code(ran),
-        Paragraph(words("command.report")),
-        Code(page.command),
-        Paragraph(words("command.files"), quiet=True),
+        Paragraph(messages("command.report")),
+        Code(context.command),
+        Paragraph(messages("command.files"), quiet=True),
     ]
     notes = records.machine.get("notes") or []
     if isinstance(notes, list) and notes:
         blocks.append(BulletList(tuple(str(note) for note in notes)))
-    return Section("command", words("command.title"), tuple(blocks))
+    return Section("command", messages("command.title"), tuple(blocks))

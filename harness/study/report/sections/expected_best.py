@@ -15,13 +15,15 @@ from harness.rendering.figures.ticks import short
 from harness.study.report.study_context import StudyContext
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """The expected best objective of n trials, the median over searches with its interval."""
-    words, summary = page.words, page.summary
-    title = words("budget.title")
-    curves = {pair: found for pair in summary.pairs if (found := _curve(page, *pair)) is not None}
+    messages, summary = context.messages, context.summary
+    title = messages("budget.title")
+    curves = {
+        pair: found for pair in summary.pairs if (found := _curve(context, *pair)) is not None
+    }
     if not curves or max(len(curve.n_trials) for curve in curves.values()) < 2:
-        return page.not_measured("budget", title, words("budget.absent"))
+        return context.not_measured("budget", title, messages("budget.absent"))
     tasks = [task for task in summary.tasks if any(pair[0] == task for pair in curves)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.1)
     placed = {}
@@ -30,35 +32,35 @@ def section(page: StudyContext) -> Section:
         for cell in summary.cells:
             if (task, cell) not in curves:
                 continue
-            curve, mark = curves[task, cell], page.marks[cell]
+            curve, style = curves[task, cell], context.styles[cell]
             known = [e for e in curve.estimates if e.value is not None]
             values = [e.value for e in known if e.value is not None]
             at = curve.n_trials[: len(values)]
             bands = [e.interval for e in known if e.interval is not None]
             if len(bands) == len(values):
                 low, high = [b.low for b in bands], [b.high for b in bands]
-                axes.fill_between(at, low, high, color=mark.colour, alpha=0.13, linewidth=0)
-            axes.plot(at, values, color=mark.colour, linestyle=mark.line)
-            ends.append(direct_labels.End(at[-1], values[-1], cell, mark.colour))
-        if page.many_tasks:
+                axes.fill_between(at, low, high, color=style.colour, alpha=0.13, linewidth=0)
+            axes.plot(at, values, color=style.colour, linestyle=style.line)
+            ends.append(direct_labels.End(at[-1], values[-1], cell, style.colour))
+        if context.many_tasks:
             axes.set_title(task)
-        axes.set_xlabel(words("budget.x"))
+        axes.set_xlabel(messages("budget.x"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
         axes.set_xlim(left=1)
         placed[axes] = ends
-    panels[0].set_ylabel(words.of("column", summary.objective.name))
+    panels[0].set_ylabel(messages.of("column", summary.objective.name))
     direct_labels.label_ends(drawing, placed)
-    table = _table(page, curves)
+    table = _table(context, curves)
     few = summary.repeats < stats.MINIMUM_REPEATS
     key = "budget.caption_few" if few else "budget.caption"
-    caption = words(key, n=summary.repeats, minimum=stats.MINIMUM_REPEATS)
-    picture = Picture("expected_best", drawing, words("budget.description"), caption, table)
+    caption = messages(key, n=summary.repeats, minimum=stats.MINIMUM_REPEATS)
+    picture = Picture("expected_best", drawing, messages("budget.description"), caption, table)
     return Section("budget", title, (picture,))
 
 
-def _curve(page: StudyContext, task: str, cell: str) -> stats.ExpectedBest | None:
-    summary = page.summary
+def _curve(context: StudyContext, task: str, cell: str) -> stats.ExpectedBest | None:
+    summary = context.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
     rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != "interrupted")]
@@ -72,9 +74,9 @@ def _curve(page: StudyContext, task: str, cell: str) -> stats.ExpectedBest | Non
     return stats.expected_best(searches, summary.objective.direction, worst)
 
 
-def _table(page: StudyContext, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
+def _table(context: StudyContext, curves: dict[tuple[str, str], stats.ExpectedBest]) -> Table:
     """The curves at about six numbers of trials."""
-    words, name = page.words, page.summary.objective.name
+    messages, name = context.messages, context.summary.objective.name
     most = max(len(curve.n_trials) for curve in curves.values())
     shown = sorted({int(n) for n in np.unique(np.round(np.geomspace(1, most, 6)))})
     rows = []
@@ -85,22 +87,23 @@ def _table(page: StudyContext, curves: dict[tuple[str, str], stats.ExpectedBest]
             estimate = curve.estimates[n - 1]
             rows.append(
                 (
-                    *page.task_cells(task, cell),
+                    *context.task_cells(task, cell),
                     str(n),
-                    page.number(name, estimate.value),
-                    page.interval(name, estimate.interval),
+                    context.number(name, estimate.value),
+                    context.interval(name, estimate.interval),
                     str(estimate.n),
                 )
             )
     columns = (
-        *page.task_columns(),
-        *(page.column(each) for each in ("n_trials", "expected_best", "interval", "n_searches")),
+        *context.task_columns(),
+        *(context.column(each) for each in ("n_trials", "expected_best", "interval", "n_searches")),
     )
     level = next(
-        (page.level(e.interval) for c in curves.values() for e in c.estimates if e.interval), None
+        (context.level(e.interval) for c in curves.values() for e in c.estimates if e.interval),
+        None,
     )
     key = "budget.note" if level is not None else "budget.note_few"
-    note = words(
-        key, level=level, objective=words.of("column", name), minimum=stats.MINIMUM_REPEATS
+    note = messages(
+        key, level=level, objective=messages.of("column", name), minimum=stats.MINIMUM_REPEATS
     )
     return Table(columns, tuple(rows), note)

@@ -17,31 +17,31 @@ from harness.study.report.study_context import StudyContext
 MOST_ROWS = 24  # a longer table opens on demand
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
-    words, summary = page.words, page.summary
-    title = words("extrapolation.title")
+    messages, summary = context.messages, context.summary
+    title = messages("extrapolation.title")
     table = summary.records.extrapolation
     if table is None or len(table) == 0:
-        return page.not_measured("extrapolation", title, words("extrapolation.absent"))
+        return context.not_measured("extrapolation", title, messages("extrapolation.absent"))
     places = zip(table["task"], table["sequence_length"], strict=True)
     lags = [summary.lags.get((str(task), float(length)), math.nan) for task, length in places]
     table = table.assign(lag=lags).dropna(subset="lag")  # one of no run that is known has no lag
     if len(table) == 0:
-        return page.not_measured("extrapolation", title, words("extrapolation.absent"))
+        return context.not_measured("extrapolation", title, messages("extrapolation.absent"))
     factors = sorted(int(factor) for factor in table["factor"].unique())
     said = []
     for task, cell in summary.pairs:
         share = _share(_of(table, task, cell, factors[-1]))
         if share.n_runs:
-            key = "extrapolation.sentence_task" if page.many_tasks else "extrapolation.sentence"
+            key = "extrapolation.sentence_task" if context.many_tasks else "extrapolation.sentence"
             k, n = share.n_solved, share.n_runs
-            said.append(words(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
-    found, listed = words.listed(said), words.listed(map(str, factors))
-    blocks: list[Block] = [Paragraph(words("extrapolation.intro", factors=listed, found=found))]
+            said.append(messages(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
+    found, listed = messages.listed(said), messages.listed(map(str, factors))
+    blocks: list[Block] = [Paragraph(messages("extrapolation.intro", factors=listed, found=found))]
     # at one length there is one point a panel: the table shows it as well
     ladder = summary.has_ladder
-    blocks.append(_picture(page, table, factors) if ladder else _table(page, table, factors))
+    blocks.append(_picture(context, table, factors) if ladder else _table(context, table, factors))
     return Section("extrapolation", title, tuple(blocks))
 
 
@@ -60,9 +60,9 @@ def _share(rows: pd.DataFrame) -> stats.Share:
     return shares[0] if shares else stats.Share(0.0, 0, 0, 0, None, None)
 
 
-def _picture(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Picture:
+def _picture(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> Picture:
     """A panel for each task and factor, a line a cell."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
     panels_of = [
         (task, factor)
@@ -73,11 +73,11 @@ def _picture(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Pic
     drawing, panels = theme.grid(len(panels_of), columns=2, height=2.7)
     drawn: dict[str, Line2D] = {}
     for axes, (task, factor) in zip(panels, panels_of, strict=True):
-        times = words("extrapolation.times", factor=factor)
-        axes.set_title(f"{task}, {times}" if page.many_tasks else times)
+        times = messages("extrapolation.times", factor=factor)
+        axes.set_title(f"{task}, {times}" if context.many_tasks else times)
         shown: set[float] = set()
         for i, cell in enumerate(summary.cells):
-            rows, mark = _of(table, task, cell, factor), page.marks[cell]
+            rows, style = _of(table, task, cell, factor), context.styles[cell]
             aside = dodge(i, len(summary.cells))
             points = [(lag, _share(own)) for lag, own in rows.groupby("lag")]
             known = [(float(lag), each) for lag, each in points if each.value is not None]  # type: ignore[arg-type]
@@ -88,13 +88,13 @@ def _picture(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Pic
                 if each.interval is not None:
                     between = [each.interval.low, each.interval.high]
                     at = [lag * aside, lag * aside]
-                    axes.plot(at, between, color=mark.colour, alpha=0.32, linewidth=2.6, zorder=2)
+                    axes.plot(at, between, color=style.colour, alpha=0.32, linewidth=2.6, zorder=2)
             (line,) = axes.plot(
                 [lag * aside for lag, _ in known],
                 [each.value or 0.0 for _, each in known],
-                color=mark.colour,
-                linestyle=mark.line,
-                marker=mark.marker,
+                color=style.colour,
+                linestyle=style.line,
+                marker=style.marker,
                 markeredgecolor="none",
                 zorder=3,
             )
@@ -104,48 +104,50 @@ def _picture(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Pic
         axes.set_xlim(min(shown) / 1.2, max(shown) * 1.2)
         axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(shown))))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.number("lag", value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.number("lag", value)))
         axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: context.percent(value)))
     for axes in panels[-2:]:
-        axes.set_xlabel(words("extrapolation.x"))
-    panels[0].set_ylabel(words("extrapolation.y"))
+        axes.set_xlabel(messages("extrapolation.x"))
+    panels[0].set_ylabel(messages("extrapolation.y"))
     order = [cell for cell in summary.cells if cell in drawn]
     handles = [drawn[cell] for cell in order]
     drawing.legend(handles, order, loc="outside upper left", ncols=min(len(order), 4))
     return Picture(
         "extrapolation",
         drawing,
-        words("extrapolation.description"),
-        words("extrapolation.caption"),
-        _table(page, table, factors),
+        messages("extrapolation.description"),
+        messages("extrapolation.caption"),
+        _table(context, table, factors),
     )
 
 
-def _table(page: StudyContext, table: pd.DataFrame, factors: list[int]) -> Table:
-    words = page.words
+def _table(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> Table:
+    messages = context.messages
     rows = []
-    for (task, cell), factor in ((pair, each) for pair in page.summary.pairs for each in factors):
+    for (task, cell), factor in (
+        (pair, each) for pair in context.summary.pairs for each in factors
+    ):
         for lag, own in _of(table, task, cell, factor).groupby("lag"):
             share = _share(own)
             rows.append(
                 (
-                    *page.task_cells(task, cell),
-                    words("extrapolation.times", factor=factor),
-                    page.number("lag", float(lag)),  # type: ignore[arg-type]
-                    page.number("lag", float(own["evaluated_lag"].iloc[0])),
-                    words("k_of_n", k=share.n_solved, n=share.n_runs),
-                    page.percents(share.interval),
-                    page.number("accuracy", float(own["accuracy"].median())),
+                    *context.task_cells(task, cell),
+                    messages("extrapolation.times", factor=factor),
+                    context.number("lag", float(lag)),  # type: ignore[arg-type]
+                    context.number("lag", float(own["evaluated_lag"].iloc[0])),
+                    messages("k_of_n", k=share.n_solved, n=share.n_runs),
+                    context.percents(share.interval),
+                    context.number("accuracy", float(own["accuracy"].median())),
                     str(share.n_repeats),
                 )
             )
     columns = (
-        *page.task_columns(),
+        *context.task_columns(),
         *(
-            Column(words.of("extrapolation.column", name), "number")
+            Column(messages.of("extrapolation.column", name), "number")
             for name in ("factor", "lag", "evaluated_lag", "solved", "interval", "accuracy", "n")
         ),
     )
-    note = words("extrapolation.note")
+    note = messages("extrapolation.note")
     return Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS)

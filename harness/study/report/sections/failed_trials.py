@@ -19,38 +19,41 @@ MOST_REASONS = 200  # the rest is in the files
 FEW_REASONS = 12  # a longer table opens on demand
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """Counts by end for each (task, cell), a bar each where any trial did not complete, and the reasons."""
-    words, records = page.words, page.summary.records
+    messages, records = context.messages, context.summary.records
     found = numbers.ends(records)
-    title = words("ends.title")
+    title = messages("ends.title")
     total = sum(one["count"] for one in found)
     other = sum(one["count"] for one in found if one["end"] != "complete")
     if not found:
-        return page.not_measured("ends", title, words("ends.absent"))
+        return context.not_measured("ends", title, messages("ends.absent"))
     if other == 0:
-        counted = (Paragraph(words("ends.none", n=whole(total))), _table(page, found, folded=True))
-        return Section("ends", title, (*counted, *_retries(page)))
+        counted = (
+            Paragraph(messages("ends.none", n=whole(total))),
+            _table(context, found, folded=True),
+        )
+        return Section("ends", title, (*counted, *_retries(context)))
     blocks: list[Block] = [
-        Paragraph(words("ends.some", n=whole(total), other=whole(other))),
+        Paragraph(messages("ends.some", n=whole(total), other=whole(other))),
         Picture(
             "ends",
-            _bars(page, found),
-            words("ends.description"),
-            words("ends.caption"),
-            _table(page, found),
+            _bars(context, found),
+            messages("ends.description"),
+            messages("ends.caption"),
+            _table(context, found),
         ),
     ]
     if any(one["reasons"] for one in found):
-        blocks.append(_reasons(page, found))
-    return Section("ends", title, (*blocks, *_retries(page)))
+        blocks.append(_reasons(context, found))
+    return Section("ends", title, (*blocks, *_retries(context)))
 
 
 def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
 
 
-def _bars(page: StudyContext, found: list[dict[str, Any]]) -> Figure:
+def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
     """A bar for each (task, cell), a phase's bars together, its parts the ends."""
     phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
     names = [row for row in _rows(found) if row[0] == phases[0]]
@@ -64,24 +67,26 @@ def _bars(page: StudyContext, found: list[dict[str, Any]]) -> Figure:
             for end in ENDS:
                 count = sum(one["count"] for one in own if one["end"] == end)
                 if count:
-                    label = page.words.of("end", end)
+                    label = context.messages.of("end", end)
                     colour = theme.ENDS[end].light
                     axes.barh(i, count, left=left, height=0.62, color=colour, label=label)
                     left += count
-        axes.set_title(page.words.of("phase", phase))
-        labels = [f"{cell} · {task}" if page.many_tasks else cell for _, task, cell in names]
+        axes.set_title(context.messages.of("phase", phase))
+        labels = [f"{cell} · {task}" if context.many_tasks else cell for _, task, cell in names]
         axes.set_yticks(range(len(names)), labels)
         axes.tick_params(axis="y", labelcolor=theme.INK.light)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_xlabel(page.words.of("ends.x", phase))
+        axes.set_xlabel(context.messages.of("ends.x", phase))
     shown: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(str(label), handle)
-    order = [page.words.of("end", end) for end in ENDS if page.words.of("end", end) in shown]
+    order = [
+        context.messages.of("end", end) for end in ENDS if context.messages.of("end", end) in shown
+    ]
     drawing.legend(
         [shown[label] for label in order],
         order,
@@ -94,68 +99,68 @@ def _bars(page: StudyContext, found: list[dict[str, Any]]) -> Figure:
     return drawing
 
 
-def _table(page: StudyContext, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
-    words = page.words
+def _table(context: StudyContext, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
+    messages = context.messages
     ends = [end for end in ENDS if any(one["end"] == end for one in found)]
     rows = []
     for phase, task, cell in _rows(found):
         own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
         counts = [sum(one["count"] for one in own if one["end"] == end) for end in ends]
-        lead = (words.of("phase", phase), *page.task_cells(task, cell))
+        lead = (messages.of("phase", phase), *context.task_cells(task, cell))
         rows.append((*lead, str(sum(counts)), *map(str, counts)))
     columns = (
-        Column(words("column.phase"), "group"),
-        *page.task_columns(),
-        page.column("n_runs"),
-        *(Column(words.of("end", end), "number") for end in ends),
+        Column(messages("column.phase"), "group"),
+        *context.task_columns(),
+        context.column("n_runs"),
+        *(Column(messages.of("end", end), "number") for end in ends),
     )
-    return Table(columns, tuple(rows), words("ends.note"), folded)
+    return Table(columns, tuple(rows), messages("ends.note"), folded)
 
 
-def _reasons(page: StudyContext, found: list[dict[str, Any]]) -> Table:
-    words = page.words
+def _reasons(context: StudyContext, found: list[dict[str, Any]]) -> Table:
+    messages = context.messages
     rows = []
     for one in found:
-        lead = (words.of("phase", one["phase"]), *page.task_cells(one["task"], one["cell"]))
+        lead = (messages.of("phase", one["phase"]), *context.task_cells(one["task"], one["cell"]))
         for reason, count in one["reasons"]:
-            rows.append((*lead, words.of("end", one["end"]), str(count), shorten(reason)))
+            rows.append((*lead, messages.of("end", one["end"]), str(count), shorten(reason)))
     left_out = len(rows) - MOST_REASONS
-    note = words("ends.left_out", n=left_out) if left_out > 0 else ""
+    note = messages("ends.left_out", n=left_out) if left_out > 0 else ""
     columns = (
-        Column(words("column.phase"), "group"),
-        *page.task_columns(),
-        Column(words("column.end")),
-        page.column("count"),
-        Column(words("column.reason")),
+        Column(messages("column.phase"), "group"),
+        *context.task_columns(),
+        Column(messages("column.end")),
+        context.column("count"),
+        Column(messages("column.reason")),
     )
     return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
 
 
-def _retries(page: StudyContext) -> tuple[Block, ...]:
+def _retries(context: StudyContext) -> tuple[Block, ...]:
     """What was lost on the way and made again; nothing where nothing was."""
-    words, found = page.words, numbers.retries(page.summary.records)
+    messages, found = context.messages, numbers.retries(context.summary.records)
     if not found:
         return ()
     rows = tuple(
         (
-            words.of("phase", one["phase"]),
-            *page.task_cells(one["task"], one["cell"]),
-            words.of("end", one["end"]),
+            messages.of("phase", one["phase"]),
+            *context.task_cells(one["task"], one["cell"]),
+            messages.of("end", one["end"]),
             str(one["count"]),
             shorten(one["reason"]),
         )
         for one in found[:MOST_REASONS]
     )
     columns = (
-        Column(words("column.phase"), "group"),
-        *page.task_columns(),
-        Column(words("column.end")),
-        page.column("count"),
-        Column(words("column.reason")),
+        Column(messages("column.phase"), "group"),
+        *context.task_columns(),
+        Column(messages("column.end")),
+        context.column("count"),
+        Column(messages("column.reason")),
     )
     total = whole(sum(one["count"] for one in found))
-    table = Table(columns, rows, words("ends.retries_note"), folded=len(rows) > FEW_REASONS)
-    return (Paragraph(words("ends.retried", n=total)), table)
+    table = Table(columns, rows, messages("ends.retries_note"), folded=len(rows) > FEW_REASONS)
+    return (Paragraph(messages("ends.retried", n=total)), table)
 
 
 def shorten(text: str, most: int = 160) -> str:

@@ -56,47 +56,51 @@ class Trace:
         return statistics.fmean(values) if values else math.nan
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """Each gate against the step of a sequence.
 
     A row of panels for each layer of each cell that has gates.
     """
-    words, summary = page.words, page.summary
-    title = words("gates.title")
-    traces = _traces(page)
+    messages, summary = context.messages, context.summary
+    title = messages("gates.title")
+    traces = _traces(context)
     if not traces:
-        return page.not_measured("gates", title, words("gates.absent"))
-    drawing, all_layers = _drawn(page, traces)
+        return context.not_measured("gates", title, messages("gates.absent"))
+    drawing, all_layers = _drawn(context, traces)
     marked = any(trace.marked for trace in traces)
-    caption = words(
+    caption = messages(
         "gates.caption" if marked else "gates.caption_unmarked",
-        lengths=words.listed(
+        lengths=messages.listed(
             sorted({f"{len(t.mean):,}" for t in traces}, key=lambda n: (len(n), n))
         ),
     )
     if not all_layers:
-        caption += " " + words("gates.caption_layers")
+        caption += " " + messages("gates.caption_layers")
     picture = Picture(
-        "gates", drawing, words("gates.description"), caption, _traces_table(page, traces)
+        "gates", drawing, messages("gates.description"), caption, _traces_table(context, traces)
     )
     bases = dict.fromkeys(summary.records.spec.base(trace.cell) for trace in traces)
     about = [
-        words.of("gates.about", base) for base in bases if f"gates.about.{base}" in words.texts
+        messages.of("gates.about", base)
+        for base in bases
+        if f"gates.about.{base}" in messages.texts
     ]
-    texts = [" ".join([words("gates.intro"), *about])]
-    texts += [_gates_told(page, *pair, traces) for pair in summary.pairs]
+    texts = [" ".join([messages("gates.intro"), *about])]
+    texts += [_gates_told(context, *pair, traces) for pair in summary.pairs]
     with_gates = {(trace.task, trace.cell) for trace in traces}
-    looked = [(one["task"], one["cell"]) for one in stored(page, "gradient_gain", {"task", "cell"})]
+    looked = [
+        (one["task"], one["cell"]) for one in stored(context, "gradient_gain", {"task", "cell"})
+    ]
     without = [pair for pair in dict.fromkeys(looked) if pair not in with_gates]
     if without:
-        texts.append(words("gates.without", cells=page.listed_pairs(without)))
+        texts.append(messages("gates.without", cells=context.listed_pairs(without)))
     return Section("gates", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def _traces(page: StudyContext) -> list[Trace]:
+def _traces(context: StudyContext) -> list[Trace]:
     """The stored traces; one with unknown values, of a diverged model, is left out."""
     found = []
-    for one in stored(page, "gates", {"task", "cell", "state", "traces"}):
+    for one in stored(context, "gates", {"task", "cell", "state", "traces"}):
         steps = one.get("informative")
         for trace in one["traces"]:
             values = {key: trace.get(key) or () for key in ("mean", "low", "high")}
@@ -117,9 +121,9 @@ def _traces(page: StudyContext) -> list[Trace]:
     return found
 
 
-def _drawn(page: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
+def _drawn(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
     """The figure, and whether all layers are in it."""
-    words = page.words
+    messages = context.messages
     rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
     for trace in traces:
         key = (trace.task, trace.cell, trace.layer)
@@ -138,28 +142,30 @@ def _drawn(page: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
         for axes in row[len(gates) :]:
             axes.remove()
         for axes, (gate, states) in zip(row, gates.items(), strict=False):
-            name = words.of("gates.name", gate)
+            name = messages.of("gates.name", gate)
             many = layers[task, cell] > 1
-            panel = words(
+            panel = messages(
                 "gates.panel_layer" if many else "gates.panel",
                 cell=cell,
                 gate=name,
                 layer=layer + 1,
             )
             axes.set_title(
-                words("panel_lines", cell=panel, task=task) if page.many_tasks else panel,
-                color=page.marks[cell].colour,
+                messages("panel_lines", cell=panel, task=task) if context.many_tasks else panel,
+                color=context.styles[cell].colour,
                 fontsize=theme.SIZE,
                 pad=7,
             )
-            _panel(page, axes, states)
+            _panel(context, axes, states)
             axes.tick_params(labelleft=axes is row[0])
-        row[0].set_ylabel(words("gates.y"))
+        row[0].set_ylabel(messages("gates.y"))
     for axes in panels[-1][: len(list(rows.values())[-1])]:
-        axes.set_xlabel(words("gates.x"))
-    handles: list[Line2D | Patch] = [*states_key(page)]
+        axes.set_xlabel(messages("gates.x"))
+    handles: list[Line2D | Patch] = [*states_key(context)]
     handles.append(
-        Patch(facecolor=theme.MUTED.light, alpha=BAND_ALPHA, linewidth=0, label=words("gates.band"))
+        Patch(
+            facecolor=theme.MUTED.light, alpha=BAND_ALPHA, linewidth=0, label=messages("gates.band")
+        )
     )
     if any(trace.marked for trace in traces):
         handles.append(
@@ -170,7 +176,7 @@ def _drawn(page: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
                 marker="^",
                 markersize=5,
                 linestyle="none",
-                label=words("gates.informative"),
+                label=messages("gates.informative"),
             )
         )
     drawing.legend(
@@ -183,13 +189,13 @@ def _drawn(page: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
     return drawing, all_layers
 
 
-def _panel(page: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> None:
+def _panel(context: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> None:
     for state in STATES:
         if state not in states:
             continue
         trace, trained = states[state], state == "trained"
         steps = range(len(trace.mean))
-        colour = page.marks[trace.cell].colour
+        colour = context.styles[trace.cell].colour
         if trained:
             axes.fill_between(
                 steps, trace.low, trace.high, color=colour, alpha=BAND_ALPHA, linewidth=0
@@ -223,9 +229,9 @@ def _panel(page: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _gates_told(page: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
+def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
     """How far each gate of one cell stands open, and which of them tells the informative steps from the others."""
-    words = page.words
+    messages = context.messages
     own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
     trained = [trace for trace in own if trace.state == "trained"]
     initial = [trace for trace in own if trace.state == "initial"]
@@ -233,26 +239,26 @@ def _gates_told(page: StudyContext, task: str, cell: str, traces: Sequence[Trace
         return ""
     named = dict.fromkeys(trace.gate for trace in trained)
     means = [
-        words(
+        messages(
             "gates.mean",
-            gate=words.of("gates.name", gate),
+            gate=messages.of("gates.name", gate),
             trained=_opening(trained, gate),
             initial=_opening(initial, gate),
         )
         for gate in named
     ]
-    key = "gates.means_task" if page.many_tasks else "gates.means"
-    sentences = [words(key, task=task, cell=cell, gates=words.listed(means))]
+    key = "gates.means_task" if context.many_tasks else "gates.means"
+    sentences = [messages(key, task=task, cell=cell, gates=messages.listed(means))]
     marked = [trace for trace in trained if trace.marked]
     if marked:
         most = max(marked, key=_moved)
         n = len(most.marked)
         if _moved(most) < MOVED:
-            sentences.append(words("gates.still", margin=f"{MOVED:g}", n=n))
+            sentences.append(messages("gates.still", margin=f"{MOVED:g}", n=n))
         else:
             at, others = (f"{most.over(informative=i):.2f}" for i in (True, False))
-            gate = words.of("gates.name", most.gate)
-            sentences.append(words("gates.most", n=n, gate=gate, at=at, others=others))
+            gate = messages.of("gates.name", most.gate)
+            sentences.append(messages("gates.most", n=n, gate=gate, at=at, others=others))
     return " ".join(sentences)
 
 
@@ -270,37 +276,37 @@ def _moved(trace: Trace) -> float:
     return 0.0 if math.isnan(moved) else moved
 
 
-def _traces_table(page: StudyContext, traces: Sequence[Trace]) -> Table:
-    words = page.words
+def _traces_table(context: StudyContext, traces: Sequence[Trace]) -> Table:
+    messages = context.messages
     rows = [
         (
-            *page.task_cells(trace.task, trace.cell),
+            *context.task_cells(trace.task, trace.cell),
             str(trace.layer + 1),
-            words.of("gates.name", trace.gate),
-            words.of("gradients", trace.state),
-            page.number("gate", statistics.fmean(trace.mean)),
+            messages.of("gates.name", trace.gate),
+            messages.of("gradients", trace.state),
+            context.number("gate", statistics.fmean(trace.mean)),
             *(
-                page.number("gate", trace.over(informative=informative))
+                context.number("gate", trace.over(informative=informative))
                 if trace.marked
-                else words("none")
+                else messages("none")
                 for informative in (True, False)
             ),
-            words(
+            messages(
                 "range",
-                low=page.number("gate", statistics.fmean(trace.low)),
-                high=page.number("gate", statistics.fmean(trace.high)),
+                low=context.number("gate", statistics.fmean(trace.low)),
+                high=context.number("gate", statistics.fmean(trace.high)),
             ),
         )
         for trace in traces
     ]
     columns = (
-        *page.task_columns(),
-        page.column("layer"),
-        Column(words("column.gate")),
-        Column(words("column.state")),
+        *context.task_columns(),
+        context.column("layer"),
+        Column(messages("column.gate")),
+        Column(messages("column.state")),
         *(
-            page.column(name)
+            context.column(name)
             for name in ("gate_mean", "gate_informative", "gate_others", "gate_band")
         ),
     )
-    return Table(columns, tuple(rows), words("gates.note"))
+    return Table(columns, tuple(rows), messages("gates.note"))

@@ -63,70 +63,78 @@ class Gain:
         return self.log10_gain[self.lags.index(lag)]
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """log10 of the gradient gain against lag, a panel a task.
 
     An untrained cell dashed, a trained one solid.
     """
-    words, summary = page.words, page.summary
-    title = words("gradients.title")
-    gains = read(page)
+    messages, summary = context.messages, context.summary
+    title = messages("gradients.title")
+    gains = read(context)
     if not gains:
-        return page.not_measured("gradients", title, words("gradients.absent"))
+        return context.not_measured("gradients", title, messages("gradients.absent"))
     tasks = [task for task in summary.tasks if any(one.task == task for one in gains)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.6)
     placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         own = [one for one in gains if one.task == task]
-        placed[axes] = _panel(page, axes, own)
-        if page.many_tasks:
+        placed[axes] = _panel(context, axes, own)
+        if context.many_tasks:
             axes.set_title(task)
-    panels[0].set_ylabel(words("gradients.y"))
+    panels[0].set_ylabel(messages("gradients.y"))
     direct_labels.label_ends(drawing, placed)
-    drawing.legend(handles=states_key(page), loc="outside upper left", ncols=2, handlelength=2.2)
+    drawing.legend(handles=states_key(context), loc="outside upper left", ncols=2, handlelength=2.2)
     picture = Picture(
         "gradient_gain",
         drawing,
-        words("gradients.description"),
-        words("gradients.caption"),
-        _table(page, gains),
+        messages("gradients.description"),
+        messages("gradients.caption"),
+        _table(context, gains),
     )
-    texts = [words("gradients.intro"), *(_told(page, task, gains) for task in tasks)]
+    texts = [messages("gradients.intro"), *(_told(context, task, gains) for task in tasks)]
     return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def stored(page: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
+def stored(context: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
     """The entries of diagnostics.json under `key` for this study's cells.
 
     One that lacks a part is left out.
     """
-    found = (page.summary.records.diagnostics or {}).get(key) or []
+    found = (context.summary.records.diagnostics or {}).get(key) or []
     return [
         one
         for one in found
         if isinstance(one, dict)
         and parts <= set(one)
-        and (one["task"], one["cell"]) in page.summary.pairs
+        and (one["task"], one["cell"]) in context.summary.pairs
     ]
 
 
-def states_key(page: StudyContext) -> list[Line2D]:
+def states_key(context: StudyContext) -> list[Line2D]:
     """What a solid and a dotted line mean."""
     colour = theme.MUTED.light
     return [
         Line2D(
-            [], [], color=colour, linestyle=LINES["trained"], label=page.words("gradients.trained")
+            [],
+            [],
+            color=colour,
+            linestyle=LINES["trained"],
+            label=context.messages("gradients.trained"),
         ),
         Line2D(
-            [], [], color=colour, linestyle=LINES["initial"], label=page.words("gradients.initial")
+            [],
+            [],
+            color=colour,
+            linestyle=LINES["initial"],
+            label=context.messages("gradients.initial"),
         ),
     ]
 
 
-def read(page: StudyContext) -> list[Gain]:
+def read(context: StudyContext) -> list[Gain]:
     """The measured gains, those of which nothing is known left out."""
     gains = []
-    for one in stored(page, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
+    for one in stored(context, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
         pairs = list(zip(one["lag"], one["log10_gain"], strict=False))
         if all(gain is None for _, gain in pairs):  # diverged
             continue
@@ -142,31 +150,31 @@ def read(page: StudyContext) -> list[Gain]:
                 tuple(-math.inf if gain is None else float(gain) for _, gain in pairs),
                 one.get("n_sequences"),
                 one.get("sequence_length"),
-                page.summary.lags.get((one["task"], trained)),
+                context.summary.lags.get((one["task"], trained)),
             )
         )
     return gains
 
 
-def _panel(page: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
+def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
     """Draw one task's lines; returns where their names belong."""
-    words = page.words
+    messages = context.messages
     ends: dict[str, direct_labels.End] = {}
     for one in gains:
-        mark, trained = page.marks[one.cell], one.state == "trained"
+        style, trained = context.styles[one.cell], one.state == "trained"
         lags, gain = one.known
         axes.plot(
             lags,
             gain,
-            color=mark.colour,
+            color=style.colour,
             linestyle=LINES["trained" if trained else "initial"],
             linewidth=1.9 if trained else 1.3,
         )
         if trained or one.cell not in ends:
-            ends[one.cell] = direct_labels.End(lags[-1], gain[-1], one.cell, mark.colour)
+            ends[one.cell] = direct_labels.End(lags[-1], gain[-1], one.cell, style.colour)
     axes.set_ylim(bottom=_floor(gains))
     axes.set_xlim(left=0)
-    axes.set_xlabel(words("gradients.x"))
+    axes.set_xlabel(messages("gradients.x"))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
@@ -175,7 +183,7 @@ def _panel(page: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct
         axes.axhline(height, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
         side, above = _free_place(axes, gains, height)
         axes.annotate(
-            words.of("gradients.threshold", name),
+            messages.of("gradients.threshold", name),
             (side, height),
             xycoords=("axes fraction", "data"),
             xytext=(2 if side == 0.0 else 0, 2.5 if above else -2.5),
@@ -225,24 +233,24 @@ def power(value: float) -> str:
 # --- In words -----------------------------------------------------------------------------------
 
 
-def share(page: StudyContext, log10_gain: float) -> str:
+def share(context: StudyContext, log10_gain: float) -> str:
     """A gain as a person says it: 3 %, 1/1,700,000, 1.7 times, nothing."""
-    words = page.words
+    messages = context.messages
     if log10_gain == -math.inf:
-        return words("gradients.nothing")
+        return messages("gradients.nothing")
     if not -9 < log10_gain < 9:
         return power(log10_gain)
     gain = 10.0**log10_gain
     if gain < 0.01:
-        return words("gradients.fraction", value=metrics.significant(1 / gain, 2))
+        return messages("gradients.fraction", value=metrics.significant(1 / gain, 2))
     if gain < 0.995:
-        return words("percent", value=metrics.significant(100 * gain, 2))
-    return words("gradients.times", value=metrics.significant(gain, 2))
+        return messages("percent", value=metrics.significant(100 * gain, 2))
+    return messages("gradients.times", value=metrics.significant(gain, 2))
 
 
-def _told(page: StudyContext, task: str, gains: Sequence[Gain]) -> str:
+def _told(context: StudyContext, task: str, gains: Sequence[Gain]) -> str:
     """What the lines of one task show, in sentences that follow from its numbers."""
-    words = page.words
+    messages = context.messages
     pairs: dict[str, dict[str, Gain]] = {}
     for one in gains:
         if one.task == task:
@@ -256,25 +264,27 @@ def _told(page: StudyContext, task: str, gains: Sequence[Gain]) -> str:
     sentences = []
     if lag is not None:
         kept = [
-            words(
+            messages(
                 "gradients.kept",
                 cell=cell,
-                initial=share(page, found["initial"].at(lag)),
-                trained=share(page, found["trained"].at(lag)),
+                initial=share(context, found["initial"].at(lag)),
+                trained=share(context, found["trained"].at(lag)),
             )
             for cell, found in both.items()
         ]
-        key = "gradients.at_lag_task" if page.many_tasks else "gradients.at_lag"
-        sentences.append(words(key, task=task, lag=lag, cells=words("answer.and_then").join(kept)))
-        sentences.append(_changed(page, both, lag))
-    sentences += [_reaches(page, found["trained"]) for found in both.values()]
+        key = "gradients.at_lag_task" if context.many_tasks else "gradients.at_lag"
+        sentences.append(
+            messages(key, task=task, lag=lag, cells=messages("answer.and_then").join(kept))
+        )
+        sentences.append(_changed(context, both, lag))
+    sentences += [_reaches(context, found["trained"]) for found in both.values()]
     shown = [cell for cell, found in both.items() if found["trained"].of == "output"]
     if shown:
-        sentences.append(words("gradients.by_output", cells=words.listed(shown)))
+        sentences.append(messages("gradients.by_output", cells=messages.listed(shown)))
     return " ".join(sentences)
 
 
-def _changed(page: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
+def _changed(context: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
     """Whose gain training raised, lowered, or left about as it was."""
     groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
     for cell, found in both.items():
@@ -283,40 +293,40 @@ def _changed(page: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag: in
         way = "left" if abs(change) < UNCHANGED else "raised" if change > 0 else "lowered"
         groups[way].append(cell)
     told = [
-        page.words.of("gradients.change", way, cells=page.words.listed(cells))
+        context.messages.of("gradients.change", way, cells=context.messages.listed(cells))
         for way, cells in groups.items()
         if cells
     ]
-    return page.words("gradients.training", changes=page.words.listed(told))
+    return context.messages("gradients.training", changes=context.messages.listed(told))
 
 
-def _reaches(page: StudyContext, gain: Gain) -> str:
+def _reaches(context: StudyContext, gain: Gain) -> str:
     """How far back one trained cell's gain stays over the thresholds, beside the lag that its task asks for."""
-    words = page.words
+    messages = context.messages
     forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
     lost_text = (
-        words("gradients.not_lost", end=gain.lags[-1])
+        messages("gradients.not_lost", end=gain.lags[-1])
         if lost is None
-        else words("gradients.lost", lag=lost)
+        else messages("gradients.lost", lag=lost)
     )
     under = (
-        words("gradients.heard", end=gain.lags[-1])
+        messages("gradients.heard", end=gain.lags[-1])
         if forgotten is None
-        else words("gradients.unheard", lag=forgotten, lost=lost_text)
+        else messages("gradients.unheard", lag=forgotten, lost=lost_text)
     )
     if gain.reach is None:
-        return words("gradients.reaches", cell=gain.cell, under=under)
-    winner = page.summary.records.winners.get((gain.task, gain.cell), {})
+        return messages("gradients.reaches", cell=gain.cell, under=under)
+    winner = context.summary.records.winners.get((gain.task, gain.cell), {})
     solved = {
         None: "",
-        True: words("gradients.solved"),
-        False: words("gradients.unsolved"),
+        True: messages("gradients.solved"),
+        False: messages("gradients.unsolved"),
     }[winner.get("solved")]
-    return words(
+    return messages(
         "gradients.reaches_task",
         cell=gain.cell,
         under=under,
-        reach=page.number("lag", gain.reach),
+        reach=context.number("lag", gain.reach),
         solved=solved,
     )
 
@@ -324,8 +334,8 @@ def _reaches(page: StudyContext, gain: Gain) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def _table(page: StudyContext, gains: Sequence[Gain]) -> Table:
-    words = page.words
+def _table(context: StudyContext, gains: Sequence[Gain]) -> Table:
+    messages = context.messages
     rows = []
     for one in gains:
         decay = metrics.decay_per_step(one.lags, one.log10_gain)
@@ -333,26 +343,26 @@ def _table(page: StudyContext, gains: Sequence[Gain]) -> Table:
         last = one.log10_gain[-1]
         rows.append(
             (
-                *page.task_cells(one.task, one.cell),
-                words.of("gradients", one.state),
-                words.of("gradients.of", one.of),
-                words("not_measured") if decay is None else f"{decay:.3f}",
-                *(words("never") if k is None else page.number("lag", k) for k in under),
+                *context.task_cells(one.task, one.cell),
+                messages.of("gradients", one.state),
+                messages.of("gradients.of", one.of),
+                messages("not_measured") if decay is None else f"{decay:.3f}",
+                *(messages("never") if k is None else context.number("lag", k) for k in under),
                 "0" if last == -math.inf else f"10^{last:.1f}",
-                page.number("lag", one.lags[-1]),
-                page.number("sequence_length", one.n_sequences),
+                context.number("lag", one.lags[-1]),
+                context.number("sequence_length", one.n_sequences),
             )
         )
     columns = (
-        *page.task_columns(),
-        Column(words("column.state")),
-        Column(words("column.gain_of")),
+        *context.task_columns(),
+        Column(messages("column.state")),
+        Column(messages("column.gain_of")),
         *(
-            page.column(name)
+            context.column(name)
             for name in (
                 *("decay", "lag_under", "lag_under_float32"),
                 *("gain_at_end", "lag_end", "n_sequences"),
             )
         ),
     )
-    return Table(columns, tuple(rows), words("gradients.note"))
+    return Table(columns, tuple(rows), messages("gradients.note"))

@@ -51,47 +51,47 @@ class Deployed:
         return float(self.row["weights_bytes"]) + float(self.row["state_bytes"])
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """The winners' latency, bytes and memory spans.
 
     What is best under which budget, one figure, and every number.
     """
-    words, summary = page.words, page.summary
-    title, table = words("latency.title"), summary.records.inference
+    messages, summary = context.messages, context.summary
+    title, table = messages("latency.title"), summary.records.inference
     if table is None or len(table) == 0:
         enabled = summary.records.spec.throughput.enabled
-        reason = words("latency.absent" if enabled else "latency.disabled")
-        return page.not_measured("latency", title, reason)
-    found = {task: deployed(page, task, table) for task in summary.tasks}
+        reason = messages("latency.absent" if enabled else "latency.disabled")
+        return context.not_measured("latency", title, reason)
+    found = {task: deployed(context, task, table) for task in summary.tasks}
     found = {task: those for task, those in found.items() if those}
     blocks: list[Block] = []
     if found and summary.has_ladder:
         lines = tuple(
-            line for task, those in found.items() for line in sentences(page, task, those)
+            line for task, those in found.items() for line in sentences(context, task, those)
         )
         blocks += (
-            [BulletList(lines), Paragraph(words("latency.budgets"), quiet=True)] if lines else []
+            [BulletList(lines), Paragraph(messages("latency.budgets"), quiet=True)] if lines else []
         )
-        blocks.append(_picture(page, found))
+        blocks.append(_picture(context, found))
     timed = table[table["median_us"].notna()]
     if len(timed):
-        blocks.append(numbers(page, timed, shapes=False, folded=bool(blocks)))
-    return Section("latency", title, (*blocks, *failures(page, table)))
+        blocks.append(numbers(context, timed, shapes=False, folded=bool(blocks)))
+    return Section("latency", title, (*blocks, *failures(context, table)))
 
 
-def deployed(page: StudyContext, task: str, table: pd.DataFrame) -> list[Deployed]:
+def deployed(context: StudyContext, task: str, table: pd.DataFrame) -> list[Deployed]:
     """The winners on a task whose step was timed in float32 and whose memory span was measured, in the study's order."""
     rows = table[(table["task"] == task) & table["median_us"].notna()]
     rows = rows[(rows["dtype"] == "float32") & (rows["measure"] == "step")]
     found = []
-    for cell in page.cells:
-        own, memory = rows[rows["cell"] == cell], page.summary.memory.get((task, cell))
+    for cell in context.cells:
+        own, memory = rows[rows["cell"] == cell], context.summary.memory.get((task, cell))
         if len(own) and memory is not None and memory.span.value is not None:
             found.append(Deployed(own.iloc[0].to_dict(), memory))
     return found
 
 
-def sentences(page: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
+def sentences(context: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
     """For each winner's time and size as a budget.
 
     What is best within it, as far as the study's comparison shows it.
@@ -104,9 +104,9 @@ def sentences(page: StudyContext, task: str, winners: Sequence[Deployed]) -> lis
     said = []
     for time_us, size in sorted(budgets):
         within = [each for each in winners if each.time_us <= time_us and each.bytes_held <= size]
-        text = _best(page, within, page.summary.comparisons.get(task, ()), (time_us, size))
-        if page.many_tasks:
-            text = page.words("latency.of_task", task=task, sentence=text)
+        text = _best(context, within, context.summary.comparisons.get(task, ()), (time_us, size))
+        if context.many_tasks:
+            text = context.messages("latency.of_task", task=task, sentence=text)
         said.append(text)
     return said
 
@@ -126,13 +126,13 @@ def round_up_bytes(size: float) -> float:
 
 
 def _best(
-    page: StudyContext,
+    context: StudyContext,
     within: Sequence[Deployed],
     comparisons: Sequence[Comparison],
     budget: tuple[float, float],
 ) -> str:
     """What is best of the winners within a budget."""
-    words = page.words
+    messages = context.messages
     verdicts = {frozenset((each.first, each.second)): each for each in comparisons}
 
     def verdict(one: Deployed, other: Deployed) -> Comparison | None:
@@ -143,91 +143,93 @@ def _best(
         return found is not None and found.longer == one.cell
 
     def named(each: Deployed) -> str:
-        span = page.span(each.memory.span, each.memory.ladder)
-        return words("latency.cell", cell=each.cell, span=span)
+        span = context.span(each.memory.span, each.memory.ladder)
+        return messages("latency.cell", cell=each.cell, span=span)
 
-    time, size = words("latency.us", value=whole(budget[0])), _size(page, budget[1])
+    time, size = messages("latency.us", value=whole(budget[0])), _size(context, budget[1])
     if len(within) == 1:
-        return words("latency.alone", cell=named(within[0]), time=time, size=size)
+        return messages("latency.alone", cell=named(within[0]), time=time, size=size)
     unbeaten = [one for one in within if not any(longer(other, one) for other in within)]
     best = max(unbeaten or within, key=lambda each: each.memory.span.value or 0.0)
     others = [each for each in within if each is not best]
     rivals = [each for each in others if not longer(best, each)]
     if not rivals:
-        return words("latency.best", cell=named(best), time=time, size=size)
+        return messages("latency.best", cell=named(best), time=time, size=size)
     pairs = [verdict(best, each) for each in rivals]
     if any(pair is None or pair.verdict != "no_difference_shown" for pair in pairs):
-        every = words.listed([named(each) for each in within])
-        return words("latency.values", cells=every, time=time, size=size)
-    cells = words.listed([named(each) for each in (best, *rivals)])
-    against = words("latency.tied_or").join(each.cell for each in rivals)
-    return words("latency.tied", cells=cells, cell=best.cell, others=against, time=time, size=size)
+        every = messages.listed([named(each) for each in within])
+        return messages("latency.values", cells=every, time=time, size=size)
+    cells = messages.listed([named(each) for each in (best, *rivals)])
+    against = messages("latency.tied_or").join(each.cell for each in rivals)
+    return messages(
+        "latency.tied", cells=cells, cell=best.cell, others=against, time=time, size=size
+    )
 
 
-def _size(page: StudyContext, size: float) -> str:
+def _size(context: StudyContext, size: float) -> str:
     """A budget of bytes, in its unit."""
     power = max(i for i in range(len(UNITS)) if size >= 1024.0**i)
-    return page.words("latency.size", value=whole(size / 1024.0**power), unit=UNITS[power])
+    return context.messages("latency.size", value=whole(size / 1024.0**power), unit=UNITS[power])
 
 
-def _picture(page: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> Picture:
+def _picture(context: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> Picture:
     """Memory span against the time of one step, a panel a task."""
-    words, n = page.words, len(found)
+    messages, n = context.messages, len(found)
     drawing, panels = theme.grid(n, columns=2, height=3.1 if n == 1 else 2.5, sharey=False)
     spots, rows = {}, []
     for axes, (task, winners) in zip(panels, found.items(), strict=True):
-        if page.many_tasks:
+        if context.many_tasks:
             axes.set_title(task)
-        spots[axes] = _points(page, axes, winners)
-        axes.set_xlabel(words("latency.x"))
-        rows += [_row(page, task, each) for each in winners]
-    panels[0].set_ylabel(words("latency.y"))
+        spots[axes] = _points(context, axes, winners)
+        axes.set_xlabel(messages("latency.x"))
+        rows += [_row(context, task, each) for each in winners]
+    panels[0].set_ylabel(messages("latency.y"))
     direct_labels.label_spots(drawing, spots)
     columns = (
-        *page.task_columns(),
-        *(page.column(name) for name in ("memory_span", "interval")),
-        *(page.column(name) for name in ("median_us", "interval_median", "p99_us")),
-        *(page.column(name) for name in ("weights_bytes", "state_bytes")),
-        *(page.column(name) for name in ("hidden_size", "num_layers")),
+        *context.task_columns(),
+        *(context.column(name) for name in ("memory_span", "interval")),
+        *(context.column(name) for name in ("median_us", "interval_median", "p99_us")),
+        *(context.column(name) for name in ("weights_bytes", "state_bytes")),
+        *(context.column(name) for name in ("hidden_size", "num_layers")),
     )
     return Picture(
         "latency",
         drawing,
-        words("latency.description"),
-        words("latency.caption"),
-        Table(columns, tuple(rows), words("latency.note_figure")),
+        messages("latency.description"),
+        messages("latency.caption"),
+        Table(columns, tuple(rows), messages("latency.note_figure")),
     )
 
 
 def _points(
-    page: StudyContext, axes: Axes, winners: Sequence[Deployed]
+    context: StudyContext, axes: Axes, winners: Sequence[Deployed]
 ) -> list[direct_labels.Spot]:
     axes.set_xscale("log")
     spots = []
     for each in winners:
-        mark, row = page.marks[each.cell], each.row
+        style, row = context.styles[each.cell], each.row
         at = (each.time_us, float(row["median_low_us"]), float(row["median_high_us"]))
-        text = page.words(
+        text = context.messages(
             "latency.point",
             cell=each.cell,
-            span=page.span(each.memory.span, each.memory.ladder),
+            span=context.span(each.memory.span, each.memory.ladder),
             size=METRICS["weights_bytes"].text(each.bytes_held),
         )
-        spots.append(span_point(axes, each.memory, at, mark, text))
+        spots.append(span_point(axes, each.memory, at, style, text))
     axes.margins(x=0.3, y=0.14)
     axes.set_ylim(bottom=0)
-    time_axis(page, axes)
+    time_axis(context, axes)
     return spots
 
 
-def _row(page: StudyContext, task: str, each: Deployed) -> tuple[str, ...]:
+def _row(context: StudyContext, task: str, each: Deployed) -> tuple[str, ...]:
     row, memory = each.row, each.memory
     return (
-        *page.task_cells(task, each.cell),
-        page.span(memory.span, memory.ladder),
-        page.span_interval(memory.span, memory.ladder),
-        *timed_cells(page, row, "median"),
-        page.number("p99_us", row["p99_us"]),
-        *(page.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
-        *(page.number(name, row[name]) for name in ("hidden_size", "num_layers")),
+        *context.task_cells(task, each.cell),
+        context.span(memory.span, memory.ladder),
+        context.span_interval(memory.span, memory.ladder),
+        *timed_cells(context, row, "median"),
+        context.number("p99_us", row["p99_us"]),
+        *(context.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
+        *(context.number(name, row[name]) for name in ("hidden_size", "num_layers")),
     )

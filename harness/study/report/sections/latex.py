@@ -22,44 +22,51 @@ WIDTH = 100  # of a line of LaTeX
 _NOT_SAID = ("num_parameters", "max_grad_norm")  # where they are 0, which means "off"
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """The table, where spans were measured, and the methods, each as LaTeX to copy."""
-    words = page.words
-    blocks: list[Block] = [Paragraph(words("paper.intro_methods"))]
-    if page.summary.memory:
-        blocks = [Paragraph(words("paper.intro")), Code(table(page), "latex")]
-    blocks.append(Code(methods(page), "latex"))
-    return Section("paper", words("paper.title"), tuple(blocks))
+    messages = context.messages
+    blocks: list[Block] = [Paragraph(messages("paper.intro_methods"))]
+    if context.summary.memory:
+        blocks = [Paragraph(messages("paper.intro")), Code(table(context), "latex")]
+    blocks.append(Code(methods(context), "latex"))
+    return Section("paper", messages("paper.title"), tuple(blocks))
 
 
-def text(page: StudyContext) -> str:
+def text(context: StudyContext) -> str:
     """paper.tex: the table and the methods, as a document inputs it."""
-    name = page.summary.records.spec.study.name
-    comment = page.words("paper.comment", version=harness.__version__, name=escape_latex(name))
-    parts = [f"% {comment}", *([table(page)] if page.summary.memory else []), methods(page)]
+    name = context.summary.records.spec.study.name
+    comment = context.messages(
+        "paper.comment", version=harness.__version__, name=escape_latex(name)
+    )
+    parts = [
+        f"% {comment}",
+        *([table(context)] if context.summary.memory else []),
+        methods(context),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 # --- The table ----------------------------------------------------------------------------------
 
 
-def table(page: StudyContext) -> str:
+def table(context: StudyContext) -> str:
     """A table with booktabs: a row for each (task, cell) with a confirmation."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     numbers = [
-        words("paper.span"),
-        words("paper.reliable"),
-        words("paper.longest"),
-        words("paper.solved"),
-        words("paper.sequences"),
-        words("paper.parameters"),
-        words("paper.searches"),
+        messages("paper.span"),
+        messages("paper.reliable"),
+        messages("paper.longest"),
+        messages("paper.solved"),
+        messages("paper.sequences"),
+        messages("paper.parameters"),
+        messages("paper.searches"),
     ]
-    heads = [*(column.title for column in page.task_columns()), *numbers]
+    heads = [*(column.title for column in context.task_columns()), *numbers]
     rows = [
-        (*page.task_cells(*pair), *_row(page, memory)) for pair, memory in summary.memory.items()
+        (*context.task_cells(*pair), *_row(context, memory))
+        for pair, memory in summary.memory.items()
     ]
-    layout = "l" * len(page.task_columns()) + "r" * len(numbers)
+    layout = "l" * len(context.task_columns()) + "r" * len(numbers)
     label = re.sub(r"[^a-z0-9]+", "-", summary.records.spec.study.name.lower()).strip("-")
     lines = [
         r"\begin{table}",
@@ -82,44 +89,44 @@ def _line(texts: Iterator[str] | list[str] | tuple[str, ...]) -> str:
     return " & ".join(map(escape_latex, texts)) + r" \\"
 
 
-def _caption(page: StudyContext) -> str:
-    intervals = [m.span.interval for m in page.summary.memory.values() if m.span.interval]
-    tasks = page.words.listed(page.summary.tasks)
+def _caption(context: StudyContext) -> str:
+    intervals = [m.span.interval for m in context.summary.memory.values() if m.span.interval]
+    tasks = context.messages.listed(context.summary.tasks)
     if not intervals:
-        return page.words("paper.caption_few", tasks=tasks, minimum=stats.MINIMUM_REPEATS)
-    return page.words("paper.caption", tasks=tasks, level=page.level(intervals[0]))
+        return context.messages("paper.caption_few", tasks=tasks, minimum=stats.MINIMUM_REPEATS)
+    return context.messages("paper.caption", tasks=tasks, level=context.level(intervals[0]))
 
 
-def _row(page: StudyContext, memory: Memory) -> tuple[str, ...]:
-    words, top = page.words, memory.shares[-1]
-    to_solve, parameters = _at_the_top(page, memory)
-    span = page.span(memory.span, memory.ladder)
-    solved = words("k_of_n", k=top.n_solved, n=top.n_runs)
+def _row(context: StudyContext, memory: Memory) -> tuple[str, ...]:
+    messages, top = context.messages, memory.shares[-1]
+    to_solve, parameters = _at_the_top(context, memory)
+    span = context.span(memory.span, memory.ladder)
+    solved = messages("k_of_n", k=top.n_solved, n=top.n_runs)
     return (
-        _between(page, span, page.span_interval(memory.span, memory.ladder)),
-        page.span(memory.reliable, memory.ladder),
-        page.number("lag", top.lag),
-        _between(page, solved, page.percents(top.interval)),
+        _between(context, span, context.span_interval(memory.span, memory.ladder)),
+        context.span(memory.reliable, memory.ladder),
+        context.number("lag", top.lag),
+        _between(context, solved, context.percents(top.interval)),
         to_solve,
         parameters,
         str(memory.span.n_repeats),
     )
 
 
-def _between(page: StudyContext, value: str, interval: str) -> str:
+def _between(context: StudyContext, value: str, interval: str) -> str:
     """A value with its interval in brackets; alone where it has none, or one that says no more."""
-    if interval in (page.words("none"), value):
+    if interval in (context.messages("none"), value):
         return value
-    return page.words("paper.between", value=value, interval=interval)
+    return context.messages("paper.between", value=value, interval=interval)
 
 
-def _at_the_top(page: StudyContext, memory: Memory) -> tuple[str, str]:
+def _at_the_top(context: StudyContext, memory: Memory) -> tuple[str, str]:
     """Sequences until the runs at the longest lag solve their task, and the winners' parameters."""
-    table = page.summary.records.confirmation
+    table = context.summary.records.confirmation
     assert table is not None, "a memory comes from a confirmation"
     rows = table[(table["task"] == memory.task) & (table["cell"] == memory.cell)]
     parameters = rows.groupby("repeat")["num_parameters"].median().median()
-    lags = [page.summary.lags.get((memory.task, length)) for length in rows["sequence_length"]]
+    lags = [context.summary.lags.get((memory.task, length)) for length in rows["sequence_length"]]
     runs = rows[[lag == memory.ladder.lags[-1] for lag in lags]]
     searches: dict[int, list[float]] = {}
     for repeat, end, solved, seen in zip(
@@ -128,26 +135,28 @@ def _at_the_top(page: StudyContext, memory: Memory) -> tuple[str, str]:
         if (known := outcome(str(end), solved)) is not None:
             searches.setdefault(int(repeat), []).append(float(seen) if known else float("inf"))
     found = stats.median_over_searches(searches.values())
-    value = _sequences(page, found.value)
+    value = _sequences(context, found.value)
     if found.interval is None:
-        return value, page.number("num_parameters", parameters)
-    ends = [_sequences(page, end) for end in (found.interval.low, found.interval.high)]
-    interval = page.words("range", low=ends[0], high=ends[1]) if ends[0] != ends[1] else ends[0]
-    return _between(page, value, interval), page.number("num_parameters", parameters)
+        return value, context.number("num_parameters", parameters)
+    ends = [_sequences(context, end) for end in (found.interval.low, found.interval.high)]
+    interval = (
+        context.messages("range", low=ends[0], high=ends[1]) if ends[0] != ends[1] else ends[0]
+    )
+    return _between(context, value, interval), context.number("num_parameters", parameters)
 
 
-def _sequences(page: StudyContext, value: float | None) -> str:
+def _sequences(context: StudyContext, value: float | None) -> str:
     if value == float("inf"):
-        return page.words("never")
-    return page.number("sequences_to_solve", value)
+        return context.messages("never")
+    return context.number("sequences_to_solve", value)
 
 
 # --- The methods --------------------------------------------------------------------------------
 
 
-def methods(page: StudyContext) -> str:
+def methods(context: StudyContext) -> str:
     """A paragraph: tasks, cells, budget, space, sampler, seeds, confirmation, statistics, versions, machine."""
-    return "\n".join(_wrapped(escape_latex(" ".join(_sentences(page)))))
+    return "\n".join(_wrapped(escape_latex(" ".join(_sentences(context)))))
 
 
 def _wrapped(line: str, indent: str = "") -> list[str]:
@@ -161,71 +170,77 @@ def _wrapped(line: str, indent: str = "") -> list[str]:
     )
 
 
-def _sentences(page: StudyContext) -> Iterator[str]:
-    words, summary, spec = page.words, page.summary, page.summary.records.spec
+def _sentences(context: StudyContext) -> Iterator[str]:
+    messages, summary, spec = context.messages, context.summary, context.summary.records.spec
     cells, tasks = (
-        words.listed(
-            words("paper.variant", label=label, base=spec.base(label))
+        messages.listed(
+            messages("paper.variant", label=label, base=spec.base(label))
             if spec.base(label) != label
             else label
             for label in labels
         )
         for labels in (summary.cells, summary.tasks)
     )
-    yield words("paper.compare", cells=cells, tasks=tasks)
-    yield from _search(page)
-    yield from _space(page)
-    yield from _confirmation(page)
-    yield words("paper.statistics", minimum=stats.MINIMUM_REPEATS)
-    yield from _software(page)
+    yield messages("paper.compare", cells=cells, tasks=tasks)
+    yield from _search(context)
+    yield from _space(context)
+    yield from _confirmation(context)
+    yield messages("paper.statistics", minimum=stats.MINIMUM_REPEATS)
+    yield from _software(context)
 
 
-def _search(page: StudyContext) -> Iterator[str]:
-    words, summary, search = page.words, page.summary, page.summary.records.spec.search
-    sampler = words.of("paper.sampler", search.sampler)
-    objective = words.of("column", search.objective).lower()
+def _search(context: StudyContext) -> Iterator[str]:
+    messages, summary, search = (
+        context.messages,
+        context.summary,
+        context.summary.records.spec.search,
+    )
+    sampler = messages.of("paper.sampler", search.sampler)
+    objective = messages.of("column", search.objective).lower()
     key = "paper.search" if search.repeats > 1 else "paper.search_one"
-    yield words(
+    yield messages(
         key,
-        sampler=_called(page, sampler, sampler_arguments(search.sampler, search.trials)),
+        sampler=_called(context, sampler, sampler_arguments(search.sampler, search.trials)),
         objective=objective,
         trials=search.trials,
         repeats=search.repeats,
         seed=summary.records.spec.study.seed,
     )
     if search.pruner in ("none", "bound"):
-        yield words.of("paper.without", search.pruner)
+        yield messages.of("paper.without", search.pruner)
     else:
-        budget, every = (_of_all(page, name) for name in ("sequences", "evaluate_every"))
+        budget, every = (_of_all(context, name) for name in ("sequences", "evaluate_every"))
         given = pruner_arguments(search.pruner, search.trials, budget, every) if budget else {}
-        yield words("paper.pruner", pruner=_called(page, search.pruner, given))
+        yield messages("paper.pruner", pruner=_called(context, search.pruner, given))
     if summary.common_trials < search.trials:
-        yield words("paper.common", n=summary.common_trials)
+        yield messages("paper.common", n=summary.common_trials)
 
 
-def _called(page: StudyContext, name: str, given: Mapping[str, Any]) -> str:
+def _called(context: StudyContext, name: str, given: Mapping[str, Any]) -> str:
     """A sampler or pruner with its arguments, as Optuna names them."""
     if not given:
         return name
-    items = (page.words("paper.argument", name=key, value=value) for key, value in given.items())
-    arguments = page.words("list.between").join(items)
-    return page.words("paper.called", name=name, arguments=arguments)
+    items = (
+        context.messages("paper.argument", name=key, value=value) for key, value in given.items()
+    )
+    arguments = context.messages("list.between").join(items)
+    return context.messages("paper.called", name=name, arguments=arguments)
 
 
-def _of_all(page: StudyContext, name: str) -> int:
+def _of_all(context: StudyContext, name: str) -> int:
     """A training key that is fixed to one value for all; 0 where it is searched, or differs."""
-    spec = page.summary.records.spec
+    spec = context.summary.records.spec
     values = {value for pair in spec.pairs for value in spec.parameters(*pair)[name].values()}
     return int(values.pop()) if len(values) == 1 else 0
 
 
-def _space(page: StudyContext) -> Iterator[str]:
+def _space(context: StudyContext) -> Iterator[str]:
     """What was searched and what was held fixed.
 
     What a task or a cell has of its own, for that one.
     """
-    words, spec = page.words, page.summary.records.spec
-    own = {pair: _items(page, spec.parameters(*pair)) for pair in spec.pairs}
+    messages, spec = context.messages, context.summary.records.spec
+    own = {pair: _items(context, spec.parameters(*pair)) for pair in spec.pairs}
     names = list(dict.fromkeys(name for items in own.values() for name in items))
     shared = {}
     for name in names:
@@ -233,26 +248,26 @@ def _space(page: StudyContext) -> Iterator[str]:
         if None not in found:  # what not all have is said of those that have it
             shared[name] = max(dict.fromkeys(found), key=found.count)  # what most have
     searched = {name for pair in spec.pairs for name in _searched(spec.parameters(*pair))}
-    join = words("paper.between_items").join
+    join = messages("paper.between_items").join
     space = [item for name, item in shared.items() if name in searched and item]
     fixed = [item for name, item in shared.items() if name not in searched and item]
-    yield words("paper.space", space=join(space)) if space else words("paper.space_none")
+    yield messages("paper.space", space=join(space)) if space else messages("paper.space_none")
     others = {
         pair: [item for name, item in items.items() if item != shared.get(name)]
         for pair, items in own.items()
     }
-    for name, items in _of_one(page, others):
-        yield words("paper.space_own", name=name, space=join(items))
+    for name, items in _of_one(context, others):
+        yield messages("paper.space_own", name=name, space=join(items))
     if fixed:
-        yield words("paper.fixed", items=join(fixed))
+        yield messages("paper.fixed", items=join(fixed))
 
 
 def _of_one(
-    page: StudyContext, others: Mapping[tuple[str, str], Sequence[str]]
+    context: StudyContext, others: Mapping[tuple[str, str], Sequence[str]]
 ) -> Iterator[tuple[str, list[str]]]:
     """What all pairs of one task have otherwise, what all of one cell have, and what is left, pair by pair."""
     left = {pair: list(items) for pair, items in others.items()}
-    for axis, labels in ((0, page.summary.tasks), (1, page.summary.cells)):
+    for axis, labels in ((0, context.summary.tasks), (1, context.summary.cells)):
         for label in labels if len(labels) > 1 else ():
             pairs = [pair for pair in left if pair[axis] == label]
             common = [item for item in left[pairs[0]] if all(item in left[pair] for pair in pairs)]
@@ -262,66 +277,70 @@ def _of_one(
                 yield label, common
     for (task, cell), items in left.items():
         if items:
-            yield page.words("paper.pair", cell=cell, task=task), items
+            yield context.messages("paper.pair", cell=cell, task=task), items
 
 
 def _searched(parameters: Mapping[str, Parameter]) -> list[str]:
     return [name for name, each in parameters.items() if len(set(each.values())) > 1]
 
 
-def _items(page: StudyContext, parameters: Mapping[str, Parameter]) -> dict[str, str]:
+def _items(context: StudyContext, parameters: Mapping[str, Parameter]) -> dict[str, str]:
     """Each hyperparameter of a cell in words."""
-    words, found = page.words, {}
+    messages, found = context.messages, {}
     for key, parameter in parameters.items():
-        name = words.of("paper.parameter", key)
-        name = words.of("column", key) if name == key else name
-        texts = [_value(page, key, value) for value in parameter.values()]
+        name = messages.of("paper.parameter", key)
+        name = messages.of("column", key) if name == key else name
+        texts = [_value(context, key, value) for value in parameter.values()]
         match parameter:
             case Range(_, _, log):
                 kind = "paper.item_log" if log else "paper.item_range"
-                found[key] = words(kind, name=name, low=texts[0], high=texts[1])
+                found[key] = messages(kind, name=name, low=texts[0], high=texts[1])
             case Choice(options) if len(options) > 1:
-                found[key] = words("paper.item_choice", name=name, options=words.listed(texts))
+                found[key] = messages(
+                    "paper.item_choice", name=name, options=messages.listed(texts)
+                )
             case Fixed(0) if key in _NOT_SAID:
                 pass
             case _:
-                found[key] = words("paper.item_fixed", name=name, value=texts[0])
+                found[key] = messages("paper.item_fixed", name=name, value=texts[0])
     return found
 
 
-def _value(page: StudyContext, key: str, value: object) -> str:
+def _value(context: StudyContext, key: str, value: object) -> str:
     if isinstance(value, bool):
-        return page.words("truth.yes" if value else "truth.no")
-    return winners.value(page, key if key in METRICS else "n_runs", value)
+        return context.messages("truth.yes" if value else "truth.no")
+    return winners.value(context, key if key in METRICS else "n_runs", value)
 
 
-def _confirmation(page: StudyContext) -> Iterator[str]:
-    words, confirm = page.words, page.summary.records.spec.confirm
+def _confirmation(context: StudyContext) -> Iterator[str]:
+    messages, confirm = context.messages, context.summary.records.spec.confirm
     if not confirm.seeds:
-        yield words("paper.unconfirmed")
+        yield messages("paper.unconfirmed")
         return
-    ladder = words("paper.own_length")
+    ladder = messages("paper.own_length")
     if steps := confirm.lags or confirm.sequence_lengths:
-        listed = words.listed(page.number("lag", step) for step in steps)
-        ladder = words("paper.lags" if confirm.lags else "paper.lengths", lags=listed)
+        listed = messages.listed(context.number("lag", step) for step in steps)
+        ladder = messages("paper.lags" if confirm.lags else "paper.lengths", lags=listed)
     key = "paper.confirm" if confirm.seeds > 1 else "paper.confirm_one"
-    n = page.number("n_runs", confirm.evaluation_sequences)
-    yield words(key, seeds=confirm.seeds, ladder=ladder, n=n)
+    n = context.number("n_runs", confirm.evaluation_sequences)
+    yield messages(key, seeds=confirm.seeds, ladder=ladder, n=n)
 
 
-def _software(page: StudyContext) -> Iterator[str]:
+def _software(context: StudyContext) -> Iterator[str]:
     """Versions and machine, as machine.json has them; nothing where it has not."""
-    words, machine = page.words, page.summary.records.machine
+    messages, machine = context.messages, context.summary.records.machine
     found = machine.get("versions")
-    drawn = page.words("paper.drawn", version=harness.__version__)  # of results older than the key
+    drawn = context.messages(
+        "paper.drawn", version=harness.__version__
+    )  # of results older than the key
     versions = {"harness": drawn, **(found if isinstance(found, dict) else {})}
     if "python" in machine:
         versions = {"Python": machine["python"], **versions}
     keys = ("cpu", "cores", "system", "device", "denormals", "evaluation", "memory_bytes")
     if not all(key in machine for key in keys):
         return
-    listed = (words("paper.version", name=k, version=v) for k, v in versions.items())
-    described = words(
+    listed = (messages("paper.version", name=k, version=v) for k, v in versions.items())
+    described = messages(
         "paper.machine",
         cpu=machine["cpu"],
         cores=machine["cores"],
@@ -331,8 +350,8 @@ def _software(page: StudyContext) -> Iterator[str]:
         denormals=machine["denormals"],
         evaluation=machine["evaluation"],
     )
-    yield words("paper.software", versions=words.listed(listed), machine=described)
-    spec = page.summary.records.spec
+    yield messages("paper.software", versions=messages.listed(listed), machine=described)
+    spec = context.summary.records.spec
     cells = {spec.base(cell) for cell in spec.compare.cells}
     if cells & {"rnn", "gru"} and machine.get("recurrence", "torch") != "torch":
-        yield words("paper.recurrence")
+        yield messages("paper.recurrence")

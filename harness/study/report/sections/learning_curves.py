@@ -25,33 +25,33 @@ FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
 
-def section(page: StudyContext, curves: Picture | None) -> Section:
+def section(context: StudyContext, curves: Picture | None) -> Section:
     """The learning curves under a heading of their own."""
-    title = page.words("learning.title")
+    title = context.messages("learning.title")
     if curves is None:
-        return page.not_measured("learning", title, page.words("learning.absent"))
+        return context.not_measured("learning", title, context.messages("learning.absent"))
     return Section("learning", title, (curves,))
 
 
-def picture(page: StudyContext) -> Picture | None:
+def picture(context: StudyContext) -> Picture | None:
     """One line a run: the confirmation's runs where there are any, else those of the searches.
 
     None without any.
     """
-    table = page.summary.records.evaluations
+    table = context.summary.records.evaluations
     if table is None or len(table) == 0:
         return None
     confirmed = table[table["phase"] == "confirm"]
     if len(confirmed):
-        return _by_length(page, confirmed)
+        return _by_length(context, confirmed)
     searched = table[table["phase"] == "search"]
     n_runs = searched.groupby(RUN, dropna=False).ngroups
-    return _by_cell(page, searched) if n_runs <= FEW_RUNS else _by_length(page, searched)
+    return _by_cell(context, searched) if n_runs <= FEW_RUNS else _by_length(context, searched)
 
 
-def _by_length(page: StudyContext, rows: pd.DataFrame) -> Picture:
+def _by_length(context: StudyContext, rows: pd.DataFrame) -> Picture:
     """A panel for each cell (and each task), a line a run, its colour the sequence length."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     lengths = sorted(rows["sequence_length"].unique())
     bins = _bins(lengths)
     colours = {length: theme.RAMP[bins[length]].light for length in lengths}
@@ -63,21 +63,21 @@ def _by_length(page: StudyContext, rows: pd.DataFrame) -> Picture:
     thinned = False
     for axes, (task, cell) in zip(panels, pairs, strict=True):
         axes.set_title(
-            words("panel_lines", task=task, cell=cell) if page.many_tasks else cell,
-            color=page.marks[cell].colour,
+            messages("panel_lines", task=task, cell=cell) if context.many_tasks else cell,
+            color=context.styles[cell].colour,
         )
         own = rows[(rows["task"] == task) & (rows["cell"] == cell)]
         thinned |= _lines(axes, own, colours)
         axes.set_ylim(-0.12, 1.05)
-        _sequences_axis(page, axes, float(rows["sequences_seen"].max()))
+        _sequences_axis(context, axes, float(rows["sequences_seen"].max()))
     for axes in panels[-n_columns:]:
-        axes.set_xlabel(words("learning.x"))
+        axes.set_xlabel(messages("learning.x"))
         axes.tick_params(labelbottom=True)
     for axes in panels[::n_columns]:
-        axes.set_ylabel(words("learning.y_skill"))
+        axes.set_ylabel(messages("learning.y_skill"))
     drawing.legend(
-        handles=_length_key(page, lengths, bins),
-        title=words("learning.key"),
+        handles=_length_key(context, lengths, bins),
+        title=messages("learning.key"),
         loc="outside upper left",
         ncols=len(set(bins.values())),
         alignment="left",
@@ -87,8 +87,8 @@ def _by_length(page: StudyContext, rows: pd.DataFrame) -> Picture:
     )
     n = METRICS["n_runs"].text(rows.groupby(RUN, dropna=False).ngroups)
     key = "learning.caption_thinned" if thinned else "learning.caption"
-    caption = words(key, most=MOST_LINES, n=n)
-    return Picture("learning", drawing, words("learning.description"), caption, _solved(page))
+    caption = messages(key, most=MOST_LINES, n=n)
+    return Picture("learning", drawing, messages("learning.description"), caption, _solved(context))
 
 
 def _bins(lengths: Sequence[float]) -> dict[float, int]:
@@ -99,13 +99,13 @@ def _bins(lengths: Sequence[float]) -> dict[float, int]:
 
 
 def _length_key(
-    page: StudyContext, lengths: Sequence[float], bins: dict[float, int]
+    context: StudyContext, lengths: Sequence[float], bins: dict[float, int]
 ) -> list[Line2D]:
     handles = []
     for place in sorted(set(bins.values())):
         group = [length for length in lengths if bins[length] == place]
-        low, high = (page.number("sequence_length", end) for end in (group[0], group[-1]))
-        label = low if low == high else page.words("range", low=low, high=high)
+        low, high = (context.number("sequence_length", end) for end in (group[0], group[-1]))
+        label = low if low == high else context.messages("range", low=low, high=high)
         handles.append(Line2D([], [], color=theme.RAMP[place].light, linewidth=3, label=label))
     return handles
 
@@ -133,32 +133,32 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
     return step > 1
 
 
-def _sequences_axis(page: StudyContext, axes: Axes, most: float) -> None:
+def _sequences_axis(context: StudyContext, axes: Axes, most: float) -> None:
     axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
 
 
-def _by_cell(page: StudyContext, rows: pd.DataFrame) -> Picture:
+def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
     """The loss of a few runs, all cells in one panel, named at their ends."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     tasks = [task for task in summary.tasks if (rows["task"] == task).any()]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.3)
     for axes, task in zip(panels, tasks, strict=True):
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
-        if page.many_tasks:
+        if context.many_tasks:
             axes.set_title(task)
         cells = [cell for cell in summary.cells if (own["cell"] == cell).any()]
         for cell in cells:
-            mark = page.marks[cell]
+            style = context.styles[cell]
             sns.lineplot(
                 own[own["cell"] == cell],
                 x="sequences_seen",
                 y="loss",
                 units="repeat",
                 estimator=None,
-                color=mark.colour,
-                linestyle=mark.line,
+                color=style.colour,
+                linestyle=style.line,
                 linewidth=1.9,
                 ax=axes,
             )
@@ -167,64 +167,64 @@ def _by_cell(page: StudyContext, rows: pd.DataFrame) -> Picture:
             axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        _sequences_axis(page, axes, float(own["sequences_seen"].max()))
-        axes.set_xlabel(words("learning.x"))
-        axes.set_ylabel(words("learning.y_loss") if axes is panels[0] else "")
+        _sequences_axis(context, axes, float(own["sequences_seen"].max()))
+        axes.set_xlabel(messages("learning.x"))
+        axes.set_ylabel(messages("learning.y_loss") if axes is panels[0] else "")
     placed = {}
     for axes, task in zip(panels, tasks, strict=True):
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
         ends = [
-            direct_labels.End(row["sequences_seen"], row["loss"], cell, page.marks[cell].colour)
+            direct_labels.End(row["sequences_seen"], row["loss"], cell, context.styles[cell].colour)
             for row in last.drop_duplicates("cell").to_dict("records")
             for cell in [str(row["cell"])]
         ]
         placed[axes] = ends
     direct_labels.label_ends(drawing, placed)
-    description = words("learning.description_loss")
-    table = _evaluations_table(page, rows)
+    description = messages("learning.description_loss")
+    table = _evaluations_table(context, rows)
     return Picture(
         "learning",
         drawing,
         description,
-        words("learning.caption_loss", n=rows.groupby(RUN, dropna=False).ngroups),
+        messages("learning.caption_loss", n=rows.groupby(RUN, dropna=False).ngroups),
         table,
     )
 
 
-def _evaluations_table(page: StudyContext, rows: pd.DataFrame) -> Table:
+def _evaluations_table(context: StudyContext, rows: pd.DataFrame) -> Table:
     """Loss and accuracy at (at most twelve of) the evaluations, a column pair a cell."""
-    words = page.words
+    messages = context.messages
     medians = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
     table = {key: row.to_dict() for key, row in medians.iterrows()}
     texts = []
-    for task in page.summary.tasks:
+    for task in context.summary.tasks:
         seen = sorted(rows.loc[rows["task"] == task, "sequences_seen"].unique())
         for at in sorted({*seen[:: -(-len(seen) // 12) or 1], *seen[-1:]}):
-            row = [page.number("sequences_seen", at)]
-            for cell in page.summary.cells:
+            row = [context.number("sequences_seen", at)]
+            for cell in context.summary.cells:
                 known = table.get((task, at, cell), {})
-                row += [page.number(name, known.get(name)) for name in ("loss", "accuracy")]
-            texts.append(((task,) if page.many_tasks else ()) + tuple(row))
+                row += [context.number(name, known.get(name)) for name in ("loss", "accuracy")]
+            texts.append(((task,) if context.many_tasks else ()) + tuple(row))
     columns = [
-        *((page.task_columns()[0],) if page.many_tasks else ()),
-        page.column("sequences_seen"),
+        *((context.task_columns()[0],) if context.many_tasks else ()),
+        context.column("sequences_seen"),
     ]
-    for cell in page.summary.cells:
-        columns.append(Column(words("learning.column_loss", cell=cell), "number"))
-        columns.append(Column(words("learning.column_accuracy", cell=cell), "number"))
-    return Table(tuple(columns), tuple(texts), words("learning.loss_note"))
+    for cell in context.summary.cells:
+        columns.append(Column(messages("learning.column_loss", cell=cell), "number"))
+        columns.append(Column(messages("learning.column_accuracy", cell=cell), "number"))
+    return Table(tuple(columns), tuple(texts), messages("learning.loss_note"))
 
 
-def _solved(page: StudyContext) -> Table:
+def _solved(context: StudyContext) -> Table:
     """How many runs of each length solve the task, and after how many sequences."""
-    words, records = page.words, page.summary.records
-    confirmed = page.summary.confirmed
+    messages, records = context.messages, context.summary.records
+    confirmed = context.summary.confirmed
     source = (
         records.confirmation if confirmed and records.confirmation is not None else records.trials
     )
     rows = []
-    for task, cell in page.summary.pairs:
+    for task, cell in context.summary.pairs:
         own = source[(source["task"] == task) & (source["cell"] == cell)]
         lengths = sorted(own["sequence_length"].unique()) if confirmed else [None]
         for length in lengths:
@@ -236,27 +236,29 @@ def _solved(page: StudyContext) -> Table:
             solved = int(runs["solved"].fillna(value=False).sum())
             rows.append(
                 (
-                    *page.task_cells(task, cell),
-                    words("all") if length is None else page.number("sequence_length", length),
-                    words("k_of_n", k=solved, n=len(runs)),
+                    *context.task_cells(task, cell),
+                    messages("all")
+                    if length is None
+                    else context.number("sequence_length", length),
+                    messages("k_of_n", k=solved, n=len(runs)),
                     str(estimate.n),
-                    _to_solve(page, estimate.value),
-                    _between(page, estimate.interval),
+                    _to_solve(context, estimate.value),
+                    _between(context, estimate.interval),
                 )
             )
     names = ("sequence_length", "solved", "n_searches", "sequences_to_solve", "interval")
-    columns = (*page.task_columns(), *(page.column(name) for name in names))
-    return Table(columns, tuple(rows), words("learning.solved_note"))
+    columns = (*context.task_columns(), *(context.column(name) for name in names))
+    return Table(columns, tuple(rows), messages("learning.solved_note"))
 
 
-def _between(page: StudyContext, interval: stats.Interval | None) -> str:
+def _between(context: StudyContext, interval: stats.Interval | None) -> str:
     if interval is None:
-        return page.words("none")
-    low, high = _to_solve(page, interval.low), _to_solve(page, interval.high)
-    return low if low == high else page.words("range", low=low, high=high)
+        return context.messages("none")
+    low, high = _to_solve(context, interval.low), _to_solve(context, interval.high)
+    return low if low == high else context.messages("range", low=low, high=high)
 
 
-def _to_solve(page: StudyContext, value: float | None) -> str:
+def _to_solve(context: StudyContext, value: float | None) -> str:
     if value == float("inf"):
-        return page.words("never")
-    return page.number("sequences_to_solve", value)
+        return context.messages("never")
+    return context.number("sequences_to_solve", value)

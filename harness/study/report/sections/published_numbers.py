@@ -19,48 +19,50 @@ from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT
 
 
-def sequences_to_solve(page: StudyContext, task: str, cell: str) -> str | None:
+def sequences_to_solve(context: StudyContext, task: str, cell: str) -> str | None:
     """Training sequences until solved, the median over searches.
 
     None where half of them or more do not solve it.
     """
-    value = confirmed(page.summary, task, cell, "sequences_to_solve").value
+    value = confirmed(context.summary, task, cell, "sequences_to_solve").value
     known = value is not None and math.isfinite(value)
-    return page.number("sequences_to_solve", value) if known else None
+    return context.number("sequences_to_solve", value) if known else None
 
 
-def sentence(page: StudyContext, found: Sequence[Check]) -> str:
+def sentence(context: StudyContext, found: Sequence[Check]) -> str:
     """How many of the published numbers are reproduced here, and each of ours beside theirs."""
-    words = page.words
+    messages = context.messages
     good = sum(check.verdict.startswith("reproduced") for check in found)
     weak = sum(check.verdict == "reproduced_by_value" for check in found)
     key = "published.sentence_weak" if weak else "published.sentence"
     items = [
-        words(
+        messages(
             "published.item",
-            name=_name(page, check.row),
-            ours=_number(page, check.row, check.ours.value),
-            theirs=_number(page, check.row, float(check.row.value)),
+            name=_name(context, check.row),
+            ours=_number(context, check.row, check.ours.value),
+            theirs=_number(context, check.row, float(check.row.value)),
         )
         for check in found
     ]
-    said = words(key, k=good, n=len(found), weak=weak, items=words("published.between").join(items))
+    said = messages(
+        key, k=good, n=len(found), weak=weak, items=messages("published.between").join(items)
+    )
     unknown = sum(check.verdict == "not_measured" for check in found)
-    return f"{said} {words('published.unknown', n=unknown)}" if unknown else said
+    return f"{said} {messages('published.unknown', n=unknown)}" if unknown else said
 
 
-def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
+def picture(context: StudyContext, found: Sequence[Check]) -> Picture:
     """Ours as a multiple of the published number, a line each, with what counts as reproduced.
 
     The numbers beside it.
     """
-    words = page.words
+    messages = context.messages
     drawing = theme.figure(1.25 + 0.42 * len(found))
     axes = drawing.subplots()
     axes.axvline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
     ratios = [1.0]
     for i, check in enumerate(found):
-        theirs, mark = float(check.row.value), page.marks[check.row.cell]
+        theirs, style = float(check.row.value), context.styles[check.row.cell]
         bound = check.row.limit / theirs
         for end in (bound / ABOUT, bound * ABOUT) if check.row.relation == "about" else (bound,):
             axes.plot([end, end], [i - 0.26, i + 0.26], color=theme.MUTED.light, linewidth=1.4)
@@ -72,14 +74,14 @@ def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
         if check.ours.interval is not None:
             ends = [check.ours.interval.low / theirs, check.ours.interval.high / theirs]
         ends = [min(max(end, ratio / 30), ratio * 30) for end in ends]  # 0 and infinity leave it
-        axes.plot(ends, [i, i], color=mark.colour, alpha=0.32, linewidth=4, zorder=2)
+        axes.plot(ends, [i, i], color=style.colour, alpha=0.32, linewidth=4, zorder=2)
         good = check.verdict.startswith("reproduced")
         axes.plot(
             ratio,
             i,
-            marker=mark.marker,
-            color=mark.colour,
-            markerfacecolor=mark.colour if good else "none",
+            marker=style.marker,
+            color=style.colour,
+            markerfacecolor=style.colour if good else "none",
             markeredgewidth=1.6,
             markersize=8,
             zorder=3,
@@ -90,8 +92,8 @@ def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel(words("published.x"))
-    axes.set_yticks(range(len(found)), [_name(page, check.row) for check in found])
+    axes.set_xlabel(messages("published.x"))
+    axes.set_yticks(range(len(found)), [_name(context, check.row) for check in found])
     axes.tick_params(axis="y", labelcolor=theme.INK.light)
     axes.set_ylim(len(found) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
@@ -99,62 +101,64 @@ def picture(page: StudyContext, found: Sequence[Check]) -> Picture:
     return Picture(
         "published",
         drawing,
-        words("published.description"),
-        words("published.caption"),
-        _table(page, found),
+        messages("published.description"),
+        messages("published.caption"),
+        _table(context, found),
     )
 
 
-def section(page: StudyContext, found: Sequence[Check]) -> Section | None:
+def section(context: StudyContext, found: Sequence[Check]) -> Section | None:
     """What counts as reproduced, and how the published set-ups differ from ours.
 
     None if the study names none.
     """
     if not found:
         return None
-    words = page.words
-    blocks: list[Block] = [Paragraph(words("published.intro"))]
+    messages = context.messages
+    blocks: list[Block] = [Paragraph(messages("published.intro"))]
     notes = dict.fromkeys(
-        words("published.note_of", source=check.row.source, note=check.row.note)
+        messages("published.note_of", source=check.row.source, note=check.row.note)
         for check in found
         if check.row.note
     )
     if notes:
         blocks.append(BulletList(tuple(notes)))
-    return Section("published", words("published.title"), tuple(blocks))
+    return Section("published", messages("published.title"), tuple(blocks))
 
 
-def _name(page: StudyContext, row: Published) -> str:
-    metric = page.words.of("published.metric", row.metric, parameter=row.parameter)
-    return page.words("published.name", task=row.task, cell=row.cell, metric=metric)
+def _name(context: StudyContext, row: Published) -> str:
+    metric = context.messages.of("published.metric", row.metric, parameter=row.parameter)
+    return context.messages("published.name", task=row.task, cell=row.cell, metric=metric)
 
 
-def _number(page: StudyContext, row: Published, value: float | None) -> str:
+def _number(context: StudyContext, row: Published, value: float | None) -> str:
     if value == math.inf:
-        return page.words("never")
-    return page.number(row.metric, value)
+        return context.messages("never")
+    return context.number(row.metric, value)
 
 
-def _table(page: StudyContext, found: Sequence[Check]) -> Table:
-    words = page.words
+def _table(context: StudyContext, found: Sequence[Check]) -> Table:
+    messages = context.messages
     rows = []
     for check in found:
         row, interval = check.row, check.ours.interval
-        between = words("none")
+        between = messages("none")
         if interval is not None:
-            low, high = (_number(page, row, end) for end in (interval.low, interval.high))
-            between = low if low == high else words("range", low=low, high=high)
+            low, high = (_number(context, row, end) for end in (interval.low, interval.high))
+            between = low if low == high else messages("range", low=low, high=high)
         rows.append(
             (
                 row.task,
                 row.cell,
-                words.of("published.metric", row.metric, parameter=row.parameter),
-                _number(page, row, float(row.value)),
-                words.of("published.relation", row.relation, bound=_number(page, row, row.limit)),
-                _number(page, row, check.ours.value),
+                messages.of("published.metric", row.metric, parameter=row.parameter),
+                _number(context, row, float(row.value)),
+                messages.of(
+                    "published.relation", row.relation, bound=_number(context, row, row.limit)
+                ),
+                _number(context, row, check.ours.value),
                 between,
                 str(check.ours.n),
-                words.of("published.verdict", check.verdict),
+                messages.of("published.verdict", check.verdict),
                 row.source,
             )
         )
@@ -171,10 +175,12 @@ def _table(page: StudyContext, found: Sequence[Check]) -> Table:
         "source": "text",
     }
     columns = tuple(
-        Column(words.of("published.column", name), kind) for name, kind in kinds.items()
+        Column(messages.of("published.column", name), kind) for name, kind in kinds.items()
     )
     levels = sorted({round(c.ours.interval.level, 4) for c in found if c.ours.interval})
-    note = words("published.note_few")
+    note = messages("published.note_few")
     if levels:
-        note = words("published.note", level=words.listed(page.percent(each) for each in levels))
+        note = messages(
+            "published.note", level=messages.listed(context.percent(each) for each in levels)
+        )
     return Table(columns, tuple(rows), note)

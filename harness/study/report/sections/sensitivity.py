@@ -28,27 +28,27 @@ FEWEST_POINTS = 10  # fewer show nothing
 MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """Importances where there are trials enough, and the trials themselves."""
-    words = page.words
-    measured = [measure(page.summary, task, cell) for task, cell in page.summary.pairs]
+    messages = context.messages
+    measured = [measure(context.summary, task, cell) for task, cell in context.summary.pairs]
     blocks: list[Block] = []
     shown = [one for one in measured if one is not None and one.found.missing is None]
     if shown:
-        blocks.append(_importances(page, shown))
-    said = _missing(page, [one for one in measured if one is not None])
-    if (slices := _slices(page)) is not None:
+        blocks.append(_importances(context, shown))
+    said = _missing(context, [one for one in measured if one is not None])
+    if (slices := _slices(context)) is not None:
         blocks += [*(Paragraph(text, quiet=True) for text in said), slices]
     elif blocks:
         blocks += [Paragraph(text, quiet=True) for text in said]
-    title = words("sensitivity.title")
+    title = messages("sensitivity.title")
     if not blocks:
-        reason = " ".join(said) or words("sensitivity.absent")
-        return page.not_measured("sensitivity", title, reason)
+        reason = " ".join(said) or messages("sensitivity.absent")
+        return context.not_measured("sensitivity", title, reason)
     return Section("sensitivity", title, tuple(blocks))
 
 
-def _missing(page: StudyContext, measured: list[Measured]) -> list[str]:
+def _missing(context: StudyContext, measured: list[Measured]) -> list[str]:
     """Why there are no importances, cells with the same reason in one sentence."""
     pairs: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
     for one in measured:
@@ -56,10 +56,10 @@ def _missing(page: StudyContext, measured: list[Measured]) -> list[str]:
             reason = (one.found.missing, one.found.n_trials, one.found.n_best)
             pairs.setdefault(reason, []).append((one.task, one.cell))
     return [
-        page.words.of(
+        context.messages.of(
             "sensitivity.missing",
             missing,
-            cells=page.listed_pairs(named),
+            cells=context.listed_pairs(named),
             n=n_trials,
             least=LEAST_TRIALS,
             best=n_best,
@@ -68,10 +68,10 @@ def _missing(page: StudyContext, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _importances(page: StudyContext, measured: list[Measured]) -> Picture:
+def _importances(context: StudyContext, measured: list[Measured]) -> Picture:
     """A dot for each parameter and cell, with the interval over searches."""
-    words = page.words
-    tasks = [task for task in page.summary.tasks if any(one.task == task for one in measured)]
+    messages = context.messages
+    tasks = [task for task in context.summary.tasks if any(one.task == task for one in measured)]
     totals: dict[str, float] = {}
     for one in measured:
         for name, share in one.found.shares.items():
@@ -81,7 +81,7 @@ def _importances(page: StudyContext, measured: list[Measured]) -> Picture:
     for axes, task in zip(panels, tasks, strict=True):
         own = [one for one in measured if one.task == task]
         for i, one in enumerate(own):
-            mark = page.marks[one.cell]
+            style = context.styles[one.cell]
             named = [name for name in names if name in one.found.shares]
             for name in named:
                 j = names.index(name)
@@ -89,26 +89,26 @@ def _importances(page: StudyContext, measured: list[Measured]) -> Picture:
                 at = j + (i - (len(own) - 1) / 2) * -0.19
                 if interval is not None:
                     ends = [interval.low, interval.high]
-                    axes.plot(ends, [at, at], color=mark.colour, alpha=0.32, linewidth=2.6)
+                    axes.plot(ends, [at, at], color=style.colour, alpha=0.32, linewidth=2.6)
                 axes.plot(
                     share,
                     at,
-                    marker=mark.marker,
-                    color=mark.colour,
+                    marker=style.marker,
+                    color=style.colour,
                     linestyle="",
                     markeredgecolor="none",
                     label=one.cell if name == named[0] else None,
                 )
-        if page.many_tasks:
+        if context.many_tasks:
             axes.set_title(task)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_yticks(range(len(names)), [words.of("column", name) for name in names])
+        axes.set_yticks(range(len(names)), [messages.of("column", name) for name in names])
         axes.tick_params(axis="y", labelcolor=theme.INK.light)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
-        axes.set_xlabel(words("sensitivity.x"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.percent(value)))
+        axes.set_xlabel(messages("sensitivity.x"))
     handles, names_shown = panels[0].get_legend_handles_labels()
     drawing.legend(
         handles, names_shown, loc="outside upper left", ncols=len(names_shown), handletextpad=0.2
@@ -116,24 +116,24 @@ def _importances(page: StudyContext, measured: list[Measured]) -> Picture:
     rows = []
     for one in measured:
         for name, share in one.found.shares.items():
-            between = page.percents(one.intervals.get(name))
-            lead = page.task_cells(one.task, one.cell)
-            shown = page.percent(share)
+            between = context.percents(one.intervals.get(name))
+            lead = context.task_cells(one.task, one.cell)
+            shown = context.percent(share)
             n = (str(one.found.n_trials), str(one.n_searches))
-            rows.append((*lead, words.of("column", name), shown, between, *n))
+            rows.append((*lead, messages.of("column", name), shown, between, *n))
     columns = (
-        *page.task_columns(),
-        Column(words("column.parameter")),
-        *(page.column(name) for name in ("importance", "interval", "n_trials", "n_searches")),
+        *context.task_columns(),
+        Column(messages("column.parameter")),
+        *(context.column(name) for name in ("importance", "interval", "n_trials", "n_searches")),
     )
-    table = Table(columns, tuple(rows), words("sensitivity.note"))
-    caption, description = words("sensitivity.caption"), words("sensitivity.description")
+    table = Table(columns, tuple(rows), messages("sensitivity.note"))
+    caption, description = messages("sensitivity.caption"), messages("sensitivity.description")
     return Picture("importances", drawing, description, caption, table)
 
 
-def _slices(page: StudyContext) -> Picture | None:
+def _slices(context: StudyContext) -> Picture | None:
     """Each trial's objective against each searched hyperparameter, all cells in one panel."""
-    words, summary = page.words, page.summary
+    messages, summary = context.messages, context.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
     names: dict[str, Parameter] = {}
@@ -143,7 +143,7 @@ def _slices(page: StudyContext) -> Picture | None:
     if len(trials) < FEWEST_POINTS or not names:
         return None
     step = -(-len(trials) // MOST_POINTS)
-    drawing = _panels(page, trials.iloc[::step], names)
+    drawing = _panels(context, trials.iloc[::step], names)
     panels = drawing.get_axes()
     handles, names_shown = panels[0].get_legend_handles_labels()
     drawing.legend(
@@ -156,21 +156,21 @@ def _slices(page: StudyContext) -> Picture | None:
         top = best[(best["task"] == task) & (best["cell"] == cell)]["objective"]
         if len(own):
             of_best = stats.median_interval(top)
-            texts = (page.number(name, v) for v in (own.median(), of_best.value))
-            between = page.interval(name, of_best.interval)
-            lead = page.task_cells(task, cell)
+            texts = (context.number(name, v) for v in (own.median(), of_best.value))
+            between = context.interval(name, of_best.interval)
+            lead = context.task_cells(task, cell)
             rows.append((*lead, str(len(own)), *texts, between, str(of_best.n)))
     columns = (
-        *page.task_columns(),
-        *(page.column(each) for each in ("n_trials", "median_trial", "median_best")),
-        *(page.column(each) for each in ("interval", "n_searches")),
+        *context.task_columns(),
+        *(context.column(each) for each in ("n_trials", "median_trial", "median_best")),
+        *(context.column(each) for each in ("interval", "n_searches")),
     )
-    note = words("sensitivity.slices_note")
+    note = messages("sensitivity.slices_note")
     key = "sensitivity.slices_caption" if step == 1 else "sensitivity.slices_caption_thinned"
-    objective = words.of("column", summary.objective.name)
-    caption = words(key, n=len(trials), step=step, objective=objective)
+    objective = messages.of("column", summary.objective.name)
+    caption = messages(key, n=len(trials), step=step, objective=objective)
     table = Table(columns, tuple(rows), note)
-    return Picture("slices", drawing, words("sensitivity.slices_description"), caption, table)
+    return Picture("slices", drawing, messages("sensitivity.slices_description"), caption, table)
 
 
 def _together(one: Parameter | None, other: Parameter) -> Parameter:
@@ -180,14 +180,14 @@ def _together(one: Parameter | None, other: Parameter) -> Parameter:
     return other if one is None else one
 
 
-def _panels(page: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
+def _panels(context: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
     """A panel for each hyperparameter.
 
     With several tasks a row of them for each, if they fit side by side.
     """
-    objective = page.words.of("column", page.summary.objective.name)
-    a_row_each = page.many_tasks and len(names) <= 5
-    tasks = page.summary.tasks if a_row_each else (None,)
+    objective = context.messages.of("column", context.summary.objective.name)
+    a_row_each = context.many_tasks and len(names) <= 5
+    tasks = context.summary.tasks if a_row_each else (None,)
     columns = len(names) if a_row_each else 3
     n_panels = len(names) * len(tasks)
     height = 1.75 if a_row_each else 2.3
@@ -197,27 +197,27 @@ def _panels(page: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parame
     places = [(task, name) for task in tasks for name in names]
     for i, (axes, (task, name)) in enumerate(zip(panels, places, strict=True)):
         if i < len(names):
-            axes.set_title(page.words.of("column", name))
+            axes.set_title(context.messages.of("column", name))
         own = trials if task is None else trials[trials["task"] == task]
-        _scatter(page, axes, own, name, names[name])
+        _scatter(context, axes, own, name, names[name])
         if i % columns == 0:
             axes.set_ylabel(objective if task is None else task)
     return drawing
 
 
 def _scatter(
-    page: StudyContext, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
+    context: StudyContext, axes: Axes, trials: pd.DataFrame, name: str, parameter: Parameter
 ) -> None:
     place = axes.get_subplotspec()
     narrow = place is not None and place.get_gridspec().ncols > 3
     options = [str(option) for option in parameter.values()]
     words_only = isinstance(parameter, Choice)
-    for i, cell in enumerate(page.summary.cells):
+    for i, cell in enumerate(context.summary.cells):
         own = trials[(trials["cell"] == cell) & trials[name].notna()]
-        mark = page.marks[cell]
+        style = context.styles[cell]
         if words_only:
             order = {option: place for place, option in enumerate(options)}
-            dodge = (i - (len(page.summary.cells) - 1) / 2) * 0.24
+            dodge = (i - (len(context.summary.cells) - 1) / 2) * 0.24
             places = [order.get(str(value_of(parameter, v)), math.nan) for v in own[name]]
             x = np.array(places, dtype=float) + dodge
         else:
@@ -226,8 +226,8 @@ def _scatter(
             x=x,
             y=own["objective"].to_numpy(dtype=float),
             ax=axes,
-            color=mark.colour,
-            marker=mark.marker,
+            color=style.colour,
+            marker=style.marker,
             s=17,
             alpha=0.6,
             linewidth=0,
@@ -250,7 +250,7 @@ def _scatter(
         axes.xaxis.set_major_locator(MaxNLocator(2 if narrow else 4, integer=True))
     axes.set_xlabel("")
     axes.set_ylabel("")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

@@ -23,15 +23,15 @@ from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 
-def tradeoff(page: StudyContext) -> Section:
+def tradeoff(context: StudyContext) -> Section:
     """Memory span against the speed at which the winners train, a panel for each task and device."""
-    words, summary = page.words, page.summary
-    title = words("tradeoff.title")
+    messages, summary = context.messages, context.summary
+    title = messages("tradeoff.title")
     table = summary.records.throughput
     timed = None if table is None else table[table["tokens_per_second"].notna()]
     winners = None if timed is None else timed[timed["origin"] == "winner"]
     if winners is None or len(winners) == 0 or not summary.memory:
-        return page.not_measured("tradeoff", title, words("tradeoff.absent"))
+        return context.not_measured("tradeoff", title, messages("tradeoff.absent"))
     panels_of = [
         (task, device)
         for task in summary.tasks
@@ -44,68 +44,72 @@ def tradeoff(page: StudyContext) -> Section:
     rows, spots = [], {}
     for axes, (task, device) in zip(panels, panels_of, strict=True):
         if len(panels_of) > 1:
-            axes.set_title(words("panel", task=task, cell=device) if page.many_tasks else device)
+            axes.set_title(
+                messages("panel", task=task, cell=device) if context.many_tasks else device
+            )
         own = winners[(winners["task"] == task) & (winners["device"] == device)]
-        texts, spots[axes] = _points(page, axes, task, own)
+        texts, spots[axes] = _points(context, axes, task, own)
         rows += texts
-        axes.set_xlabel(words("tradeoff.x"))
-    panels[0].set_ylabel(words("tradeoff.y"))
+        axes.set_xlabel(messages("tradeoff.x"))
+    panels[0].set_ylabel(messages("tradeoff.y"))
     direct_labels.label_spots(drawing, spots)
     columns = (
-        *page.task_columns(),
-        Column(words("column.device")),
-        *(page.column(name) for name in ("memory_span", "interval")),
-        *(page.column(name) for name in ("tokens_per_second", "interval_speed")),
-        *(page.column(name) for name in ("hidden_size", "num_layers", "sequence_length")),
+        *context.task_columns(),
+        Column(messages("column.device")),
+        *(context.column(name) for name in ("memory_span", "interval")),
+        *(context.column(name) for name in ("tokens_per_second", "interval_speed")),
+        *(context.column(name) for name in ("hidden_size", "num_layers", "sequence_length")),
     )
-    figure_table = Table(columns, tuple(rows), words("tradeoff.note"))
-    caption = words("tradeoff.caption")
-    description = words("tradeoff.description")
+    figure_table = Table(columns, tuple(rows), messages("tradeoff.note"))
+    caption = messages("tradeoff.caption")
+    description = messages("tradeoff.description")
     return Section(
         "tradeoff", title, (Picture("memory_speed", drawing, description, caption, figure_table),)
     )
 
 
 def _points(
-    page: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
+    context: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, ...]], list[direct_labels.Spot]]:
     """One point a cell, with its intervals in both directions.
 
     The rows of the table, and where the names belong.
     """
     texts, spots = [], []
-    for cell in page.summary.cells:
+    for cell in context.summary.cells:
         own = rows[rows["cell"] == cell]
-        memory = page.summary.memory.get((task, cell))
+        memory = context.summary.memory.get((task, cell))
         if len(own) == 0 or memory is None or memory.span.value is None:
             continue
-        row, mark = own.iloc[0].to_dict(), page.marks[cell]
+        row, style = own.iloc[0].to_dict(), context.styles[cell]
         value, low, high = speed(row)
-        text = page.words("tradeoff.point", cell=cell, span=page.span(memory.span, memory.ladder))
-        spots.append(span_point(axes, memory, (value, low, high), mark, text))
+        text = context.messages(
+            "tradeoff.point", cell=cell, span=context.span(memory.span, memory.ladder)
+        )
+        spots.append(span_point(axes, memory, (value, low, high), style, text))
         texts.append(
             (
-                *page.task_cells(task, cell),
+                *context.task_cells(task, cell),
                 str(row["device"]),
-                page.span(memory.span, memory.ladder),
-                page.span_interval(memory.span, memory.ladder),
-                page.number("tokens_per_second", value),
-                speed_range(page, low, high),
+                context.span(memory.span, memory.ladder),
+                context.span_interval(memory.span, memory.ladder),
+                context.number("tokens_per_second", value),
+                speed_range(context, low, high),
                 *(
-                    page.number(name, row[name])
+                    context.number(name, row[name])
                     for name in ("hidden_size", "num_layers", "sequence_length")
                 ),
             )
         )
     axes.margins(x=0.22, y=0.14)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     return texts, spots
 
 
 def span_point(
-    axes: Axes, memory: Memory, at: Estimated, mark: theme.Mark, text: str
+    axes: Axes, memory: Memory, at: Estimated, style: theme.SeriesStyle, text: str
 ) -> direct_labels.Spot:
     """Draw a measured span at a value of x, with the intervals of both.
 
@@ -114,7 +118,7 @@ def span_point(
     value, low, high = at
     span, interval = memory.span.value or 0.0, memory.span.interval
     ends = (span, span) if interval is None else (interval.low, interval.high)
-    bar: dict[str, Any] = {"color": mark.colour, "alpha": 0.35, "linewidth": 3}
+    bar: dict[str, Any] = {"color": style.colour, "alpha": 0.35, "linewidth": 3}
     axes.plot([low, high], [span, span], **bar)
     if interval is not None:
         axes.plot([value, value], ends, **bar)
@@ -124,29 +128,29 @@ def span_point(
                 (value, ends[1]),
                 xytext=(0, 22),
                 textcoords="offset points",
-                arrowprops={"arrowstyle": "<-", "color": mark.colour, "alpha": 0.6},
+                arrowprops={"arrowstyle": "<-", "color": style.colour, "alpha": 0.6},
             )
-    axes.plot(value, span, marker=mark.marker, color=mark.colour, markersize=9, clip_on=False)
-    return direct_labels.Spot(value, span, *ends, text, mark.colour)
+    axes.plot(value, span, marker=style.marker, color=style.colour, markersize=9, clip_on=False)
+    return direct_labels.Spot(value, span, *ends, text, style.colour)
 
 
-def throughput(page: StudyContext) -> Section:
+def throughput(context: StudyContext) -> Section:
     """Tokens per second against hidden size and against length, a row of panels for each device."""
-    words, summary = page.words, page.summary
-    title = words("throughput.title")
+    messages, summary = context.messages, context.summary
+    title = messages("throughput.title")
     table = summary.records.throughput
     if table is None or len(table) == 0:
         enabled = summary.records.spec.throughput.enabled
-        reason = words("throughput.absent" if enabled else "throughput.disabled")
-        return page.not_measured("throughput", title, reason)
+        reason = messages("throughput.absent" if enabled else "throughput.disabled")
+        return context.not_measured("throughput", title, reason)
     timed = table[table["tokens_per_second"].notna()]
     failed = table[table["tokens_per_second"].isna()]
     lines = tuple(
-        words("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
+        messages("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
         for row in failed.to_dict("records")
     )
     tail: tuple[Block, ...] = (BulletList(lines),) if lines else ()
-    numbers = _timed(page, timed)
+    numbers = _timed(context, timed)
     grid = timed[timed["origin"] == "grid"]
     task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
     if task is None:
@@ -154,35 +158,35 @@ def throughput(page: StudyContext) -> Section:
     grid = grid[grid["task"] == task]
     picture = Picture(
         "throughput",
-        against_shape(page, grid, Quantity(speed, words("throughput.y"))),
-        words("throughput.description"),
-        words("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
+        against_shape(context, grid, Quantity(speed, messages("throughput.y"))),
+        messages("throughput.description"),
+        messages("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
         numbers,
     )
     return Section("throughput", title, (picture, *tail))
 
 
-def _timed(page: StudyContext, table: pd.DataFrame) -> Table:
+def _timed(context: StudyContext, table: pd.DataFrame) -> Table:
     """Every timed benchmark."""
-    words = page.words
+    messages = context.messages
     rows = []
     for row in table.to_dict("records"):
         _, low, high = speed(row)
         rows.append(
             (
-                *page.task_cells(str(row["task"]), str(row["cell"])),
+                *context.task_cells(str(row["task"]), str(row["cell"])),
                 str(row["device"]),
-                words.of("origin", str(row["origin"])),
+                messages.of("origin", str(row["origin"])),
                 *(
-                    page.number(name, row[name])
+                    context.number(name, row[name])
                     for name in ("hidden_size", "num_layers", "sequence_length", "batch_size")
                 ),
-                page.number("step_time_s", row["step_time_s"]),
-                page.number("tokens_per_second", row["tokens_per_second"]),
-                speed_range(page, low, high),
-                page.number("gflops_per_second", row["gflops_per_second"]),
-                page.number("fraction_of_peak", row["fraction_of_peak"]),
-                page.number("n_blocks", row["n_blocks"]),
+                context.number("step_time_s", row["step_time_s"]),
+                context.number("tokens_per_second", row["tokens_per_second"]),
+                speed_range(context, low, high),
+                context.number("gflops_per_second", row["gflops_per_second"]),
+                context.number("fraction_of_peak", row["fraction_of_peak"]),
+                context.number("n_blocks", row["n_blocks"]),
             )
         )
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size", "step_time_s")
@@ -194,9 +198,9 @@ def _timed(page: StudyContext, table: pd.DataFrame) -> Table:
         "n_blocks",
     )
     columns = (
-        *page.task_columns(),
-        Column(words("column.device")),
-        Column(words("column.origin")),
-        *(page.column(name) for name in (*names, *more)),
+        *context.task_columns(),
+        Column(messages("column.device")),
+        Column(messages("column.origin")),
+        *(context.column(name) for name in (*names, *more)),
     )
-    return Table(columns, tuple(rows), words("throughput.note"))
+    return Table(columns, tuple(rows), messages("throughput.note"))

@@ -47,14 +47,14 @@ class Units:
         return sum(each >= self.lag for each in self.steps)
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """A histogram of the units' time scales on a logarithmic axis, a panel for each cell whose units have some."""
-    words, summary = page.words, page.summary
-    title = words("time_scales.title")
-    layers = _units(page)
+    messages, summary = context.messages, context.summary
+    title = messages("time_scales.title")
+    layers = _units(context)
     pairs = [pair for pair in summary.pairs if any((one.task, one.cell) == pair for one in layers)]
     if not pairs:
-        return page.not_measured("time_scales", title, words("time_scales.absent"))
+        return context.not_measured("time_scales", title, messages("time_scales.absent"))
     whole = {
         (pair, state): _together([u for u in layers if (u.task, u.cell, u.state) == (*pair, state)])
         for pair in pairs
@@ -63,31 +63,31 @@ def section(page: StudyContext) -> Section:
     drawing, panels = theme.grid(len(pairs), columns=2, height=2.5, sharey=False)
     most = 10.0 ** math.ceil(math.log10(10 * max(10.0, *(one.lag for one in layers))))
     for axes, pair in zip(panels, pairs, strict=True):
-        _histogram(page, axes, [one for s in STATES if (one := whole[pair, s])], most)
+        _histogram(context, axes, [one for s in STATES if (one := whole[pair, s])], most)
     drawing.legend(
-        handles=_histogram_key(page), loc="outside upper left", ncols=2, handlelength=1.8
+        handles=_histogram_key(context), loc="outside upper left", ncols=2, handlelength=1.8
     )
-    sequences = words.listed(sorted({f"{one.n_sequences}" for one in layers}))
-    caption = words("time_scales.caption", n=sequences)
+    sequences = messages.listed(sorted({f"{one.n_sequences}" for one in layers}))
+    caption = messages("time_scales.caption", n=sequences)
     if any(each > most for one in layers for each in one.steps):
-        caption += " " + words("time_scales.caption_beyond", most=f"{most:,.0f}")
+        caption += " " + messages("time_scales.caption_beyond", most=f"{most:,.0f}")
     picture = Picture(
         "time_scales",
         drawing,
-        words("time_scales.description"),
+        messages("time_scales.description"),
         caption,
-        _units_table(page, layers),
+        _units_table(context, layers),
     )
     told = [
-        _units_told(page, before, after)
+        _units_told(context, before, after)
         for pair in pairs
         if (before := whole[pair, "initial"]) and (after := whole[pair, "trained"])
     ]
-    texts = [words("time_scales.intro"), *told]
+    texts = [messages("time_scales.intro"), *told]
     return Section("time_scales", title, (*map(Paragraph, texts), picture))
 
 
-def _units(page: StudyContext) -> list[Units]:
+def _units(context: StudyContext) -> list[Units]:
     """The stored time scales; a layer with unknown ones, of a diverged model, is left out."""
     parts = {"task", "cell", "state", "gate", "layer", "task_lag", "n_sequences", "steps"}
     return [
@@ -101,7 +101,7 @@ def _units(page: StudyContext) -> list[Units]:
             int(one["n_sequences"]),
             tuple(one["steps"]),
         )
-        for one in stored(page, "time_scales", parts)
+        for one in stored(context, "time_scales", parts)
         if one["steps"] and None not in one["steps"] and one["task_lag"] is not None
     ]
 
@@ -113,10 +113,10 @@ def _together(layers: Sequence[Units]) -> Units | None:
     return dataclasses.replace(layers[0], steps=tuple(each for one in layers for each in one.steps))
 
 
-def _histogram(page: StudyContext, axes: Axes, states: Sequence[Units], most: float) -> None:
-    words, any_state = page.words, states[0]
+def _histogram(context: StudyContext, axes: Axes, states: Sequence[Units], most: float) -> None:
+    messages, any_state = context.messages, states[0]
     edges = np.geomspace(1, most, round(math.log10(most) * BINS_A_DECADE) + 1)
-    colour = page.marks[any_state.cell].colour
+    colour = context.styles[any_state.cell].colour
     highest = 1
     for one in states:
         counts, _ = np.histogram(np.clip(one.steps, 1, most), edges)
@@ -129,7 +129,7 @@ def _histogram(page: StudyContext, axes: Axes, states: Sequence[Units], most: fl
     axes.axvline(any_state.lag, color=theme.INK.light, linewidth=1.0)
     left = any_state.lag < most**0.55
     axes.annotate(
-        words("time_scales.lag", lag=f"{any_state.lag:,.0f}"),
+        messages("time_scales.lag", lag=f"{any_state.lag:,.0f}"),
         (any_state.lag, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(5 if left else -5, -2),
@@ -142,32 +142,32 @@ def _histogram(page: StudyContext, axes: Axes, states: Sequence[Units], most: fl
     axes.set_xlim(1, most)
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    gate = words.of("gates.name", any_state.gate)
-    panel = words("time_scales.panel", cell=any_state.cell, gate=gate)
+    gate = messages.of("gates.name", any_state.gate)
+    panel = messages("time_scales.panel", cell=any_state.cell, gate=gate)
     axes.set_title(
-        words("panel_lines", cell=panel, task=any_state.task) if page.many_tasks else panel,
+        messages("panel_lines", cell=panel, task=any_state.task) if context.many_tasks else panel,
         color=colour,
     )
-    axes.set_xlabel(words("time_scales.x"))
-    axes.set_ylabel(words("time_scales.y"))
+    axes.set_xlabel(messages("time_scales.x"))
+    axes.set_ylabel(messages("time_scales.y"))
 
 
-def _histogram_key(page: StudyContext) -> list[Line2D | Patch]:
-    solid, dotted = states_key(page)
+def _histogram_key(context: StudyContext) -> list[Line2D | Patch]:
+    solid, dotted = states_key(context)
     filled = Patch(
         facecolor=theme.MUTED.light, alpha=0.55, linewidth=0, label=str(solid.get_label())
     )
     return [filled, dotted]
 
 
-def _units_told(page: StudyContext, before: Units, after: Units) -> str:
+def _units_told(context: StudyContext, before: Units, after: Units) -> str:
     def scale(value: float) -> str:
-        return page.number("time_scale", value)
+        return context.number("time_scale", value)
 
-    return page.words(
-        "time_scales.told_task" if page.many_tasks else "time_scales.told",
+    return context.messages(
+        "time_scales.told_task" if context.many_tasks else "time_scales.told",
         task=after.task,
         cell=after.cell,
         n=len(after.steps),
@@ -176,35 +176,38 @@ def _units_told(page: StudyContext, before: Units, after: Units) -> str:
         longest=scale(max(after.steps)),
         beyond=after.beyond,
         beyond_initial=before.beyond,
-        lag=page.number("lag", after.lag),
+        lag=context.number("lag", after.lag),
     )
 
 
-def _units_table(page: StudyContext, layers: Sequence[Units]) -> Table:
-    words = page.words
+def _units_table(context: StudyContext, layers: Sequence[Units]) -> Table:
+    messages = context.messages
     rows = [
         (
-            *page.task_cells(one.task, one.cell),
+            *context.task_cells(one.task, one.cell),
             str(one.layer + 1),
-            words.of("gates.name", one.gate),
-            words.of("gradients", one.state),
-            *(page.number("time_scale", pick(one.steps)) for pick in (min, statistics.median, max)),
-            words("k_of_n", k=one.beyond, n=len(one.steps)),
-            page.number("lag", one.lag),
+            messages.of("gates.name", one.gate),
+            messages.of("gradients", one.state),
+            *(
+                context.number("time_scale", pick(one.steps))
+                for pick in (min, statistics.median, max)
+            ),
+            messages("k_of_n", k=one.beyond, n=len(one.steps)),
+            context.number("lag", one.lag),
         )
         for one in layers
     ]
     columns = (
-        *page.task_columns(),
-        page.column("layer"),
-        Column(words("column.gate")),
-        Column(words("column.state")),
+        *context.task_columns(),
+        context.column("layer"),
+        Column(messages("column.gate")),
+        Column(messages("column.state")),
         *(
-            page.column(name)
+            context.column(name)
             for name in (
                 *("shortest_scale", "median_scale", "longest_scale"),
                 *("units_beyond", "task_lag"),
             )
         ),
     )
-    return Table(columns, tuple(rows), words("time_scales.note"))
+    return Table(columns, tuple(rows), messages("time_scales.note"))

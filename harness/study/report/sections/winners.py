@@ -14,46 +14,46 @@ from harness.study.report.study_context import StudyContext
 MOST_ROWS = 20  # a longer table opens on demand
 
 
-def section(page: StudyContext) -> Section:
+def section(context: StudyContext) -> Section:
     """The best trial of each search: its searched hyperparameters and what the search saw in it."""
-    words, summary = page.words, page.summary
-    title = words("winners.title")
+    messages, summary = context.messages, context.summary
+    title = messages("winners.title")
     best = summary.best
     if len(best) == 0:
-        return page.not_measured("winners", title, words("winners.absent"))
+        return context.not_measured("winners", title, messages("winners.absent"))
     spec = summary.records.spec
-    keys = [key for key in spec.searched_keys() if key in best.columns and _varies(page, key)]
+    keys = [key for key in spec.searched_keys() if key in best.columns and _varies(context, key)]
     objective = summary.objective.name
     shown = [name for name in ("num_parameters", "lag", objective) if name not in keys]
     rows = [
         (
-            *page.task_cells(task, cell),
+            *context.task_cells(task, cell),
             str(row["repeat"]),
-            *(value(page, key, row[key]) for key in (*keys, *shown)),
+            *(value(context, key, row[key]) for key in (*keys, *shown)),
         )
         for task, cell in summary.pairs
         for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records")
     ]
     columns = (
-        *page.task_columns(),
-        page.column("repeat"),
-        *(Column(words.of("column", key), _kind(best[key])) for key in (*keys, *shown)),
+        *context.task_columns(),
+        context.column("repeat"),
+        *(Column(messages.of("column", key), _kind(best[key])) for key in (*keys, *shown)),
     )
     key = "winners.note" if summary.confirmed else "winners.note_unconfirmed"
-    note = words(key, objective=words.of("column", objective))
+    note = messages(key, objective=messages.of("column", objective))
     return Section(
         "winners",
         title,
         (
-            Paragraph(words("winners.intro")),
+            Paragraph(messages("winners.intro")),
             Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS),
         ),
     )
 
 
-def _varies(page: StudyContext, key: str) -> bool:
+def _varies(context: StudyContext, key: str) -> bool:
     """Whether a hyperparameter is searched for any cell, or derived for each."""
-    spec = page.summary.records.spec
+    spec = context.summary.records.spec
     parameters = [spec.parameters(*pair).get(key) for pair in spec.pairs]
     return any(not isinstance(each, Fixed) for each in parameters)
 
@@ -62,13 +62,13 @@ def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
     return "number" if pd.api.types.is_numeric_dtype(column) else "text"
 
 
-def value(page: StudyContext, name: str, shown: object) -> str:
+def value(context: StudyContext, name: str, shown: object) -> str:
     """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
     if isinstance(shown, str):
-        return shown or page.words("none")
+        return shown or context.messages("none")
     if not isinstance(shown, int | float) or math.isnan(shown):
-        return page.words("none")
+        return context.messages("none")
     try:
-        return page.number(name, float(shown))
+        return context.number(name, float(shown))
     except KeyError:
         return f"{shown:g}"
