@@ -71,7 +71,7 @@ def table(context: StudyContext) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering\scriptsize\setlength{\tabcolsep}{2.5pt}",  # so it is as wide as the text
-        *_wrapped(rf"\caption{{{escape_latex(_caption(page))}}}", "  "),
+        *_wrapped(rf"\caption{{{escape_latex(_caption(context))}}}", "  "),
         rf"  \label{{tab:{label or 'memory'}}}",
         rf"  \begin{{tabular}}{{@{{}}{layout}@{{}}}}",
         r"    \toprule",
