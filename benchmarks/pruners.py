@@ -38,6 +38,7 @@ from typing import Any
 from benchmarks.sweep_race import append, foreign, read_runs, sources_hash
 from benchmarks.telling import text
 from harness import records, stats
+from harness.columns import TrialStatus
 from harness.machine import cpu_model, fingerprint
 from harness.records import write_bytes, write_text
 
@@ -146,7 +147,7 @@ def look(job: Job) -> dict[str, Any]:
     """
     study = records.read(job.directory)
     trials, runs = study.trials, study.confirmation
-    pruned = trials["end"] == "pruned"
+    pruned = trials["end"] == TrialStatus.PRUNED
     known = trials.loc[~pruned, "remembered_steps"].dropna()
     fresh = [] if runs is None else zip(runs["lag"], runs["remembered_steps"], strict=True)
     return {

@@ -30,9 +30,10 @@ from typing import Any
 from harness import config as specs
 from harness import machine, records
 from harness.cells import CELLS
+from harness.columns import TrialStatus
 from harness.report import dispatch
 from harness.study.coordinator import Coordinator, Limits, Progress
-from harness.study.execution.executor import Event, TrialRequest, TrialStatus
+from harness.study.execution.executor import Event, TrialRequest
 from harness.study.phases.write_tables import write_tables
 from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
 from harness.study.storage.storage import default_url, open_storage

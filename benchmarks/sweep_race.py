@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import listed, products
+from harness.columns import TrialStatus
 from harness.machine import fingerprint, num_cores
 from harness.records import write_bytes, write_text
 
@@ -341,7 +342,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
                 )
                 continue
             colour = (
-                theme.ENDS["diverged"]
+                theme.STATUS_COLOURS[TrialStatus.DIVERGED]
                 if row.ratio < 1 and row.key not in BOUNDS
                 else theme.CELLS[2]
             ).light

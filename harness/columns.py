@@ -9,6 +9,7 @@ never aggregates (see harness.stats), and imports nothing but the standard libra
 """
 
 import difflib
+import enum
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,24 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 Direction = Literal["maximize", "minimize"]
+"""Which way is better."""
+
+
+class TrialStatus(enum.StrEnum):
+    """How a trial ended: the values of the column `end`, in the order of the reports."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+    CRASHED = "crashed"
+    INTERRUPTED = "interrupted"
+
+
+PENALIZED: Final = frozenset((TrialStatus.DIVERGED, TrialStatus.TIMEOUT, TrialStatus.OUT_OF_MEMORY))
+"""Trials for which the sampler gets the worst value of the objective. They are never the best."""
 
 SOLVED_ACCURACY: Final = 0.99
 """A run has solved its task from this accuracy on."""

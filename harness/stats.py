@@ -6,8 +6,8 @@ or rankings: an interval that cannot be had is None, never one of width 0. NaN a
 measured": they are left out and counted, except where a docstring says that they count as the
 worst.
 
-This module never reads files, never trains, uses no randomness, and imports numpy and the standard
-library alone.
+This module never reads files, never trains, uses no randomness, and imports numpy, the standard
+library and harness.columns alone.
 """
 
 import math
@@ -20,6 +20,8 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.columns import Direction
+
 MINIMUM_REPEATS: Final = 5
 """Fewer samples than this give no interval and no ranking. [min, max] of 5 covers a median in 94 %."""
 
@@ -28,7 +30,6 @@ RELIABLE_SHARE: Final = 0.9
 
 _TOLERANCE: Final = 1e-9
 
-Direction = Literal["maximize", "minimize"]
 SpanState = Literal["measured", "at_least", "below_ladder", "not_measured"]
 Verdict = Literal["difference_shown", "no_difference_shown", "inconclusive"]
 

@@ -39,6 +39,7 @@ COMMANDS = (*PRODUCTS, "report")
 # Parts of one layer do not import each other, except these. Each has its reason.
 NEIGHBOURS = {
     **{(part, "errors"): "reports what is wrong" for part in LAYERS["vocabulary"]},
+    ("stats", "columns"): "needs the direction of a column, and nothing of columns needs stats",
     ("cells", "plugins"): "installed packages offer cells",
     ("tasks", "plugins"): "installed packages offer tasks",
 }
@@ -103,7 +104,8 @@ def imports_of(tree: ast.Module, modules: set[str]) -> Iterator[str]:
             case ast.ImportFrom(module=module, names=names, level=0) if module:
                 for name in names:
                     inner = f"{module}.{name.name}"
-                    is_module = module == "harness" or {inner, f"{inner}.__init__"} & modules
+                    is_module = module == "harness" or name.name == "__main__"
+                    is_module = is_module or bool({inner, f"{inner}.__init__"} & modules)
                     yield inner if is_module else module
             case ast.ImportFrom():
                 yield "."
@@ -247,7 +249,11 @@ def test_the_layers_are_drawn_in_contributing() -> None:
         ("columns", "import harness.tasks", "in layer vocabulary imports tasks of layer parts"),
         ("columns", "def f():\n    from harness import study", "imports study of layer products"),
         ("diagnostics", "from harness.timing import clocks", "imports timing of layer measuring"),
-        ("stats", "from harness.columns import METRICS", "imports columns of layer vocabulary"),
+        (
+            "columns",
+            "from harness import stats",
+            "in layer vocabulary imports stats of layer vocabulary",
+        ),
         ("cells", "import importlib as i\ndef f(): i.import_module('harness.records')", "files"),
         ("study.run", "import harness.study.__main__", "imports the command study"),
         ("study.run", "from harness.bench import run", "imports bench of layer products"),

@@ -22,7 +22,6 @@ from harness.records.atomic_write import write_bytes, write_text
 from harness.records.block_times import read_blocks
 from harness.records.read_results import BenchRecords, StudyRecords, read, read_bench
 from harness.records.result_columns import (
-    ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
     INFERENCE_COLUMNS,
@@ -35,7 +34,6 @@ from harness.records.run_files import write_grid, write_machine, write_spec
 from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
 
 __all__ = [
-    "ENDS",
     "EVALUATION_COLUMNS",
     "EXTRAPOLATION_COLUMNS",
     "INFERENCE_COLUMNS",

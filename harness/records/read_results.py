@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 
 from harness import config as specs
+from harness.columns import TrialStatus
 from harness.errors import InputError, Shown
 from harness.records.result_columns import (
     COUNTS,
-    ENDS,
     EVALUATION_COLUMNS,
     EXTRAPOLATION_COLUMNS,
     INFERENCE_COLUMNS,
@@ -210,9 +210,10 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             )
     for column in table.columns:
         table[column] = _typed(path, table[column], required=column in columns)
-    if "end" in table.columns and not table["end"].isin(ENDS).all():
-        wrong = table.loc[~table["end"].isin(ENDS), "end"].iloc[0]
-        raise InputError(str(path), "end", expected=f"one of {', '.join(ENDS)}", got=wrong)
+    statuses = tuple(TrialStatus)
+    if "end" in table.columns and not table["end"].isin(statuses).all():
+        wrong = table.loc[~table["end"].isin(statuses), "end"].iloc[0]
+        raise InputError(str(path), "end", expected=f"one of {', '.join(statuses)}", got=wrong)
     return table
 
 

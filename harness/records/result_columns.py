@@ -7,16 +7,6 @@ from collections.abc import Iterable
 # Of the whole set of files; kept in machine.json, a later program refuses what it cannot read
 SCHEMA = 1
 
-ENDS = (
-    "complete",
-    "pruned",
-    "diverged",
-    "timeout",
-    "out_of_memory",
-    "error",
-    "crashed",
-    "interrupted",
-)
 RESULT = (
     "seed",
     "num_parameters",

@@ -21,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from harness.columns import TrialStatus
+
 WIDTH = 7.4  # inches; the column of text is as wide
 SIZE = 9.5  # points
 
@@ -57,15 +59,15 @@ RAMP = (  # short to long: an ordered scale that neither page swallows
     Colour("ramp-4", "#6c2b6b", "#bb5f9a"),
     Colour("ramp-5", "#3f2369", "#8f62b5"),
 )
-ENDS: Mapping[str, Colour] = {
-    "complete": Colour("end-complete", "#c9d3dd", "#4a545f"),
-    "pruned": Colour("end-pruned", "#8a97a6", "#7d8a99"),
-    "diverged": Colour("end-diverged", "#c23b3b", "#f07f7a"),
-    "timeout": Colour("end-timeout", "#b8860f", "#e6b84a"),
-    "out_of_memory": Colour("end-out-of-memory", "#7d3f98", "#c48be0"),
-    "error": Colour("end-error", "#7a1f2b", "#c9616e"),
-    "crashed": Colour("end-crashed", "#3d2b56", "#8d78b0"),
-    "interrupted": Colour("end-interrupted", "#2f6f7e", "#6fb7c6"),
+STATUS_COLOURS: Mapping[str, Colour] = {
+    TrialStatus.COMPLETE: Colour("end-complete", "#c9d3dd", "#4a545f"),
+    TrialStatus.PRUNED: Colour("end-pruned", "#8a97a6", "#7d8a99"),
+    TrialStatus.DIVERGED: Colour("end-diverged", "#c23b3b", "#f07f7a"),
+    TrialStatus.TIMEOUT: Colour("end-timeout", "#b8860f", "#e6b84a"),
+    TrialStatus.OUT_OF_MEMORY: Colour("end-out-of-memory", "#7d3f98", "#c48be0"),
+    TrialStatus.ERROR: Colour("end-error", "#7a1f2b", "#c9616e"),
+    TrialStatus.CRASHED: Colour("end-crashed", "#3d2b56", "#8d78b0"),
+    TrialStatus.INTERRUPTED: Colour("end-interrupted", "#2f6f7e", "#6fb7c6"),
 }
 # A diverging scale around 1, from a little to a lot: grounds that ink stands on, on either page.
 LOSSES = (
@@ -81,7 +83,7 @@ GAINS = (
 )
 _STEPS = (1.25, 2.0)  # where a gain is in the next colour; a loss at their inverses
 SCALE = (*LOSSES, EVEN, *GAINS)
-COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *ENDS.values(), *SCALE)
+COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *STATUS_COLOURS.values(), *SCALE)
 _USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (

@@ -16,11 +16,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
-from harness.columns import METRICS, OBJECTIVES
+from harness.columns import METRICS, OBJECTIVES, TrialStatus
 from harness.config import StudySpec
 from harness.errors import visible
 from harness.study.coordinator import Progress as TrialProgress
-from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
 from harness.study.search.trial_source import TrialSeries
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.columns import TrialStatus
 from harness.errors import HarnessError
-from harness.study.execution.executor import Event, Executor, TrialRequest, TrialStatus
+from harness.study.execution.executor import Event, Executor, TrialRequest
 from harness.study.search.trial_source import Job, TrialSeries, first_solved
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 

@@ -11,6 +11,7 @@ import pytest
 import harness
 from harness import records
 from harness.bench.report import bench_report
+from harness.columns import TrialStatus
 from harness.config import Claim
 from harness.errors import InputError
 from harness.rendering import messages
@@ -122,7 +123,7 @@ def test_texts_are_plain(language: str) -> None:
 
 def test_what_data_names_has_a_text() -> None:
     """Ends, verdicts and relations have words of their own."""
-    wanted = [f"end.{end}" for end in records.ENDS]
+    wanted = [f"end.{end}" for end in TrialStatus]
     wanted += [f"verdict.{v}" for v in ("difference_shown", "no_difference_shown", "inconclusive")]
     wanted += [f"claim_verdict.{v}" for v in ("agrees", "disagrees", "undecided", "not_measured")]
     assert set(wanted) <= set(TEXTS)

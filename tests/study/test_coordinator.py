@@ -17,9 +17,9 @@ from typing import Any
 import optuna
 import pytest
 
+from harness.columns import TrialStatus
 from harness.errors import FileError
 from harness.study.coordinator import Coordinator, Limits, Progress
-from harness.study.execution.executor import TrialStatus
 from harness.study.search.samplers import SearchProposer
 from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
 from harness.study.storage.storage import open_storage

@@ -10,10 +10,9 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from harness.columns import OBJECTIVES
+from harness.columns import OBJECTIVES, TrialStatus
 from harness.study.console import LOG_LINES, StudyConsole
 from harness.study.coordinator import Progress
-from harness.study.execution.executor import TrialStatus
 from harness.study.run import Outcome
 from harness.study.search.trial_source import Job, SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult

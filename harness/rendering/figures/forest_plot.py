@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness.columns import TrialStatus
 from harness.rendering import theme
 
 
@@ -82,7 +83,7 @@ def forest(rows: Sequence[Row], axis: Axis) -> Figure:
     beside.spines["right"].set_visible(False)
     for tick, row in zip(beside.get_yticklabels(), rows, strict=True):
         if row.stands_out:
-            tick.set(color=theme.ENDS["diverged"].light, fontweight="bold")
+            tick.set(color=theme.STATUS_COLOURS[TrialStatus.DIVERGED].light, fontweight="bold")
     return drawing
 
 
@@ -93,7 +94,7 @@ def _draw(axes: Axes, y: int, row: Row) -> None:
     if row.is_quiet:
         colour = theme.MUTED
     if row.stands_out:
-        colour = theme.ENDS["diverged"]
+        colour = theme.STATUS_COLOURS[TrialStatus.DIVERGED]
     if row.low is not None and row.high is not None:
         axes.plot(
             (row.low, row.high), (y, y), color=colour.light, linewidth=2.2, solid_capstyle="butt"

@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness.columns import TrialStatus
 from harness.rendering import theme
 
 FASTER = theme.CELLS[2]
-SLOWER = theme.ENDS["diverged"]
+SLOWER = theme.STATUS_COLOURS[TrialStatus.DIVERGED]
 LEAST_RANGE = 0.03  # so that noise of a tenth of a percent does not fill a panel
 USUAL_DEVIATIONS = 8.0  # median absolute ones; what is further away is drawn at the edge
 LONGEST_LABEL = 12

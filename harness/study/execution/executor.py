@@ -6,33 +6,12 @@ Plain data that travels as JSON, so that remote workers fit.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import struct
 from typing import Any, Protocol
 
 MESSAGE = struct.Struct("!cq")  # to the fork server: s(tart) or k(ill) and the request's id
 ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
 LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork server is told first
-
-
-class TrialStatus(enum.StrEnum):
-    """How a trial ended."""
-
-    COMPLETE = "complete"
-    PRUNED = "pruned"
-    DIVERGED = "diverged"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    ERROR = "error"
-    CRASHED = "crashed"
-    INTERRUPTED = "interrupted"
-
-
-PENALIZED = frozenset({TrialStatus.DIVERGED, TrialStatus.TIMEOUT, TrialStatus.OUT_OF_MEMORY})
-"""Ends that the sampler is told as the objective's worst value, so that it learns.
-
-They never count as best.
-"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from harness.columns import TrialStatus
 from harness.errors import WorkerError
-from harness.study.execution.executor import ANSWER, MESSAGE, Event, TrialRequest, TrialStatus
+from harness.study.execution.executor import ANSWER, MESSAGE, Event, TrialRequest
 from harness.study.execution.prewarmed_server import (
     HAS_FORK_SERVER,
     LAST_WORDS_S,

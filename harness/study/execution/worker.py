@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
+from harness.columns import TrialStatus
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
-from harness.study.execution.executor import TrialStatus
 from harness.tasks import get_task
 from harness.training.model import ModelConfig, build_model
 from harness.training.optimizer_step import OPTIMIZERS, make_optimizer

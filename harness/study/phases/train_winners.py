@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import config as specs
-from harness.columns import OBJECTIVES
+from harness.columns import OBJECTIVES, TrialStatus
 from harness.config import StudySpec
 from harness.errors import InputError, unwritable
 from harness.study import result_files
 from harness.study.coordinator import MOST_ATTEMPTS
-from harness.study.execution.executor import Executor, TrialRequest, TrialStatus
+from harness.study.execution.executor import Executor, TrialRequest
 from harness.study.run_context import Course
 from harness.study.search.search_space import configuration_hash, training_config
 from harness.study.search.trial_source import SearchKey, TrialSeries

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.columns import is_solved, remembered_steps
+from harness.columns import TrialStatus, is_solved, remembered_steps
 from harness.config import StudySpec
 from harness.parameters import Value
 from harness.study import result_files
-from harness.study.execution.executor import TrialStatus
 from harness.study.phases.train_winners import Winner
 from harness.study.search.search_space import suggested, training_config
 from harness.study.search.trial_source import TrialSeries

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 
 from harness import stats
+from harness.columns import TrialStatus
 from harness.parameters import Choice, Fixed, Parameter, Range, Value
 from harness.stats import MINIMUM_REPEATS
 from harness.study.report.study_summary import Summary
@@ -42,7 +43,7 @@ def measure(summary: Summary, task: str, cell: str) -> Measured | None:
     """The importances of a cell's trials over all repeats; None if there are no trials."""
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
-    rows = rows[~rows["end"].isin(("pruned", "interrupted"))]
+    rows = rows[~rows["end"].isin((TrialStatus.PRUNED, TrialStatus.INTERRUPTED))]
     if len(rows) == 0:
         return None
     parameters = searched(summary, task, cell)

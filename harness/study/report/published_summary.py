@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from harness import stats
+from harness.columns import TrialStatus
 from harness.config import Published
 from harness.study.report.importance_intervals import measure
 from harness.study.report.study_summary import ABOUT, RUNS, Summary, outcome
@@ -63,9 +64,9 @@ def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Esti
     ):
         if outcome(str(end), solved) is None:
             continue
-        if end == "complete" and math.isnan(value) and metric != "sequences_to_solve":
+        if end == TrialStatus.COMPLETE and math.isnan(value) and metric != "sequences_to_solve":
             continue  # a number that the task does not have, or that an older file lacks
-        known = end == "complete" and not math.isnan(value)
+        known = end == TrialStatus.COMPLETE and not math.isnan(value)
         by_search.setdefault(int(repeat), []).append(float(value) if known else worst)
     return stats.median_interval(
         _median(values, more_is_better=metric in WORST) for values in by_search.values()
@@ -94,7 +95,7 @@ def _diverged(summary: Summary, row: Published) -> stats.Estimate:
     trials = summary.records.trials
     ends = trials.loc[(trials["task"] == row.task) & (trials["cell"] == row.cell), "end"]
     known = ends[ends.isin(RUNS)]
-    n, diverged = len(known), int((known == "diverged").sum())
+    n, diverged = len(known), int((known == TrialStatus.DIVERGED).sum())
     value = diverged / n if n else None
     return stats.Estimate(value, stats.binomial_interval(diverged, n), n, len(ends) - n)
 

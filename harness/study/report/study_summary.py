@@ -18,14 +18,15 @@ import pandas as pd
 
 from harness import columns as metrics
 from harness import stats
+from harness.columns import PENALIZED, TrialStatus
 from harness.config import Claim
 from harness.parameters import Fixed
 from harness.records import StudyRecords
 
 # A run that ended so says something about its cell: it solved its task, or it did not.
-RUNS = frozenset(("complete", "pruned", "diverged", "timeout", "out_of_memory"))
+RUNS = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
 # ... and these ended without a result: they are counted and named, and no share is taken of them.
-NO_RESULT = frozenset(("error", "crashed", "interrupted"))
+NO_RESULT = frozenset(TrialStatus) - RUNS
 
 ClaimVerdict = Literal["agrees", "disagrees", "undecided", "not_measured"]
 
@@ -104,7 +105,7 @@ class Summary:
         if isinstance(recorded, int):
             return recorded
         trials = self.records.trials
-        finished = trials[trials["end"] != "interrupted"]
+        finished = trials[trials["end"] != TrialStatus.INTERRUPTED]
         counts = finished.groupby(["task", "cell", "repeat"]).size().to_dict()
         return min(
             int(counts.get((task, cell, repeat), 0))
@@ -182,7 +183,7 @@ class Summary:
                 for pair in self.pairs
                 if pair not in self.memory or self.memory[pair].span.state == "not_measured"
             )
-        complete = self.records.trials[self.records.trials["end"] == "complete"]
+        complete = self.records.trials[self.records.trials["end"] == TrialStatus.COMPLETE]
         found = set(zip(complete["task"], complete["cell"], strict=True))
         return tuple(pair for pair in self.pairs if pair not in found)
 
@@ -199,9 +200,9 @@ class Summary:
         if (
             self.objective.name == "sequences_to_solve"
         ):  # unsolved: the nearer to solved, the better
-            unsolved = values.isna() & (trials["end"] == "complete")
+            unsolved = values.isna() & (trials["end"] == TrialStatus.COMPLETE)
             values[unsolved] = self.budgets[unsolved] * (2 - trials["skill"].clip(lower=0))
-        failed = trials["end"].isin(("diverged", "timeout", "out_of_memory"))
+        failed = trials["end"].isin(tuple(PENALIZED))
         for task in self.tasks:
             for budget in self.budgets[failed & (trials["task"] == task)].unique():
                 rows = failed & (trials["task"] == task) & (self.budgets == budget)
@@ -259,7 +260,7 @@ class Summary:
         Rows of trials with the column `objective`.
         """
         trials = self.records.trials.assign(objective=self.objectives)
-        usable = trials[(trials["end"] == "complete") & trials["objective"].notna()]
+        usable = trials[(trials["end"] == TrialStatus.COMPLETE) & trials["objective"].notna()]
         usable = usable[usable["number"] < self.common_trials]
         ranked = usable.sort_values(
             ["objective", "number"],
@@ -323,9 +324,9 @@ def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict
 
 def outcome(end: str, solved: object) -> bool | None:
     """Whether a run solved its task; None where it ended without saying anything about its cell."""
-    if end in NO_RESULT or (end == "complete" and pd.isna(solved)):  # type: ignore[call-overload]
+    if end in NO_RESULT or (end == TrialStatus.COMPLETE and pd.isna(solved)):  # type: ignore[call-overload]
         return None
-    return end == "complete" and bool(solved)
+    return end == TrialStatus.COMPLETE and bool(solved)
 
 
 def retries(records: StudyRecords) -> list[dict[str, Any]]:

@@ -17,12 +17,11 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.columns import OBJECTIVES, Outcome
+from harness.columns import OBJECTIVES, PENALIZED, Outcome, TrialStatus
 from harness.config import StudySpec
 from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value
-from harness.study.execution.executor import PENALIZED, TrialStatus
 from harness.study.search.samplers import SearchPlan, SearchProposer
 from harness.study.search.search_space import (
     configuration_hash,

@@ -24,9 +24,9 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.columns import PENALIZED, TrialStatus
 from harness.errors import StorageError
 from harness.parameters import Value
-from harness.study.execution.executor import PENALIZED, TrialStatus
 from harness.study.storage.retrying_storage import RetryingStorage, first_line
 
 SLOT, KEY, RESULT = "slot", "key", "result"

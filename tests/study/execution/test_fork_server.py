@@ -14,9 +14,10 @@ import psutil
 import pytest
 import torch
 
+from harness.columns import TrialStatus
 from harness.errors import WorkerError
 from harness.study.execution import local_executor, prewarmed_server
-from harness.study.execution.executor import TrialRequest, TrialStatus
+from harness.study.execution.executor import TrialRequest
 from harness.study.execution.local_executor import ForkLauncher, LocalExecutor
 from tests.small import FAULTY, survivors
 from tests.study.requests import config_of, events_of, run_one, submit

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import torch
 
+from harness.columns import TrialStatus
 from harness.plugins import load_plugins
 from harness.study.execution import local_executor
-from harness.study.execution.executor import TrialStatus
 from harness.study.execution.local_executor import LocalExecutor
 from harness.training.training_loop import Training
 from tests.small import FAULTY, survivors

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from harness.columns import TrialStatus
 from harness.plugins import load_plugins
-from harness.study.execution.executor import TrialStatus
 from harness.study.execution.worker import _take_first_steps, preload, run_request
 from harness.training.training_loop import TrainingConfig
 from tests.small import FAULTY

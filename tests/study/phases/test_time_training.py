@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.columns import TrialStatus
 from harness.errors import WorkerError
 from harness.parameters import Choice, Fixed, Range
 from harness.study import run as pipeline
-from harness.study.execution.executor import TrialStatus
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import time_inference, time_training
 from harness.study.phases.train_winners import Winner

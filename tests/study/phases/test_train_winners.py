@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from harness.columns import OBJECTIVES
+from harness.columns import OBJECTIVES, TrialStatus
 from harness.errors import FileError
-from harness.study.execution.executor import TrialRequest, TrialStatus
+from harness.study.execution.executor import TrialRequest
 from harness.study.phases.train_winners import Winner, _run, best_of, best_of_pairs, common_trials
 from harness.study.search.trial_source import SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult

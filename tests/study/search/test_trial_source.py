@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.columns import TrialStatus
 from harness.errors import IdentityError
-from harness.study.execution.executor import TrialStatus
 from harness.study.search.trial_source import (
     SearchKey,
     StudyRun,

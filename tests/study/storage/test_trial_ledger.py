@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from harness.columns import TrialStatus
 from harness.errors import StorageError
-from harness.study.execution.executor import TrialStatus
 from harness.study.storage.storage import default_url, open_storage
 from harness.study.storage.trial_ledger import RETRY, Ledger, Stored, TrialResult, state_of
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
+from harness.columns import TrialStatus
 from harness.rendering import theme
 from harness.rendering.document import Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -63,7 +64,7 @@ def _curve(context: StudyContext, task: str, cell: str) -> stats.ExpectedBest | 
     summary = context.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
     rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
-    rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != "interrupted")]
+    rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != TrialStatus.INTERRUPTED)]
     if len(rows) == 0:
         return None
     worst = summary.worst(task, cell)

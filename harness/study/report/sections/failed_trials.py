@@ -8,8 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.columns import whole
-from harness.records import ENDS
+from harness.columns import TrialStatus, whole
 from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
 from harness.study.report import study_summary as numbers
@@ -25,7 +24,7 @@ def section(context: StudyContext) -> Section:
     found = numbers.ends(records)
     title = messages("ends.title")
     total = sum(one["count"] for one in found)
-    other = sum(one["count"] for one in found if one["end"] != "complete")
+    other = sum(one["count"] for one in found if one["end"] != TrialStatus.COMPLETE)
     if not found:
         return context.not_measured("ends", title, messages("ends.absent"))
     if other == 0:
@@ -64,11 +63,11 @@ def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
         for i, (_, task, cell) in enumerate(names):
             left = 0
             own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
-            for end in ENDS:
+            for end in TrialStatus:
                 count = sum(one["count"] for one in own if one["end"] == end)
                 if count:
                     label = context.messages.of("end", end)
-                    colour = theme.ENDS[end].light
+                    colour = theme.STATUS_COLOURS[end].light
                     axes.barh(i, count, left=left, height=0.62, color=colour, label=label)
                     left += count
         axes.set_title(context.messages.of("phase", phase))
@@ -85,7 +84,9 @@ def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(str(label), handle)
     order = [
-        context.messages.of("end", end) for end in ENDS if context.messages.of("end", end) in shown
+        context.messages.of("end", end)
+        for end in TrialStatus
+        if context.messages.of("end", end) in shown
     ]
     drawing.legend(
         [shown[label] for label in order],
@@ -101,7 +102,7 @@ def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
 
 def _table(context: StudyContext, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
     messages = context.messages
-    ends = [end for end in ENDS if any(one["end"] == end for one in found)]
+    ends = [end for end in TrialStatus if any(one["end"] == end for one in found)]
     rows = []
     for phase, task, cell in _rows(found):
         own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]

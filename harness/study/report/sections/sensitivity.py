@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from harness import stats
+from harness.columns import TrialStatus
 from harness.parameters import Choice, Parameter, Range
 from harness.rendering import theme
 from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
@@ -135,7 +136,10 @@ def _slices(context: StudyContext) -> Picture | None:
     """Each trial's objective against each searched hyperparameter, all cells in one panel."""
     messages, summary = context.messages, context.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
-    trials = trials[trials["objective"].notna() & ~trials["end"].isin(("pruned", "interrupted"))]
+    trials = trials[
+        trials["objective"].notna()
+        & ~trials["end"].isin((TrialStatus.PRUNED, TrialStatus.INTERRUPTED))
+    ]
     names: dict[str, Parameter] = {}
     for pair in summary.pairs:
         for name, parameter in searched(summary, *pair).items():
