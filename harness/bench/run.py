@@ -119,7 +119,7 @@ class TimingEngine:
     Inference in a process of its own.
     """
 
-    def __init__(self, workers: timing.Workers) -> None:
+    def __init__(self, workers: timing.WorkerPool) -> None:
         self._workers = workers
 
     def measure(self, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class TimingEngine:
 @contextlib.contextmanager
 def timing_engine(plugins: Sequence[str]) -> Iterator[Engine]:
     """The engine of a session; its workers end with it."""
-    with timing.Workers(tuple(plugins)) as workers:
+    with timing.WorkerPool(tuple(plugins)) as workers:
         yield TimingEngine(workers)
 
 

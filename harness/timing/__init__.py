@@ -18,7 +18,7 @@ from harness.timing.measure_throughput import measure
 from harness.timing.memory import step_bytes_needed
 from harness.timing.runnable_steps import Subject, prepare
 from harness.timing.variants import MEASURES, Variant, parse_variant, unavailable
-from harness.timing.worker_pool import Workers
+from harness.timing.worker_pool import WorkerPool
 
 __all__ = [
     "MEASURES",
@@ -29,7 +29,7 @@ __all__ = [
     "Subject",
     "TimingRequest",
     "Variant",
-    "Workers",
+    "WorkerPool",
     "measure",
     "measure_inference",
     "parse_variant",

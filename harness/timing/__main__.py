@@ -16,11 +16,11 @@ from contextlib import redirect_stdout
 
 from harness.errors import HarnessError, InputError, Shown
 from harness.plugins import load_plugins
-from harness.timing import worker
 from harness.timing.benchmark_request import TimingRequest
 from harness.timing.inference import InferenceRequest, measure_inference
 from harness.timing.measure_throughput import measure, measure_memory
-from harness.timing.variants import FIXED
+from harness.timing.variant_worker import apply_variant, serve_variant
+from harness.timing.variants import FIXED, parse_variant
 
 USAGE = "usage: python -m harness.timing < request.json > answer.json"
 
@@ -28,7 +28,7 @@ USAGE = "usage: python -m harness.timing < request.json > answer.json"
 def main(arguments: list[str]) -> int:
     """Read a request, time it, write the answer; returns the exit code."""
     if arguments[:1] == ["--worker"] and len(arguments) == 2:
-        worker.main(arguments[1], sys.stdout)
+        serve_variant(parse_variant(arguments[1]), sys.stdin, sys.stdout)
         return 0
     if arguments not in ([], ["--memory"]):
         print(USAGE, file=sys.stderr)
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         with redirect_stdout(sys.stderr):
             if arguments:
-                worker.configure_process(FIXED["tuned"])
+                apply_variant(FIXED["tuned"])
             request = read_request(_standard_input())
             if isinstance(request, InferenceRequest):
                 answer = measure_inference(request)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import num_cores
+from harness.processes.worker_client import WorkerFailed, WorkerGone
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.clocks import BlockTime, WarmUp, warm_up
 from harness.timing.hardware_limits import (
@@ -27,9 +28,9 @@ from harness.timing.hardware_limits import (
     smallest,
 )
 from harness.timing.memory import PeakMemory, probe_in_fresh_process
+from harness.timing.variant_worker import failure_text
 from harness.timing.variants import unavailable
-from harness.timing.worker import one_line
-from harness.timing.worker_pool import WorkerGone, Workers
+from harness.timing.worker_pool import WorkerPool
 
 LEAST_ROUNDS = 5  # fewer give no interval
 # The variant that computes references: one thread, nothing flushed
@@ -94,7 +95,7 @@ def interleave(
                 continue
             try:
                 own.append(timed.block())
-            except RuntimeError as error:
+            except WorkerFailed as error:
                 failed[timed.name] = str(error)
     return [tuple(own) for own in found]
 
@@ -103,7 +104,7 @@ class Session:
     """One request under way: what failed, what stands ready, what was found."""
 
     def __init__(
-        self, request: TimingRequest, workers: Workers, progress: Progress, folder: Path
+        self, request: TimingRequest, workers: WorkerPool, progress: Progress, folder: Path
     ) -> None:
         self.request, self.workers, self.progress, self.folder = request, workers, progress, folder
         self.missing: dict[str, str] = {}
@@ -168,7 +169,7 @@ class Session:
             try:
                 return probe_in_fresh_process(json.dumps(alone.to_dict()))
             except (RuntimeError, OSError) as error:
-                return one_line(error)
+                return failure_text(error)
 
         with ThreadPoolExecutor(num_cores()) as pool:  # memory does not mind company
             for benchmark, found in zip(asked, pool.map(probe, asked), strict=True):
@@ -192,14 +193,14 @@ class Session:
             self.progress(f"float64 reference of {benchmark.name}")
             path = self.folder / f"reference{len(self.references)}.pt"
             try:
-                found = self.workers.team(REFERENCE_VARIANT).ask(
-                    do="reference",
+                found = self.workers.group(REFERENCE_VARIANT).ask(
+                    "reference",
                     benchmark=benchmark.to_dict(),
                     seed=self.request.seed,
                     path=str(path),
                 )
                 self.references[work] = {**found, "path": str(path)}
-            except RuntimeError as error:
+            except WorkerFailed as error:
                 if isinstance(error, WorkerGone):
                     self.workers.discard(REFERENCE_VARIANT)
                 self.failures[benchmark.name] = str(error)
@@ -224,7 +225,7 @@ class Session:
                     self.failures[benchmark.name] = f"its process ended: {error}"
                     self.workers.discard(variant)
                     break
-                except RuntimeError as error:
+                except WorkerFailed as error:
                     self.failures[benchmark.name] = str(error)
                     continue
                 for peak in timed.facts.get("peak", ()):
@@ -243,10 +244,10 @@ class Session:
 
     def _stand(self, name: str, variant: str, command: Mapping[str, Any]) -> Timed:
         """Prepare something in a variant's worker and warm it up."""
-        team = self.workers.team(variant)
-        facts = team.ask(**command)
-        found = warm_up(lambda n_steps: team.block(name, n_steps), self.request.block_s)
-        return Timed(name, variant, facts, found, lambda: team.block(name, found.n_steps))
+        group = self.workers.group(variant)
+        facts = group.ask(**command)
+        found = warm_up(lambda n_steps: group.block(name, n_steps), self.request.block_s)
+        return Timed(name, variant, facts, found, lambda: group.block(name, found.n_steps))
 
     def _limits(self, ready: Sequence[Timed]) -> list[Timed]:
         """Matrix products and copies for what is timed, and the smallest steps if asked for.
@@ -271,7 +272,7 @@ class Session:
         found = []
         for name, (worker, command) in wanted.items():
             self.progress(name)
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(WorkerFailed):
                 found.append(self._stand(name, worker, command))
         return found
 
@@ -279,8 +280,8 @@ class Session:
         """How the process of each variant is set."""
         found = {}
         for variant in variants:
-            with contextlib.suppress(RuntimeError):
-                found[variant] = self.workers.team(variant).ask(do="facts")
+            with contextlib.suppress(WorkerFailed):
+                found[variant] = self.workers.group(variant).ask("facts")
         return found
 
 

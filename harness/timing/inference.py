@@ -29,7 +29,7 @@ from harness.timing.benchmark_request import NUMBERS, check_length, check_number
 from harness.timing.benchmark_results import machine_facts
 from harness.timing.clocks import Median, median_of
 from harness.timing.float64_reference import denormals_flushed
-from harness.timing.worker import one_line
+from harness.timing.variant_worker import failure_text
 from harness.training.model import ModelConfig, SequenceModel, build_model
 
 INFERENCE_SCHEMA = 1
@@ -170,7 +170,7 @@ def measure_inference(
         try:
             prepared = prepare_inference(benchmark, request.seed)
         except Exception as error:  # noqa: BLE001  # a plug-in may raise anything: it costs its benchmark alone
-            failures[benchmark.name] = one_line(error)
+            failures[benchmark.name] = failure_text(error)
             continue
         if isinstance(prepared, str):
             reasons[benchmark.name] = prepared

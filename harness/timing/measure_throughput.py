@@ -20,12 +20,12 @@ from harness.timing.benchmark_session import Progress, Session
 from harness.timing.memory import PROCESS_HIGH_WATER, STEPS, PeakMemory, high_water_bytes
 from harness.timing.runnable_steps import prepare
 from harness.timing.variants import parse_variant
-from harness.timing.worker_pool import Workers
+from harness.timing.worker_pool import WorkerPool
 
 
 def measure(
     request: TimingRequest,
-    workers: Workers | None = None,
+    workers: WorkerPool | None = None,
     progress: Progress = lambda _text: None,
 ) -> dict[str, Any]:
     """Time every benchmark of the request and give the answer as JSON takes it.
@@ -38,8 +38,8 @@ def measure(
     started = time.monotonic()
     with contextlib.ExitStack() as held:
         if workers is None:
-            workers = held.enter_context(Workers(request.plugins))
-        held.push(workers.after)
+            workers = held.enter_context(WorkerPool(request.plugins))
+        held.push(workers.after_request)
         folder = Path(held.enter_context(TemporaryDirectory()))
         measured = Session(request, workers, progress, folder).measure()
         return answer_of(request, measured, time.monotonic() - started)

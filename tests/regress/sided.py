@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.processes.worker_client import WorkerSpec
 from harness.regress.measuring.comparison_runner import SamplingPlan
-from harness.regress.sides.side_client import WorkerSpec
 from harness.regress.sides.target import WORKER
 from harness.regress.verdict.decision_rules import Look, Rules
 
@@ -48,7 +48,7 @@ def steps_file(path: Path, **products: int) -> Path:
 
 def seat(*options: str, label: str = "base", python: str = sys.executable) -> WorkerSpec:
     """A seat in this environment."""
-    return WorkerSpec(label, python, WORKER, options=options)
+    return WorkerSpec(label, (python, str(WORKER), *options), own_session=True)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -19,8 +19,9 @@ import torch
 from harness.errors import InputError
 from harness.machine import configure_process, num_cores
 from harness.plugins import load_plugins
+from harness.processes.worker_client import WorkerFailed
 from harness.tasks import get_task
-from harness.timing import worker
+from harness.timing import variant_worker
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.benchmark_results import _at_once, machine_facts
 from harness.timing.benchmark_session import Timed, interleave
@@ -28,7 +29,7 @@ from harness.timing.clocks import BlockTime, time_block
 from harness.timing.measure_throughput import measure
 from harness.timing.memory import high_water_bytes, step_bytes_needed
 from harness.timing.variants import FIXED
-from harness.timing.worker_pool import Workers
+from harness.timing.worker_pool import WorkerPool
 from harness.training.model import build_model
 
 BENCHMARK = Benchmark("one", "temporal_order", "rnn", 8, 1, 20, batch_size=8)
@@ -76,7 +77,7 @@ def test_what_fails_in_a_round_is_left_out_of_the_next():
 
     def failing():
         if next(turns) == 2:
-            raise RuntimeError("no more")
+            raise WorkerFailed("no more")
         return BlockTime(1.0, 1.0)
 
     failures = {}
@@ -235,7 +236,7 @@ def test_what_fails_costs_itself_alone(tmp_path):
         benchmarks=tuple(dataclasses.replace(BENCHMARK, name=cell, cell=cell) for cell in cells),
         plugins=plugins,
     )
-    with Workers(plugins) as workers:
+    with WorkerPool(plugins) as workers:
         rows = {row["name"]: row for row in measure(request, workers)["results"]}
         assert [rows[cell]["error"] for cell in ("rnn", "gru", "wrong")] == [None, None, None]
         assert rows["raising"]["error"] == "RuntimeError: no such kernel"
@@ -268,8 +269,8 @@ def test_a_missing_device_is_refused_before_anything_is_timed():
 
 def test_workers_end_with_their_session():
     """No worker outlives the session, though it was in the middle of nothing."""
-    with Workers() as workers:
-        process = workers.team("tuned").members[0]._process
+    with WorkerPool() as workers:
+        process = workers.group("tuned").members[0].process
         assert process.poll() is None
     assert process.poll() == 0
 
@@ -279,11 +280,11 @@ def test_an_interrupted_request_waits_for_nothing():
 
     def interrupt(text):
         if text.startswith("warm-up"):
-            workers.team("tuned").members[0].send({"do": "block", "name": "one", "n_steps": 10**9})
+            workers.group("tuned").members[0].send("block", name="one", n_steps=10**9)
             raise KeyboardInterrupt
 
-    with Workers() as workers:
-        process = workers.team("tuned").members[0]._process
+    with WorkerPool() as workers:
+        process = workers.group("tuned").members[0].process
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             measure(QUICK, workers, interrupt)
@@ -305,8 +306,8 @@ def test_a_card_is_made_current_before_its_counters_are_read(monkeypatch):
     def use(device):
         raise NoCardError(device)
 
-    monkeypatch.setattr(worker, "use", use)
-    bench = worker.Bench(FIXED["tuned"])
+    monkeypatch.setattr(variant_worker, "use", use)
+    handler = variant_worker.CommandHandler(FIXED["tuned"])
     on_card = dataclasses.replace(BENCHMARK, device="cuda:1").to_dict()
     for command in (
         {"do": "prepare", "benchmark": on_card, "seed": 0, "reference": ""},
@@ -315,7 +316,7 @@ def test_a_card_is_made_current_before_its_counters_are_read(monkeypatch):
         {"do": "copy", "name": "a", "device": "cuda:1"},
     ):
         with pytest.raises(NoCardError, match="cuda:1"):
-            bench.answer(command)
+            handler.answer(command)
 
 
 def test_copies_on_a_card_share_it():
@@ -345,9 +346,9 @@ def test_every_variant_of_a_card_is_timed():
 def test_workers_end_with_whoever_started_them():
     """A killed conductor leaves no worker behind: each ends when its input does."""
     code = (
-        "from harness.timing.worker_pool import Workers\n"
+        "from harness.timing.worker_pool import WorkerPool\n"
         "import sys, time\n"
-        "w = Workers(); print(w.team('tuned').members[0]._process.pid, flush=True); time.sleep(60)"
+        "w = WorkerPool(); print(w.group('tuned').members[0].process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
@@ -475,11 +476,11 @@ def test_a_ten_line_loop_by_hand_agrees():
         return time_block(by_hand, 20, "cpu").step_time_s
 
     # what a worker does, in this process: two processes differ by more than 3 % whatever they do
-    bench = worker.Bench(FIXED["tuned"])
-    bench.answer({"do": "prepare", "benchmark": benchmark.to_dict(), "seed": 0, "reference": ""})
+    handler = variant_worker.CommandHandler(FIXED["tuned"])
+    handler.answer({"do": "prepare", "benchmark": benchmark.to_dict(), "seed": 0, "reference": ""})
 
     def ours():
-        return bench.answer({"do": "block", "name": "one", "n_steps": 20})["step_time_s"]
+        return handler.answer({"do": "block", "name": "one", "n_steps": 20})["step_time_s"]
 
     for _ in range(3):
         ours(), loop()

@@ -33,7 +33,7 @@ from harness.errors import InputError, Shown
 from harness.regress.measuring.blocks import Block, block_value
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
 from harness.regress.measuring.slowdown_causes import Difference, Growth, differences, grown
-from harness.regress.sides.side_client import StepError, WorkerClient, worker_clients
+from harness.regress.sides.side_client import SideClient, StepError, side_clients
 from harness.regress.sides.target import Target
 from harness.regress.verdict.decision_rules import Rules, parse_accepted, rules_for
 from harness.regress.verdict.verdicts import (
@@ -176,7 +176,7 @@ def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) 
     started = time.monotonic()
     watcher.step("starting both sides")
     with ExitStack() as live:
-        first, second = live.enter_context(worker_clients((base.seat, head.seat)))
+        first, second = live.enter_context(side_clients((base.seat, head.seat)))
         bench = Bench((base, head), (first, second), asked.pace)
         family, only_in_head = bench.family(asked.accept)
         rules = asked.rules or rules_for(len(family.names), asked.detect)
@@ -187,7 +187,7 @@ def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) 
             watcher.step("measuring memory")
             footprints = tuple(bench.footprint(name, family) for name in family.names)
         if family.names:
-            one, other = live.enter_context(worker_clients((base.seat, base.seat)))
+            one, other = live.enter_context(side_clients((base.seat, base.seat)))
             bench.canaries = (one, other)
             one.fresh()
             other.fresh()  # torch is imported before the budget runs
@@ -242,18 +242,18 @@ class Bench:
     """The live processes of one or two sides, and what stays the same from block to block."""
 
     def __init__(
-        self, places: tuple[Target, ...], sides: tuple[WorkerClient, ...], pace: SamplingPlan
+        self, places: tuple[Target, ...], sides: tuple[SideClient, ...], pace: SamplingPlan
     ) -> None:
         self.places, self.sides, self.pace = places, sides, pace
         self.canaries = sides  # until they are needed, just before the first block
-        seats = [replace(talker.seat, label="") for talker in sides]
+        seats = [replace(talker.spec, label="") for talker in sides]
         self.are_alike = all(seat == seats[0] for seat in seats)  # of one environment
         self.is_pinned = True  # until a side has several threads, or the system can't
         self.n_blocks = 0
         self.n_steps: dict[str, int] = {}
         self.sequences: dict[str, float] = {}
         self.started = self.set_up_s = self.round_s = 0.0
-        self.previous: WorkerClient | None = None  # whose slice was the last
+        self.previous: SideClient | None = None  # whose slice was the last
 
     def names(self) -> tuple[Sequence[str], ...]:
         """What each side has. Leaves them loaded."""
@@ -362,7 +362,7 @@ class Bench:
             core = talker.ask("pin", turn=self.n_blocks)["core"]
             self.is_pinned = self.is_pinned and core is not None
 
-    def _round(self, every: Sequence[tuple[str, tuple[WorkerClient, ...]]]) -> dict[str, Round]:
+    def _round(self, every: Sequence[tuple[str, tuple[SideClient, ...]]]) -> dict[str, Round]:
         """AB for each, then BA for each."""
         if len(self.sides) == 1:
             return self._beside_the_canary(every)
@@ -379,7 +379,7 @@ class Bench:
             for name, (base, head) in times.items()
         }
 
-    def _come_after_head(self, talker: WorkerClient, name: str) -> None:
+    def _come_after_head(self, talker: SideClient, name: str) -> None:
         """Where the environments differ, let a step of head go before each slice in base's environment.
 
         A process that follows one of its own environment finds torch's code in the caches, and one
@@ -394,7 +394,7 @@ class Bench:
         self.previous = talker
 
     def _beside_the_canary(
-        self, every: Sequence[tuple[str, tuple[WorkerClient, ...]]]
+        self, every: Sequence[tuple[str, tuple[SideClient, ...]]]
     ) -> dict[str, Round]:
         """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
 
@@ -416,14 +416,14 @@ class Bench:
         }
         return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
 
-    def _warm_up(self, name: str, pair: tuple[WorkerClient, ...]) -> None:
+    def _warm_up(self, name: str, pair: tuple[SideClient, ...]) -> None:
         """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
         for talker in pair:
             n_steps = self.n_steps.get(name, 0)
             answer = talker.ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
             self.n_steps[name] = answer["n_steps"]
 
-    def _load(self, pair: tuple[WorkerClient, ...]) -> list[dict[str, Any]]:
+    def _load(self, pair: tuple[SideClient, ...]) -> list[dict[str, Any]]:
         """Fresh processes that have loaded their steps."""
         for talker in pair:
             talker.fresh()
@@ -434,7 +434,7 @@ class Bench:
         return [talker.receive() for talker in pair]
 
     def _both(
-        self, pair: tuple[WorkerClient, ...], do: str, **arguments: Any
+        self, pair: tuple[SideClient, ...], do: str, **arguments: Any
     ) -> list[dict[str, Any]]:
         """Ask both at once; not for what is timed."""
         for talker in pair:
@@ -460,19 +460,19 @@ class Bench:
             theirs = [file for file in files if (own / file).is_file()]
             if theirs:
                 raise InputError(
-                    f"--{talker.seat.label}",
+                    f"--{talker.spec.label}",
                     expected=f"steps that import the code of {place.side.label}",
                     got=Shown(f"{theirs[0]} of the working tree"),
                     remedy='give --install "pip install ."',
                 )
 
 
-def swapped(worker_clients: tuple[WorkerClient, ...]) -> tuple[WorkerClient, ...]:
+def swapped(side_clients: tuple[SideClient, ...]) -> tuple[SideClient, ...]:
     """The processes of two sides, each now the other side's; that of one side alone stays."""
-    seats = [talker.seat for talker in worker_clients]
-    for talker, seat in zip(worker_clients, reversed(seats), strict=True):
-        talker.seat = seat
-    return worker_clients[::-1]
+    seats = [talker.spec for talker in side_clients]
+    for talker, seat in zip(side_clients, reversed(seats), strict=True):
+        talker.spec = seat
+    return side_clients[::-1]
 
 
 @contextmanager

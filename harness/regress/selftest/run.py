@@ -39,7 +39,7 @@ from harness.regress.selftest.records import (
 from harness.regress.selftest.report import render_selftest
 from harness.regress.sides import target
 from harness.regress.sides.side import find_repository, parse_side
-from harness.regress.sides.side_client import worker_clients
+from harness.regress.sides.side_client import side_clients
 from harness.regress.sides.target import Target
 from harness.regress.sides.workspace import Workspace, workspace
 from harness.regress.verdict.decision_rules import parse_detect, rules_for
@@ -266,7 +266,7 @@ def parse_effects(texts: Sequence[str], n_slowed: int) -> dict[float, int]:
 
 def _known(place: Target) -> tuple[tuple[str, ...], Mapping[str, Any]]:
     """The benchmarks of a place and the facts of its environment."""
-    with worker_clients((place.seat,)) as (talker,):
+    with side_clients((place.seat,)) as (talker,):
         talker.fresh()
         names = tuple(talker.ask("load", **place.load())["names"])
         facts = talker.ask("facts")

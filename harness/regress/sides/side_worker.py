@@ -141,7 +141,7 @@ def serve(line: Line, *, can_fork: bool) -> None:
         if status is None:
             return
         line.write(
-            {"ended": True} if status == 0 else {"gone": _how(os.waitstatus_to_exitcode(status))}
+            {"ended": True} if status == 0 else {"error": _how(os.waitstatus_to_exitcode(status))}
         )
 
 

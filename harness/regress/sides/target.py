@@ -28,8 +28,8 @@ from typing import Any, Final, Literal
 
 import harness
 from harness.errors import InputError, Shown
+from harness.processes.worker_client import WorkerSpec
 from harness.regress.sides.side import Side, find_repository, requirements
-from harness.regress.sides.side_client import WorkerSpec
 from harness.regress.sides.workspace import Workspace, run_shown
 
 Role = Literal["base", "head"]
@@ -147,7 +147,7 @@ def make_place(role: Role, side: Side, ground: TargetContext) -> Target:
         shutil.copy(WORKER, worker)
     return Target(
         side=side,
-        seat=WorkerSpec(role, str(python), worker, environment, options=("--ready",)),
+        seat=WorkerSpec(role, (str(python), str(worker), "--ready"), environment, own_session=True),
         steps=_steps(role, side, ground, top),
         paths=tuple(paths),
         folder=folder,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from harness.regress.measuring.comparison_runner import Bench, SamplingPlan, TimedBlock
-from harness.regress.sides.side_client import worker_clients
+from harness.regress.sides.side_client import side_clients
 from harness.regress.sides.target import Target
 from harness.regress.trend.history import FINGERPRINT_FIELDS, Entry, Scalar, medians
 
@@ -86,12 +86,12 @@ def time_blocks(place: Target, pace: SamplingPlan, n_blocks: int, watcher: Watch
     started = time.monotonic()
     watcher.step("starting")
     with ExitStack() as live:
-        (side,) = live.enter_context(worker_clients([place.seat]))
+        (side,) = live.enter_context(side_clients([place.seat]))
         bench = Bench((place,), (side,), pace)
         (names,) = bench.names()
         watcher.begin(names, ())
         (facts,) = bench.facts()
-        (canary,) = live.enter_context(worker_clients([place.seat]))
+        (canary,) = live.enter_context(side_clients([place.seat]))
         bench.canaries = (canary,)
         canary.fresh()  # torch is imported before the budget runs
         blocks: list[TimedBlock] = []

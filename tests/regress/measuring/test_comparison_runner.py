@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
+from harness.processes.worker_client import WorkerSpec
 from harness.regress.measuring.blocks import Block
 from harness.regress.measuring.comparison_runner import (
     LEAST_ROUNDS,
@@ -26,7 +27,7 @@ from harness.regress.measuring.comparison_runner import (
 )
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
-from harness.regress.sides.side_client import StepError, WorkerSpec, worker_clients
+from harness.regress.sides.side_client import StepError, side_clients
 from harness.regress.sides.target import Target
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file
@@ -104,7 +105,7 @@ def test_a_round_is_ab_for_all_and_then_ba_for_all() -> None:
 
     class Fake:
         def __init__(self, side: str, time_s: float) -> None:
-            self.side, self.time_s, self.seat = side, time_s, seat()
+            self.side, self.time_s, self.spec = side, time_s, seat()
 
         def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
             order.append(f"{self.side} {name}")
@@ -141,24 +142,24 @@ def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) ->
 
 def test_sides_of_one_environment_change_servers() -> None:
     """From block to block, each with the other's seat, so that errors still name the right side."""
-    with worker_clients((seat(label="base"), seat(label="head"))) as sides:
+    with side_clients((seat(label="base"), seat(label="head"))) as sides:
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
         bench._renew()
         assert bench.sides == sides[::-1]
-        assert [talker.seat.label for talker in bench.sides] == ["base", "head"]
+        assert [talker.spec.label for talker in bench.sides] == ["base", "head"]
 
 
 def test_sides_of_two_environments_have_new_servers() -> None:
     """A server can be only that of its own environment, so each block starts others."""
     other = dataclasses.replace(seat(label="head"), environment={**os.environ, "A": "b"})
-    with worker_clients((seat(label="base"), other)) as sides:
-        before = [talker._process.pid for talker in sides]
+    with side_clients((seat(label="base"), other)) as sides:
+        before = [talker.pid for talker in sides]
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
         bench._renew()
         assert bench.sides == sides
-        assert not {talker._process.pid for talker in sides} & set(before)
+        assert not {talker.pid for talker in sides} & set(before)
 
 
 class Scripted:
@@ -166,7 +167,7 @@ class Scripted:
 
     def __init__(self, name: str, environment: str, log: list[tuple[str, str, int]]) -> None:
         self.name, self.log = name, log
-        self.seat = WorkerSpec(name, "python", Path("worker"), {"environment": environment})
+        self.spec = WorkerSpec(name, ("python", "worker"), {"environment": environment})
 
     def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
         """A slice takes a second."""
@@ -210,7 +211,7 @@ def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
 def test_all_processes_of_a_block_keep_to_one_core() -> None:
     """Another one in the next block, if there are two; none where a side has several threads."""
     cores = sorted(os.sched_getaffinity(0))
-    with worker_clients((seat(label="base"), seat(label="head"))) as sides:
+    with side_clients((seat(label="base"), seat(label="head"))) as sides:
         bench = Bench((), sides, QUICK)
         bench.canaries = ()
         for turn in range(2):

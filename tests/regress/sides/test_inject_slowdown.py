@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.regress.sides import inject_slowdown, side_worker
-from harness.regress.sides.side_client import worker_clients
+from harness.regress.sides.side_client import side_clients
 from tests.regress.sided import seat, steps_file
 
 TICKS = 8.0  # a bare step; a product takes one
@@ -71,7 +71,7 @@ def test_a_worker_loads_slowed_steps(tmp_path: Path) -> None:
     wrapper.write_text(
         f"from slower import slower_steps\nSTEPS = slower_steps({str(steps)!r}, 'two', 0.5)\n"
     )
-    with worker_clients([seat()]) as (talker,):
+    with side_clients([seat()]) as (talker,):
         talker.fresh()
         loaded = talker.ask("load", file=str(wrapper), paths=[], folder=str(tmp_path))
         assert loaded["names"] == ["one", "two"]

@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.sides import side_worker
-from harness.regress.sides.side_client import StepError, WorkerClient, worker_clients
+from harness.regress.sides.side_client import SideClient, StepError, side_clients
 from harness.regress.sides.target import WORKER
 from tests.regress.sided import seat
 
@@ -71,14 +71,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WorkerClient]:
+def server() -> Iterator[SideClient]:
     """A fork server."""
-    with worker_clients([seat()]) as (talker,):
+    with side_clients([seat()]) as (talker,):
         yield talker
 
 
 @pytest.fixture
-def block(server: WorkerClient, file: Path) -> WorkerClient:
+def block(server: SideClient, file: Path) -> SideClient:
     """A fresh process that has loaded the file."""
     server.fresh()
     server.ask("load", file=str(file), paths=[], folder=str(file.parent))
@@ -97,7 +97,7 @@ def test_it_imports_torch_and_the_standard_library_alone() -> None:
 
 
 def test_steps_are_the_public_functions_without_required_arguments(
-    server: WorkerClient, file: Path
+    server: SideClient, file: Path
 ) -> None:
     """In the order of the file; what is imported, private or asks for arguments is none."""
     server.fresh()
@@ -106,7 +106,7 @@ def test_steps_are_the_public_functions_without_required_arguments(
     assert answer == {"names": listed, "threads": 1}
 
 
-def test_a_slice_resets_wakes_and_runs_its_steps(block: WorkerClient) -> None:
+def test_a_slice_resets_wakes_and_runs_its_steps(block: SideClient) -> None:
     """Setup once and its state to step and reset.
 
     Two steps to prepare, and one that wakes before those of a slice.
@@ -118,12 +118,12 @@ def test_a_slice_resets_wakes_and_runs_its_steps(block: WorkerClient) -> None:
     assert block.ask("prepare", name="calls")["sequences_per_step"] == 10_000 + 900 + 2
 
 
-def test_a_fresh_process_knows_nothing_of_the_last(server: WorkerClient, file: Path) -> None:
+def test_a_fresh_process_knows_nothing_of_the_last(server: SideClient, file: Path) -> None:
     """Each block begins anew, in another process."""
     pids = []
     for _ in range(2):
         server.fresh()
-        (child,) = psutil.Process(server._process.pid).children()
+        (child,) = psutil.Process(server.pid).children()
         pids.append(child.pid)
         server.ask("load", file=str(file), paths=[], folder=str(file.parent))
         server.ask("prepare", name="counted")
@@ -141,7 +141,7 @@ def test_a_fresh_process_knows_nothing_of_the_last(server: WorkerClient, file: P
     ],
 )
 def test_what_a_step_does_wrong_is_an_error_that_says_it(
-    block: WorkerClient, name: str, match: str
+    block: SideClient, name: str, match: str
 ) -> None:
     """What it returns, what it raises, what kills it."""
     with pytest.raises(StepError, match=match):
@@ -163,7 +163,7 @@ def test_what_a_step_does_wrong_is_an_error_that_says_it(
     ],
 )
 def test_a_file_that_cannot_be_used_is_an_error(
-    server: WorkerClient, tmp_path: Path, source: str, match: str
+    server: SideClient, tmp_path: Path, source: str, match: str
 ) -> None:
     """With the place in the user's file."""
     path = tmp_path / "bad.py"
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_used_is_an_error(
         server.ask("load", file=str(path), paths=[], folder=str(tmp_path))
 
 
-def test_a_mapping_names_its_steps(server: WorkerClient, tmp_path: Path) -> None:
+def test_a_mapping_names_its_steps(server: SideClient, tmp_path: Path) -> None:
     """Names need not be those of functions."""
     path = tmp_path / "mapped.py"
     path.write_text("def f(): ...\nSTEPS = {'a/1': f, 'a/2': f}", encoding="utf-8")
@@ -183,7 +183,7 @@ def test_a_mapping_names_its_steps(server: WorkerClient, tmp_path: Path) -> None
 
 
 def test_what_is_named_first_goes_before_what_lies_beside_the_file(
-    server: WorkerClient, tmp_path: Path
+    server: SideClient, tmp_path: Path
 ) -> None:
     """A side's own code wins; modules of a tree are known by their files."""
     for folder in ("own", "beside"):
@@ -198,7 +198,7 @@ def test_what_is_named_first_goes_before_what_lies_beside_the_file(
     assert server.ask("modules", folder=own) == {"files": ["mine.py"]}
 
 
-def test_the_documented_file_of_steps_is_one(server: WorkerClient, tmp_path: Path) -> None:
+def test_the_documented_file_of_steps_is_one(server: SideClient, tmp_path: Path) -> None:
     """docs/regressions.md, word for word."""
     page = (Path(__file__).parents[2] / "docs" / "regressions.md").read_text("utf-8")
     (source,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
@@ -212,7 +212,7 @@ def test_the_documented_file_of_steps_is_one(server: WorkerClient, tmp_path: Pat
     assert server.ask("slice", name="small_lstm", n_steps=2)["time_s"] > 0
 
 
-def test_the_canary_is_a_cell_that_trains(server: WorkerClient) -> None:
+def test_the_canary_is_a_cell_that_trains(server: SideClient) -> None:
     """Its warm-up finds a slice; the profiler sees its operators; memory is measured."""
     server.fresh()
     assert server.ask("load", file="", paths=[], folder="")["names"] == ["canary"]
@@ -228,7 +228,7 @@ def test_the_canary_is_a_cell_that_trains(server: WorkerClient) -> None:
     assert sum(profile["operators"].values()) <= 1.5 * profile["step_time_s"]
 
 
-def test_one_thread_unless_the_file_says_otherwise(server: WorkerClient, tmp_path: Path) -> None:
+def test_one_thread_unless_the_file_says_otherwise(server: SideClient, tmp_path: Path) -> None:
     """Threads and versions are told as they are in the block's process."""
     path = tmp_path / "two.py"
     path.write_text("import torch\ntorch.set_num_threads(2)\nSTEPS = {'a': len}", "utf-8")
@@ -243,13 +243,13 @@ def test_one_thread_unless_the_file_says_otherwise(server: WorkerClient, tmp_pat
 
 def test_without_fork_each_block_is_a_new_process(file: Path) -> None:
     """The same commands, in a process that is started anew."""
-    with worker_clients([seat("--no-fork")]) as (talker,):
+    with side_clients([seat("--no-fork")]) as (talker,):
         talker.fresh()
-        first = talker._process.pid
+        first = talker.pid
         talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
         talker.ask("prepare", name="counted")
         talker.fresh()
-        assert talker._process.pid != first
+        assert talker.pid != first
         with pytest.raises(StepError, match="KeyError"):
             talker.ask("prepare", name="counted")
 
@@ -260,16 +260,16 @@ def test_it_ends_with_its_input_even_in_a_step_that_hangs(file: Path) -> None:
 
     Ctrl-C alone ends neither.
     """
-    with worker_clients([seat()]) as (talker,):
+    with side_clients([seat()]) as (talker,):
         talker.fresh()
         talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
-        server = psutil.Process(talker._process.pid)
+        server = psutil.Process(talker.pid)
         (child,) = server.children()
         os.kill(server.pid, signal.SIGINT)
         os.kill(child.pid, signal.SIGINT)
         talker.send("prepare", name="hangs")
-        assert talker._process.stdin is not None
-        talker._process.stdin.close()
+        assert talker.worker.process.stdin is not None
+        talker.worker.process.stdin.close()
         _, alive = psutil.wait_procs([server, child], timeout=60)
         assert alive == []
 
@@ -283,7 +283,7 @@ def test_an_environment_without_torch_is_named(tmp_path: Path) -> None:
     fake.chmod(0o755)
     expected = "head: expected an environment in which torch can be imported.*No module named"
     with (
-        worker_clients([seat(label="head", python=str(fake))]) as (talker,),
+        side_clients([seat(label="head", python=str(fake))]) as (talker,),
         pytest.raises(InputError, match=expected),
     ):
         talker.fresh()
@@ -296,21 +296,21 @@ def test_a_python_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     fake.chmod(0o755)
     with (
         pytest.raises(InputError, match="base: expected a Python that can be run"),
-        worker_clients([seat(python=str(fake))]),
+        side_clients([seat(python=str(fake))]),
     ):
         pass
 
 
 def test_an_answer_that_does_not_come_ends_the_process(file: Path) -> None:
     """A step that hangs costs its time limit, not for ever."""
-    with worker_clients([seat()]) as (talker,):
+    with side_clients([seat()]) as (talker,):
         talker.fresh()
         talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
         talker.send("prepare", name="hangs")
         with pytest.raises(StepError, match="no answer within 1 s"):
             talker.receive(timeout_s=1)
         started = time.monotonic()
-        assert talker._process.poll() is not None
+        assert talker.worker.process.poll() is not None
         assert time.monotonic() - started < 60
 
 

@@ -53,7 +53,7 @@ def test_a_revision_brings_its_own_file_of_steps(space: Workspace, repo: Path) -
     assert "def old" in found.steps.read_text()
     assert found.paths == (str(top), str(top / "src"))
     assert found.folder == top / "bench"
-    assert found.seat.python == sys.executable
+    assert found.seat.command[0] == sys.executable
     head = place(space, repo / "bench", ".", Task(steps=Path("steps.py")))
     assert "def new" in head.steps.read_text()
     assert head.paths == (str(repo), str(repo / "src"))
@@ -71,7 +71,9 @@ def test_a_file_that_a_revision_lacks_is_taken_as_it_is(
 def test_the_worker_runs_from_a_folder_of_its_own(space: Workspace, repo: Path) -> None:
     """Nothing lies beside it that an import could find."""
     found = place(space, repo, ".", Task(steps=Path("bench/steps.py")))
-    assert [path.name for path in found.seat.worker.parent.iterdir()] == ["side_worker.py"]
+    assert [path.name for path in Path(found.seat.command[1]).parent.iterdir()] == [
+        "side_worker.py"
+    ]
 
 
 def test_a_grid_needs_a_tree_with_the_harness(space: Workspace, repo: Path) -> None:
@@ -113,13 +115,13 @@ def test_an_install_has_an_environment_of_its_own(
     monkeypatch.setenv("PYTHONPATH", str(repo / "src"))
     found = place(space, repo, "HEAD", Task(steps=Path("bench/steps.py")), "python install.py")
     assert found.paths == ()
-    command = [found.seat.python, "-c", "import mine; print(mine.VERSION)"]
+    command = [found.seat.command[0], "-c", "import mine; print(mine.VERSION)"]
     done = subprocess.run(
         command, env=dict(found.seat.environment), capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
     failing = "python -c \"print(1); raise SystemExit('no way')\""
-    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.python))
+    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.command[0]))
     with pytest.raises(BuildError, match="got no way") as caught:
         place(space, repo, ".", Task(steps=Path("bench/steps.py")), failing)
     assert "1\n" in caught.value.output
@@ -155,14 +157,14 @@ def test_a_requirement_is_installed_into_an_environment(
     found = place(space, repo, "tiny_thing==1.0", Task(steps=Path("bench/steps.py")))
     code = "import tiny_thing, importlib.util as u; print(tiny_thing.VERSION, u.find_spec('torch'))"
     done = subprocess.run(
-        [found.seat.python, "-c", code],
+        [found.seat.command[0], "-c", code],
         env=dict(found.seat.environment),
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout == "1.0 None\n"
-    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.python))
+    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.command[0]))
     with pytest.raises(BuildError, match=r"base: .*pip install.*tiny_thing==3.0"):
         place(space, repo, "tiny_thing==3.0", Task(steps=Path("bench/steps.py")))
 
@@ -173,6 +175,6 @@ def test_an_environment_is_not_given_our_packages(
     """PYTHONPATH is for this Python."""
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     found = place(space, repo, sys.executable, Task(steps=Path("bench/steps.py")))
-    assert found.seat.python == sys.executable
+    assert found.seat.command[0] == sys.executable
     assert "PYTHONPATH" not in found.seat.environment
     assert found.steps == repo / "bench" / "steps.py"

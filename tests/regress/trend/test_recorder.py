@@ -41,7 +41,7 @@ def test_a_round_has_the_canary_beside_every_benchmark() -> None:
     order, times = [], iter([1.0, 10.0, 2.0, 20.0, 3.0, 60.0, 60.0, 3.0, 20.0, 2.0, 10.0, 1.0])
 
     class Fake:
-        seat = SEAT
+        spec = SEAT
 
         def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
             order.append(f"{name}{n_steps}")

@@ -35,7 +35,7 @@ from harness.timing.float64_reference import (
 from harness.timing.hardware_limits import copy, product
 from harness.timing.memory import STEPS, cuda_peak
 from harness.timing.runnable_steps import Subject, build, close, forget_compiled
-from harness.timing.variants import Variant, parse_variant, precision_on
+from harness.timing.variants import Variant, precision_on
 
 SPINNING_S = 0.02  # libgomp's threads spin 9 to 10 ms after their last work; measured, torch 2.13
 
@@ -47,7 +47,7 @@ def use(device: str) -> None:
         torch.cuda.set_device(device)
 
 
-def configure_process(variant: Variant) -> None:
+def apply_variant(variant: Variant) -> None:
     """Set the calling process's threads, denormals, memory and TF32 as the variant says.
 
     Before any pool of threads exists.
@@ -67,25 +67,25 @@ def configure_process(variant: Variant) -> None:
         keep_memory()
 
 
-def serve(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:
+def serve_variant(variant: Variant, inlet: TextIO, outlet: TextIO) -> None:
     """Answer each line of `inlet` with one of `outlet`, until there are no more.
 
     What fails is an answer too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
-    configure_process(variant)
-    bench = Bench(variant)
+    apply_variant(variant)
+    handler = CommandHandler(variant)
     for line in inlet:
         try:
             with redirect_stdout(sys.stderr):  # a plug-in may print
-                answer = bench.answer(json.loads(line))
+                answer = handler.answer(json.loads(line))
         except Exception as error:  # noqa: BLE001  # a plug-in may raise anything: it costs its benchmark alone
-            answer = {"error": one_line(error)}
+            answer = {"error": failure_text(error)}
         outlet.write(json.dumps(answer) + "\n")
         outlet.flush()
 
 
-class Bench:
+class CommandHandler:
     """What a worker has prepared, by name, and the commands that it takes."""
 
     def __init__(self, variant: Variant) -> None:
@@ -213,12 +213,7 @@ class Bench:
         return run
 
 
-def main(name: str, outlet: TextIO) -> None:
-    """Serve standard input as the variant of that name."""
-    serve(parse_variant(name), sys.stdin, outlet)
-
-
-def one_line(error: BaseException) -> str:
+def failure_text(error: BaseException) -> str:
     """What went wrong, in one line; the errors of our own speak for themselves."""
     from harness.errors import HarnessError
 
