@@ -46,9 +46,9 @@ def calls() -> Iterator[tuple[str, set[str], bool]]:
             name = ast.unparse(node.func)
             given = {keyword.arg for keyword in node.keywords if keyword.arg}
             for key in _constants(node.args[0]):
-                if name.endswith("words"):
+                if name.endswith(("words", "messages")):
                     yield key, given, True
-                elif name.endswith("words.of"):
+                elif name.endswith(("words.of", "messages.of")):
                     yield f"{key}.", given, False
                 elif name.endswith(".column"):
                     yield f"column.{key}", given, False

@@ -11,8 +11,7 @@ from pathlib import Path
 from harness import stats
 from harness.columns import METRICS
 from harness.records import StudyRecords
-from harness.rendering import fonts, theme
-from harness.rendering.messages import load as load_messages
+from harness.rendering import fonts, messages, theme
 from harness.rendering.report_context import ReportContext, command
 from harness.study.report.study_summary import Summary
 
@@ -52,13 +51,13 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
 
     Raises InputError for a language without texts.
     """
-    messages = load_messages(language)
+    texts = messages.load(language)
     spec = records.spec
     drawn = [
         *spec.compare.tasks,
         *spec.compare.cells,
         *records.trials.columns,
-        *messages.texts.values(),
+        *texts.texts.values(),
     ]
     if records.throughput is not None:
         drawn += [str(name) for name in records.throughput["device"].unique()]
@@ -69,7 +68,7 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
         for option in parameter.values()
     ]
     return StudyContext(
-        messages=messages,
+        messages=texts,
         styles=theme.series_styles(spec.compare.cells),
         fonts=fonts.choose(drawn),
         command=command(directory),
