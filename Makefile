@@ -8,8 +8,11 @@ STUDY  ?= quickstart
 GRID   ?= bench_quick
 ARGS   ?=
 FUZZ   ?= 5000
-# Tests run side by side, but for those that measure time (mark `alone`).
-TESTS  ?= -n logical --maxprocesses 4
+# Tests run side by side, except those that measure time (mark `alone`). Each process takes a
+# stretch of neighbouring tests, which share fixtures, and helps the others when it is through.
+TESTS  ?= -n logical --maxprocesses 4 --dist worksteal
+# What `make test-fast` leaves out. tests/kinds.py finds these marks in a test's own code.
+SLOW   := nightly or alone or fault or process or database or browser or drawing or simulation
 
 # A python that runs, is of a supported version and can make environments. A name on the path may
 # be a shim that fails, so each is tried.
@@ -18,7 +21,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help study throughput bench bench-sweep test check lint format torture fuzz audit lock clean
+.PHONY: help study throughput bench bench-sweep test test-fast nightly check lint format torture fuzz \
+	audit lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +46,12 @@ test: lint  ## everything that CI checks: lint, format, types, tests
 
 check: test  ## the same
 
+test-fast: $(VENV)/.dev  ## the tests that need no process, database, browser, report or simulation: under a minute
+	$(BIN)/python -m pytest $(TESTS) -m "not ($(SLOW))" $(ARGS)
+
+nightly: lint  ## every test, with all simulations and hostile files: what `make test` leaves out too
+	HARNESS_NIGHTLY=1 $(BIN)/python -m pytest $(TESTS) $(ARGS)
+
 lint: $(VENV)/.dev  ## lint, format and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,7 +62,7 @@ format: $(VENV)/.dev  ## mend what the linter and the formatter can mend
 	$(BIN)/ruff format .
 
 fuzz: $(VENV)/.dev  ## thousands of hostile input files: make fuzz FUZZ=20000
-	HARNESS_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+	HARNESS_NIGHTLY=1 HARNESS_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 audit: $(VENV)/.dev  ## known weaknesses of the versions in constraints.txt (asks the index of advisories)
 	$(BIN)/python -m pip install --quiet pip-audit
@@ -74,7 +84,8 @@ KILLS  ?= 200
 # The record is replaced when every test has passed.
 torture: $(VENV)/.dev  ## every test that injects faults or hostile input, with KILLS=200 kills; writes docs/reliability.md
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).tmp
-	HARNESS_FAULTS=$(abspath $(FAULTS)).tmp TORTURE_KILLS=$(KILLS) $(BIN)/python -m pytest -m fault -q $(ARGS)
+	HARNESS_NIGHTLY=1 HARNESS_FAULTS=$(abspath $(FAULTS)).tmp TORTURE_KILLS=$(KILLS) \
+		$(BIN)/python -m pytest -m fault -q $(ARGS)
 	mv $(FAULTS).tmp $(FAULTS)
 	$(BIN)/python -m tests.tally
 

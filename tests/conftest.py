@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from tests.kinds import NIGHTLY, mark_needs
 from tests.tally import Tally
 
 NO_SKIPS = "HARNESS_NO_SKIPS"  # set by .ci/run: there, only a test that needs CUDA may be skipped
@@ -58,11 +59,25 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     kept.store()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever counts faults is marked, so that `make torture` finds it."""
+# -------------------------------------------------------------------------------------- what is run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests with what they need, and leave the nightly ones out of an everyday run.
+
+    A test that is named by its own path, or by `-m`, runs whenever.
+    """
     for item in items:
+        mark_needs(item)
         if "tally" in getattr(item, "fixturenames", ()):
             item.add_marker("fault")
+    if NIGHTLY or config.option.markexpr or any("::" in each for each in config.args):
+        return
+    kept = [item for item in items if item.get_closest_marker("nightly") is None]
+    config.hook.pytest_deselected(
+        items=[item for item in items if item.get_closest_marker("nightly")]
+    )
+    items[:] = kept
 
 
 # ----------------------------------------------------------------------------------------- denormals

@@ -3,7 +3,8 @@
 To take it, or one line and exit code 2.
 
 A kind of file joins the fuzzing as a `Format` in test_formats.py: some good files, and a function
-that reads one. HARNESS_FUZZ is the number of examples for each test (`make fuzz` sets thousands).
+that reads one. HARNESS_FUZZ is the number of examples for each test: 25 every day, 100 every
+night, thousands in `make fuzz`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any
 import tomli_w
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "100"))
+from tests.kinds import everyday
+
+EXAMPLES = int(os.environ.get("HARNESS_FUZZ") or everyday(25, nightly=100))
 LONGEST_S = 20.0  # a hang, on the busiest of machines
 MEMORY_BYTES = (
     512 << 20
