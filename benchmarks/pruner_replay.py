@@ -32,7 +32,7 @@ from harness.parameters import Fixed
 from harness.plugins import load_plugins
 from harness.stats import median_interval
 from harness.study.search.sampler_arguments import pruner_arguments
-from harness.study.search.trial_source import first_solved
+from harness.study.trial_source import first_solved
 from harness.tasks import get_task
 
 ROOT = Path(__file__).parents[1]

@@ -32,11 +32,13 @@ from harness import machine, records
 from harness.cells import CELLS
 from harness.columns import TrialStatus
 from harness.report import dispatch
-from harness.study.coordinator import Coordinator, Limits, Progress
+from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.execution.executor import Event, TrialRequest
 from harness.study.phases.write_tables import write_tables
-from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
+from harness.study.run_context import StudyOptions, StudyRun
+from harness.study.search.optuna_series import TrialSeries, open_search
 from harness.study.storage.storage import default_url, open_storage
+from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS
 
 EVALUATIONS = 10
@@ -137,8 +139,9 @@ def phase(name: str, folder: Path, trials: int, sampler: str) -> dict[str, Any]:
         dispatch.render_folder(results)
         return {"s": time.perf_counter() - started, "memory_mib": memory_mib()}
     with open_storage(default_url(folder), "scale") as storage:
-        context = StudyRun(spec, storage, "cpu", spec.identity(), "scale.toml")
-        series = open_search(context, SearchKey("temporal_order", "lstm", 0))
+        options = StudyOptions(folder, "cpu", 1, where="scale.toml")
+        study = StudyRun(spec, options, storage, spec.identity())
+        series = open_search(study, SearchKey("temporal_order", "lstm", 0))
         opened = time.perf_counter() - started
         if name == "resume":
             found = {"s": opened, "memory_mib": memory_mib()}
@@ -151,11 +154,11 @@ def run(series: TrialSeries) -> dict[str, Any]:
     """Seconds of each trial, and the best loss so far."""
     ends: list[float] = [time.perf_counter()]
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrialProgress) -> None:
         if progress.kind == "finished":
             ends.append(time.perf_counter())
 
-    Coordinator(AtOnce(), Limits(), watch).run([series])
+    Coordinator(AtOnce(), TrialLimits(), watch).run([series])
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     values = [series.finished[slot].value for slot in sorted(series.finished)]
     return {"trial_s": seconds, "losses": values}

@@ -23,12 +23,14 @@ import optuna
 from harness import config as specs
 from harness.cells import CELLS
 from harness.machine import configure_process, cpu_model
-from harness.study.coordinator import Coordinator, Limits, Progress
+from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.execution.worker import preload
+from harness.study.run_context import StudyOptions, StudyRun
+from harness.study.search.optuna_series import open_search
 from harness.study.search.search_space import distribution, suggested
-from harness.study.search.trial_source import SearchKey, StudyRun, open_search
 from harness.study.storage.storage import default_url, open_storage
+from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS
 from harness.training.training_loop import Training, TrainingConfig
 
@@ -73,17 +75,18 @@ def harness_overheads(folder: Path) -> list[float]:
     ends: list[float] = []
     configs: list[TrainingConfig] = []
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrialProgress) -> None:
         if progress.kind == "finished":
             ends.append(time.monotonic())
             configs.append(progress.job.config)
 
     with open_storage(default_url(folder), "overhead") as storage:
-        context = StudyRun(spec, storage, "cpu", spec.identity(), "overhead.toml")
-        series = open_search(context, SearchKey("lesson", "lstm", 0))
+        options = StudyOptions(folder, "cpu", 1, where="overhead.toml")
+        study = StudyRun(spec, options, storage, spec.identity())
+        series = open_search(study, SearchKey("lesson", "lstm", 0))
         executor = LocalExecutor(1)
         try:
-            Coordinator(executor, Limits(trial_timeout_s=300.0), watch).run([series])
+            Coordinator(executor, TrialLimits(trial_timeout_s=300.0), watch).run([series])
         finally:
             executor.close()
     bare = [train(config) for config in configs]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 import pytest
@@ -25,10 +25,14 @@ from harness.cells import CELLS
 from harness.plugins import load_plugins
 from harness.study import run, run_context
 from harness.study import run as pipeline
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.search.trial_source import TrialSeries
+from harness.study.run_context import StudyObserver
+from harness.study.trial_source import TrialSource
 from harness.tasks import TASKS
+
+if TYPE_CHECKING:
+    from harness.study.storage.retrying_storage import RetryingStorage
 
 FAULTY = str(Path(__file__).parent / "study" / "faulty.py")
 
@@ -84,19 +88,19 @@ def small_spec(folder: Path, *settings: str) -> specs.StudySpec:
     return specs.check(spec, "small.toml", TASKS, CELLS, 8 << 30)
 
 
-class Watching:
-    """A watcher that keeps what it is told."""
+class RecordingObserver(StudyObserver):
+    """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.phases: list[str] = []
         self.notes: list[str] = []
-        self.progresses: list[Progress] = []
+        self.progresses: list[TrialProgress] = []
 
-    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
+    def phase(self, name: str, sources: Sequence[TrialSource], total: int) -> None:
         """Keep its name."""
         self.phases.append(name)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrialProgress) -> None:
         """Keep it."""
         self.progresses.append(progress)
 
@@ -114,10 +118,10 @@ def run_small(
     folder: Path,
     *settings: str,
     workers: int = 1,
-    watcher: Watching | None = None,
+    observer: RecordingObserver | None = None,
     executor: LocalExecutor | None = None,
     **options: Any,
-) -> run.Outcome:
+) -> run.StudyOutcome:
     """Run the small study's phases but for the report, with results in `folder`/results.
 
     `executor` is used and left open, where one is given; else the study starts its own.
@@ -129,11 +133,16 @@ def run_small(
         patch.setattr(pipeline, "report", lambda directory: SimpleNamespace(text="", missing=()))
         return run.run_study(
             small_spec(folder, *settings),
-            run_context.RunOptions(
+            run_context.StudyOptions(
                 folder / "results", "cpu", workers, **{"plugins": (FAULTY,), **options}
             ),
-            watcher or Watching(),
+            observer or RecordingObserver(),
         )
+
+
+def study_run(spec: specs.StudySpec, options: run_context.StudyOptions) -> run_context.StudyRun:
+    """A study as its phases after the search see it, which never use the storage."""
+    return run_context.StudyRun(spec, options, cast("RetryingStorage", None), {})
 
 
 def table(path: Path) -> list[dict[str, str]]:

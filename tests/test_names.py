@@ -19,7 +19,7 @@ from harness.plugins import load_plugins
 from harness.study import run, run_context
 from harness.tasks import TASKS
 from tests.rendering.pages import visible_text
-from tests.small import SMALL, Watching, tables
+from tests.small import SMALL, RecordingObserver, tables
 from tests.tally import Tally
 
 PLUGIN = """
@@ -74,12 +74,12 @@ def test_a_study_in_any_script(
     path = tmp_path / f"{variant[:30]}.toml"
     path.write_text(tomli_w.dumps(plain), encoding="utf-8")
     spec = specs.check(specs.load(path), path.name, TASKS, CELLS, 8 << 30)
-    options = run_context.RunOptions(
+    options = run_context.StudyOptions(
         tmp_path / f"{study[:30]} results", "cpu", 1, plugins=(str(plugin),), where=path.name
     )
     fault = "names in other scripts, of signs and markup, 80 bytes long"
     with tally.each(fault, "searched, told, drawn, resumed") as count, count.one():
-        outcome = run.run_study(spec, options, Watching())
+        outcome = run.run_study(spec, options, RecordingObserver())
         found = records.read(outcome.directory)
         assert set(found.trials["cell"]) == {cell, variant}
         assert set(found.winners) == {(task, cell), (task, variant)}
@@ -90,10 +90,10 @@ def test_a_study_in_any_script(
         for name in ("report.md", "paper.tex", "figures/memory.svg", "figures/memory.png"):
             assert (outcome.directory / name).stat().st_size > 200
         before = tables(outcome.directory)
-        watcher = Watching()
-        run.run_study(spec, options, watcher)
-        assert watcher.ends() == []  # all was kept, winners too
-        assert "keep" not in watcher.phases
+        observer = RecordingObserver()
+        run.run_study(spec, options, observer)
+        assert observer.ends() == []  # all was kept, winners too
+        assert "keep" not in observer.phases
         assert tables(outcome.directory) == before
         inside = {each.resolve() for each in tmp_path.rglob("*")}
         assert all(each.is_relative_to(tmp_path) for each in inside)

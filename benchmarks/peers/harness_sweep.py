@@ -32,11 +32,13 @@ from harness import config as specs  # noqa: E402
 from harness import machine  # noqa: E402
 from harness.cells import CELLS  # noqa: E402
 from harness.parameters import Value  # noqa: E402
-from harness.study.coordinator import Coordinator, Limits, Progress  # noqa: E402
+from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress  # noqa: E402
 from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
+from harness.study.run_context import StudyOptions, StudyRun  # noqa: E402
+from harness.study.search.optuna_series import Slots, TrialSeries  # noqa: E402
 from harness.study.search.search_space import distribution, suggested  # noqa: E402
-from harness.study.search.trial_source import SearchKey, Slots, StudyRun, TrialSeries  # noqa: E402
 from harness.study.storage.storage import default_url, open_storage  # noqa: E402
+from harness.study.trial_source import SearchKey  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
 
 STUDY = """
@@ -99,17 +101,17 @@ def read_study(folder: Path, trials: TrialList) -> specs.StudySpec:
     return specs.check(specs.load(path), path.name, TASKS, CELLS, machine.memory_bytes())
 
 
-def open_series(context: StudyRun, cell: str, trials: TrialList) -> TrialSeries:
+def open_series(study: StudyRun, cell: str, trials: TrialList) -> TrialSeries:
     """The trials of one cell, as a series of the study."""
     own = [each for each in trials.trials if each.cell == cell]
     key = SearchKey(trials.task, cell, 0)
-    parameters = suggested(context.spec, trials.task, cell)
+    parameters = suggested(study.spec, trials.task, cell)
     slots = Slots(
         keys=tuple(str(slot) for slot in range(len(own))),
         seeds=tuple(each.seed for each in own),
         distributions={name: distribution(each) for name, each in parameters.items()},
     )
-    return TrialSeries(context, key, context.open(key), Listed(own), slots)
+    return TrialSeries(study, key, study.open(key), Listed(own), slots)
 
 
 def run(
@@ -124,11 +126,11 @@ def run(
     started: dict[int, float] = {}
     found: dict[int, tuple[float, float]] = {}
 
-    def index_of(progress: Progress) -> int:
-        own = [each for each in trials.trials if each.cell == progress.series.key.cell]
+    def index_of(progress: TrialProgress) -> int:
+        own = [each for each in trials.trials if each.cell == progress.source.key.cell]
         return own[progress.job.slot].index
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrialProgress) -> None:
         now = time.perf_counter()
         if progress.kind == "started":
             started[index_of(progress)] = now
@@ -138,13 +140,14 @@ def run(
 
     study = read_study(folder, trials)
     with open_storage(default_url(folder), study.study.name) as storage:
-        context = StudyRun(study, storage, "cpu", study.identity(), "race.toml")
-        series = [open_series(context, cell, trials) for cell in study.compare.cells]
+        options = StudyOptions(folder, "cpu", workers, where="race.toml")
+        whole = StudyRun(study, options, storage, study.identity())
+        series = [open_series(whole, cell, trials) for cell in study.compare.cells]
         phases["storage opened"] = time.perf_counter() - START
         executor = LocalExecutor(workers, standby=standby)
         phases["workers ready"] = time.perf_counter() - START
         try:
-            limits = Limits(
+            limits = TrialLimits(
                 trial_timeout_s=study.search.trial_timeout_s,
                 trial_memory_bytes=machine.memory_bytes(),
                 independent=True,  # as a confirmation: the slots do not hang on each other

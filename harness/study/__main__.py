@@ -20,7 +20,7 @@ from harness.errors import InputError, Shown, printable
 
 if TYPE_CHECKING:
     from harness.config import StudySpec
-    from harness.study.run_context import RunOptions
+    from harness.study.run_context import StudyOptions
 
 WITHOUT_RESULT = 3
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -93,12 +93,12 @@ def study(  # one parameter for each option of the command
         with start_prewarmed_server() as standby:
             spec, where, remarks = _load(name, overrides, plugins or [])
             from harness.machine import num_cores, resolve_device
-            from harness.study.run_context import RunOptions
+            from harness.study.run_context import StudyOptions
 
             resolved = resolve_device(device)
             code = _run(
                 spec,
-                RunOptions(
+                StudyOptions(
                     results=results,
                     device=resolved,
                     workers=workers or (num_cores() if resolved == "cpu" else 1),
@@ -212,7 +212,7 @@ def _list(plugins: list[str]) -> None:
         typer.echo(f"note: {printable(remark)}")
 
 
-def _run(spec: StudySpec, options: RunOptions, remarks: Sequence[str]) -> int:
+def _run(spec: StudySpec, options: StudyOptions, remarks: Sequence[str]) -> int:
     """Run the study, show how it goes, and say what it found. Returns the exit code."""
     from harness.study.console import open_console
     from harness.study.run import run_study

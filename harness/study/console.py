@@ -19,9 +19,10 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from harness.columns import METRICS, OBJECTIVES, TrialStatus
 from harness.config import StudySpec
 from harness.errors import visible
-from harness.study.coordinator import Progress as TrialProgress
-from harness.study.run import Outcome
-from harness.study.search.trial_source import TrialSeries
+from harness.study.coordinator import TrialProgress
+from harness.study.run import StudyOutcome
+from harness.study.run_context import StudyObserver
+from harness.study.trial_source import TrialSource
 
 PHASES = {
     "search": "Searching",
@@ -37,33 +38,33 @@ FAILURE_LINES = 10
 Pair = tuple[str, str]
 
 
-class StudyConsole:
-    """Tells how a study goes; a Watcher of the pipeline."""
+class StudyConsole(StudyObserver):
+    """Prints the progress of a study."""
 
     def __init__(self, spec: StudySpec, console: Console) -> None:
         self.spec, self.console = spec, console
         self.live: Progress | None = None
         self.lines: dict[Pair, TaskID] = {}
         self.name, self.total, self.finished, self.logged = "", 0, 0, 0
-        self.series: tuple[TrialSeries, ...] = ()
+        self.sources: tuple[TrialSource, ...] = ()
         self.evaluations: dict[int, list[dict[str, Any]]] = {}
         self.failures: Counter[TrialStatus] = Counter()
 
-    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
+    def phase(self, name: str, sources: Sequence[TrialSource], total: int) -> None:
         """Show a new phase."""
         self.close()
-        self.name, self.series, self.total = name, tuple(series), total
-        self.finished = sum(len(each.finished) for each in series)
+        self.name, self.sources, self.total = name, tuple(sources), total
+        self.finished = sum(len(each.finished) for each in sources)
         self.logged = 0
         self.failures.clear()
         kept = f", {self.finished} of {total} done before" if self.finished else ""
         self.console.print(f"[bold]{PHASES[name]}[/bold]{kept}", highlight=False)
-        if series and self.console.is_terminal:
+        if sources and self.console.is_terminal:
             self._open_lines()
 
     def progress(self, progress: TrialProgress) -> None:
         """Show what a trial came to."""
-        key = progress.series.key
+        key = progress.source.key
         if progress.kind == "evaluation" and progress.evaluation is not None:
             if self.spec.study.print_evaluations:
                 self.evaluations.setdefault(id(progress.job), []).append(progress.evaluation)
@@ -101,7 +102,7 @@ class StudyConsole:
         self._print("interrupted: what was finished is saved; to go on, run")
         self._print(f"  {command}")
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: StudyOutcome) -> None:
         """Show the answer, and where the report is."""
         self.close()
         self.console.print()
@@ -132,20 +133,20 @@ class StudyConsole:
         ]
         width = max(len(f"{task} {cell}") for task, cell in pairs)
         for pair in pairs:
-            series = self._of(pair)
-            if not series:
+            sources = self._of(pair)
+            if not sources:
                 continue
             name = f"{pair[0]} {pair[1]}".ljust(width)
             self.lines[pair] = self.live.add_task(
                 escape(name),
-                total=sum(each.total for each in series),
-                completed=sum(len(each.finished) for each in series),
+                total=sum(each.total for each in sources),
+                completed=sum(len(each.finished) for each in sources),
                 best=self._best(pair),
             )
         self.live.start()
 
-    def _of(self, pair: Pair) -> list[TrialSeries]:
-        return [each for each in self.series if (each.key.task, each.key.cell) == pair]
+    def _of(self, pair: Pair) -> list[TrialSource]:
+        return [each for each in self.sources if (each.key.task, each.key.cell) == pair]
 
     def _best(self, pair: Pair) -> str:
         """The best value of a search so far, or how many runs of a confirmation solved their task."""
@@ -170,7 +171,7 @@ class StudyConsole:
 
         Each measured before the step's update.
         """
-        config, key = progress.job.config, progress.series.key
+        config, key = progress.job.config, progress.source.key
         self._print(f"{key.task} {key.cell}, repeat {key.repeat}, trial {progress.job.slot}")
         for evaluation in self.evaluations.pop(id(progress.job), []):
             step = evaluation["sequences_seen"] // config.batch_size

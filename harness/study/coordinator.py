@@ -17,14 +17,14 @@ from typing import Any
 from harness.columns import TrialStatus
 from harness.errors import HarnessError
 from harness.study.execution.executor import Event, Executor, TrialRequest
-from harness.study.search.trial_source import Job, TrialSeries, first_solved
 from harness.study.storage.trial_ledger import RETRY, TrialResult
+from harness.study.trial_source import Job, TrialSource, first_solved
 
 MOST_ATTEMPTS = 3  # a crash is retried at most twice
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class TrialLimits:
     """What bounds the trials. `stop_at` is a reading of time.monotonic(), or None.
 
     `one_in_flight` holds for every series.
@@ -39,25 +39,25 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class TrialProgress:
     """Told to the observer: `kind` is "started", "evaluation" or "finished".
 
     `result` only with the last.
     """
 
     kind: str
-    series: TrialSeries
+    source: TrialSource
     job: Job
     evaluation: dict[str, Any] | None = None
     result: TrialResult | None = None
 
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[TrialProgress], None]
 
 
 @dataclasses.dataclass
 class _Running:
-    series: TrialSeries
+    source: TrialSource
     job: Job
     deadline: float | None
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -71,7 +71,7 @@ class Coordinator:
     def __init__(
         self,
         executor: Executor,
-        limits: Limits,
+        limits: TrialLimits,
         observer: Observer,
         plugins: tuple[str, ...] = (),
     ) -> None:
@@ -80,7 +80,7 @@ class Coordinator:
         self.running: dict[int, _Running] = {}
         self.attempts: dict[tuple[int, int], int] = {}
 
-    def run(self, series: Sequence[TrialSeries]) -> bool:
+    def run(self, sources: Sequence[TrialSource]) -> bool:
         """Run them all; False when the time was up before the end.
 
         Ctrl-C gives running trials up and goes on upward.
@@ -88,9 +88,9 @@ class Coordinator:
         heard = time.monotonic()
         try:
             while True:
-                self._fill(series)
+                self._fill(sources)
                 if not self.running:
-                    return not any(each.has_next for each in series)
+                    return not any(each.has_next for each in sources)
                 self._postpone(time.monotonic() - heard)
                 event = self.executor.next_event(self._patience())
                 heard = time.monotonic()
@@ -103,9 +103,9 @@ class Coordinator:
             self._give_up()
             raise
 
-    def _fill(self, series: Sequence[TrialSeries]) -> None:
+    def _fill(self, sources: Sequence[TrialSource]) -> None:
         while len(self.running) < self.executor.num_workers and not self._time_is_up():
-            chosen = self._choose(series)
+            chosen = self._choose(sources)
             if chosen is None:
                 return
             job = chosen.next_job()
@@ -121,17 +121,17 @@ class Coordinator:
                     self.limits.trial_memory_bytes,
                 )
             )
-            self.observer(Progress("started", chosen, job))
+            self.observer(TrialProgress("started", chosen, job))
 
-    def _choose(self, series: Sequence[TrialSeries]) -> TrialSeries | None:
-        """The series that is furthest behind, of those that may have a further trial in flight."""
+    def _choose(self, sources: Sequence[TrialSource]) -> TrialSource | None:
+        """The source that is furthest behind, of those that may have a further trial in flight."""
         workers = self.executor.num_workers
         most = 1
         if self.limits.independent:
             most = workers
-        elif not self.limits.one_in_flight and len(series) < workers:
-            most = math.ceil(workers / len(series))
-        free = [each for each in series if each.has_next and each.in_flight < most]
+        elif not self.limits.one_in_flight and len(sources) < workers:
+            most = math.ceil(workers / len(sources))
+        free = [each for each in sources if each.has_next and each.in_flight < most]
         return min(free, key=lambda each: each.started, default=None)
 
     def _time_is_up(self) -> bool:
@@ -155,8 +155,8 @@ class Coordinator:
 
     def _evaluation(self, request_id: int, running: _Running, data: dict[str, Any]) -> None:
         running.evaluations.append(data)
-        self.observer(Progress("evaluation", running.series, running.job, evaluation=data))
-        prune = running.series.report(running.job, data)
+        self.observer(TrialProgress("evaluation", running.source, running.job, evaluation=data))
+        prune = running.source.report(running.job, data)
         config = running.job.config
         spent = data["sequences_seen"] + config.evaluate_every > config.sequences
         ends = spent or not data["finite"] or (data["solved"] and config.stop_when_solved)
@@ -174,11 +174,11 @@ class Coordinator:
         if running.trained:
             self._finish(request_id, running, TrialStatus.COMPLETE, {})
             return
-        key = (id(running.series), running.job.slot)
+        key = (id(running.source), running.job.slot)
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if TrialStatus(end) is TrialStatus.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
             result = _result(running, TrialStatus.CRASHED, {"reason": RETRY + how})
-            running.series.give_up(running.job, result)
+            running.source.give_up(running.job, result)
             del self.running[request_id]
             return
         self._finish(request_id, running, TrialStatus(end), {"reason": how})
@@ -187,9 +187,9 @@ class Coordinator:
         self, request_id: int, running: _Running, end: TrialStatus, data: dict[str, Any]
     ) -> None:
         result = _result(running, end, data)
-        running.series.finish(running.job, result, running.evaluations)
+        running.source.finish(running.job, result, running.evaluations)
         del self.running[request_id]
-        self.observer(Progress("finished", running.series, running.job, result=result))
+        self.observer(TrialProgress("finished", running.source, running.job, result=result))
 
     def _enforce(self) -> None:
         now = time.monotonic()
@@ -227,7 +227,7 @@ class Coordinator:
             self.executor.cancel(request_id)
         with contextlib.suppress(HarnessError):
             for running in self.running.values():
-                running.series.give_up(running.job)
+                running.source.give_up(running.job)
         self.running.clear()
 
 

@@ -1,28 +1,29 @@
-"""How a study is run, as opposed to what it is: options, and who is told how it goes.
-
-Never runs anything.
-"""
+"""What the phases of a study share: its options, its storage, and its observer. Never runs anything."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
+from harness.columns import OBJECTIVES
 from harness.config import StudySpec
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution.prewarmed_server import ServerProcess
-from harness.study.search.trial_source import TrialSeries
+from harness.study.storage.retrying_storage import RetryingStorage
+from harness.study.storage.storage import open_study
+from harness.study.storage.trial_ledger import Ledger
+from harness.study.trial_source import SearchKey, TrialSource
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """What the command line says.
+class StudyOptions:
+    """The options of the command line.
 
-    `device` is resolved; `command` is shown in the report; `storage` "" is SQLite.
-
-    `standby` is a fork server that loads torch already; whoever made it sees to its end.
+    `device` is resolved ("cpu", "cuda:0"). `storage` "" is SQLite in the results. The report shows
+    `command`; errors name the study file `where`. `standby` is a fork server that loads torch
+    already; its maker closes it.
     """
 
     results: Path
@@ -39,31 +40,44 @@ class RunOptions:
     standby: ServerProcess | None = None
 
 
-class Watcher(Protocol):
-    """Who is told how the study goes."""
+class StudyObserver:
+    """Gets the progress of a study. This one ignores it."""
 
-    def phase(self, name: str, series: Sequence[TrialSeries], total: int) -> None:
+    def phase(self, name: str, sources: Sequence[TrialSource], total: int) -> None:
         """A phase begins; `total` counts its trials or other pieces of work."""
-        ...
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrialProgress) -> None:
         """A trial started, was evaluated or ended."""
-        ...
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
-        ...
+        """Something that the user should know, in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
-    """One run of one study."""
+class StudyRun:
+    """One run of one study. `identity` is what may not change between its sessions."""
 
     spec: StudySpec
-    options: RunOptions
-    watcher: Watcher
+    options: StudyOptions
+    storage: RetryingStorage
+    identity: Mapping[str, Any]
+    observer: StudyObserver = dataclasses.field(default_factory=StudyObserver)
 
     @property
     def directory(self) -> Path:
-        """Where its results go."""
-        return self.options.results / self.spec.study.name
+        """The folder of its results."""
+        return results_of(self.spec, self.options)
+
+    def open(self, key: SearchKey, suffix: str = "") -> Ledger:
+        """The Optuna study of a search: created, or opened after checking its identity."""
+        direction = OBJECTIVES[self.spec.search.objective].direction
+        name = f"{self.spec.study.name}/{key.task}/{key.cell}/r{key.repeat}{suffix}"
+        study_id = open_study(
+            self.storage, name, direction, self.identity, where=self.options.where
+        )
+        return Ledger(self.storage, study_id, self.observer.note)
+
+
+def results_of(spec: StudySpec, options: StudyOptions) -> Path:
+    """The folder of a study's results."""
+    return options.results / spec.study.name

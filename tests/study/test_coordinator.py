@@ -19,10 +19,12 @@ import pytest
 
 from harness.columns import TrialStatus
 from harness.errors import FileError
-from harness.study.coordinator import Coordinator, Limits, Progress
+from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
+from harness.study.run_context import StudyOptions, StudyRun
+from harness.study.search.optuna_series import TrialSeries, open_search
 from harness.study.search.samplers import SearchProposer
-from harness.study.search.trial_source import SearchKey, StudyRun, TrialSeries, open_search
 from harness.study.storage.storage import open_storage
+from harness.study.trial_source import SearchKey
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, evaluation, learns, outcome
 
@@ -55,9 +57,10 @@ def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list
         if fresh or not path.exists():
             shutil.copy(empty_storage, path)
         storage = opened.enter_context(open_storage(f"sqlite:///{path}", "small"))
-        context = StudyRun(spec, storage, "cpu", spec.identity(), "small.toml")
+        options = StudyOptions(tmp_path, "cpu", 1, where="small.toml")
+        study = StudyRun(spec, options, storage, spec.identity())
         return [
-            open_search(context, SearchKey(task, cell, repeat))
+            open_search(study, SearchKey(task, cell, repeat))
             for repeat in range(spec.search.repeats)
             for task in spec.compare.tasks
             for cell in spec.compare.cells
@@ -70,11 +73,11 @@ def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list
 def run(
     series: Sequence[TrialSeries],
     executor: ScriptedExecutor,
-    limits: Limits | None = None,
-    observer: Callable[[Progress], None] = lambda progress: None,
+    limits: TrialLimits | None = None,
+    observer: Callable[[TrialProgress], None] = lambda progress: None,
 ) -> bool:
     """Run the coordinator."""
-    return Coordinator(executor, limits or Limits(), observer).run(series)
+    return Coordinator(executor, limits or TrialLimits(), observer).run(series)
 
 
 def found(series: Sequence[TrialSeries]) -> list[str]:
@@ -104,7 +107,7 @@ def test_searches_take_turns(open_all: Callable[..., list[TrialSeries]]) -> None
     series = open_all("search.trials=3", "search.repeats=2", *TASKS_AND_CELLS)
     spreads = []
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrialProgress) -> None:
         started = [each.started for each in series]
         spreads.append(max(started) - min(started))
 
@@ -135,7 +138,7 @@ def test_one_search_uses_every_worker(open_all: Callable[..., list[TrialSeries]]
 def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[TrialSeries]]) -> None:
     """Where that is asked for, a lone search has one trial in flight, however many workers there are."""
     executor = ScriptedExecutor(num_workers=3)
-    run(open_all("search.trials=6"), executor, Limits(one_in_flight=True))
+    run(open_all("search.trials=6"), executor, TrialLimits(one_in_flight=True))
     assert executor.most_in_flight == 1
 
 
@@ -162,7 +165,7 @@ def test_time_is_up(open_all: Callable[..., list[TrialSeries]]) -> None:
     """When the time is up nothing more is started, what runs is finished, and every search has had as many turns."""
     series = open_all("search.trials=50", *TASKS_AND_CELLS)
     executor = ScriptedExecutor(on_event=lambda _: time.sleep(0.002))
-    assert not run(series, executor, Limits(stop_at=time.monotonic() + 0.3))
+    assert not run(series, executor, TrialLimits(stop_at=time.monotonic() + 0.3))
     counts = [len(each.finished) for each in series]
     assert 0 < min(counts) <= max(counts) <= min(counts) + 1
     assert max(counts) < 50
@@ -172,7 +175,7 @@ def test_time_is_up(open_all: Callable[..., list[TrialSeries]]) -> None:
 def test_no_time_at_all(open_all: Callable[..., list[TrialSeries]]) -> None:
     """With no time no trial is started."""
     executor = ScriptedExecutor()
-    assert not run(open_all(), executor, Limits(stop_at=time.monotonic()))
+    assert not run(open_all(), executor, TrialLimits(stop_at=time.monotonic()))
     assert executor.requests == []
 
 
@@ -262,7 +265,7 @@ def test_worst_value_and_violated_constraint(
     run(
         [series],
         ScriptedExecutor(lambda _: script),
-        Limits(trial_timeout_s=0.01 if end is TrialStatus.TIMEOUT else None),
+        TrialLimits(trial_timeout_s=0.01 if end is TrialStatus.TIMEOUT else None),
     )
     assert end_of(series) == (end, pytest.approx(worst))
     (trial,) = series.ledger.storage.get_all_trials(series.ledger.study_id)
@@ -290,7 +293,7 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[TrialSeries]]) -> 
     """A trial past its time is cancelled, keeps its last evaluation, and frees its worker."""
     (series,) = open_all("search.trials=2")
     executor = ScriptedExecutor(lambda _: [evaluation(0, 1.0), evaluation(32, 0.5)])
-    run([series], executor, Limits(trial_timeout_s=0.5))
+    run([series], executor, TrialLimits(trial_timeout_s=0.5))
     assert executor.cancelled == [1, 2]
     result = series.finished[0].result
     assert (result.end, result.loss, result.sequences_seen) == (TrialStatus.TIMEOUT, 0.5, 32)
@@ -308,11 +311,11 @@ def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[TrialSeries
     def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         return [evaluation(0, 1.0)] if next(hangs) else learns(training)
 
-    def wait(progress: Progress) -> None:
+    def wait(progress: TrialProgress) -> None:
         if progress.kind != "finished":
             time.sleep(0.3)
 
-    run([series], ScriptedExecutor(script), Limits(trial_timeout_s=0.2), wait)
+    run([series], ScriptedExecutor(script), TrialLimits(trial_timeout_s=0.2), wait)
     assert [end_of(series, slot)[0] for slot in (0, 1)] == [
         TrialStatus.COMPLETE,
         TrialStatus.TIMEOUT,
@@ -435,7 +438,7 @@ def test_what_comes_after_training_takes_nothing_back(
     executor = ScriptedExecutor(
         lambda _: [evaluation(0, 1.0), evaluation(32, 0.1, solved=True), *last]
     )
-    coordinator = Coordinator(executor, Limits(trial_timeout_s=0.5), lambda _: None)
+    coordinator = Coordinator(executor, TrialLimits(trial_timeout_s=0.5), lambda _: None)
     coordinator.run([series])
     result = series.finished[0].result
     assert (result.end, result.solved, result.extrapolations) == (TrialStatus.COMPLETE, True, ())

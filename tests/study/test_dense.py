@@ -7,12 +7,14 @@ import json
 import pytest
 
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.run import Outcome
+from harness.study.run import StudyOutcome
 from tests.small import run_small, table
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | None) -> Outcome:
+def outcome(
+    tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | None
+) -> StudyOutcome:
     """Two tasks, a search and a confirmation each."""
     return run_small(
         tmp_path_factory.mktemp("dense"),
@@ -25,7 +27,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | 
 
 
 @pytest.mark.parametrize("name", ["trials.csv", "confirmation.csv"])
-def test_rows(outcome: Outcome, name: str) -> None:
+def test_rows(outcome: StudyOutcome, name: str) -> None:
     """Each trial has a result, with the lag of its task: T + 10, or a quarter of T."""
     rows = table(outcome.directory / name)
     assert outcome.without_result == ()
@@ -38,7 +40,7 @@ def test_rows(outcome: Outcome, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["trials.csv", "confirmation.csv"])
-def test_the_loss_over_all_steps(outcome: Outcome, name: str) -> None:
+def test_the_loss_over_all_steps(outcome: StudyOutcome, name: str) -> None:
     """10 of T + 20 steps have the loss; a task that does not offer it has an empty cell."""
     rows = table(outcome.directory / name)
     for row in rows:
@@ -49,7 +51,7 @@ def test_the_loss_over_all_steps(outcome: Outcome, name: str) -> None:
             assert float(row["all_steps_loss"]) == pytest.approx(share * float(row["loss"]))
 
 
-def test_gains_reach_over_all_steps(outcome: Outcome) -> None:
+def test_gains_reach_over_all_steps(outcome: StudyOutcome) -> None:
     """The gradient gain goes back to the first step, which lies farther than sequence_length where steps are added."""
     gains = json.loads((outcome.directory / "diagnostics.json").read_text())["gradient_gain"]
     assert len(gains) == 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,11 @@ from harness.records import write_text
 from harness.report import __main__ as report_command
 from harness.study import run
 from harness.study import run as pipeline
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import write_tables
-from harness.study.search.trial_source import TrialSeries
-from tests.small import Watching, run_small, tables
+from harness.study.trial_source import TrialSource
+from tests.small import RecordingObserver, run_small, tables
 from tests.tally import Tally
 
 PROMISE = "one line that names the file; what was finished is kept; the same command ends once there is room"
@@ -83,22 +83,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecuto
     ).directory
 
 
-class Filling(Watching):
+class Filling(RecordingObserver):
     """Fills the disk at the n-th end of a trial, or where a phase begins."""
 
     def __init__(self, disk: Disk, moment: int | str) -> None:
         super().__init__()
         self.disk, self.moment = disk, moment
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrialProgress) -> None:
         """Count ends."""
         super().progress(progress)
         if progress.result is not None and len(self.ends()) == self.moment:
             self.disk.fill()
 
-    def phase(self, name: str, series: tuple[TrialSeries, ...], total: int) -> None:  # type: ignore[override]
+    def phase(self, name: str, sources: Sequence[TrialSource], total: int) -> None:
         """Hear of a phase."""
-        super().phase(name, series, total)
+        super().phase(name, sources, total)
         if name == self.moment:
             self.disk.fill()
 
@@ -126,15 +126,15 @@ def test_full_while_a_study_runs(
 
     The trials that had ended are there, and none runs again.
     """
-    watcher = Filling(disk, moment)
+    observer = Filling(disk, moment)
     with pytest.raises(
         FileError, match=r"^[^\n]*/small/[^\n]*: expected room to write, got [^\n]*$"
     ):
-        run_small(disk.home, *SETTINGS, watcher=watcher, executor=executor)
-    ended = len(watcher.ends())
+        run_small(disk.home, *SETTINGS, observer=observer, executor=executor)
+    ended = len(observer.ends())
     disk.make_room()
-    after = Watching()
-    outcome = run_small(disk.home, *SETTINGS, watcher=after, executor=executor)
+    after = RecordingObserver()
+    outcome = run_small(disk.home, *SETTINGS, observer=after, executor=executor)
     again = max(0, ended + len(after.ends()) - 5)  # of 4 trials and 1 confirmation run
     where = "the weights" if moment == "keep" else "the database"
     lost = lost_rows(outcome.directory, undisturbed) + again

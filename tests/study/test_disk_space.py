@@ -10,7 +10,7 @@ import pytest
 
 from harness.study import disk_space
 from harness.tasks import TASKS
-from tests.small import Watching, run_small, small_spec
+from tests.small import RecordingObserver, run_small, small_spec
 from tests.tally import Tally
 
 
@@ -31,11 +31,11 @@ def test_a_full_disk_is_a_remark_before_the_study(
 ) -> None:
     """It says what is free, where, and what the study may write; then the study runs."""
     free(monkeypatch, 1_500_000)
-    watcher = Watching()
-    outcome = run_small(tmp_path, watcher=watcher)
+    observer = RecordingObserver()
+    outcome = run_small(tmp_path, observer=observer)
     promise = "a note before the study starts"
     with tally.each("a disk without room (simulated)", promise) as count, count.one():
-        (note,) = [note for note in watcher.notes if "room" in note]
+        (note,) = [note for note in observer.notes if "room" in note]
         assert "1.5 MB are free in " in note
         assert "may write about 42.0 MB" in note
         assert "run the same command again" in note
@@ -45,10 +45,10 @@ def test_a_full_disk_is_a_remark_before_the_study(
 def test_room_enough_is_not_worth_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk of the results is asked, and where the database lies elsewhere, that one too."""
     asked = free(monkeypatch, 10**12)
-    watcher = Watching()
+    observer = RecordingObserver()
     (tmp_path / "elsewhere").mkdir()
-    run_small(tmp_path, watcher=watcher, storage=f"sqlite:///{tmp_path}/elsewhere/study.db")
-    assert watcher.notes == []
+    run_small(tmp_path, observer=observer, storage=f"sqlite:///{tmp_path}/elsewhere/study.db")
+    assert observer.notes == []
     assert len(asked) == 1  # one disk
 
 

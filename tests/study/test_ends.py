@@ -14,9 +14,9 @@ import pytest
 
 from harness.study import run
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.run import Outcome
+from harness.study.run import StudyOutcome
 from harness.study.storage.storage import default_url
-from tests.small import FAULTS, Watching, run_small, table
+from tests.small import FAULTS, RecordingObserver, run_small, table
 from tests.tally import Tally
 
 ENDS = {
@@ -41,7 +41,9 @@ if sys.platform == "linux":  # elsewhere a process' memory is not limited
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | None) -> Outcome:
+def outcome(
+    tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | None
+) -> StudyOutcome:
     """A grid over the faults, run with two workers."""
     return run_small(
         tmp_path_factory.mktemp("ends"),
@@ -58,14 +60,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor | 
 
 
 @pytest.fixture(scope="module")
-def study(outcome: Outcome) -> optuna.Study:
+def study(outcome: StudyOutcome) -> optuna.Study:
     """The search as plain Optuna reads it."""
     storage = optuna.storages.RDBStorage(default_url(outcome.directory))
     return optuna.load_study(study_name="small/temporal_order/faulty/r0", storage=storage)
 
 
 @pytest.mark.parametrize("fault", ENDS)
-def test_end_and_reason(outcome: Outcome, fault: str) -> None:
+def test_end_and_reason(outcome: StudyOutcome, fault: str) -> None:
     """trials.csv has one row for the trial, with its end and its reason."""
     (row,) = [row for row in table(outcome.directory / "trials.csv") if row["fault"] == fault]
     end, reason = ENDS[fault]
@@ -91,7 +93,7 @@ FAULTS_SHOWN = {
 }
 
 
-def test_every_slot_once(outcome: Outcome, tally: Tally) -> None:
+def test_every_slot_once(outcome: StudyOutcome, tally: Tally) -> None:
     """No trial is lost or counted twice, and each has the end that its fault has."""
     rows = table(outcome.directory / "trials.csv")
     for fault, shown in FAULTS_SHOWN.items():
@@ -107,7 +109,7 @@ def test_every_slot_once(outcome: Outcome, tally: Tally) -> None:
 RETRIED = {"crash_once": 1, "kill": 2, "segfault": 2, "exit": 2}
 
 
-def test_retries_are_shown(outcome: Outcome) -> None:
+def test_retries_are_shown(outcome: StudyOutcome) -> None:
     """Each attempt that was lost and made again is in retries.csv with its reason, under its trial's number and seed."""
     trials = {row["number"]: row for row in table(outcome.directory / "trials.csv")}
     retries = table(outcome.directory / "retries.csv")
@@ -120,7 +122,7 @@ def test_retries_are_shown(outcome: Outcome) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout")  # sixteen faults are too many for an axis
-def test_report_counts_each_end(outcome: Outcome) -> None:
+def test_report_counts_each_end(outcome: StudyOutcome) -> None:
     """The report has the number of trials for each end, and of the attempts that were made again."""
     lines = run.report(outcome.directory).markdown.read_text().splitlines()
     begin = lines.index("## What failed or was pruned")
@@ -175,7 +177,7 @@ def test_traceback_is_kept(study: optuna.Study) -> None:
     assert "second line" in trial.user_attrs["result"]
 
 
-def test_valid_trials_win(outcome: Outcome) -> None:
+def test_valid_trials_win(outcome: StudyOutcome) -> None:
     """The winner is one that completed, so the cell has a result.
 
     A failure beside it does not take it away.
@@ -191,19 +193,19 @@ def test_without_result(tmp_path: Path, executor: LocalExecutor | None, fault: s
 
     The other cell has one, and the study goes to its end.
     """
-    watcher = Watching()
+    observer = RecordingObserver()
     found = run_small(
         tmp_path,
         'compare.cells=["rnn","faulty"]',
         f'space.faulty.fault="{fault}"',
         "search.trials=2",
         "confirm.seeds=1",
-        watcher=watcher,
+        observer=observer,
         executor=executor,
     )
     assert found.without_result == (("temporal_order", "faulty"),)
     assert {row["cell"] for row in table(found.directory / "confirmation.csv")} == {"rnn"}
-    assert watcher.phases == ["search", "confirm", "keep", "report"]
+    assert observer.phases == ["search", "confirm", "keep", "report"]
 
 
 def test_nothing_valid_at_all(tmp_path: Path, executor: LocalExecutor | None) -> None:
@@ -216,8 +218,8 @@ def test_nothing_valid_at_all(tmp_path: Path, executor: LocalExecutor | None) ->
 
 def test_cell_that_cannot_be_looked_into(tmp_path: Path, executor: LocalExecutor | None) -> None:
     """A cell that computes in float32 alone, so that its gradient gain cannot be measured, keeps all other results."""
-    watcher = Watching()
+    observer = RecordingObserver()
     settings = (*FAULTS, 'space.faulty.fault="float32_only"', "search.trials=1")
-    found = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
+    found = run_small(tmp_path, *settings, observer=observer, executor=executor)
     assert found.without_result == ()
-    assert [note for note in watcher.notes if "gradient" in note and "faulty" in note]
+    assert [note for note in observer.notes if "gradient" in note and "faulty" in note]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution import local_executor
 from harness.study.execution.local_executor import LocalExecutor
-from tests.small import Watching, run_small, tables
+from tests.small import RecordingObserver, run_small, tables
 
 FOUR_SEARCHES = (
     'compare.tasks=["temporal_order","delayed_recall"]',
@@ -84,14 +84,14 @@ def test_spawned_workers(tmp_path: Path, executor: LocalExecutor) -> None:
     assert found[0] == found[1]
 
 
-class Impatient(Watching):
+class Impatient(RecordingObserver):
     """Presses Ctrl-C at the n-th piece of news."""
 
     def __init__(self, patience: int) -> None:
         super().__init__()
         self.patience = patience
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrialProgress) -> None:
         """Count it."""
         super().progress(progress)
         if len(self.progresses) >= self.patience:
@@ -107,12 +107,12 @@ def test_interrupted_again_and_again(tmp_path: Path, executor: LocalExecutor | N
     whole = run_small(tmp_path / "whole", *FOUR_SEARCHES, workers=2, executor=executor)
     interruptions = []
     for patience in (1, 3, 12, 60, 75, 6, 11, 10**6):
-        watcher = Impatient(patience)
+        observer = Impatient(patience)
         try:
             outcome = run_small(
-                tmp_path, *FOUR_SEARCHES, workers=2, watcher=watcher, executor=executor
+                tmp_path, *FOUR_SEARCHES, workers=2, observer=observer, executor=executor
             )
         except KeyboardInterrupt:
-            interruptions.append(watcher.phases[-1])
+            interruptions.append(observer.phases[-1])
     assert {"search", "confirm"} == set(interruptions)
     assert tables(outcome.directory) == tables(whole.directory)

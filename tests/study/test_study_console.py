@@ -12,10 +12,11 @@ from rich.console import Console
 
 from harness.columns import OBJECTIVES, TrialStatus
 from harness.study.console import LOG_LINES, StudyConsole
-from harness.study.coordinator import Progress
-from harness.study.run import Outcome
-from harness.study.search.trial_source import Job, SearchKey, TrialSeries
+from harness.study.coordinator import TrialProgress
+from harness.study.run import StudyOutcome
+from harness.study.search.optuna_series import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
+from harness.study.trial_source import Job, SearchKey
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
 from tests.study.requests import config_of
@@ -48,8 +49,8 @@ def tell(
     slot = len(series.finished)
     found = TrialResult(end, seed=0, **result)
     series.finished[slot] = SlotRecord(slot, str(slot), {}, value, found)
-    job = Job(slot, {}, config_of(), slot)
-    console.progress(Progress("finished", series, job, result=found))
+    job = Job(slot, config_of())
+    console.progress(TrialProgress("finished", series, job, result=found))
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_done(told: Callable[..., Told]) -> None:
     """At the end come the answer, what has no result, and last the report's key."""
     console, printed = told()
     answer: Any = SimpleNamespace(text="rnn remembers [7] steps.")
-    console.done(Outcome(Path("results/small"), answer, (("temporal_order", "gru"),)))
+    console.done(StudyOutcome(Path("results/small"), answer, (("temporal_order", "gru"),)))
     lines = printed().strip().splitlines()
     assert lines[0] == "rnn remembers [7] steps."
     assert lines[1].startswith("no valid result: gru on temporal_order")
@@ -223,13 +224,13 @@ def test_evaluations_as_the_lesson_prints_them(told: Callable[..., Told]) -> Non
     series = search()
     console.phase("search", [series], 4)
     config: TrainingConfig = config_of()
-    job = Job(0, {}, config, 0)
+    job = Job(0, config)
     for seen, loss in ((0, 0.75), (32, 0.5)):
         evaluation = {"sequences_seen": seen, "loss": loss, "accuracy": 0.5}
-        console.progress(Progress("evaluation", series, job, evaluation=evaluation))
+        console.progress(TrialProgress("evaluation", series, job, evaluation=evaluation))
     result = TrialResult(TrialStatus.COMPLETE, seed=0, predictions=(0.25, 0.75))
     series.finished[0] = SlotRecord(0, "0", {}, 1.0, result)
-    console.progress(Progress("finished", series, job, result=result))
+    console.progress(TrialProgress("finished", series, job, result=result))
     assert printed().splitlines()[1:5] == [
         "temporal_order rnn, repeat 0, trial 0",
         "  step     0  loss 0.750000  accuracy 0.50",
@@ -245,7 +246,7 @@ def test_evaluations_are_not_printed_otherwise(told: Callable[..., Told]) -> Non
     console.phase("search", [series], 4)
     evaluation = {"sequences_seen": 0, "loss": 0.5, "accuracy": 0.5}
     console.progress(
-        Progress("evaluation", series, Job(0, {}, config_of(), 0), evaluation=evaluation)
+        TrialProgress("evaluation", series, Job(0, config_of()), evaluation=evaluation)
     )
     assert printed() == "Searching\n"
 

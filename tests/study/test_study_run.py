@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from harness.errors import IdentityError, InputError, StorageError
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.run import _identity
 from harness.study.search.search_space import training_config
 from harness.study.storage.storage import default_url, hold_file, open_storage
 from harness.training.model import build_model
 from harness.training.training_loop import Training, TrainingConfig
-from tests.small import FAULTY, Watching, run_small, small_spec, table, tables
+from tests.small import FAULTY, RecordingObserver, run_small, small_spec, table, tables
 
 PAIRS = ('compare.cells=["rnn","gru"]', "search.trials=4", "confirm.seeds=1")
 
@@ -34,9 +34,9 @@ def machine_facts(results: Path) -> dict[str, object]:
 
 def test_phases_and_files(tmp_path: Path, executor: LocalExecutor | None) -> None:
     """A study searches, confirms, keeps the winners and reports, and leaves the files of each phase."""
-    watcher = Watching()
-    outcome = run_small(tmp_path, *PAIRS, watcher=watcher, executor=executor)
-    assert watcher.phases == ["search", "confirm", "keep", "report"]
+    observer = RecordingObserver()
+    outcome = run_small(tmp_path, *PAIRS, observer=observer, executor=executor)
+    assert observer.phases == ["search", "confirm", "keep", "report"]
     assert outcome.directory == tmp_path / "results" / "small"
     files = {
         str(path.relative_to(outcome.directory))
@@ -62,10 +62,10 @@ def test_run_again_does_nothing_again(tmp_path: Path, executor: LocalExecutor | 
     outcome = run_small(tmp_path, *PAIRS, executor=executor)
     weights = outcome.directory / "winners" / "temporal_order-gru.pt"
     before, made = tables(outcome.directory), weights.stat().st_mtime_ns
-    watcher = Watching()
-    run_small(tmp_path, *PAIRS, watcher=watcher, executor=executor)
-    assert watcher.progresses == []
-    assert watcher.phases == ["search", "confirm", "report"]
+    observer = RecordingObserver()
+    run_small(tmp_path, *PAIRS, observer=observer, executor=executor)
+    assert observer.progresses == []
+    assert observer.phases == ["search", "confirm", "report"]
     assert tables(outcome.directory) == before
     assert weights.stat().st_mtime_ns == made
 
@@ -99,9 +99,9 @@ def test_more_trials(tmp_path: Path, executor: LocalExecutor | None) -> None:
     """More trials go on where the study was; fewer than there are stored are refused."""
     settings = ('search.sampler="random"',)
     fewer = tables(run_small(tmp_path, *settings, "search.trials=2", executor=executor).directory)
-    watcher = Watching()
-    more = run_small(tmp_path, *settings, "search.trials=4", watcher=watcher, executor=executor)
-    assert len(watcher.ends()) == 2
+    observer = RecordingObserver()
+    more = run_small(tmp_path, *settings, "search.trials=4", observer=observer, executor=executor)
+    assert len(observer.ends()) == 2
     assert tables(more.directory)["trials.csv"][:2] == fewer["trials.csv"]
     with pytest.raises(IdentityError, match=r"search\.trials"):
         run_small(tmp_path, *settings, "search.trials=3", executor=executor)
@@ -113,21 +113,21 @@ def test_time_is_up(tmp_path: Path, executor: LocalExecutor | None) -> None:
     A resume goes on.
     """
 
-    class Slow(Watching):
-        def progress(self, progress: Progress) -> None:
+    class Slow(RecordingObserver):
+        def progress(self, progress: TrialProgress) -> None:
             super().progress(progress)
             time.sleep(0.02)
 
-    watcher = Slow()
+    observer = Slow()
     settings = (PAIRS[0], "search.trials=40", "confirm.seeds=1")
     outcome = run_small(
-        tmp_path, *settings, watcher=watcher, executor=executor, timeout_s=2.0, workers=2
+        tmp_path, *settings, observer=observer, executor=executor, timeout_s=2.0, workers=2
     )
     rows = table(outcome.directory / "trials.csv")
     counts = [len([row for row in rows if row["cell"] == cell]) for cell in ("rnn", "gru")]
     assert 1 <= min(counts) <= max(counts) <= min(counts) + 1 < 40
     assert machine_facts(outcome.directory)["common_trials"] == min(counts)
-    assert [note for note in watcher.notes if f"first {min(counts)} trials" in note]
+    assert [note for note in observer.notes if f"first {min(counts)} trials" in note]
     numbers = [int(row["number"]) for row in table(outcome.directory / "confirmation.csv")]
     assert max(numbers) < min(counts)
     assert len(numbers) == 4  # both cells are confirmed as usual
@@ -145,9 +145,9 @@ def test_fresh(tmp_path: Path, executor: LocalExecutor | None) -> None:
     (tmp_path / "results" / "small").mkdir(parents=True)
     for number in (1, 2):
         (tmp_path / "results" / "small" / "mine.txt").write_text(str(number))
-        watcher = Watching()
-        outcome = run_small(tmp_path, watcher=watcher, executor=executor, fresh=True)
-        assert len(watcher.ends()) == 3
+        observer = RecordingObserver()
+        outcome = run_small(tmp_path, observer=observer, executor=executor, fresh=True)
+        assert len(observer.ends()) == 3
         aside = tmp_path / "results" / f"small.old-{number}"
         assert (aside / "mine.txt").read_text() == str(number)
         assert not (outcome.directory / "mine.txt").exists()
@@ -199,7 +199,9 @@ def test_another_device_or_plugin(
             plugin.write_text("x = 2\n")
         else:
             stored = "harness.study.run._identity"
-            patch.setattr(stored, lambda course: {**_identity(course), "device": "cuda"})
+            patch.setattr(
+                stored, lambda spec, options: {**_identity(spec, options), "device": "cuda"}
+            )
         with pytest.raises(
             IdentityError, match="device" if changed == "device" else r"plugin\.mine"
         ):
@@ -216,24 +218,24 @@ def test_another_version_of_torch(
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "9.9" if name == "torch" else real(name)
     )
-    watcher = Watching()
-    run_small(tmp_path, "search.trials=2", watcher=watcher, executor=executor)
-    assert [note for note in watcher.notes if note.startswith("torch 9.9 instead of")]
-    assert machine_facts(outcome.directory)["warnings"] == watcher.notes
+    observer = RecordingObserver()
+    run_small(tmp_path, "search.trials=2", observer=observer, executor=executor)
+    assert [note for note in observer.notes if note.startswith("torch 9.9 instead of")]
+    assert machine_facts(outcome.directory)["warnings"] == observer.notes
 
 
 def test_plain_optuna_reads_it(tmp_path: Path, executor: LocalExecutor | None) -> None:
     """optuna.load_study shows the parameters, the values and the learning curve of each trial, while the study runs too."""
     seen = []
 
-    class Reader(Watching):
-        def progress(self, progress: Progress) -> None:
+    class Reader(RecordingObserver):
+        def progress(self, progress: TrialProgress) -> None:
             super().progress(progress)
             if progress.kind == "finished":
                 study = load(tmp_path / "results" / "small")
                 seen.append([trial.state.name for trial in study.trials])
 
-    outcome = run_small(tmp_path, watcher=Reader(), executor=executor)
+    outcome = run_small(tmp_path, observer=Reader(), executor=executor)
     assert [states.count("COMPLETE") for states in seen] == [1, 2, 3]
     for trial, row in zip(
         load(outcome.directory).trials, table(outcome.directory / "trials.csv"), strict=True

@@ -22,7 +22,7 @@ from harness.study.phases.train_winners import (
     initial_weights_path,
     weights_path,
 )
-from harness.study.run_context import Course
+from harness.study.run_context import StudyRun
 from harness.tasks import Informs, Task, get_task
 from harness.training.model import SequenceModel, build_model
 
@@ -55,7 +55,7 @@ class Look:
         return self.task.sample(N_SEQUENCES, sequence_length, generator).inputs
 
 
-def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
+def measure_diagnostics(study: StudyRun, kept: Sequence[Winner]) -> None:
     """Write diagnostics.json, for each kept model that can be looked into.
 
     What fails costs a note.
@@ -69,33 +69,33 @@ def measure_diagnostics(course: Course, kept: Sequence[Winner]) -> None:
     for winner in kept:
         task, length = (
             winner.key.task,
-            configuration_of(course.spec, winner).model.sequence_length,
+            configuration_of(study.spec, winner).model.sequence_length,
         )
         longest[task] = max(longest.get(task, LEAST_LENGTH), length)
     for winner in kept:
         for what, measure in parts:
             try:  # both states, or none: one alone would be a picture of half the story
                 looks = [
-                    _look(course, winner, state, longest[winner.key.task])
+                    _look(study, winner, state, longest[winner.key.task])
                     for state in ("initial", "trained")
                 ]
                 rows = [measure(look) for look in looks]
             except Exception as error:  # noqa: BLE001  # a plug-in's cell may raise anything, in float64 above all
                 name = f"{winner.key.cell} on {winner.key.task}"
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                course.watcher.note(f"no {what} of {name}: {reason}")
+                study.observer.note(f"no {what} of {name}: {reason}")
                 continue
             for row in rows:
                 for key, entries in row.items():
                     found[key] += entries
-    result_files.write_diagnostics(course.directory, found)
+    result_files.write_diagnostics(study.directory, found)
 
 
-def _look(course: Course, winner: Winner, state: str, longest: int) -> Look:
-    config = configuration_of(course.spec, winner)
+def _look(study: StudyRun, winner: Winner, state: str, longest: int) -> Look:
+    config = configuration_of(study.spec, winner)
     path = initial_weights_path if state == "initial" else weights_path
     model = build_model(config.model, config.seed)
-    model.load_state_dict(torch.load(path(course.directory, winner), weights_only=True))
+    model.load_state_dict(torch.load(path(study.directory, winner), weights_only=True))
     names = {"task": winner.key.task, "cell": winner.key.cell, "state": state}
     task, length = get_task(config.model.task), config.model.sequence_length
     return Look(names, task, model, length, length if task.finite else longest, config.seed)

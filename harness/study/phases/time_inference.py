@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.study.phases.train_winners import Winner, configuration_of
-from harness.study.run_context import Course
+from harness.study.run_context import StudyRun
 from harness.timing.client import ask
 
 DTYPES = ("float32", "bfloat16", "int8")
@@ -15,7 +15,7 @@ N_CALLS, N_BLOCKS = 1_000, 10  # 100 calls a block: enough for its 99th percenti
 TIME_BUDGET_S = 25.0  # for the rounds; five are made in any case
 
 
-def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+def time_inference(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     """Time each winner's single step and whole sequence at each dtype, on the CPU.
 
     Raises WorkerError where that fails.
@@ -23,7 +23,7 @@ def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
     The weights are those of its initialisation: neither times nor bytes depend on them.
     """
     benchmarks = [
-        _benchmark(course, winner, dtype, measure)
+        _benchmark(study, winner, dtype, measure)
         for winner in kept
         for dtype in DTYPES
         for measure in MEASURES
@@ -35,13 +35,13 @@ def time_inference(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
         "n_calls": N_CALLS,
         "n_blocks": N_BLOCKS,
         "time_budget_s": TIME_BUDGET_S,
-        "plugins": list(course.options.plugins),
+        "plugins": list(study.options.plugins),
     }
     return ask(request)
 
 
-def _benchmark(course: Course, winner: Winner, dtype: str, measure: str) -> dict[str, Any]:
-    model = configuration_of(course.spec, winner).model
+def _benchmark(study: StudyRun, winner: Winner, dtype: str, measure: str) -> dict[str, Any]:
+    model = configuration_of(study.spec, winner).model
     return {
         "name": f"{winner.key.task}/{winner.key.cell}/winner/{dtype}/{measure}",
         **vars(model),

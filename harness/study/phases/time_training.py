@@ -9,35 +9,35 @@ from typing import Any
 from harness.config import StudySpec
 from harness.parameters import Choice, Fixed, Range
 from harness.study.phases.train_winners import Winner, configuration_of
-from harness.study.run_context import Course
+from harness.study.run_context import StudyRun
 from harness.timing.client import ask
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
 TIME_BUDGET_S = 25.0  # for the rounds of one request
 
 
-def time_winners(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+def time_winners(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     """Time each winner's training step, with its peak memory.
 
     Returns the answer of harness.timing.
     """
-    spec = course.spec
+    spec = study.spec
     benchmarks = [
         _benchmark(f"{winner.key.task}/{winner.key.cell}/winner/{device}", spec, winner, device)
-        for device in _devices(course)
+        for device in _devices(study)
         for winner in kept
     ]
-    return _time(course, benchmarks, memory=True)
+    return _time(study, benchmarks, memory=True)
 
 
-def time_grid(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
+def time_grid(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     """Time every cell at the same few shapes, so that cells compare.
 
     Hidden sizes at one length, lengths at one size.
     """
-    spec = course.spec
+    spec = study.spec
     benchmarks = []
-    for device in _devices(course):
+    for device in _devices(study):
         for winner in kept:
             key = winner.key
             base = _benchmark("", spec, winner, device) | {"num_layers": 1}
@@ -45,11 +45,11 @@ def time_grid(course: Course, kept: Sequence[Winner]) -> dict[str, Any]:
                 name = f"{key.task}/{key.cell}/h{hidden_size}/t{length}/{device}"
                 shape = {"name": name, "hidden_size": hidden_size, "sequence_length": length}
                 benchmarks.append(base | shape)
-    return _time(course, benchmarks, memory=False)
+    return _time(study, benchmarks, memory=False)
 
 
-def _devices(course: Course) -> list[str]:
-    device = course.options.device
+def _devices(study: StudyRun) -> list[str]:
+    device = study.options.device
     return ["cpu", device] if device.startswith("cuda") else ["cpu"]
 
 
@@ -89,7 +89,7 @@ def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> dict[
 
 
 def _time(
-    course: Course, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
+    study: StudyRun, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
 ) -> dict[str, Any]:
     """Time training steps. Raises WorkerError where that fails."""
     request = {
@@ -99,6 +99,6 @@ def _time(
         "memory": memory,
         "n_blocks": N_BLOCKS,
         "time_budget_s": TIME_BUDGET_S,
-        "plugins": list(course.options.plugins),
+        "plugins": list(study.options.plugins),
     }
     return ask(request)

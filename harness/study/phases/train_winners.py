@@ -18,10 +18,11 @@ from harness.errors import InputError, unwritable
 from harness.study import result_files
 from harness.study.coordinator import MOST_ATTEMPTS
 from harness.study.execution.executor import Executor, TrialRequest
-from harness.study.run_context import Course
+from harness.study.run_context import StudyRun
+from harness.study.search.optuna_series import TrialSeries
 from harness.study.search.search_space import configuration_hash, training_config
-from harness.study.search.trial_source import SearchKey, TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord
+from harness.study.trial_source import SearchKey
 from harness.training.training_loop import TrainingConfig
 
 
@@ -81,44 +82,44 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
     return list(best.values())
 
 
-def keep(course: Course, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
+def keep(study: StudyRun, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
     """Train each winner once more, just as its search did, and keep its weights.
 
     Returns those whose weights are there.
     """
-    missing = [winner for winner in best if not _is_kept(course.spec, course.directory, winner)]
+    missing = [winner for winner in best if not _is_kept(study.spec, study.directory, winner)]
     if missing:
-        course.watcher.phase("keep", (), len(missing))
+        study.observer.phase("keep", (), len(missing))
     requests = []
     for winner in missing:
-        weights = weights_path(course.directory, winner)
+        weights = weights_path(study.directory, winner)
         try:
             weights.parent.mkdir(parents=True, exist_ok=True)
             weights.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(weights, error) from error
-        config = configuration_of(course.spec, winner)
-        config = dataclasses.replace(config, device=course.options.device)
+        config = configuration_of(study.spec, winner)
+        config = dataclasses.replace(config, device=study.options.device)
         requests.append(
             TrialRequest(
                 executor.new_id(),
                 config.to_dict(),
-                course.options.plugins,
+                study.options.plugins,
                 weights=str(weights.resolve()),
             )
         )
     reasons = _run(executor, requests)
-    kept = [winner for winner in best if weights_path(course.directory, winner).exists()]
+    kept = [winner for winner in best if weights_path(study.directory, winner).exists()]
     for winner in best:
         if winner not in kept:
-            reason = reasons.get(str(weights_path(course.directory, winner).resolve()), "")
-            course.watcher.note(
+            reason = reasons.get(str(weights_path(study.directory, winner).resolve()), "")
+            study.observer.note(
                 f"the winner of {winner.key.cell} on {winner.key.task} could not be trained once "
                 f"more: it is neither timed nor looked into ({reason})"
             )
     for winner in kept:
-        facts = _facts(course.spec, winner)
-        result_files.write_winner(course.directory, winner.key.task, winner.key.cell, facts)
+        facts = _facts(study.spec, winner)
+        result_files.write_winner(study.directory, winner.key.task, winner.key.cell, facts)
     return kept
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import measure_diagnostics
 from harness.tasks.temporal_order import TemporalOrder, X
-from tests.small import Watching, run_small
+from tests.small import RecordingObserver, run_small
 
 CELLS = ('compare.cells=["rnn", "lstm"]', "search.trials=2")
 
@@ -81,8 +81,10 @@ def test_a_look_that_fails_costs_a_note(
         raise RuntimeError("expected\nmore")
 
     monkeypatch.setattr(measure_diagnostics, "gradient_gain", fail)
-    watcher = Watching()
-    found = written(run_small(tmp_path, *CELLS, watcher=watcher, executor=executor).directory)
+    observer = RecordingObserver()
+    found = written(run_small(tmp_path, *CELLS, observer=observer, executor=executor).directory)
     assert found["gradient_gain"] == []
     assert len(found["gates"]) == len(found["time_scales"]) == 2
-    assert "no gradient gain of rnn on temporal_order: RuntimeError: expected more" in watcher.notes
+    assert (
+        "no gradient gain of rnn on temporal_order: RuntimeError: expected more" in observer.notes
+    )

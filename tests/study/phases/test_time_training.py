@@ -17,10 +17,18 @@ from harness.study import run as pipeline
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import time_inference, time_training
 from harness.study.phases.train_winners import Winner
-from harness.study.run_context import Course, RunOptions
-from harness.study.search.trial_source import SearchKey
+from harness.study.run_context import StudyOptions
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from tests.small import Watching, family, run_small, small_spec, survivors, table
+from harness.study.trial_source import SearchKey
+from tests.small import (
+    RecordingObserver,
+    family,
+    run_small,
+    small_spec,
+    study_run,
+    survivors,
+    table,
+)
 from tests.tally import Tally
 
 PARAMS = {
@@ -67,15 +75,15 @@ def test_devices(tmp_path: Path) -> None:
     """On CUDA both the card and the CPU are timed."""
     spec = small_spec(tmp_path)
     for device, devices in (("cpu", ["cpu"]), ("cuda:1", ["cpu", "cuda:1"])):
-        course = Course(spec, RunOptions(tmp_path, device, 1), Watching())
-        assert time_training._devices(course) == devices
+        study = study_run(spec, StudyOptions(tmp_path, device, 1))
+        assert time_training._devices(study) == devices
 
 
 def test_failure_of_the_timing(tmp_path: Path) -> None:
     """A timing that cannot start ends with its last words."""
-    options = RunOptions(tmp_path, "cpu", 1, plugins=("no_such_plugin",))
+    options = StudyOptions(tmp_path, "cpu", 1, plugins=("no_such_plugin",))
     with pytest.raises(WorkerError, match=r"timing failed: .*no_such_plugin"):
-        time_training.time_winners(Course(small_spec(tmp_path), options, Watching()), [winner()])
+        time_training.time_winners(study_run(small_spec(tmp_path), options), [winner()])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process dies with another")
@@ -84,13 +92,12 @@ def test_timing_dies_with_the_study(tmp_path: Path, tally: Tally) -> None:
     (tmp_path / "slow.py").write_text("import time\nprint('timing', flush=True)\ntime.sleep(60)\n")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from harness.study.run import RunOptions, throughput\n"
-        "from harness.study.run_context import Course\n"
-        "from tests.small import Watching, small_spec\n"
+        "from harness.study.phases import time_training\n"
+        "from harness.study.run_context import StudyOptions\n"
+        "from tests.small import small_spec, study_run\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "options = RunOptions(folder, 'cpu', 1, plugins=(str(folder / 'slow.py'),))\n"
-        "course = Course(small_spec(folder), options, Watching())\n"
-        "throughput._time(course, [], memory=False)\n"
+        "options = StudyOptions(folder, 'cpu', 1, plugins=(str(folder / 'slow.py'),))\n"
+        "time_training._time(study_run(small_spec(folder), options), [], memory=False)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
@@ -115,10 +122,10 @@ def test_timed(
     monkeypatch.setattr(time_training, "TIME_BUDGET_S", 0.2)
     monkeypatch.setattr(time_inference, "N_CALLS", 10)
     monkeypatch.setattr(time_inference, "N_BLOCKS", 5)
-    watcher = Watching()
+    observer = RecordingObserver()
     settings = ("search.trials=1", "throughput.enabled=true")
-    outcome = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
-    assert watcher.phases == ["search", "keep", "time", "report"]
+    outcome = run_small(tmp_path, *settings, observer=observer, executor=executor)
+    assert observer.phases == ["search", "keep", "time", "report"]
     rows = table(outcome.directory / "throughput.csv")
     shapes = {
         (row["hidden_size"], row["sequence_length"]) for row in rows if row["origin"] == "grid"
@@ -158,9 +165,9 @@ def test_failure_of_inference(
     for name in ("time_winners", "time_grid"):
         monkeypatch.setattr(pipeline, name, lambda *_: answer)
     monkeypatch.setattr(pipeline, "time_inference", fail)
-    watcher = Watching()
+    observer = RecordingObserver()
     settings = ("search.trials=1", "throughput.enabled=true")
-    outcome = run_small(tmp_path, *settings, watcher=watcher, executor=executor)
-    assert watcher.notes[-1].startswith("timing failed: no; the report goes without")
+    outcome = run_small(tmp_path, *settings, observer=observer, executor=executor)
+    assert observer.notes[-1].startswith("timing failed: no; the report goes without")
     assert (outcome.directory / "throughput.csv").exists()
     assert not (outcome.directory / "inference.csv").exists()

@@ -10,8 +10,9 @@ from harness.columns import OBJECTIVES, TrialStatus
 from harness.errors import FileError
 from harness.study.execution.executor import TrialRequest
 from harness.study.phases.train_winners import Winner, _run, best_of, best_of_pairs, common_trials
-from harness.study.search.trial_source import SearchKey, TrialSeries
+from harness.study.search.optuna_series import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
+from harness.study.trial_source import SearchKey
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, outcome
 

@@ -17,12 +17,12 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from harness.errors import StorageError
-from harness.study.coordinator import Progress
+from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.storage import retrying_storage
 from harness.study.storage.retrying_storage import RetryingStorage, Unanswered
 from harness.study.storage.storage import default_url, open_storage, open_study
-from tests.small import FAULTY, Watching, run_small, tables
+from tests.small import FAULTY, RecordingObserver, run_small, tables
 from tests.study.postgres import SECRET, PostgresServer, postgres_server
 from tests.tally import Tally
 
@@ -64,21 +64,21 @@ def undisturbed(
     return tables(run_small(folder, *SETTINGS, executor=executor).directory)
 
 
-class Disturbing(Watching):
+class Disturbing(RecordingObserver):
     """Does something to the storage when the n-th trial ends, or begins."""
 
     def __init__(self, moment: int, kind: str = "finished") -> None:
         super().__init__()
         self.moment, self.kind = moment, kind
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrialProgress) -> None:
         """Count them."""
         super().progress(progress)
         kinds = [each.kind for each in self.progresses]
         if progress.kind == self.kind and kinds.count(self.kind) == self.moment:
             self.disturb(progress)
 
-    def disturb(self, progress: Progress) -> None:
+    def disturb(self, progress: TrialProgress) -> None:
         """What is done."""
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class Restarting(Disturbing):
         self.server, self.mode = server, mode
         self.thread = threading.Thread(target=self._restart_later)
 
-    def disturb(self, progress: Progress) -> None:
+    def disturb(self, progress: TrialProgress) -> None:
         """Stop it."""
         self.server.stop(self.mode)
         self.thread.start()
@@ -127,19 +127,19 @@ def test_server_restarts(
     mode: str,
 ) -> None:
     """A server that restarts in the middle of a study is waited for, which is said, and nothing is lost or there twice."""
-    watcher = Restarting(empty_server, moment, mode)
+    observer = Restarting(empty_server, moment, mode)
     outcome = run_small(
         tmp_path,
         *SETTINGS,
-        watcher=watcher,
+        observer=observer,
         executor=executor,
         storage=empty_server.url,
     )
-    watcher.thread.join()
-    away = [note for note in watcher.notes if "does not answer" in note]
-    back = [note for note in watcher.notes if re.search(r"answers again after \d+ s", note)]
+    observer.thread.join()
+    away = [note for note in observer.notes if "does not answer" in note]
+    back = [note for note in observer.notes if re.search(r"answers again after \d+ s", note)]
     assert (len(away), len(back)) == (1, 1)
-    assert SECRET not in "".join(watcher.notes)
+    assert SECRET not in "".join(observer.notes)
     found = tables(outcome.directory)
     lost = sum(row not in found[name] for name, rows in undisturbed.items() for row in rows)
     lost += states(empty_server.url, "small").count("RUNNING")
@@ -205,7 +205,7 @@ def test_server_that_stays_away(
     monkeypatch.setattr(retrying_storage, "PATIENCE_S", 0.5)
 
     class Stopping(Disturbing):
-        def disturb(self, progress: Progress) -> None:
+        def disturb(self, progress: TrialProgress) -> None:
             empty_server.stop()
 
     begin = time.monotonic()
@@ -213,14 +213,14 @@ def test_server_that_stays_away(
         run_small(
             tmp_path,
             *SETTINGS,
-            watcher=Stopping(2),
+            observer=Stopping(2),
             executor=executor,
             storage=empty_server.url,
         )
     assert time.monotonic() - begin < 60
     empty_server.start()
-    after = Watching()
-    run_small(tmp_path, *SETTINGS, watcher=after, executor=executor, storage=empty_server.url)
+    after = RecordingObserver()
+    run_small(tmp_path, *SETTINGS, observer=after, executor=executor, storage=empty_server.url)
     assert len(after.ends()) == 7 - 2
     assert "RUNNING" not in states(empty_server.url, "small")
 
@@ -282,7 +282,7 @@ class Meddling(Disturbing):
         super().__init__(moment, "evaluation")
         self.url, self.state = url, state
 
-    def disturb(self, progress: Progress) -> None:
+    def disturb(self, progress: TrialProgress) -> None:
         """End it, as `optuna tell` does."""
         storage = optuna.storages.RDBStorage(self.url)
         values = None if self.state is TrialState.FAIL else [1e9]
@@ -306,12 +306,12 @@ def test_another_program_ends_our_trial(
     In a trial of its own, which is said.
     """
     url = default_url(tmp_path / "results" / "small")
-    watcher = Meddling(moment, url, state)
-    outcome = run_small(tmp_path, *SETTINGS, watcher=watcher, executor=executor)
-    (note,) = [note for note in watcher.notes if "another program ended trial" in note]
+    observer = Meddling(moment, url, state)
+    outcome = run_small(tmp_path, *SETTINGS, observer=observer, executor=executor)
+    (note,) = [note for note in observer.notes if "another program ended trial" in note]
     assert state.name in note
-    again = Watching()
-    run_small(tmp_path, *SETTINGS, watcher=again, executor=executor)
+    again = RecordingObserver()
+    run_small(tmp_path, *SETTINGS, observer=again, executor=executor)
     assert again.ends() == []
     found = tables(outcome.directory)
     lost = sum(row not in found[name] for name, rows in undisturbed.items() for row in rows)
@@ -330,8 +330,8 @@ def test_study_deleted_by_another_program(executor: LocalExecutor, tmp_path: Pat
     url = default_url(tmp_path / "results" / "small")
 
     class Deleting(Disturbing):
-        def disturb(self, progress: Progress) -> None:
+        def disturb(self, progress: TrialProgress) -> None:
             optuna.delete_study(study_name="small/temporal_order/rnn/r0", storage=url)
 
     with pytest.raises(StorageError, match="another program deleted it"):
-        run_small(tmp_path, *SETTINGS, watcher=Deleting(1), executor=executor)
+        run_small(tmp_path, *SETTINGS, observer=Deleting(1), executor=executor)

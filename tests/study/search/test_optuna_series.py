@@ -8,16 +8,11 @@ import pytest
 
 from harness.columns import TrialStatus
 from harness.errors import IdentityError
-from harness.study.search.trial_source import (
-    SearchKey,
-    StudyRun,
-    TrialSeries,
-    first_solved,
-    open_confirmation,
-    open_search,
-)
+from harness.study.run_context import StudyOptions, StudyRun
+from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
 from harness.study.storage.storage import default_url, open_storage
 from harness.study.storage.trial_ledger import TrialResult
+from harness.study.trial_source import SearchKey, first_solved
 from tests.small import small_spec
 
 WINNER = {
@@ -31,14 +26,15 @@ EVALUATION = {"sequences_seen": 64, "loss": 0.5, "skill": 0.6, "accuracy": 0.9, 
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Iterator[Callable[..., StudyRun]]:
-    """Makes the context of the small study with these settings, on one storage."""
+def study_of(tmp_path: Path) -> Iterator[Callable[..., StudyRun]]:
+    """Makes a run of the small study with these settings, on one storage."""
     with ExitStack() as opened:
         storage = opened.enter_context(open_storage(default_url(tmp_path), "small"))
 
         def make(*settings: str) -> StudyRun:
             spec = small_spec(tmp_path, *settings)
-            return StudyRun(spec, storage, "cpu", spec.identity(), "small.toml")
+            options = StudyOptions(tmp_path, "cpu", 1, where="small.toml")
+            return StudyRun(spec, options, storage, spec.identity())
 
         yield make
 
@@ -56,30 +52,30 @@ def complete(series: TrialSeries, count: int) -> list[int]:
 KEY = SearchKey("temporal_order", "rnn", 0)
 
 
-def test_names_in_the_storage(context: Callable[..., StudyRun]) -> None:
+def test_names_in_the_storage(study_of: Callable[..., StudyRun]) -> None:
     """A search and its confirmation have names that say study, task, cell and repeat."""
-    made = context("search.repeats=2", "confirm.seeds=1")
+    made = study_of("search.repeats=2", "confirm.seeds=1")
     open_search(made, SearchKey("temporal_order", "rnn", 1))
     open_confirmation(made, SearchKey("temporal_order", "rnn", 1), WINNER, [10])
     names = {study.study_name for study in made.storage.get_all_studies()}
     assert names == {"small/temporal_order/rnn/r1", "small/temporal_order/rnn/r1/confirm"}
 
 
-def test_more_trials(context: Callable[..., StudyRun]) -> None:
+def test_more_trials(study_of: Callable[..., StudyRun]) -> None:
     """Trials may grow: what is finished is kept, and the rest comes after it, with the seeds of a longer study."""
-    seeds = complete(open_search(context("search.trials=3"), KEY), 3)
-    longer = open_search(context("search.trials=5"), KEY)
+    seeds = complete(open_search(study_of("search.trials=3"), KEY), 3)
+    longer = open_search(study_of("search.trials=5"), KEY)
     assert (sorted(longer.finished), longer.total, longer.started) == ([0, 1, 2], 5, 3)
     assert len({*seeds, *complete(longer, 2)}) == 5
 
 
-def test_fewer_trials(context: Callable[..., StudyRun]) -> None:
+def test_fewer_trials(study_of: Callable[..., StudyRun]) -> None:
     """Fewer trials than are stored are refused, naming the key and the least that is possible."""
-    complete(open_search(context("search.trials=3"), KEY), 3)
+    complete(open_search(study_of("search.trials=3"), KEY), 3)
     with pytest.raises(
         IdentityError, match=r"small\.toml: search\.trials: expected at least 3.*got 2"
     ):
-        open_search(context("search.trials=2"), KEY)
+        open_search(study_of("search.trials=2"), KEY)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +92,11 @@ def test_fewer_trials(context: Callable[..., StudyRun]) -> None:
         ("search.trial_timeout_s=10.0", "search.trial_timeout_s"),
     ],
 )
-def test_what_may_not_change(context: Callable[..., StudyRun], setting: str, key: str) -> None:
+def test_what_may_not_change(study_of: Callable[..., StudyRun], setting: str, key: str) -> None:
     """What makes trials incomparable is refused on resume, naming the key."""
-    open_search(context(), KEY)
+    open_search(study_of(), KEY)
     with pytest.raises(IdentityError, match=key.replace(".", r"\.")):
-        open_search(context(setting), KEY)
+        open_search(study_of(setting), KEY)
 
 
 @pytest.mark.parametrize(
@@ -114,21 +110,21 @@ def test_what_may_not_change(context: Callable[..., StudyRun], setting: str, key
         "study.print_evaluations=true",
     ],
 )
-def test_what_may_change(context: Callable[..., StudyRun], setting: str) -> None:
+def test_what_may_change(study_of: Callable[..., StudyRun], setting: str) -> None:
     """What leaves trials comparable may change.
 
     Trials upward, confirm, throughput, the question.
     """
-    complete(open_search(context(), KEY), 2)
-    assert sorted(open_search(context(setting), KEY).finished) == [0, 1]
+    complete(open_search(study_of(), KEY), 2)
+    assert sorted(open_search(study_of(setting), KEY).finished) == [0, 1]
 
 
-def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
+def test_seeds_of_all_places_differ(study_of: Callable[..., StudyRun]) -> None:
     """Every trial of a study has a seed of its own.
 
     Other tasks, cells, repeats, slots, and the confirmation too.
     """
-    made = context(
+    made = study_of(
         'compare.tasks=["temporal_order","adding"]',
         'compare.cells=["rnn","gru"]',
         "confirm.seeds=3",
@@ -146,32 +142,32 @@ def test_seeds_of_all_places_differ(context: Callable[..., StudyRun]) -> None:
     assert len(set(seeds)) == len(seeds) == 8 * (3 + 6)
 
 
-def test_confirmation_is_the_winner(context: Callable[..., StudyRun]) -> None:
+def test_confirmation_is_the_winner(study_of: Callable[..., StudyRun]) -> None:
     """A confirmation trains the winner's parameters at each length of the ladder with each seed, and checks on more data."""
-    series = open_confirmation(context("confirm.seeds=2"), KEY, WINNER, [10, 14])
+    series = open_confirmation(study_of("confirm.seeds=2"), KEY, WINNER, [10, 14])
     jobs = [series.next_job() for _ in range(series.total)]
     assert [job.config.model.sequence_length for job in jobs] == [10, 10, 14, 14]
     assert len({job.config.seed for job in jobs}) == 4
     assert {job.config.model.hidden_size for job in jobs} == {3}
     assert {job.config.verification_sequences for job in jobs} == {64}
-    assert {job.params["learning_rate"] for job in jobs} == {0.01}
+    assert {job.config.learning_rate for job in jobs} == {0.01}
 
 
-def test_more_confirmation_keeps_what_is_there(context: Callable[..., StudyRun]) -> None:
+def test_more_confirmation_keeps_what_is_there(study_of: Callable[..., StudyRun]) -> None:
     """A longer ladder and more seeds add to a confirmation.
 
     The runs that it had keep their seeds.
     """
-    first = open_confirmation(context("confirm.seeds=1"), KEY, WINNER, [10])
+    first = open_confirmation(study_of("confirm.seeds=1"), KEY, WINNER, [10])
     seeds = complete(first, 1)
-    second = open_confirmation(context("confirm.seeds=2"), KEY, WINNER, [10, 20])
+    second = open_confirmation(study_of("confirm.seeds=2"), KEY, WINNER, [10, 20])
     assert [second.finished[0].result.seed] == seeds
     assert (list(second.finished), second.total) == ([0], 4)
 
 
-def test_confirmation_of_another_winner(context: Callable[..., StudyRun]) -> None:
+def test_confirmation_of_another_winner(study_of: Callable[..., StudyRun]) -> None:
     """Runs of another winner stay in the storage and do not count."""
-    made = context("confirm.seeds=1")
+    made = study_of("confirm.seeds=1")
     complete(open_confirmation(made, KEY, WINNER, [10]), 1)
     other = open_confirmation(made, KEY, {**WINNER, "hidden_size": 4}, [10])
     assert other.finished == {}
@@ -179,15 +175,15 @@ def test_confirmation_of_another_winner(context: Callable[..., StudyRun]) -> Non
     assert len(other.ledger.storage.get_all_trials(other.ledger.study_id)) == 2
 
 
-def test_interrupted_slot_comes_first(context: Callable[..., StudyRun]) -> None:
+def test_interrupted_slot_comes_first(study_of: Callable[..., StudyRun]) -> None:
     """A slot that was given up is handed out next, with the same parameters and seed, in this run and in the next."""
-    series = open_search(context(), KEY)
+    series = open_search(study_of(), KEY)
     first = series.next_job()
     series.give_up(first)
     second = series.next_job()
-    assert (second.slot, second.params, second.config) == (0, first.params, first.config)
-    third = open_search(context(), KEY).next_job()
-    assert (third.slot, third.params, third.config) == (0, first.params, first.config)
+    assert (second.slot, second.config) == (0, first.config)
+    third = open_search(study_of(), KEY).next_job()
+    assert (third.slot, third.config) == (0, first.config)
 
 
 def test_first_solved() -> None:

@@ -22,6 +22,7 @@ from harness.config import StudySpec
 from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value
+from harness.study.run_context import StudyRun
 from harness.study.search.samplers import SearchPlan, SearchProposer
 from harness.study.search.search_space import (
     configuration_hash,
@@ -29,8 +30,6 @@ from harness.study.search.search_space import (
     suggested,
     training_config,
 )
-from harness.study.storage.retrying_storage import Notify, RetryingStorage, notify_nobody
-from harness.study.storage.storage import open_study
 from harness.study.storage.trial_ledger import (
     VIOLATION,
     Ledger,
@@ -39,27 +38,9 @@ from harness.study.storage.trial_ledger import (
     TrialResult,
     state_of,
 )
+from harness.study.trial_source import Job, SearchKey, first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import TrainingConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchKey:
-    """Where a series stands in a study: (task, cell, repeat)."""
-
-    task: str
-    cell: str
-    repeat: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One trial to run now: its slot, its parameters, its configuration, and its trial in the storage."""
-
-    slot: int
-    params: Mapping[str, Value]
-    config: TrainingConfig
-    trial_id: int
 
 
 class Proposer(Protocol):
@@ -69,33 +50,6 @@ class Proposer(Protocol):
     def propose(self, slot: int) -> dict[str, Value]: ...
     def report(self, slot: int, step: int, value: float, reachable: float) -> bool: ...
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class StudyRun:
-    """What every series of a study shares.
-
-    `where` names the study file in errors, `identity` is what may not change.
-
-    `notify` is told what other programs did to the storage.
-    """
-
-    spec: StudySpec
-    storage: RetryingStorage
-    device: str
-    identity: Mapping[str, Any]
-    where: str
-    notify: Notify = notify_nobody
-
-    def open(self, key: SearchKey, suffix: str = "") -> Ledger:
-        """The Optuna study of a search.
-
-        Created, or opened after checking that it is the same one.
-        """
-        direction = OBJECTIVES[self.spec.search.objective].direction
-        name = f"{self.spec.study.name}/{key.task}/{key.cell}/r{key.repeat}{suffix}"
-        study_id = open_study(self.storage, name, direction, self.identity, where=self.where)
-        return Ledger(self.storage, study_id, self.notify)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +72,15 @@ class TrialSeries:
     """
 
     def __init__(
-        self, context: StudyRun, key: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
+        self, study: StudyRun, key: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
     ) -> None:
-        self.spec, self.device = context.spec, context.device
+        self.spec, self.device = study.spec, study.options.device
         self.key, self.ledger, self.proposer, self.slots = key, ledger, proposer, slots
         self.objective = OBJECTIVES[self.spec.search.objective]
         self.finished: dict[int, SlotRecord] = {}
         self.waiting = collections.deque(range(self.total))
         self.given: dict[int, Mapping[str, Value]] = {}
+        self.trial_ids: dict[int, int] = {}  # in the storage, of the slots in flight
         self.in_flight = 0
 
     @property
@@ -150,17 +105,17 @@ class TrialSeries:
             self.given[slot] = self.proposer.propose(slot)
         params = self.given[slot]
         config = self._config(slot, params)
-        trial_id = self.ledger.start(
+        self.trial_ids[slot] = self.ledger.start(
             slot, self.slots.keys[slot], params, self._distributions_of(params)
         )
         self.in_flight += 1
-        return Job(slot, params, config, trial_id)
+        return Job(slot, config)
 
     def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
         """Take an evaluation; says whether the trial is to be pruned."""
         step = int(evaluation["sequences_seen"])
         value = self._value(job.config, [evaluation])
-        self.ledger.report(job.trial_id, step, value)
+        self.ledger.report(self.trial_ids[job.slot], step, value)
         lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
         # one that goes on when it is solved may have solved it long ago
         reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
@@ -175,19 +130,19 @@ class TrialSeries:
             value = self._worst(job.config)
         elif result.end in (TrialStatus.COMPLETE, TrialStatus.PRUNED):
             value = self._value(job.config, evaluations)
-        self.ledger.finish(job.trial_id, value, result)
+        self.ledger.finish(self.trial_ids[job.slot], value, result)
         violation = 1.0 if result.end in PENALIZED else 0.0
         self.proposer.tell(job.slot, state_of(result.end, value), value, violation)
-        record = SlotRecord(job.slot, self.slots.keys[job.slot], dict(job.params), value, result)
-        self.finished[job.slot] = record
+        slot, params = job.slot, dict(self.given[job.slot])
+        self.finished[slot] = SlotRecord(slot, self.slots.keys[slot], params, value, result)
         self.in_flight -= 1
 
     def give_up(self, job: Job, result: TrialResult | None = None) -> None:
         """End a trial whose slot is to run again: interrupted, or crashed with a retry left."""
         if result is None:
-            self.ledger.interrupt(job.trial_id)
+            self.ledger.interrupt(self.trial_ids[job.slot])
         else:
-            self.ledger.finish(job.trial_id, None, result)
+            self.ledger.finish(self.trial_ids[job.slot], None, result)
         self.waiting.appendleft(job.slot)
         self.in_flight -= 1
 
@@ -269,26 +224,15 @@ class TrialSeries:
         )
 
 
-def first_solved(evaluations: Sequence[Mapping[str, Any]]) -> int | None:
-    """Training sequences seen until an evaluation first found the task solved.
-
-    None where none did.
-    """
-    for evaluation in evaluations:
-        if evaluation["solved"]:
-            return int(evaluation["sequences_seen"])
-    return None
-
-
 def _as_mapping(evaluation: tuple[int, float, float, float]) -> dict[str, Any]:
     seen, loss, skill, accuracy = evaluation
     solved = math.isfinite(loss) and accuracy >= 0.99
     return {"sequences_seen": seen, "loss": loss, "skill": skill, "solved": solved}
 
 
-def open_search(context: StudyRun, key: SearchKey) -> TrialSeries:
+def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
-    spec, ledger = context.spec, context.open(key)
+    spec, ledger = study.spec, study.open(key)
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
     fixed = spec.parameters(key.task, key.cell)
     parameters = suggested(spec, key.task, key.cell)
@@ -308,7 +252,7 @@ def open_search(context: StudyRun, key: SearchKey) -> TrialSeries:
     least = 1 + max(map(int, stored.finished), default=-1)
     if trials < least:
         raise IdentityError(
-            context.where,
+            study.options.where,
             "search.trials",
             expected=f"at least {least}, which are stored already",
             got=trials,
@@ -319,7 +263,7 @@ def open_search(context: StudyRun, key: SearchKey) -> TrialSeries:
         seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
         distributions=distributions,
     )
-    series = TrialSeries(context, key, ledger, proposals, slots)
+    series = TrialSeries(study, key, ledger, proposals, slots)
     series.restore(stored)
     return series
 
@@ -351,13 +295,13 @@ class ConfirmationProposer:
 
 
 def open_confirmation(
-    context: StudyRun, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
+    study: StudyRun, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> TrialSeries:
     """The confirmation of one search's winner.
 
     Trials of another winner or another ladder stay, and do not count.
     """
-    spec = context.spec
+    spec = study.spec
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
     verify = spec.confirm.evaluation_sequences
     confirmed = configuration_hash(winner)
@@ -370,10 +314,10 @@ def open_confirmation(
         extrapolation=() if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation,
     )
     ledger, ladder = (
-        context.open(key, "/confirm"),
+        study.open(key, "/confirm"),
         ConfirmationProposer(winner, lengths, spec.confirm.seeds),
     )
-    series = TrialSeries(context, key, ledger, ladder, slots)
+    series = TrialSeries(study, key, ledger, ladder, slots)
     series.restore(ledger.read())
     return series
 
