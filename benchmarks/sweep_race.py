@@ -344,7 +344,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
             colour = (
                 theme.STATUS_COLOURS[TrialStatus.DIVERGED]
                 if row.ratio < 1 and row.key not in BOUNDS
-                else theme.CELLS[2]
+                else theme.CELL_COLOURS[2]
             ).light
             colour = theme.MUTED.light if row.key in {HARNESS, *BOUNDS} else colour
             axes.plot([min(row.ratios), max(row.ratios)], [y, y], color=colour, linewidth=2.2)

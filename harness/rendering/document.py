@@ -69,7 +69,7 @@ class Picture:
     table: Table
 
 
-Block = Paragraph | BulletList | Code | Table | Picture
+ContentBlock = Paragraph | BulletList | Code | Table | Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Section:
 
     key: str
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[ContentBlock, ...]
     absent: str = ""
 
 
@@ -97,7 +97,7 @@ class Report:
     title: str
     question: str
     answer: tuple[str, ...]
-    opening: tuple[Block, ...]
+    opening: tuple[ContentBlock, ...]
     sections: tuple[Section, ...]
     command: str
     footer: str

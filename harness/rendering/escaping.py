@@ -20,7 +20,7 @@ _RANGE = re.compile(
 )  # a line may break after a dash, unless a word joiner says no
 
 
-def printable(text: str) -> str:
+def without_control_characters(text: str) -> str:
     """Text without control characters, such as the colours in a message for a terminal.
 
     A page has no place for them.
@@ -34,7 +34,7 @@ def escape_markdown(text: object) -> str:
 
     Nothing in it starts a tag, a link, a table cell or a heading.
     """
-    line = " ".join(printable(str(text)).split()).replace("&", "&amp;")
+    line = " ".join(without_control_characters(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
     return re.sub(r"^(\s*)([-+=](?=[\s=-]|$)|\d+[.)](?=\s|$))", r"\1\\\2", escaped)
@@ -76,7 +76,7 @@ def escape_latex(text: object) -> str:
 
     A letter that a bare document has no font for as [U+C5D8].
     """
-    line = re.sub(r"[ \t\n]+", " ", printable(str(text)))
+    line = re.sub(r"[ \t\n]+", " ", without_control_characters(str(text)))
     apart = re.sub(r"-(?=-)", "-\x00", line)  # two hyphens would become a dash
     return "".join(map(_latex_letter, apart))
 
@@ -97,7 +97,9 @@ def unbroken(value: object) -> object:
     """
     if type(value) is not str:
         return value
-    return _BREAKS.sub("\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", printable(value)))
+    return _BREAKS.sub(
+        "\u00a0", _RANGE.sub("\u00a0–\u2060\u00a0", without_control_characters(value))
+    )
 
 
 def standalone_svg(svg: str) -> str:

@@ -24,7 +24,7 @@ PNG_DPI = 160
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class WrittenReport:
     """What a report says at its top, where it lies, and which (task, cell) have no valid result."""
 
     text: str
@@ -33,9 +33,9 @@ class Answer:
     missing: tuple[tuple[str, str], ...]
 
 
-def write(
-    report: Report, page: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
-) -> Answer:
+def write_report(
+    report: Report, context: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
+) -> WrittenReport:
     """Write report.html, report.md and figures/ into `directory`.
 
     Figures that no longer apply are removed.
@@ -48,9 +48,9 @@ def write(
         if name not in drawings:
             for suffix in (".svg", ".png"):
                 (directory / "figures" / (name + suffix)).unlink(missing_ok=True)
-    html = write_text(directory / "report.html", _html(page, report, drawings))
-    markdown = write_text(directory / "report.md", _markdown(page, report))
-    return Answer(" ".join(report.answer), html, markdown, missing)
+    html = write_text(directory / "report.html", _html(context, report, drawings))
+    markdown = write_text(directory / "report.md", _markdown(context, report))
+    return WrittenReport(" ".join(report.answer), html, markdown, missing)
 
 
 def _saved(picture: Picture, directory: Path) -> str:
@@ -68,11 +68,11 @@ def _drawn(figure: Figure, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _environment(*, page: bool) -> jinja2.Environment:
+def _environment(*, is_html: bool) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("harness.rendering"),
-        autoescape=page,  # noqa: S701  # Markdown has an escape filter of its own
-        finalize=escaping.unbroken if page else None,
+        autoescape=is_html,  # noqa: S701  # Markdown has an escape filter of its own
+        finalize=escaping.unbroken if is_html else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -80,14 +80,14 @@ def _environment(*, page: bool) -> jinja2.Environment:
     )
 
 
-def _html(page: ReportContext, report: Report, drawings: dict[str, str]) -> str:
-    environment = _environment(page=True)
+def _html(context: ReportContext, report: Report, drawings: dict[str, str]) -> str:
+    environment = _environment(is_html=True)
     style = resources.files("harness.rendering").joinpath("templates/report.css").read_text("utf-8")
     return environment.get_template("report.html.jinja").render(
         report=report,
-        words=page.messages,
+        messages=context.messages,
         colours=_colours(drawings),
-        slots={cell: mark.slot for cell, mark in page.styles.items()},
+        slots={cell: each.slot for cell, each in context.styles.items()},
         style=Markup(style),  # noqa: S704  # ours, from the package
         drawings={
             name: Markup(svg)  # noqa: S704  # matplotlib escapes the texts that it writes
@@ -105,9 +105,13 @@ def _colours(drawings: Mapping[str, str]) -> tuple[theme.Colour, ...]:
     )
 
 
-def _markdown(page: ReportContext, report: Report) -> str:
-    environment = _environment(page=False)
+def _markdown(context: ReportContext, report: Report) -> str:
+    environment = _environment(is_html=False)
     environment.filters["md"] = escaping.escape_markdown
-    environment.filters["lines"] = lambda text: escaping.printable(text).replace("```", "'''")
+    environment.filters["lines"] = lambda text: escaping.without_control_characters(text).replace(
+        "```", "'''"
+    )
     environment.filters["line"] = lambda text: " ".join(str(text).replace("```", "'''").split())
-    return environment.get_template("report.md.jinja").render(report=report, words=page.messages)
+    return environment.get_template("report.md.jinja").render(
+        report=report, messages=context.messages
+    )

@@ -98,7 +98,7 @@ class ReportContext:
         return self.messages.listed(named)
 
 
-def command(directory: Path) -> str:
+def report_command(directory: Path) -> str:
     """The command that renders the report of a folder again.
 
     The folder relative to where we are, if it lies there.

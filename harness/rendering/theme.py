@@ -23,8 +23,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from harness.columns import TrialStatus
 
-WIDTH = 7.4  # inches; the column of text is as wide
-SIZE = 9.5  # points
+FIGURE_WIDTH = 7.4  # inches; the column of text is as wide
+FONT_SIZE = 9.5  # points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ MUTED = Colour("muted", "#646c76", "#9aa3ae")
 FAINT = Colour("faint", "#b4bac2", "#59616b")
 RULE = Colour("rule", "#e3e6ea", "#32383f")
 # After Okabe & Ito 2008, darkened to stand on white and lightened to stand on black.
-CELLS = (
+CELL_COLOURS = (
     Colour("cell-0", "#c84e00", "#ff9a52"),
     Colour("cell-1", "#00946c", "#55e0b0"),
     Colour("cell-2", "#005a9c", "#4f9ee6"),
@@ -83,7 +83,7 @@ GAINS = (
 )
 _STEPS = (1.25, 2.0)  # where a gain is in the next colour; a loss at their inverses
 SCALE = (*LOSSES, EVEN, *GAINS)
-COLOURS = (INK, MUTED, FAINT, RULE, *CELLS, *RAMP, *STATUS_COLOURS.values(), *SCALE)
+COLOURS = (INK, MUTED, FAINT, RULE, *CELL_COLOURS, *RAMP, *STATUS_COLOURS.values(), *SCALE)
 _USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
@@ -110,7 +110,7 @@ def series_styles(cells: Sequence[str]) -> dict[str, SeriesStyle]:
     The others take what is left, in the order given.
     """
     slots = {cell: _USUAL[cell] for cell in cells if cell in _USUAL}
-    free = [slot for slot in range(len(CELLS)) if slot not in slots.values()]
+    free = [slot for slot in range(len(CELL_COLOURS)) if slot not in slots.values()]
     others = [cell for cell in cells if cell not in slots]
     for i, cell in enumerate(others):
         slots[cell] = free[i % len(free)]
@@ -118,12 +118,15 @@ def series_styles(cells: Sequence[str]) -> dict[str, SeriesStyle]:
     for i, cell in enumerate(cells):
         slot = slots[cell]
         found[cell] = SeriesStyle(
-            slot, CELLS[slot].light, _MARKERS[slot], _LINES[(slot + i // len(CELLS)) % len(_LINES)]
+            slot,
+            CELL_COLOURS[slot].light,
+            _MARKERS[slot],
+            _LINES[(slot + i // len(CELL_COLOURS)) % len(_LINES)],
         )
     return found
 
 
-def diverging(ratio: float) -> Colour:
+def ratio_colour(ratio: float) -> Colour:
     """The ground for a ratio: grey at 1 and where it is not known, blue above, orange below, as strong for 1/x as for x."""
     if math.isnan(ratio) or ratio == 1:
         return EVEN
@@ -131,7 +134,7 @@ def diverging(ratio: float) -> Colour:
     return (GAINS if ratio > 1 else LOSSES)[sum(away >= step for step in _STEPS)]
 
 
-Share = bool | Literal["none", "all", "row", "col"]
+AxisSharing = bool | Literal["none", "all", "row", "col"]
 
 
 @contextlib.contextmanager
@@ -142,12 +145,12 @@ def style(families: Sequence[str]) -> Iterator[None]:
     """
     rc: dict[Any, Any] = {
         "font.family": list(families),
-        "font.size": SIZE,
-        "axes.titlesize": SIZE + 0.5,
+        "font.size": FONT_SIZE,
+        "axes.titlesize": FONT_SIZE + 0.5,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
         "axes.titlepad": 9,
-        "axes.labelsize": SIZE,
+        "axes.labelsize": FONT_SIZE,
         "axes.labelcolor": MUTED.light,
         "axes.labelpad": 6,
         "axes.edgecolor": FAINT.light,
@@ -166,15 +169,15 @@ def style(families: Sequence[str]) -> Iterator[None]:
         "ytick.color": FAINT.light,
         "xtick.labelcolor": MUTED.light,
         "ytick.labelcolor": MUTED.light,
-        "xtick.labelsize": SIZE - 0.5,
-        "ytick.labelsize": SIZE - 0.5,
+        "xtick.labelsize": FONT_SIZE - 0.5,
+        "ytick.labelsize": FONT_SIZE - 0.5,
         "xtick.bottom": True,
         "ytick.left": False,
         "xtick.major.size": 3.5,
         "xtick.minor.size": 0,
         "ytick.minor.size": 0,
         "legend.frameon": False,
-        "legend.fontsize": SIZE - 0.5,
+        "legend.fontsize": FONT_SIZE - 0.5,
         "legend.labelcolor": MUTED.light,
         "lines.linewidth": 1.9,
         "lines.markersize": 6,
@@ -200,14 +203,19 @@ def style(families: Sequence[str]) -> Iterator[None]:
         log.setLevel(level)
 
 
-def figure(height: float, width: float = WIDTH) -> Figure:
+def figure(height: float, width: float = FIGURE_WIDTH) -> Figure:
     """An empty figure of the report's width; height in inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08, wspace=0.03, hspace=0.05)
     return Figure(figsize=(width, height), layout=layout)
 
 
 def grid(
-    n_panels: int, *, columns: int, height: float, sharey: Share = True, sharex: Share = False
+    n_panels: int,
+    *,
+    columns: int,
+    height: float,
+    sharey: AxisSharing = True,
+    sharex: AxisSharing = False,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `n_panels` small panels in at most `columns` columns, each `height` inches high."""
     n_columns = min(columns, n_panels)

@@ -15,11 +15,11 @@ from harness.bench.report.bench_report import render_bench
 from harness.regress.compare.report import render_comparison
 from harness.regress.selftest.report import render_selftest
 from harness.regress.trend.report import render_trend
-from harness.rendering.render import Answer
+from harness.rendering.render import WrittenReport
 from harness.study.report.study_report import render
 
 
-def render_folder(directory: Path, language: str = "en") -> Answer:
+def render_folder(directory: Path, language: str = "en") -> WrittenReport:
     """Read what a folder holds and write its report there.
 
     Raises InputError where it holds none, or what it holds is broken.

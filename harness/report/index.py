@@ -21,9 +21,8 @@ from harness.regress.selftest.records import read_selftest
 from harness.regress.selftest.report import answer_selftest
 from harness.regress.trend.records import read_trend
 from harness.regress.trend.report import answer_trend
-from harness.rendering import messages
 from harness.rendering.escaping import escape_markdown
-from harness.rendering.messages import Messages
+from harness.rendering.messages import Messages, load_messages
 from harness.study.report.study_report import answer
 
 REFERENCE = "reference"  # the folder of results that are kept
@@ -40,7 +39,7 @@ def write_index(directory: Path, language: str = "en") -> Path:
     page. Raises InputError where there is none.
     """
     directory = Path(directory)
-    words = messages.load(language)
+    messages = load_messages(language)
     root = directory / REFERENCE
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     if not folders:
@@ -51,29 +50,29 @@ def write_index(directory: Path, language: str = "en") -> Path:
             got=Shown("no such folder" if not root.is_dir() else "an empty folder"),
             remedy="name the folder that holds reference/, such as results",
         )
-    entries = [_entry(folder, words, language) for folder in folders]
+    entries = [_entry(folder, messages, language) for folder in folders]
     command = f"```sh\npython -m harness.report --index {directory.resolve().name}\n```"
-    lines = [f"# {words('index.title')}", words("index.intro"), command, *entries]
+    lines = [f"# {messages('index.title')}", messages("index.intro"), command, *entries]
     return write_text(directory / "README.md", "\n\n".join(lines) + "\n")
 
 
-def _entry(folder: Path, words: Messages, language: str) -> str:
+def _entry(folder: Path, messages: Messages, language: str) -> str:
     """What one folder holds, as Markdown."""
     try:
         if (folder / "grid.toml").exists():
-            return "\n\n".join(_said(_bench(records.read_bench(folder), language), words))
+            return "\n\n".join(_said(_bench(records.read_bench(folder), language), messages))
         if (folder / "spec.toml").exists():
-            return "\n\n".join(_said(_study(records.read(folder), language), words))
+            return "\n\n".join(_said(_study(records.read(folder), language), messages))
         if (folder / "trend.json").exists():
-            return "\n\n".join(_said(_trend(folder, words, language), words))
+            return "\n\n".join(_said(_trend(folder, messages, language), messages))
         if (folder / "selftest.json").exists():
-            return "\n\n".join(_said(_selftest(folder, words, language), words))
+            return "\n\n".join(_said(_selftest(folder, messages, language), messages))
         if (folder / "README.md").is_file():
             return _page(folder)
-        reason = words("index.empty")
+        reason = messages("index.empty")
     except (HarnessError, OSError, ValueError, LookupError, TypeError) as error:
         reason = str(error).replace(str(folder), folder.name)
-    return words(
+    return messages(
         "index.unreadable",
         name=f"**{escape_markdown(folder.name)}**",
         reason=escape_markdown(reason),
@@ -125,21 +124,21 @@ def _title(folder: Path, name: str) -> str:
     return folder.name if folder.name.startswith(name) else name
 
 
-def _trend(folder: Path, words: Messages, language: str) -> _Found:
+def _trend(folder: Path, messages: Messages, language: str) -> _Found:
     record = read_trend(folder)
     said = answer_trend(record, language)
     command = record.command or "python -m harness.regress trend"
-    return _Found(folder, folder.name, words("trend.question"), said, {}, command)
+    return _Found(folder, folder.name, messages("trend.question"), said, {}, command)
 
 
-def _selftest(folder: Path, words: Messages, language: str) -> _Found:
+def _selftest(folder: Path, messages: Messages, language: str) -> _Found:
     plain = read_selftest(folder, done=True)
-    said, question = answer_selftest(plain, language), words("selftest.question")
+    said, question = answer_selftest(plain, language), messages("selftest.question")
     about = {**plain["machine"], "wall_time_s": plain["wall_time_s"]}
     return _Found(folder, folder.name, question, said, about, plain["command"])
 
 
-def _said(found: _Found, words: Messages) -> Iterator[str]:
+def _said(found: _Found, messages: Messages) -> Iterator[str]:
     """Question, answer, what it took, where to read on, and the command."""
     folder = found.folder
     yield f"## {_link(found.name, folder, 'report.md')}"
@@ -148,27 +147,27 @@ def _said(found: _Found, words: Messages) -> Iterator[str]:
     yield escape_markdown(found.answer)
     pages = [name for name in ("report.md", "report.html") if (folder / name).is_file()]
     figures = sorted(path.name for path in (folder / "figures").glob("*.svg"))
-    items = [_took(found.machine, words)]
+    items = [_took(found.machine, messages)]
     if pages:
-        links = words.listed(_link(name, folder, name) for name in pages)
-        items.append(words("index.pages", links=links))
+        links = messages.listed(_link(name, folder, name) for name in pages)
+        items.append(messages("index.pages", links=links))
     if figures:
         names = (_link(name.removesuffix(".svg"), folder, f"figures/{name}") for name in figures)
-        items.append(words("index.figures", links=words.listed(names)))
+        items.append(messages("index.figures", links=messages.listed(names)))
     yield "\n".join(f"- {item}" for item in items if item)
     command = found.machine.get("command")
     ran = command if isinstance(command, str) and command else found.command
     yield f"```sh\n{' '.join(ran.replace('```', '').split())}\n```"
 
 
-def _took(found: Mapping[str, Any], words: Messages) -> str:
+def _took(found: Mapping[str, Any], messages: Messages) -> str:
     """The time of the whole and the machine, as far as machine.json has them."""
     time, cpu, cores = (found.get(key) for key in ("wall_time_s", "cpu", "cores"))
     if not isinstance(time, int | float) or cpu is None or cores is None:
         return ""
     name = found.get("device_name") or cpu
     key = "index.took" if name == cpu else "index.took_device"
-    text = words(key, time=seconds(float(time)), cpu=cpu, cores=cores, device=name)
+    text = messages(key, time=seconds(float(time)), cpu=cpu, cores=cores, device=name)
     return escape_markdown(text)
 
 

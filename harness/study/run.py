@@ -46,7 +46,7 @@ from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 
 if TYPE_CHECKING:
-    from harness.rendering.render import Answer
+    from harness.rendering.render import WrittenReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StudyOutcome:
     """What a study came to. `without_result` lists the (task, cell) that have no valid result."""
 
     directory: Path
-    answer: Answer
+    answer: WrittenReport
     without_result: tuple[tuple[str, str], ...]
 
 
@@ -129,7 +129,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     return StudyOutcome(study.directory, answer, missing)
 
 
-def report(directory: Path) -> Answer:
+def report(directory: Path) -> WrittenReport:
     """Render the report of a results directory from what is stored there."""
     from harness.study.report.study_report import render
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
-class ReportContext(HTMLParser):
+class HtmlPage(HTMLParser):
     """Tags, ids, links and visible text of a page; raises AssertionError where tags don't match."""
 
     def __init__(self, html: str) -> None:
@@ -54,4 +54,4 @@ class ReportContext(HTMLParser):
 
 def visible_text(html: str) -> str:
     """What a reader sees of a page, figures included."""
-    return " ".join(ReportContext(html).text)
+    return " ".join(HtmlPage(html).text)

@@ -33,15 +33,15 @@ def test_escaped_text_is_shown_as_it_was(text: str) -> None:
 @example("1. x")
 def test_escaped_text_starts_nothing(text: str) -> None:
     """At the start of a line escaped text is no list, no heading and no quotation either."""
-    shown = MarkdownIt("commonmark").render(escaping.escaping.escape_markdown(text))
+    shown = MarkdownIt("commonmark").render(escaping.escape_markdown(text))
     assert set(re.findall(r"</?([a-z0-9]+)", shown)) <= {"p"}
 
 
 def test_control_characters_are_left_out() -> None:
     """The colours of a terminal and other controls do not reach a page."""
     text = "\x1b[31mRuntimeError\x1b[0m:\x00 bad\x07\ud800"
-    assert escaping.printable(text) == "RuntimeError: bad"
-    assert escaping.escaping.escape_markdown(text) == "RuntimeError: bad"
+    assert escaping.without_control_characters(text) == "RuntimeError: bad"
+    assert escaping.escape_markdown(text) == "RuntimeError: bad"
     assert escaping.unbroken(text) == "RuntimeError: bad"
 
 
@@ -54,7 +54,7 @@ def test_a_table_cell_stays_a_cell() -> None:
 
 def test_names_keep_their_underscores() -> None:
     """Inside a word an underscore needs no escape, so that the source stays readable."""
-    assert escaping.escaping.escape_markdown("hidden_size") == "hidden_size"
+    assert escaping.escape_markdown("hidden_size") == "hidden_size"
 
 
 SVG = """<?xml version="1.0"?>
@@ -91,7 +91,7 @@ def test_a_standalone_svg_names_fallbacks() -> None:
     assert families[:2] == ["'Liberation Sans'", "'NanumGothic'"]
     assert "sans-serif" in families
     assert "'Noto Sans KR'" in families
-    assert theme.CELLS[0].light in found.lower()
+    assert theme.CELL_COLOURS[0].light in found.lower()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tests.rendering.pages import visible_text
 from tests.study.report.synthetic import Wish, write
 
 PACKAGE = Path(harness.__file__).parent
-TEXTS = messages.load("en").texts
+TEXTS = messages.load_messages("en").texts
 # Keys that are put together from a fixed stem and a fixed set of endings.
 BUILT = {
     "answer.first_span_interval",
@@ -46,14 +46,14 @@ def calls() -> Iterator[tuple[str, set[str], bool]]:
             name = ast.unparse(node.func)
             given = {keyword.arg for keyword in node.keywords if keyword.arg}
             for key in _constants(node.args[0]):
-                if name.endswith(("words", "messages")):
+                if name.endswith("messages"):
                     yield key, given, True
-                elif name.endswith(("words.of", "messages.of")):
+                elif name.endswith("messages.of"):
                     yield f"{key}.", given, False
                 elif name.endswith(".column"):
                     yield f"column.{key}", given, False
     for path in (PACKAGE / "rendering" / "templates").glob("*.jinja"):
-        for key in re.findall(r'words\("([^"]+)"', path.read_text("utf-8")):
+        for key in re.findall(r'messages\("([^"]+)"', path.read_text("utf-8")):
             yield key, set(), False
 
 
@@ -107,7 +107,7 @@ def test_every_field_is_given() -> None:
 @pytest.mark.parametrize("language", messages.languages())
 def test_languages_say_the_same(language: str) -> None:
     """Each language has the keys and the fields of English."""
-    other = messages.load(language).texts
+    other = messages.load_messages(language).texts
     assert set(other) == set(TEXTS)
     assert {
         key for key in TEXTS if messages.fields(other[key]) != messages.fields(TEXTS[key])
@@ -117,7 +117,7 @@ def test_languages_say_the_same(language: str) -> None:
 @pytest.mark.parametrize("language", messages.languages())
 def test_texts_are_plain(language: str) -> None:
     """No text holds markup: what looks like it would be shown as it is."""
-    for key, text in messages.load(language).texts.items():
+    for key, text in messages.load_messages(language).texts.items():
         assert not re.search(r"</?[a-z]|\*\*|`|\]\(|&[a-z]+;", text), key
 
 
@@ -132,12 +132,12 @@ def test_what_data_names_has_a_text() -> None:
 def test_an_unknown_language_proposes_the_nearest() -> None:
     """A language without a file of texts is bad input."""
     with pytest.raises(InputError, match="did you mean 'en'"):
-        messages.load("eng")
+        messages.load_messages("eng")
 
 
 def test_lists_read_as_a_sentence() -> None:
     """One, two and three items."""
-    words = messages.load("en")
+    words = messages.load_messages("en")
     assert [words.listed(items) for items in (["a"], ["a", "b"], ["a", "b", "c"])] == [
         "a",
         "a and b",
@@ -169,7 +169,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
+    monkeypatch.setattr(messages, "_read_texts", lambda _: blank)
     found = records.read(directory)
     machine = {"command": "·"}
     found = type(found)(**{**vars(found), "machine": machine})
@@ -223,7 +223,7 @@ def test_every_word_of_a_bench_comes_from_the_catalogue(
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
         for key, text in TEXTS.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
+    monkeypatch.setattr(messages, "_read_texts", lambda _: blank)
     found = dataclasses.replace(records.read_bench(directory), machine={"command": "·"})
     page = bench_report.render_bench(found, tmp_path / "out")
     text = visible_text(page.html.read_text("utf-8"))

@@ -56,7 +56,7 @@ def contrast(one: str, other: str) -> float:
 def test_the_usual_cells_differ_for_every_eye(page: str, sight: str) -> None:
     """rnn, gru and lstm can be told apart by colour alone, with any colour blindness."""
     matrix = np.array(SIGHT[sight])
-    seen = [lab(matrix @ linear(getattr(colour, page))) for colour in theme.CELLS[:3]]
+    seen = [lab(matrix @ linear(getattr(colour, page))) for colour in theme.CELL_COLOURS[:3]]
     for one, other in combinations(seen, 2):
         assert float(np.linalg.norm(one - other)) > 15
 
@@ -66,7 +66,7 @@ def test_what_is_drawn_stands_out_from_the_page(page: str) -> None:
     """Text has the contrast of WCAG AA (4.5), lines and marks that of graphics (3), names of cells too."""
     for colour in (theme.INK, theme.MUTED):
         assert contrast(getattr(colour, page), PAPER[page]) >= 4.5
-    for colour in theme.CELLS:
+    for colour in theme.CELL_COLOURS:
         assert contrast(getattr(colour, page), PAPER[page]) >= 3
 
 
@@ -96,7 +96,7 @@ def test_a_loss_looks_unlike_a_gain(page: str, sight: str) -> None:
 )
 def test_the_scale_is_as_strong_below_1_as_above(ratio: float, name: str) -> None:
     """1/x is as far from grey as x."""
-    assert theme.diverging(ratio).name == name
+    assert theme.ratio_colour(ratio).name == name
 
 
 def test_every_colour_is_one_colour() -> None:

@@ -52,8 +52,8 @@ def test_rendering_needs_no_torch(tmp_path: Path) -> None:
     """Drawing a report loads no torch, so it starts in a moment."""
     directory = write(tmp_path, Wish(repeats=1, trials=2))
     code = (
-        "import sys; from harness import records, reporting\n"
-        f"d = {str(directory)!r}; reporting.render(records.read(d), d); print('torch' in sys.modules)"
+        "import sys; from pathlib import Path; from harness.report.dispatch import render_folder\n"
+        f"render_folder(Path({str(directory)!r})); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

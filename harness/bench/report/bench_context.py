@@ -13,9 +13,10 @@ from typing import Any
 
 from harness.bench.report.bench_summary import SHAPE, Gain, Shape, Timings
 from harness.records import BenchRecords
-from harness.rendering import fonts, messages, theme
+from harness.rendering import fonts, theme
 from harness.rendering.document import Column
-from harness.rendering.report_context import ReportContext, command
+from harness.rendering.messages import load_messages
+from harness.rendering.report_context import ReportContext, report_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,16 +122,16 @@ def bench_context(
 
     Raises InputError for a language without texts.
     """
-    words = messages.load(language)
+    messages = load_messages(language)
     timings = Timings(records, blocks)
     named = ("cell", "device", "device_name", "variant", "initialization", "reason")
-    drawn = [*words.texts.values(), *timings.cells, records.grid.shape.task]
+    drawn = [*messages.texts.values(), *timings.cells, records.grid.shape.task]
     drawn += [str(row[key]) for row in timings.rows for key in named]
     return BenchContext(
-        messages=words,
+        messages=messages,
         styles=theme.series_styles(timings.cells),
         fonts=fonts.choose(drawn),
-        command=command(directory),
+        command=report_command(directory),
         tasks=(records.grid.shape.task,),
         cells=timings.cells,
         timings=timings,

@@ -22,8 +22,8 @@ from harness.bench.report.sections import (
 from harness.records import BenchRecords, read_blocks
 from harness.rendering import render, theme
 from harness.rendering.document import Report
-from harness.rendering.render import Answer
-from harness.rendering.sections.machine import machine
+from harness.rendering.render import WrittenReport
+from harness.rendering.sections.machine import machine_section
 
 FIGURES = (
     "variants",
@@ -47,7 +47,7 @@ def answer_bench(records: BenchRecords, language: str = "en") -> str:
     return " ".join(answer.sentences(_page(records, Path(records.directory), language)))
 
 
-def render_bench(records: BenchRecords, directory: Path, language: str = "en") -> Answer:
+def render_bench(records: BenchRecords, directory: Path, language: str = "en") -> WrittenReport:
     """Write report.html, report.md and figures/ into `directory`.
 
     Figures that no longer apply are removed.
@@ -56,40 +56,46 @@ def render_bench(records: BenchRecords, directory: Path, language: str = "en") -
     same bytes on the same machine. Raises InputError for a language without texts.
     """
     directory = Path(directory)
-    page = _page(records, directory, language)
-    with theme.style(page.fonts.families):
-        return render.write(_report(page), page, directory, page.timings.missing_cells)
+    context = _page(records, directory, language)
+    with theme.style(context.fonts.families):
+        return render.write_report(
+            _report(context), context, directory, context.timings.missing_cells
+        )
 
 
 def _page(records: BenchRecords, directory: Path, language: str) -> BenchContext:
     return bench_context(records, read_blocks(records.directory), directory, language)
 
 
-def _report(page: BenchContext) -> Report:
-    words, grid = page.messages, page.records.grid.grid
-    picture = answer.picture(page)
+def _report(context: BenchContext) -> Report:
+    messages, grid = context.messages, context.records.grid.grid
+    picture = answer.picture(context)
     body = [
-        variant_gains.section(page),
-        throughput.section(page),
-        cost_of_length.section(page),
-        roofline.section(page),
-        step_parts.section(page),
-        denormals.section(page),
-        peak_memory.section(page),
-        precision.section(page),
-        inference.section(page),
+        variant_gains.section(context),
+        throughput.section(context),
+        cost_of_length.section(context),
+        roofline.section(context),
+        step_parts.section(context),
+        denormals.section(context),
+        peak_memory.section(context),
+        precision.section(context),
+        inference.section(context),
     ]
     found = [section for section in body if not section.absent]
-    absent = page.left_out([section for section in body if section.absent])
-    closed = [caveats.caveats(page), machine(page, page.records.machine), caveats.command(page)]
+    absent = context.left_out([section for section in body if section.absent])
+    closed = [
+        caveats.caveats(context),
+        machine_section(context, context.records.machine),
+        caveats.command(context),
+    ]
     return Report(
-        language=words.language,
-        title=words("page.title", name=grid.name),
+        language=messages.language,
+        title=messages("page.title", name=grid.name),
         question=grid.question,
-        answer=answer.sentences(page),
+        answer=answer.sentences(context),
         opening=(picture,) if picture else (),
         sections=(*found, *absent, *closed),
-        command=page.command,
-        footer=words("page.made_by", version=harness.__version__),
+        command=context.command,
+        footer=messages("page.made_by", version=harness.__version__),
         figures=FIGURES,
     )

@@ -12,55 +12,61 @@ import harness
 from harness.columns import seconds
 from harness.regress.selftest import rate_figures
 from harness.regress.selftest.records import Run, read_runs, read_selftest
-from harness.rendering import fonts, messages, render, theme
+from harness.rendering import fonts, render, theme
 from harness.rendering.document import Code, Column, Paragraph, Picture, Report, Section, Table
-from harness.rendering.render import Answer
-from harness.rendering.report_context import ReportContext, command
-from harness.rendering.sections.machine import machine
+from harness.rendering.messages import Messages, load_messages
+from harness.rendering.render import WrittenReport
+from harness.rendering.report_context import ReportContext, report_command
+from harness.rendering.sections.machine import machine_section
 
 FIGURES = ("rates", "blocks")
 VERDICTS = ("ok", "regression", "inconclusive", "contaminated")
 Plain = Mapping[str, Any]
 
 
-def render_selftest(directory: Path, language: str = "en") -> Answer:
+def render_selftest(directory: Path, language: str = "en") -> WrittenReport:
     """Write report.html, report.md and figures/ beside selftest.json.
 
     Raises InputError where there is none, or a broken one.
     """
     directory = Path(directory)
     plain, runs = read_selftest(directory, done=True), read_runs(directory)
-    words = messages.load(language)
-    page = ReportContext(
-        words,
+    messages = load_messages(language)
+    context = ReportContext(
+        messages,
         {},
-        fonts.choose([*words.texts.values(), *plain["names"]]),
-        command(directory),
+        fonts.choose([*messages.texts.values(), *plain["names"]]),
+        report_command(directory),
         (),
         (),
     )
-    with theme.style(page.fonts.families):
-        return render.write(_report(page, plain, runs), page, directory, ())
+    with theme.style(context.fonts.families):
+        return render.write_report(_report(context, plain, runs), context, directory, ())
 
 
 def answer_selftest(plain: Plain, language: str = "en") -> str:
     """What the report says at its top, as one text."""
-    return " ".join(_sentences(messages.load(language), plain))
+    return " ".join(_sentences(load_messages(language), plain))
 
 
-def _report(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
-    words = page.messages
+def _report(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
+    messages = context.messages
     facts = {key: plain["machine"][key] for key in plain["machine"] if key != "cpu_flags"}
-    sections = (_runs(page, plain, runs), _blocks(page, plain, runs), _choice(page, plain))
+    sections = (_runs(context, plain, runs), _blocks(context, plain, runs), _choice(context, plain))
     return Report(
-        language=words.language,
-        title=words("selftest.title"),
-        question=words("selftest.question"),
-        answer=_sentences(words, plain),
-        opening=(_rates(page, plain),),
-        sections=(*sections, _method(page, plain, runs), machine(page, facts), _again(page, plain)),
-        command=page.command,
-        footer=words("page.made_by", version=harness.__version__),
+        language=messages.language,
+        title=messages("selftest.title"),
+        question=messages("selftest.question"),
+        answer=_sentences(messages, plain),
+        opening=(_rates(context, plain),),
+        sections=(
+            *sections,
+            _method(context, plain, runs),
+            machine_section(context, facts),
+            _again(context, plain),
+        ),
+        command=context.command,
+        footer=messages("page.made_by", version=harness.__version__),
         figures=FIGURES,
     )
 
@@ -68,93 +74,95 @@ def _report(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
 # --- The answer -------------------------------------------------------------------------------
 
 
-def _sentences(words: messages.Messages, plain: Plain) -> tuple[str, ...]:
+def _sentences(messages: Messages, plain: Plain) -> tuple[str, ...]:
     """False alarms, what was found of each slow-down, and what to choose."""
     same, *slower = plain["rates"]
     said = [
-        words(
+        messages(
             "selftest.answer.alike",
-            runs=_rate(words, same["runs"]["false_regression"]),
-            replays=_rate(words, same["replay"] and same["replay"]["false_regression"]),
+            runs=_rate(messages, same["runs"]["false_regression"]),
+            replays=_rate(messages, same["replay"] and same["replay"]["false_regression"]),
         )
     ]
     for each in slower:
-        effect, detect = (_percent(words, each["runs"][name]) for name in ("effect", "detect"))
-        replays = _rate(words, each["replay"] and each["replay"]["found"])
+        effect, detect = (_percent(messages, each["runs"][name]) for name in ("effect", "detect"))
+        replays = _rate(messages, each["replay"] and each["replay"]["found"])
         if each["runs"]["found"]["n"]:
-            runs = _rate(words, each["runs"]["found"])
-            told = words(
+            runs = _rate(messages, each["runs"]["found"])
+            told = messages(
                 "selftest.answer.slower", effect=effect, detect=detect, runs=runs, replays=replays
             )
         else:
-            told = words("selftest.answer.replayed", effect=effect, detect=detect, replays=replays)
+            told = messages(
+                "selftest.answer.replayed", effect=effect, detect=detect, replays=replays
+            )
         said.append(told)
     advice = plain["advice"]
     if advice["detect"] is not None:
-        said.append(words("selftest.answer.choose", detect=_percent(words, advice["detect"])))
+        said.append(messages("selftest.answer.choose", detect=_percent(messages, advice["detect"])))
     elif advice["tried"]:
         most = advice["tried"][-1][0]["detect"]
-        said.append(words("selftest.answer.too_noisy", detect=_percent(words, most)))
+        said.append(messages("selftest.answer.too_noisy", detect=_percent(messages, most)))
     else:
-        said.append(words("selftest.answer.too_few"))
+        said.append(messages("selftest.answer.too_few"))
     return (" ".join(said),)
 
 
-def _rate(words: messages.Messages, rate: Plain | None) -> str:
+def _rate(messages: Messages, rate: Plain | None) -> str:
     """`k of n (low to high)`, exact."""
     if rate is None or not rate["n"]:
-        return words("not_measured")
+        return messages("not_measured")
     low, high = (f"{100 * rate[end]:.3g}" for end in ("low", "high"))
-    between = words("range", low=low, high=words("percent", value=high))
-    return words("selftest.rate", k=f"{rate['k']:,}", n=f"{rate['n']:,}", interval=between)
+    between = messages("range", low=low, high=messages("percent", value=high))
+    return messages("selftest.rate", k=f"{rate['k']:,}", n=f"{rate['n']:,}", interval=between)
 
 
-def _percent(words: messages.Messages, share: float) -> str:
-    return words("percent", value=f"{100 * share:g}")
+def _percent(messages: Messages, share: float) -> str:
+    return messages("percent", value=f"{100 * share:g}")
 
 
 # --- Its parts --------------------------------------------------------------------------------
 
 
-def _rates(page: ReportContext, plain: Plain) -> Picture:
-    words = page.messages
+def _rates(context: ReportContext, plain: Plain) -> Picture:
+    messages = context.messages
     rows, texts = [], []
     for each in plain["rates"]:
         real, drawn = each["runs"], each["replay"]
         which = "found" if real["effect"] else "false_regression"
-        name = _case(words, real)
+        name = _case(messages, real)
         rows.append(rate_figures.Row(name, _share(real[which]), drawn and _share(drawn[which])))
         measured = each["measured"]
         texts.append(
             (
                 name,
-                _percent(words, real["detect"]),
-                words("none") if measured is None else _estimate(words, measured),
-                words.of("selftest.counted", which),
-                _rate(words, real[which]),
-                _rate(words, drawn and drawn[which]),
+                _percent(messages, real["detect"]),
+                messages("none") if measured is None else _estimate(messages, measured),
+                messages.of("selftest.counted", which),
+                _rate(messages, real[which]),
+                _rate(messages, drawn and drawn[which]),
             )
         )
     columns = tuple(
-        Column(words.of("selftest.column", name))
+        Column(messages.of("selftest.column", name))
         for name in ("case", "detect", "measured", "counted", "runs", "replays")
     )
     drawing = rate_figures.rates(
         rows,
-        words("selftest.axis"),
-        words("percent", value="{value}"),
-        (words("selftest.real"), words("selftest.replayed")),
+        messages("selftest.axis"),
+        messages("percent", value="{value}"),
+        (messages("selftest.real"), messages("selftest.replayed")),
     )
-    table = Table(columns, tuple(texts), words("selftest.note"))
-    caption = words("selftest.caption", blocks=f"{plain['n_blocks']:,}")
-    return Picture("rates", drawing, words("selftest.description"), caption, table)
+    table = Table(columns, tuple(texts), messages("selftest.note"))
+    caption = messages("selftest.caption", blocks=f"{plain['n_blocks']:,}")
+    return Picture("rates", drawing, messages("selftest.description"), caption, table)
 
 
-def _case(words: messages.Messages, real: Plain) -> str:
-    detect = _percent(words, real["detect"])
+def _case(messages: Messages, real: Plain) -> str:
+    detect = _percent(messages, real["detect"])
     if not real["effect"]:
-        return words("selftest.alike", detect=detect)
-    return words("selftest.slower", effect=_percent(words, real["effect"]), detect=detect)
+        return messages("selftest.alike", detect=detect)
+    return messages("selftest.slower", effect=_percent(messages, real["effect"]), detect=detect)
 
 
 def _share(rate: Plain) -> rate_figures.Share | None:
@@ -163,17 +171,17 @@ def _share(rate: Plain) -> rate_figures.Share | None:
     )
 
 
-def _estimate(words: messages.Messages, found: Plain) -> str:
-    value = words("percent", value=f"{100 * (found['value'] - 1):+.1f}")
+def _estimate(messages: Messages, found: Plain) -> str:
+    value = messages("percent", value=f"{100 * (found['value'] - 1):+.1f}")
     if found["low"] is None:
         return value
     low, high = (f"{100 * (found[end] - 1):+.1f}" for end in ("low", "high"))
-    return f"{value} ({words('range', low=low, high=words('percent', value=high))})"
+    return f"{value} ({messages('range', low=low, high=messages('percent', value=high))})"
 
 
-def _runs(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+def _runs(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How each kind of run came out."""
-    words = page.messages
+    messages = context.messages
     rows = []
     for each in plain["rates"]:
         kind = [
@@ -185,107 +193,107 @@ def _runs(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
         times = [run.wall_time_s for run in kind]
         rows.append(
             (
-                _case(words, each["runs"]),
+                _case(messages, each["runs"]),
                 str(len(kind)),
                 *(str(counts[verdict]) for verdict in VERDICTS),
-                seconds(sorted(times)[len(times) // 2]) if times else words("none"),
+                seconds(sorted(times)[len(times) // 2]) if times else messages("none"),
             )
         )
     columns = (
-        Column(words("selftest.column.case")),
-        page.column("n_runs"),
-        *(Column(words.of("compare.verdict", verdict), "number") for verdict in VERDICTS),
-        Column(words("selftest.column.time"), "number"),
+        Column(messages("selftest.column.case")),
+        context.column("n_runs"),
+        *(Column(messages.of("compare.verdict", verdict), "number") for verdict in VERDICTS),
+        Column(messages("selftest.column.time"), "number"),
     )
-    text = Paragraph(words("selftest.runs.text"))
-    return Section("runs", words("selftest.runs.title"), (text, Table(columns, tuple(rows))))
+    text = Paragraph(messages("selftest.runs.text"))
+    return Section("runs", messages("selftest.runs.title"), (text, Table(columns, tuple(rows))))
 
 
-def _blocks(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+def _blocks(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
     """How far blocks of the same code lie apart."""
-    words = page.messages
+    messages = context.messages
     alike = [block for run in runs if run.slowed is None for block in run.blocks]
     named = {name: [block.value(name) for block in alike] for name in plain["names"]}
-    canary = words("compare.canary_row")
+    canary = messages("compare.canary_row")
     deviations = [*plain["deviation"].values(), plain["canary_deviation"]]
     shown = []
     for (name, values), deviation in zip(
         [*named.items(), (canary, [block.canary for block in alike])], deviations, strict=True
     ):
         known = [math.expm1(value) for value in values if math.isfinite(value)]
-        text = words("none") if deviation is None else f"± {100 * deviation:.2f}"
-        shown.append((name, known, words("percent", value=text)))
+        text = messages("none") if deviation is None else f"± {100 * deviation:.2f}"
+        shown.append((name, known, messages("percent", value=text)))
     strips = [
         rate_figures.Strip(name, values, text, is_quiet=name == canary)
         for name, values, text in shown
     ]
     drawing = rate_figures.strips(
-        strips, words("compare.axis"), words("percent", value="{value}"), plain["detect"]
+        strips, messages("compare.axis"), messages("percent", value="{value}"), plain["detect"]
     )
     columns = (
-        Column(words("column.benchmark")),
-        Column(words("selftest.column.deviation"), "number"),
-        page.column("n_blocks"),
+        Column(messages("column.benchmark")),
+        Column(messages("selftest.column.deviation"), "number"),
+        context.column("n_blocks"),
     )
     rows = tuple((name, text, str(len(values))) for name, values, text in shown)
-    caption = words("selftest.blocks.caption", detect=_percent(words, plain["detect"]))
-    table = Table(columns, rows, words("selftest.blocks.note"))
-    picture = Picture("blocks", drawing, words("selftest.blocks.description"), caption, table)
-    return Section("blocks", words("selftest.blocks.title"), (picture,))
+    caption = messages("selftest.blocks.caption", detect=_percent(messages, plain["detect"]))
+    table = Table(columns, rows, messages("selftest.blocks.note"))
+    picture = Picture("blocks", drawing, messages("selftest.blocks.description"), caption, table)
+    return Section("blocks", messages("selftest.blocks.title"), (picture,))
 
 
-def _choice(page: ReportContext, plain: Plain) -> Section:
+def _choice(context: ReportContext, plain: Plain) -> Section:
     """What `--detect` can be held, by replay."""
-    words = page.messages
+    messages = context.messages
     tried = plain["advice"]["tried"]
-    title = words("selftest.choice.title")
+    title = messages("selftest.choice.title")
     if not tried:
-        return page.not_measured("choice", title, words("selftest.answer.too_few"))
+        return context.not_measured("choice", title, messages("selftest.answer.too_few"))
     rows = [
         (
-            _percent(words, same["detect"]),
-            _rate(words, same["false_regression"]),
-            _rate(words, same["all_ok"]),
-            _rate(words, slower["found"]),
+            _percent(messages, same["detect"]),
+            _rate(messages, same["false_regression"]),
+            _rate(messages, same["all_ok"]),
+            _rate(messages, slower["found"]),
             f"{same['mean_blocks']:.1f}",
         )
         for same, slower in tried
     ]
     names = ("detect", "false", "all_ok", "found", "mean_blocks")
-    columns = tuple(Column(words.of("selftest.column", name)) for name in names)
-    text = Paragraph(words("selftest.choice.text"))
+    columns = tuple(Column(messages.of("selftest.column", name)) for name in names)
+    text = Paragraph(messages("selftest.choice.text"))
     return Section("choice", title, (text, Table(columns, tuple(rows))))
 
 
-def _method(page: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
-    words = page.messages
+def _method(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+    messages = context.messages
     loads = sorted(run.load for run in runs if run.load is not None)
     said = [
-        words(
+        messages(
             "selftest.method.text",
-            names=words.listed(plain["names"]),
+            names=messages.listed(plain["names"]),
             time=seconds(plain["wall_time_s"]),
         )
     ]
     if loads:
         said.append(
-            words(
+            messages(
                 "selftest.method.load",
                 low=f"{loads[0]:.1f}",
                 middle=f"{loads[len(loads) // 2]:.1f}",
                 high=f"{loads[-1]:.1f}",
             )
         )
-    return Section("method", words("selftest.method.title"), tuple(map(Paragraph, said)))
+    return Section("method", messages("selftest.method.title"), tuple(map(Paragraph, said)))
 
 
-def _again(page: ReportContext, plain: Plain) -> Section:
-    words = page.messages
+def _again(context: ReportContext, plain: Plain) -> Section:
+    messages = context.messages
     blocks = (
-        Paragraph(words("compare.command.run")),
+        Paragraph(messages("compare.command.run")),
         Code(plain["command"]),
-        Paragraph(words("compare.command.report")),
-        Code(page.command),
-        Paragraph(words("selftest.files"), quiet=True),
+        Paragraph(messages("compare.command.report")),
+        Code(context.command),
+        Paragraph(messages("selftest.files"), quiet=True),
     )
-    return Section("command", words("command.title"), blocks)
+    return Section("command", messages("command.title"), blocks)

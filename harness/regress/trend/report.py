@@ -13,12 +13,12 @@ from harness.columns import significant
 from harness.regress.trend.change_points import ALPHA, ChangePoint
 from harness.regress.trend.records import TrendRecord, read_trend
 from harness.regress.trend.trend_series import LEAST_RECORDINGS, Line, MachineTrend, differing
-from harness.rendering import fonts, messages, render, theme
+from harness.rendering import fonts, render, theme
 from harness.rendering.document import (
-    Block,
     BulletList,
     Code,
     Column,
+    ContentBlock,
     Paragraph,
     Picture,
     Report,
@@ -26,60 +26,63 @@ from harness.rendering.document import (
     Table,
 )
 from harness.rendering.figures import small_multiples
-from harness.rendering.render import Answer
-from harness.rendering.report_context import ReportContext, command
-from harness.rendering.sections.machine import machine as machine_section
+from harness.rendering.messages import Messages, load_messages
+from harness.rendering.render import WrittenReport
+from harness.rendering.report_context import ReportContext, report_command
+from harness.rendering.sections.machine import machine_section
 
 MOST_MACHINES = 6  # drawn; --fingerprint draws any other
 MOST_PANELS = 18
 PREFIX = "trend-"
 
 
-def render_trend(directory: Path, language: str = "en") -> Answer:
+def render_trend(directory: Path, language: str = "en") -> WrittenReport:
     """Write report.html, report.md and figures/ beside trend.json.
 
     Raises InputError where there is none, or a broken one.
     """
     directory = Path(directory)
     record = read_trend(directory)
-    words = messages.load(language)
-    drawn = [*words.texts.values()]
+    messages = load_messages(language)
+    drawn = [*messages.texts.values()]
     for one in record.machines:
         drawn += [*(line.name for line in one.lines), *one.revisions]
-    page = ReportContext(words, {}, fonts.choose(drawn), command(directory), (), ())
+    context = ReportContext(messages, {}, fonts.choose(drawn), report_command(directory), (), ())
     before = tuple(path.stem for path in (directory / "figures").glob(f"{PREFIX}*.svg"))
-    with theme.style(page.fonts.families):
-        return render.write(_report(page, record, before), page, directory, ())
+    with theme.style(context.fonts.families):
+        return render.write_report(_report(context, record, before), context, directory, ())
 
 
 def answer_trend(record: TrendRecord, language: str = "en") -> str:
     """What the report says at its top, as one text."""
-    words = messages.load(language)
-    return " ".join(_sentences(words, record))
+    messages = load_messages(language)
+    return " ".join(_sentences(messages, record))
 
 
-def _report(page: ReportContext, record: TrendRecord, before: tuple[str, ...]) -> Report:
-    words = page.messages
+def _report(context: ReportContext, record: TrendRecord, before: tuple[str, ...]) -> Report:
+    messages = context.messages
     drawn, rest = record.machines[:MOST_MACHINES], record.machines[MOST_MACHINES:]
-    sections = [_section(page, one, drawn[i - 1] if i else None, i) for i, one in enumerate(drawn)]
+    sections = [
+        _section(context, one, drawn[i - 1] if i else None, i) for i, one in enumerate(drawn)
+    ]
     if rest:
-        sections.append(_others(page, rest))
+        sections.append(_others(context, rest))
     newest = record.machines[0].machine
     facts = {name: newest[name] for name in newest if name != "cpu_flags"}
     return Report(
-        language=words.language,
-        title=words("trend.title", history=record.history),
-        question=words("trend.question"),
-        answer=_sentences(words, record),
-        opening=(_changes(page, drawn),),
+        language=messages.language,
+        title=messages("trend.title", history=record.history),
+        question=messages("trend.question"),
+        answer=_sentences(messages, record),
+        opening=(_changes(context, drawn),),
         sections=(
             *sections,
-            _method(page, record),
-            machine_section(page, facts),
-            _command(page, record),
+            _method(context, record),
+            machine_section(context, facts),
+            _command(context, record),
         ),
-        command=page.command,
-        footer=words("page.made_by", version=harness.__version__),
+        command=context.command,
+        footer=messages("page.made_by", version=harness.__version__),
         figures=before,
     )
 
@@ -87,64 +90,64 @@ def _report(page: ReportContext, record: TrendRecord, before: tuple[str, ...]) -
 # --- The answer -------------------------------------------------------------------------------
 
 
-def _sentences(words: messages.Messages, record: TrendRecord) -> tuple[str, ...]:
+def _sentences(messages: Messages, record: TrendRecord) -> tuple[str, ...]:
     """A paragraph for each machine, the newest first; then what was left out."""
     drawn = record.machines[:MOST_MACHINES]
-    said = [_sentence(words, one, of_many=len(record.machines) > 1) for one in drawn]
+    said = [_sentence(messages, one, of_many=len(record.machines) > 1) for one in drawn]
     rest = len(record.machines) - len(drawn)
     if rest:
-        said.append(words("trend.answer.more", n=rest))
+        said.append(messages("trend.answer.more", n=rest))
     if record.n_left_out:
-        said.append(words("trend.answer.left_out", n=record.n_left_out))
+        said.append(messages("trend.answer.left_out", n=record.n_left_out))
     if record.torn_bytes:
-        said.append(words("trend.answer.torn", n=record.torn_bytes))
+        said.append(messages("trend.answer.torn", n=record.torn_bytes))
     return tuple(said)
 
 
-def _sentence(words: messages.Messages, found: MachineTrend, *, of_many: bool) -> str:
-    n = words.of(
+def _sentence(messages: Messages, found: MachineTrend, *, of_many: bool) -> str:
+    n = messages.of(
         "trend.recordings", "one" if len(found.revisions) == 1 else "many", n=len(found.revisions)
     )
-    where = words("trend.answer.here")
+    where = messages("trend.answer.here")
     if of_many:
-        where = words("trend.answer.there", name=_name(words, found))
+        where = messages("trend.answer.there", name=_name(messages, found))
     if len(found.revisions) < LEAST_RECORDINGS:
-        return words("trend.answer.few", n=n, where=where, least=LEAST_RECORDINGS)
+        return messages("trend.answer.few", n=n, where=where, least=LEAST_RECORDINGS)
     if not found.changes:
-        return words("trend.answer.none", n=n, where=where)
+        return messages("trend.answer.none", n=n, where=where)
     changed = [
-        words(
+        messages(
             "trend.answer.slower" if change.ratio > 1 else "trend.answer.faster",
             name=line.name,
-            change=_size(words, change),
+            change=_size(messages, change),
             revision=found.revisions[change.position],
         )
         for line, change in found.changes
     ]
-    text = words("trend.answer.changed", n=n, where=where, changes=words.listed(changed))
+    text = messages("trend.answer.changed", n=n, where=where, changes=messages.listed(changed))
     if all(line.changes for line in found.lines):
         return text
-    return f"{text} {words('trend.answer.others')}"
+    return f"{text} {messages('trend.answer.others')}"
 
 
-def _name(words: messages.Messages, found: MachineTrend) -> str:
+def _name(messages: Messages, found: MachineTrend) -> str:
     cpu, torch = (str(found.machine.get(name)) for name in ("cpu", "torch"))
     gpu = found.machine.get("gpu")
-    return words("trend.machine", cpu=gpu or cpu, torch=torch, fingerprint=found.fingerprint)
+    return messages("trend.machine", cpu=gpu or cpu, torch=torch, fingerprint=found.fingerprint)
 
 
 # --- Sections ---------------------------------------------------------------------------------
 
 
-def _changes(page: ReportContext, drawn: Sequence[MachineTrend]) -> Block:
+def _changes(context: ReportContext, drawn: Sequence[MachineTrend]) -> ContentBlock:
     """All change points in one table."""
-    words = page.messages
+    messages = context.messages
     rows = [
         (
             line.name,
             found.revisions[change.position],
             _day(found.recorded[change.position]),
-            _change(words, change),
+            _change(messages, change),
             significant(change.p_value, 2),
             found.fingerprint,
         )
@@ -152,26 +155,26 @@ def _changes(page: ReportContext, drawn: Sequence[MachineTrend]) -> Block:
         for line, change in found.changes
     ]
     if not rows:
-        return Paragraph(words("trend.no_changes"))
+        return Paragraph(messages("trend.no_changes"))
     columns = (
-        Column(words("column.benchmark")),
-        Column(words("column.revision")),
-        Column(words("column.recorded")),
-        page.column("change"),
-        page.column("p_value"),
-        Column(words("column.fingerprint")),
+        Column(messages("column.benchmark")),
+        Column(messages("column.revision")),
+        Column(messages("column.recorded")),
+        context.column("change"),
+        context.column("p_value"),
+        Column(messages("column.fingerprint")),
     )
-    return Table(columns, tuple(rows), words("trend.changes_note"))
+    return Table(columns, tuple(rows), messages("trend.changes_note"))
 
 
 def _section(
-    page: ReportContext, found: MachineTrend, newer: MachineTrend | None, i: int
+    context: ReportContext, found: MachineTrend, newer: MachineTrend | None, i: int
 ) -> Section:
-    words = page.messages
+    messages = context.messages
     n = len(found.revisions)
     first, last = (_day(found.recorded[place]) for place in (0, -1))
     key = "one" if n == 1 else "many"
-    said = words.of(
+    said = messages.of(
         "trend.about",
         key,
         n=n,
@@ -180,50 +183,52 @@ def _section(
         start=first,
         end=last,
     )
-    blocks: list[Block] = [Paragraph(said)]
+    blocks: list[ContentBlock] = [Paragraph(said)]
     if newer is not None:
         differs = differing(found.machine, newer.machine)
         items = (
-            words(
+            messages(
                 "trend.differs",
-                name=words.of("machine", name),
-                before=before or words("none"),
-                after=after or words("none"),
+                name=messages.of("machine", name),
+                before=before or messages("none"),
+                after=after or messages("none"),
             )
             for name, before, after in differs
         )
         blocks += [
-            Paragraph(words("trend.not_joined", name=_name(words, newer))),
+            Paragraph(messages("trend.not_joined", name=_name(messages, newer))),
             BulletList(tuple(items)),
         ]
-    blocks.append(_picture(page, found))
-    return Section(f"machine-{i}", _name(words, found), tuple(blocks))
+    blocks.append(_picture(context, found))
+    return Section(f"machine-{i}", _name(messages, found), tuple(blocks))
 
 
-def _picture(page: ReportContext, found: MachineTrend) -> Picture:
-    words = page.messages
+def _picture(context: ReportContext, found: MachineTrend) -> Picture:
+    messages = context.messages
     changed_first = sorted(found.lines, key=lambda line: not line.changes)
     kept = {line.name for line in changed_first[:MOST_PANELS]}
     lines = [line for line in found.lines if line.name in kept]
     titles, alike = _titles([line.name for line in lines])
-    panels = [_panel(words, found, line, title) for line, title in zip(lines, titles, strict=True)]
+    panels = [
+        _panel(messages, found, line, title) for line, title in zip(lines, titles, strict=True)
+    ]
     frame = small_multiples.Frame(
         labels=found.revisions,
-        x_label=words("trend.x"),
-        y_label=words("trend.y"),
-        change=words("percent", value="{value}"),
+        x_label=messages("trend.x"),
+        y_label=messages("trend.y"),
+        change=messages("percent", value="{value}"),
     )
-    caption = words("trend.caption")
+    caption = messages("trend.caption")
     if alike:
-        caption = f"{caption} {words('trend.alike', parts=words.listed(alike))}"
+        caption = f"{caption} {messages('trend.alike', parts=messages.listed(alike))}"
     if len(panels) < len(found.lines):
-        caption = f"{caption} {words('trend.panels', n=len(panels), of=len(found.lines))}"
+        caption = f"{caption} {messages('trend.panels', n=len(panels), of=len(found.lines))}"
     return Picture(
         PREFIX + found.fingerprint,
         small_multiples.multiples(panels, frame),
-        words("trend.description", n=len(found.revisions)),
+        messages("trend.description", n=len(found.revisions)),
         caption,
-        _levels(page, found),
+        _levels(context, found),
     )
 
 
@@ -240,16 +245,16 @@ def _titles(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _panel(
-    words: messages.Messages, found: MachineTrend, line: Line, title: str
+    messages: Messages, found: MachineTrend, line: Line, title: str
 ) -> small_multiples.Panel:
     levels = line.levels
     steps = [
-        small_multiples.Step(each.start, each.end, each.value / levels[0].value) for each in levels
+        small_multiples.Level(each.start, each.end, each.value / levels[0].value) for each in levels
     ]
     marks = [
-        small_multiples.Mark(
+        small_multiples.LevelChange(
             change.position,
-            _change(words, change),
+            _change(messages, change),
             found.revisions[change.position],
             worse=change.ratio > 1,
         )
@@ -258,14 +263,16 @@ def _panel(
     return small_multiples.Panel(title, line.relative(), steps, marks)
 
 
-def _levels(page: ReportContext, found: MachineTrend) -> Table:
-    words = page.messages
+def _levels(context: ReportContext, found: MachineTrend) -> Table:
+    messages = context.messages
     rows = []
     for line in found.lines:
         levels = line.levels
         if not levels:
-            none = words("none")
-            rows.append((line.name, "0", words("not_measured"), words("not_measured"), none, none))
+            none = messages("none")
+            rows.append(
+                (line.name, "0", messages("not_measured"), messages("not_measured"), none, none)
+            )
             continue
         first, last = levels[0].value, levels[-1].value
         ratio = last / first
@@ -275,21 +282,21 @@ def _levels(page: ReportContext, found: MachineTrend) -> Table:
                 str(line.n_known),
                 significant(first),
                 significant(last),
-                _percent(words, ratio) if line.changes else words("none"),
+                _percent(messages, ratio) if line.changes else messages("none"),
                 str(len(line.changes)),
             )
         )
     numbers = ("n_recordings", "first_level", "last_level", "change", "n_changes")
-    columns = (Column(words("column.benchmark")), *(page.column(name) for name in numbers))
-    return Table(columns, tuple(rows), words("trend.levels_note"))
+    columns = (Column(messages("column.benchmark")), *(context.column(name) for name in numbers))
+    return Table(columns, tuple(rows), messages("trend.levels_note"))
 
 
-def _others(page: ReportContext, rest: Sequence[MachineTrend]) -> Section:
+def _others(context: ReportContext, rest: Sequence[MachineTrend]) -> Section:
     """Machines that are not drawn."""
-    words = page.messages
+    messages = context.messages
     rows = [
         (
-            _name(words, found),
+            _name(messages, found),
             str(len(found.revisions)),
             _day(found.recorded[-1]),
             str(len(found.changes)),
@@ -297,47 +304,47 @@ def _others(page: ReportContext, rest: Sequence[MachineTrend]) -> Section:
         for found in rest
     ]
     columns = (
-        Column(words("column.machine")),
-        page.column("n_recordings"),
-        Column(words("column.recorded")),
-        page.column("n_changes"),
+        Column(messages("column.machine")),
+        context.column("n_recordings"),
+        Column(messages("column.recorded")),
+        context.column("n_changes"),
     )
-    blocks = (Paragraph(words("trend.others_about")), Table(columns, tuple(rows)))
-    return Section("others", words("trend.others_title"), blocks)
+    blocks = (Paragraph(messages("trend.others_about")), Table(columns, tuple(rows)))
+    return Section("others", messages("trend.others_title"), blocks)
 
 
-def _method(page: ReportContext, record: TrendRecord) -> Section:
-    words = page.messages
-    text = words("trend.method.text", alpha=f"{100 * ALPHA:g}", seed=record.seed)
+def _method(context: ReportContext, record: TrendRecord) -> Section:
+    messages = context.messages
+    text = messages("trend.method.text", alpha=f"{100 * ALPHA:g}", seed=record.seed)
     return Section(
         "method",
-        words("trend.method.title"),
-        (Paragraph(text), Paragraph(words("trend.method.caveat"))),
+        messages("trend.method.title"),
+        (Paragraph(text), Paragraph(messages("trend.method.caveat"))),
     )
 
 
-def _command(page: ReportContext, record: TrendRecord) -> Section:
-    words = page.messages
-    blocks: list[Block] = []
+def _command(context: ReportContext, record: TrendRecord) -> Section:
+    messages = context.messages
+    blocks: list[ContentBlock] = []
     if record.command:
-        blocks += [Paragraph(words("trend.command.run")), Code(record.command)]
-    blocks += [Paragraph(words("trend.command.report")), Code(page.command)]
-    return Section("command", words("command.title"), tuple(blocks))
+        blocks += [Paragraph(messages("trend.command.run")), Code(record.command)]
+    blocks += [Paragraph(messages("trend.command.report")), Code(context.command)]
+    return Section("command", messages("command.title"), tuple(blocks))
 
 
 # --- Texts ------------------------------------------------------------------------------------
 
 
-def _change(words: messages.Messages, change: ChangePoint) -> str:
-    return _percent(words, change.ratio)
+def _change(messages: Messages, change: ChangePoint) -> str:
+    return _percent(messages, change.ratio)
 
 
-def _percent(words: messages.Messages, ratio: float) -> str:
-    return words("percent", value=f"{100 * (ratio - 1):+.1f}")
+def _percent(messages: Messages, ratio: float) -> str:
+    return messages("percent", value=f"{100 * (ratio - 1):+.1f}")
 
 
-def _size(words: messages.Messages, change: ChangePoint) -> str:
-    return words("percent", value=f"{100 * abs(change.ratio - 1):.1f}")
+def _size(messages: Messages, change: ChangePoint) -> str:
+    return messages("percent", value=f"{100 * abs(change.ratio - 1):.1f}")
 
 
 def _day(recorded: str) -> str:

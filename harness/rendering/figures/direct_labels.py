@@ -17,7 +17,7 @@ LONGEST = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class End:
+class LineEnd:
     """A name to be written beside the last point (x, y) of a line, in data coordinates."""
 
     x: float
@@ -26,7 +26,7 @@ class End:
     colour: str
 
 
-def label_ends(drawing: Figure, ends: Mapping[Axes, Sequence[End]]) -> None:
+def label_line_ends(drawing: Figure, ends: Mapping[Axes, Sequence[LineEnd]]) -> None:
     """Write each name to the right of its line's end, moved up or down so that none covers another.
 
     A line that ends well before the others of its panel has its name at its own end.
@@ -37,9 +37,9 @@ def label_ends(drawing: Figure, ends: Mapping[Axes, Sequence[End]]) -> None:
             _label_panel(axes, those, drawing.dpi)
 
 
-def _label_panel(axes: Axes, ends: Sequence[End], dpi: float) -> None:
+def _label_panel(axes: Axes, ends: Sequence[LineEnd], dpi: float) -> None:
     transform = axes.transData
-    gap = theme.SIZE * 1.35 * dpi / 72
+    gap = theme.FONT_SIZE * 1.35 * dpi / 72
     right = max(end.x for end in ends)
     edge = float(transform.transform((right, ends[0].y))[0]) - 0.05 * axes.bbox.width
     early = [end for end in ends if transform.transform((end.x, end.y))[0] < edge]
@@ -52,7 +52,7 @@ def _label_panel(axes: Axes, ends: Sequence[End], dpi: float) -> None:
         _write(axes, end, right, (place - own) * 72 / dpi)
 
 
-def _write(axes: Axes, end: End, x: float, up: float) -> None:
+def _write(axes: Axes, end: LineEnd, x: float, up: float) -> None:
     axes.annotate(
         end.text if len(end.text) <= LONGEST else f"{end.text[: LONGEST - 1]}…",
         xy=(x, end.y),
@@ -60,7 +60,7 @@ def _write(axes: Axes, end: End, x: float, up: float) -> None:
         textcoords="offset points",
         va="center",
         color=end.colour,
-        fontsize=theme.SIZE,
+        fontsize=theme.FONT_SIZE,
         fontweight="bold",
         annotation_clip=False,
     )
@@ -93,7 +93,7 @@ def _spread(
 
 
 @dataclasses.dataclass(frozen=True)
-class Spot:
+class LabelledPoint:
     """A name to be written near the point (x, y), in data coordinates.
 
     `low` and `high` are the ends of its upright bar.
@@ -117,14 +117,14 @@ _AROUND = (  # (right, up) in points from the point, and how the text is aligned
 )
 
 
-def label_spots(drawing: Figure, spots: Mapping[Axes, Sequence[Spot]]) -> None:
+def label_points(drawing: Figure, spots: Mapping[Axes, Sequence[LabelledPoint]]) -> None:
     """Write each name on that side of its point where it covers the least of the points, bars and names already there."""
     drawing.draw_without_rendering()
     for axes, those in spots.items():
         _label_points(axes, those, drawing.dpi / 72)
 
 
-def _label_points(axes: Axes, spots: Sequence[Spot], points: float) -> None:
+def _label_points(axes: Axes, spots: Sequence[LabelledPoint], points: float) -> None:
     taken = []
     for spot in spots:
         x, y = axes.transData.transform((spot.x, spot.y))

@@ -17,7 +17,7 @@ from harness.rendering import theme
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ForestRow:
     """One line of the plot: a share of time more (0.05 is 5 % slower) and its interval.
 
     None: not measured.
@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
+class ForestAxis:
     """What the plot says beside its rows.
 
     The axis' label, the text of a change, and two marked values, the first named.
@@ -48,7 +48,7 @@ class Axis:
     detect_label: str
 
 
-def forest(rows: Sequence[Row], axis: Axis) -> Figure:
+def forest(rows: Sequence[ForestRow], axis: ForestAxis) -> Figure:
     """Draw the rows, the first on top. To be called in the report's style."""
     drawing = theme.figure(0.36 * len(rows) + 0.95)
     axes = drawing.subplots()
@@ -69,7 +69,7 @@ def forest(rows: Sequence[Row], axis: Axis) -> Figure:
         ha="center",
         va="bottom",
         color=theme.MUTED.light,
-        fontsize=theme.SIZE - 1.5,
+        fontsize=theme.FONT_SIZE - 1.5,
     )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor=theme.INK.light)
@@ -87,7 +87,7 @@ def forest(rows: Sequence[Row], axis: Axis) -> Figure:
     return drawing
 
 
-def _draw(axes: Axes, y: int, row: Row) -> None:
+def _draw(axes: Axes, y: int, row: ForestRow) -> None:
     if row.value is None:
         return
     colour = theme.INK
@@ -103,13 +103,13 @@ def _draw(axes: Axes, y: int, row: Row) -> None:
     axes.plot([row.value], [y], "D" if row.is_quiet else "o", color=colour.light, mfc=face, ms=6)
 
 
-def _change(axis: Axis, value: float) -> str:
+def _change(axis: ForestAxis, value: float) -> str:
     """A tick's text; 0 has no sign."""
     rounded = round(100 * value, 6)
     return axis.change.format(value=f"{rounded:+g}" if rounded else "0")
 
 
-def _range(rows: Sequence[Row], axis: Axis) -> tuple[float, float]:
+def _range(rows: Sequence[ForestRow], axis: ForestAxis) -> tuple[float, float]:
     """From the least to the most that is drawn, 0 and what is looked for among them, and a margin."""
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
     low, high = min([*ends, 0.0]), max([*ends, axis.detect])

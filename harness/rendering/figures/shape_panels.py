@@ -17,25 +17,25 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from harness.rendering import theme
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short, spaced
+from harness.rendering.figures.ticks import short_number, spaced_ticks
 from harness.rendering.report_context import ReportContext
 
 Row = Mapping[Any, Any]
 OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
-Estimated = tuple[float, float, float]  # a value and the two ends of its interval
+ValueRange = tuple[float, float, float]  # a value and the two ends of its interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
     """What is drawn of each row, and how the axis calls it: a logarithmic one, or one from 0."""
 
-    value: Callable[[Row], Estimated]
+    value: Callable[[Row], ValueRange]
     name: str
     is_log: bool = True
 
 
-def against_shape(
-    page: ReportContext, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
+def plot_against_shape(
+    context: ReportContext, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
 ) -> Figure:
     """Draw a positive number of each row against hidden size and against length, the other held where most was measured.
 
@@ -50,17 +50,17 @@ def against_shape(
         for axes, x in zip(panels[n * i : n * i + n], sizes, strict=True):
             other = OTHER[x]
             fixed, those = _slice(own, x, other)
-            held = page.messages(f"throughput.at_{other}", value=page.number(other, fixed))
-            prefix = page.messages("throughput.device", name=name, device=device)
+            held = context.messages(f"throughput.at_{other}", value=context.number(other, fixed))
+            prefix = context.messages("throughput.device", name=name, device=device)
             axes.set_title(held if len(devices) == 1 else f"{prefix} · {held}")
-            placed[axes] = _lines(page, axes, those, x, drawn)
-            axes.set_xlabel(page.messages(f"throughput.x_{x}"))
+            placed[axes] = _lines(context, axes, those, x, drawn)
+            axes.set_xlabel(context.messages(f"throughput.x_{x}"))
         panels[n * i].set_ylabel(drawn.name)
-    direct_labels.label_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, placed)
     return drawing
 
 
-def speed(row: Row) -> Estimated:
+def speed(row: Row) -> ValueRange:
     """Tokens per second with its interval: that of the step's time, turned round."""
     value, step = float(row["tokens_per_second"]), float(row["step_time_s"])
     return (
@@ -70,12 +70,12 @@ def speed(row: Row) -> Estimated:
     )
 
 
-def speed_range(page: ReportContext, low: float, high: float) -> str:
+def speed_interval(context: ReportContext, low: float, high: float) -> str:
     """The two ends of the interval of a speed; a dash where it has none."""
     if math.isnan(low) or math.isnan(high):
-        return page.messages("none")
-    low_text, high_text = (page.number("tokens_per_second", end) for end in (low, high))
-    return page.messages("range", low=low_text, high=high_text)
+        return context.messages("none")
+    low_text, high_text = (context.number("tokens_per_second", end) for end in (low, high))
+    return context.messages("range", low=low_text, high=high_text)
 
 
 def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
@@ -87,35 +87,35 @@ def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]
 
 
 def _lines(
-    page: ReportContext, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
-) -> list[direct_labels.End]:
+    context: ReportContext, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
+) -> list[direct_labels.LineEnd]:
     """A line a cell; returns where they end."""
     values = sorted(rows[x].unique())
     axes.set_xscale("log")
     if drawn.is_log:
         axes.set_yscale("log")
     ends = []
-    for cell in page.cells:
+    for cell in context.cells:
         own = rows[rows["cell"] == cell].sort_values(x)
         if len(own) == 0:
             continue
-        mark = page.styles[cell]
+        style = context.styles[cell]
         found = [drawn.value(row) for row in own.to_dict("records")]
         for at, (_, low, high) in zip(own[x], found, strict=True):
-            axes.plot([at, at], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
+            axes.plot([at, at], [low, high], color=style.colour, alpha=0.4, linewidth=3)
         axes.plot(
             own[x],
             [middle for middle, _, _ in found],
-            color=mark.colour,
-            linestyle=mark.line,
-            marker=mark.marker,
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
             markeredgecolor="none",
         )
-        ends.append(direct_labels.End(float(own[x].iloc[-1]), found[-1][0], cell, mark.colour))
-    axes.xaxis.set_major_locator(FixedLocator(spaced(values, 0.09)))
+        ends.append(direct_labels.LineEnd(float(own[x].iloc[-1]), found[-1][0], cell, style.colour))
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(values, 0.09)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: page.number(x, at)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: short(page, at)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: context.number(x, at)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: short_number(context, at)))
     if drawn.is_log:
         axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     else:

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.columns import TrialStatus
 from harness.rendering import theme
 
-FASTER = theme.CELLS[2]
+FASTER = theme.CELL_COLOURS[2]
 SLOWER = theme.STATUS_COLOURS[TrialStatus.DIVERGED]
 LEAST_RANGE = 0.03  # so that noise of a tenth of a percent does not fill a panel
 USUAL_DEVIATIONS = 8.0  # median absolute ones; what is further away is drawn at the edge
@@ -28,7 +28,7 @@ MOST_ROWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class Level:
     """A stretch of positions [start, end) at one level."""
 
     start: int
@@ -37,7 +37,7 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
+class LevelChange:
     """A change: the first position of a new level, how it is named, and whether it is a change for the worse."""
 
     position: int
@@ -52,8 +52,8 @@ class Panel:
 
     name: str
     values: Sequence[float]
-    steps: Sequence[Step]
-    marks: Sequence[Mark]
+    steps: Sequence[Level]
+    marks: Sequence[LevelChange]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,8 @@ def multiples(panels: Sequence[Panel], frame: Frame) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(frame, value)))
     every[0].set_ylim(low, high)
-    drawing.supxlabel(frame.x_label, fontsize=theme.SIZE, color=theme.MUTED.light)
-    drawing.supylabel(frame.y_label, fontsize=theme.SIZE, color=theme.MUTED.light)
+    drawing.supxlabel(frame.x_label, fontsize=theme.FONT_SIZE, color=theme.MUTED.light)
+    drawing.supylabel(frame.y_label, fontsize=theme.FONT_SIZE, color=theme.MUTED.light)
     return drawing
 
 
@@ -146,7 +146,7 @@ def _reach(x: float, width: float, *, is_left: bool) -> tuple[float, float]:
     return (x - width, x) if is_left else (x, x + width)
 
 
-def _mark(axes: Axes, mark: Mark, is_left: bool, row: int) -> None:
+def _mark(axes: Axes, mark: LevelChange, is_left: bool, row: int) -> None:
     """A change: an upright line, and beside it how much and from which revision on."""
     colour = (SLOWER if mark.worse else FASTER).light
     x = mark.position - 0.5
@@ -160,7 +160,7 @@ def _mark(axes: Axes, mark: Mark, is_left: bool, row: int) -> None:
         ha="right" if is_left else "left",
         va="top",
         color=colour,
-        fontsize=theme.SIZE - 2,
+        fontsize=theme.FONT_SIZE - 2,
         linespacing=1.05,
         zorder=4,
     )

@@ -13,7 +13,7 @@ def dodge(place: int, of: int) -> float:
     return 1.022 ** (2 * place - of + 1)
 
 
-def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
+def spaced_ticks(lags: Sequence[float], least: float = 0.055) -> list[float]:
     """The lags that have room for a label on a logarithmic axis.
 
     The first and the last always do.
@@ -29,9 +29,9 @@ def spaced(lags: Sequence[float], least: float = 0.055) -> list[float]:
     return [*kept, lags[-1]]
 
 
-def short(page: ReportContext, value: float) -> str:
+def short_number(context: ReportContext, value: float) -> str:
     """A large number for an axis: 20k, 1.5M."""
     for size, key in ((1e6, "short.million"), (1e3, "short.thousand")):
         if abs(value) >= size:
-            return page.messages(key, value=f"{value / size:g}")
+            return context.messages(key, value=f"{value / size:g}")
     return f"{value:g}"

@@ -50,7 +50,7 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
 
 
-def load(language: str) -> Messages:
+def load_messages(language: str) -> Messages:
     """The texts of a language. Raises InputError for one that there is no file of."""
     if language not in languages():
         raise InputError(
@@ -59,8 +59,12 @@ def load(language: str) -> Messages:
             got=language,
             remedy=nearest(language, languages()),
         )
+    return Messages(language, _read_texts(language))
+
+
+def _read_texts(language: str) -> dict[str, str]:
     text = resources.files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
-    return Messages(language, dict(_flat(tomllib.loads(text))))
+    return dict(_flat(tomllib.loads(text)))
 
 
 def fields(text: str) -> frozenset[str]:

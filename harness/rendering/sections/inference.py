@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from harness.rendering import theme
-from harness.rendering.document import Block, BulletList, Column, Picture, Section, Table
+from harness.rendering.document import BulletList, Column, ContentBlock, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short, spaced
+from harness.rendering.figures.ticks import short_number, spaced_ticks
 from harness.rendering.report_context import ReportContext
 
 DTYPES = ("float32", "bfloat16", "int8")  # in this order
@@ -24,25 +24,25 @@ MEASURES = ("step", "sequence")
 SHAPE = ["hidden_size", "num_layers", "sequence_length"]
 
 
-def inference_section(page: ReportContext, table: pd.DataFrame) -> Section:
+def inference_section(context: ReportContext, table: pd.DataFrame) -> Section:
     """The section of a bench: times by cell and dtype at one shape, and against hidden size where that was varied."""
     timed = table[table["median_us"].notna()]
-    tail: tuple[Block, ...] = failures(page, table)
+    tail: tuple[ContentBlock, ...] = inference_failures(context, table)
     if len(timed) == 0:
-        return Section("inference", page.messages("inference.title"), tail)
-    blocks: list[Block] = [by_dtype(page, timed)]
+        return Section("inference", context.messages("inference.title"), tail)
+    blocks: list[ContentBlock] = [by_dtype(context, timed)]
     if len(timed["hidden_size"].unique()) > 1:
-        blocks.append(against_size(page, timed))
-    return Section("inference", page.messages("inference.title"), (*blocks, *tail))
+        blocks.append(against_size(context, timed))
+    return Section("inference", context.messages("inference.title"), (*blocks, *tail))
 
 
-def failures(page: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]:
+def inference_failures(context: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]:
     """What was not timed, each cell and dtype with its reason; nothing where all was."""
     lines = [
-        page.messages(
+        context.messages(
             "inference.failed",
             cell=row["cell"],
-            dtype=page.messages.of("inference.dtype", str(row["dtype"])),
+            dtype=context.messages.of("inference.dtype", str(row["dtype"])),
             reason=row["reason"],
         )
         for row in table[table["median_us"].isna()].to_dict("records")
@@ -50,8 +50,8 @@ def failures(page: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]
     return (BulletList(tuple(dict.fromkeys(lines))),) if lines else ()
 
 
-def numbers(
-    page: ReportContext, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False
+def inference_table(
+    context: ReportContext, table: pd.DataFrame, *, shapes: bool = True, folded: bool = False
 ) -> Table:
     """Every timed row: times with their intervals, bytes and error.
 
@@ -60,41 +60,43 @@ def numbers(
     shape = SHAPE if shapes else []
     rows = [
         (
-            *page.task_cells(str(row["task"]), str(row["cell"])),
-            *(page.number(name, row[name]) for name in shape),
-            page.messages.of("inference.dtype", str(row["dtype"])),
-            page.messages.of("inference.measure", str(row["measure"])),
-            *timed_cells(page, row, "median"),
-            *timed_cells(page, row, "p99"),
-            *(page.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
-            *(page.number(name, row[name]) for name in ("output_error", "n_calls")),
+            *context.task_cells(str(row["task"]), str(row["cell"])),
+            *(context.number(name, row[name]) for name in shape),
+            context.messages.of("inference.dtype", str(row["dtype"])),
+            context.messages.of("inference.measure", str(row["measure"])),
+            *time_texts(context, row, "median"),
+            *time_texts(context, row, "p99"),
+            *(context.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
+            *(context.number(name, row[name]) for name in ("output_error", "n_calls")),
         )
         for row in table.to_dict("records")
     ]
     columns = (
-        *page.task_columns(),
-        *(page.column(name) for name in shape),
-        Column(page.messages("column.dtype")),
-        Column(page.messages("column.measured")),
-        *(page.column(name) for name in ("median_us", "interval_median")),
-        *(page.column(name) for name in ("p99_us", "interval_p99")),
-        *(page.column(name) for name in ("weights_bytes", "state_bytes")),
-        *(page.column(name) for name in ("output_error", "n_calls")),
+        *context.task_columns(),
+        *(context.column(name) for name in shape),
+        Column(context.messages("column.dtype")),
+        Column(context.messages("column.measured")),
+        *(context.column(name) for name in ("median_us", "interval_median")),
+        *(context.column(name) for name in ("p99_us", "interval_p99")),
+        *(context.column(name) for name in ("weights_bytes", "state_bytes")),
+        *(context.column(name) for name in ("output_error", "n_calls")),
     )
-    return Table(columns, tuple(rows), page.messages("inference.note"), folded)
+    return Table(columns, tuple(rows), context.messages("inference.note"), folded)
 
 
-def timed_cells(page: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
+def time_texts(context: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
     """A time of a row and its interval, as texts."""
     name = f"{stem}_us"
     low, high = float(row[f"{stem}_low_us"]), float(row[f"{stem}_high_us"])
     if math.isnan(low) or math.isnan(high):
-        return page.number(name, row[name]), page.messages("none")
-    between = page.messages("range", low=page.number(name, low), high=page.number(name, high))
-    return page.number(name, row[name]), between
+        return context.number(name, row[name]), context.messages("none")
+    between = context.messages(
+        "range", low=context.number(name, low), high=context.number(name, high)
+    )
+    return context.number(name, row[name]), between
 
 
-def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
+def by_dtype(context: ReportContext, timed: pd.DataFrame) -> Picture:
     """Times of a call by cell and dtype at the shape of which most was timed.
 
     A panel a measure, a line a row.
@@ -108,20 +110,22 @@ def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
     measures = [measure for measure in MEASURES if (own["measure"] == measure).any()]
     places = [
         (cell, dtype)
-        for cell in page.cells
+        for cell in context.cells
         for dtype in DTYPES
         if ((own["cell"] == cell) & (own["dtype"] == dtype)).any()
     ]
     height = 1.1 + 0.27 * len(places)
     drawing, panels = theme.grid(len(measures), columns=2, height=height, sharey=True)
     for axes, measure in zip(panels, measures, strict=True):
-        name = page.messages.of("inference.measure", measure)
-        hidden = page.number("hidden_size", middle[0])
-        axes.set_title(page.messages("inference.at", measure=name, hidden=hidden))
-        _dots(page, axes, own[own["measure"] == measure], places)
-        axes.set_xlabel(page.messages("inference.x"))
+        name = context.messages.of("inference.measure", measure)
+        hidden = context.number("hidden_size", middle[0])
+        axes.set_title(context.messages("inference.at", measure=name, hidden=hidden))
+        _dots(context, axes, own[own["measure"] == measure], places)
+        axes.set_xlabel(context.messages("inference.x"))
     texts = [
-        page.messages("inference.row", cell=cell, dtype=page.messages.of("inference.dtype", dtype))
+        context.messages(
+            "inference.row", cell=cell, dtype=context.messages.of("inference.dtype", dtype)
+        )
         for cell, dtype in places
     ]
     panels[0].set_yticks(range(len(places)), texts)
@@ -130,28 +134,28 @@ def by_dtype(page: ReportContext, timed: pd.DataFrame) -> Picture:
     return Picture(
         "inference",
         drawing,
-        page.messages("inference.description"),
-        page.messages("inference.caption", machine=machine),
-        numbers(page, timed),
+        context.messages("inference.description"),
+        context.messages("inference.caption", machine=machine),
+        inference_table(context, timed),
     )
 
 
 def _dots(
-    page: ReportContext, axes: Axes, rows: pd.DataFrame, places: Sequence[tuple[str, str]]
+    context: ReportContext, axes: Axes, rows: pd.DataFrame, places: Sequence[tuple[str, str]]
 ) -> None:
     axes.set_xscale("log")
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
     for row in rows.to_dict("records"):
-        mark, at = page.styles[row["cell"]], places.index((row["cell"], row["dtype"]))
-        tail(axes, row, at, mark.colour)
+        style, at = context.styles[row["cell"]], places.index((row["cell"], row["dtype"]))
+        draw_p99(axes, row, at, style.colour)
         ends = [row["median_low_us"], row["median_high_us"]]
-        axes.plot(ends, [at, at], color=mark.colour, alpha=0.4, linewidth=4)
-        axes.plot(row["median_us"], at, marker=mark.marker, color=mark.colour, markersize=7)
-    time_axis(page, axes)
+        axes.plot(ends, [at, at], color=style.colour, alpha=0.4, linewidth=4)
+        axes.plot(row["median_us"], at, marker=style.marker, color=style.colour, markersize=7)
+    set_time_axis(context, axes)
 
 
-def tail(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
+def draw_p99(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
     """A thin line from a row's median to its 99th percentile, where it has one."""
     if math.isnan(row["p99_us"]):
         return
@@ -159,16 +163,16 @@ def tail(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
     axes.plot(row["p99_us"], y, marker="|", color=colour, alpha=0.6, markersize=7)
 
 
-def time_axis(page: ReportContext, axes: Axes) -> None:
+def set_time_axis(context: ReportContext, axes: Axes) -> None:
     """A logarithmic x axis of microseconds, labelled at 1, 2 and 5 where that is not too dense, else at powers of ten."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high < 40 * low else (1.0, 3.0) if high < 200 * low else (1.0,)
     axes.xaxis.set_major_locator(LogLocator(10, subs=subs))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
 
 
-def against_size(page: ReportContext, timed: pd.DataFrame) -> Picture:
+def against_size(context: ReportContext, timed: pd.DataFrame) -> Picture:
     """Time of one step, and bytes, against hidden size.
 
     A column of two panels a dtype, a line a cell.
@@ -185,60 +189,64 @@ def against_size(page: ReportContext, timed: pd.DataFrame) -> Picture:
     placed = {}
     for i, dtype in enumerate(dtypes):
         rows = own[own["dtype"] == dtype]
-        panels[i].set_title(page.messages.of("inference.dtype", dtype))
-        placed[panels[i]] = _lines(page, panels[i], rows, "median_us")
-        placed[panels[n + i]] = _lines(page, panels[n + i], rows, "bytes_held")
-        panels[n + i].set_xlabel(page.messages("inference.x_size"))
-    panels[0].set_ylabel(page.messages("inference.y_time"))
-    panels[n].set_ylabel(page.messages("inference.y_size"))
-    direct_labels.label_ends(drawing, placed)
+        panels[i].set_title(context.messages.of("inference.dtype", dtype))
+        placed[panels[i]] = _lines(context, panels[i], rows, "median_us")
+        placed[panels[n + i]] = _lines(context, panels[n + i], rows, "bytes_held")
+        panels[n + i].set_xlabel(context.messages("inference.x_size"))
+    panels[0].set_ylabel(context.messages("inference.y_time"))
+    panels[n].set_ylabel(context.messages("inference.y_size"))
+    direct_labels.label_line_ends(drawing, placed)
     machine = str(own["device_name"].iloc[0])
     return Picture(
         "inference_size",
         drawing,
-        page.messages("inference.description_size"),
-        page.messages("inference.caption_size", machine=machine),
-        numbers(page, own),
+        context.messages("inference.description_size"),
+        context.messages("inference.caption_size", machine=machine),
+        inference_table(context, own),
     )
 
 
-def _lines(page: ReportContext, axes: Axes, rows: pd.DataFrame, y: str) -> list[direct_labels.End]:
+def _lines(
+    context: ReportContext, axes: Axes, rows: pd.DataFrame, y: str
+) -> list[direct_labels.LineEnd]:
     """A line a cell; returns where they end."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
-    for cell in page.cells:
+    for cell in context.cells:
         own = rows[(rows["cell"] == cell) & rows[y].notna()].sort_values("hidden_size")
         own = own.drop_duplicates("hidden_size")
         if len(own) == 0:
             continue
-        mark = page.styles[cell]
+        style = context.styles[cell]
         if y == "median_us":
             for row in own.to_dict("records"):
                 at, span = row["hidden_size"], [row["median_low_us"], row["median_high_us"]]
-                axes.plot([at, at], span, color=mark.colour, alpha=0.4, linewidth=3)
+                axes.plot([at, at], span, color=style.colour, alpha=0.4, linewidth=3)
         axes.plot(
             own["hidden_size"],
             own[y],
-            color=mark.colour,
-            linestyle=mark.line,
-            marker=mark.marker,
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
             markeredgecolor="none",
         )
         ends.append(
-            direct_labels.End(
-                float(own["hidden_size"].iloc[-1]), float(own[y].iloc[-1]), cell, mark.colour
+            direct_labels.LineEnd(
+                float(own["hidden_size"].iloc[-1]), float(own[y].iloc[-1]), cell, style.colour
             )
         )
-    axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(rows["hidden_size"].unique()), 0.14)))
+    axes.xaxis.set_major_locator(
+        FixedLocator(spaced_ticks(sorted(rows["hidden_size"].unique()), 0.14))
+    )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: page.number("hidden_size", value))
+        FuncFormatter(lambda value, _: context.number("hidden_size", value))
     )
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(
         LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 90 * low else (1.0,))
     )
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
     return ends

@@ -9,32 +9,32 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.columns import seconds, size_in_bytes
-from harness.rendering.document import Block, Column, Paragraph, Section, Table
+from harness.rendering.document import Column, ContentBlock, Paragraph, Section, Table
 from harness.rendering.report_context import ReportContext
 
 _NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
 
-def machine(page: ReportContext, found: Mapping[str, Any]) -> Section:
+def machine_section(context: ReportContext, found: Mapping[str, Any]) -> Section:
     """The machine that was measured on, as machine.json has it."""
-    words = page.messages
+    messages = context.messages
     rows = [
-        (words.of("machine", key), value)
+        (messages.of("machine", key), value)
         for key, value in _flat({k: v for k, v in found.items() if k not in _NOT_SHOWN})
     ]
-    columns = (Column(words("column.property")), Column(words("column.value")))
-    blocks: tuple[Block, ...] = (Table(columns, tuple(rows)),)
+    columns = (Column(messages("column.property")), Column(messages("column.value")))
+    blocks: tuple[ContentBlock, ...] = (Table(columns, tuple(rows)),)
     if not rows:
-        blocks = (Paragraph(words("machine.absent"), quiet=True),)
-    return Section("machine", words("machine.title"), blocks)
+        blocks = (Paragraph(messages("machine.absent"), quiet=True),)
+    return Section("machine", messages("machine.title"), blocks)
 
 
-def noted(page: ReportContext, found: Mapping[str, Any]) -> list[str]:
+def run_notes(context: ReportContext, found: Mapping[str, Any]) -> list[str]:
     """Letters that no font here has, and the warnings that the run kept."""
     said = []
-    if page.fonts.missing:
-        letters = " ".join(sorted(page.fonts.missing)[:12])
-        said.append(page.messages("caveats.fonts", letters=letters))
+    if context.fonts.missing:
+        letters = " ".join(sorted(context.fonts.missing)[:12])
+        said.append(context.messages("caveats.fonts", letters=letters))
     warnings = found.get("warnings") or []
     return [*said, *(str(warning) for warning in warnings if isinstance(warning, str))]
 

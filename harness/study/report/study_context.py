@@ -11,8 +11,9 @@ from pathlib import Path
 from harness import stats
 from harness.columns import METRICS
 from harness.records import StudyRecords
-from harness.rendering import fonts, messages, theme
-from harness.rendering.report_context import ReportContext, command
+from harness.rendering import fonts, theme
+from harness.rendering.messages import load_messages
+from harness.rendering.report_context import ReportContext, report_command
 from harness.study.report.study_summary import Summary
 
 
@@ -51,7 +52,7 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
 
     Raises InputError for a language without texts.
     """
-    texts = messages.load(language)
+    texts = load_messages(language)
     spec = records.spec
     drawn = [
         *spec.compare.tasks,
@@ -71,7 +72,7 @@ def study_context(records: StudyRecords, directory: Path, language: str) -> Stud
         messages=texts,
         styles=theme.series_styles(spec.compare.cells),
         fonts=fonts.choose(drawn),
-        command=command(directory),
+        command=report_command(directory),
         tasks=spec.compare.tasks,
         cells=spec.compare.cells,
         summary=Summary(records),

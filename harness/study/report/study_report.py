@@ -12,8 +12,8 @@ from harness.records import StudyRecords, write_text
 from harness.rendering import render as rendering
 from harness.rendering import theme
 from harness.rendering.document import Report
-from harness.rendering.render import Answer
-from harness.rendering.sections.machine import machine
+from harness.rendering.render import WrittenReport
+from harness.rendering.sections.machine import machine_section
 from harness.study.report.published_summary import checks
 from harness.study.report.sections import answer as opening
 from harness.study.report.sections import (
@@ -61,7 +61,7 @@ def answer(records: StudyRecords, language: str = "en") -> str:
     return " ".join(opening.sentences(study_context(records, Path(records.directory), language)))
 
 
-def render(records: StudyRecords, directory: Path, language: str = "en") -> Answer:
+def render(records: StudyRecords, directory: Path, language: str = "en") -> WrittenReport:
     """Write report.html, report.md, paper.tex and figures/ into `directory`.
 
     Figures that no longer apply are removed.
@@ -72,7 +72,9 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Answ
     directory = Path(directory)
     context = study_context(records, directory, language)
     with theme.style(context.fonts.families):
-        written = rendering.write(_report(context), context, directory, context.summary.missing)
+        written = rendering.write_report(
+            _report(context), context, directory, context.summary.missing
+        )
     write_text(directory / "paper.tex", latex.text(context))
     return written
 
@@ -108,7 +110,7 @@ def _report(context: StudyContext) -> Report:
         absent = [section for section in absent if section.key != "learning"]
     closed = [
         caveats.caveats(context),
-        machine(context, summary.records.machine),
+        machine_section(context, summary.records.machine),
         caveats.command(context),
     ]
     closed.append(latex.section(context))

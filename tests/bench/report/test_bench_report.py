@@ -10,10 +10,10 @@ import pytest
 
 from harness import records
 from harness.bench.report import bench_report
-from harness.rendering.render import Answer
+from harness.rendering.render import WrittenReport
 from harness.report import dispatch
 from tests.bench.report.synthetic_bench import FACTOR, BenchWish, write_bench
-from tests.rendering.pages import ReportContext, visible_text
+from tests.rendering.pages import HtmlPage, visible_text
 
 QUESTION = "몇 배? <script>alert(1)</script> | **b** [x](http://evil.example) $\\alpha$"
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -57,10 +57,10 @@ class Rendered:
     """One report as it lies on the disk."""
 
     directory: Path
-    answer: Answer
+    answer: WrittenReport
     html: str
     markdown: str
-    page: ReportContext
+    page: HtmlPage
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
         answer = dispatch.render_folder(directory)
         html = answer.html.read_text("utf-8")
         markdown = answer.markdown.read_text("utf-8")
-        found[name] = Rendered(directory, answer, html, markdown, ReportContext(html))
+        found[name] = Rendered(directory, answer, html, markdown, HtmlPage(html))
     return found
 
 

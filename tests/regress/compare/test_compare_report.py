@@ -63,9 +63,9 @@ def test_every_word_comes_from_the_catalogue(folder: Path, monkeypatch: pytest.M
     """With a catalogue of fields alone, nothing but data is left."""
     blank = {
         key: " ".join(f"{{{field}}}" for field in sorted(messages.fields(text))) or "·"
-        for key, text in messages.load("en").texts.items()
+        for key, text in messages.load_messages("en").texts.items()
     }
-    monkeypatch.setattr(messages, "load", lambda _: messages.Messages("xx", blank))
+    monkeypatch.setattr(messages, "_read_texts", lambda _: blank)
     text = visible_text(render_comparison(folder).html.read_text("utf-8"))
     text = text.replace(f"python -m harness.report {folder}", "")
     text = text.replace("python -m harness.regress compare --base main", "")
@@ -88,11 +88,11 @@ def test_every_word_comes_from_the_catalogue(folder: Path, monkeypatch: pytest.M
 
 def test_a_forest_holds_what_is_looked_for_and_0() -> None:
     """Whatever the rows are, also none that was measured."""
-    axis = forest_plot.Axis("time", "{value} %", 0.05, 0.025, "looked for")
+    axis = forest_plot.ForestAxis("time", "{value} %", 0.05, 0.025, "looked for")
     rows = [
-        forest_plot.Row("a", -0.2, -0.21, -0.19, "OK"),
-        forest_plot.Row("b", None, None, None, "MISSING", stands_out=True),
-        forest_plot.Row("c", 0.01, None, None, "still", is_quiet=True),
+        forest_plot.ForestRow("a", -0.2, -0.21, -0.19, "OK"),
+        forest_plot.ForestRow("b", None, None, None, "MISSING", stands_out=True),
+        forest_plot.ForestRow("c", 0.01, None, None, "still", is_quiet=True),
     ]
     with theme.style(["DejaVu Sans"]):
         for some in (rows, rows[1:2]):

@@ -36,8 +36,10 @@ def test_names_of_close_points_do_not_cover_each_other() -> None:
         drawing, (axes,) = theme.grid(1, columns=1, height=3)
         axes.set_xlim(0, 10)
         axes.set_ylim(0, 10)
-        spots = [direct_labels.Spot(x, 5, 4, 6, f"cell {x}", "#000000") for x in (4.5, 5, 5.5)]
-        direct_labels.label_spots(drawing, {axes: spots})
+        spots = [
+            direct_labels.LabelledPoint(x, 5, 4, 6, f"cell {x}", "#000000") for x in (4.5, 5, 5.5)
+        ]
+        direct_labels.label_points(drawing, {axes: spots})
         boxes = [text.get_window_extent() for text in axes.texts]
     assert len(boxes) == 3
     for i, one in enumerate(boxes):
@@ -51,8 +53,8 @@ def test_a_line_that_ends_early_has_its_name_there() -> None:
         drawing, (axes,) = theme.grid(1, columns=1, height=3)
         axes.set_xlim(0, 10)
         ends = [
-            direct_labels.End(3, 0.5, "short", "#000000"),
-            direct_labels.End(10, 0.5, "long", "#000000"),
+            direct_labels.LineEnd(3, 0.5, "short", "#000000"),
+            direct_labels.LineEnd(10, 0.5, "long", "#000000"),
         ]
-        direct_labels.label_ends(drawing, {axes: ends})
+        direct_labels.label_line_ends(drawing, {axes: ends})
     assert {text.get_text(): text.xy[0] for text in axes.texts} == {"short": 3, "long": 10}

@@ -9,9 +9,9 @@ import pytest
 
 from harness import records
 from harness.rendering import fonts
-from harness.rendering.render import Answer
+from harness.rendering.render import WrittenReport
 from harness.study.report import study_report
-from tests.rendering.pages import ReportContext, visible_text
+from tests.rendering.pages import HtmlPage, visible_text
 from tests.study.report.synthetic import MACHINE, Wish, write
 
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -134,10 +134,10 @@ class Rendered:
     """One report as it lies on the disk."""
 
     directory: Path
-    answer: Answer
+    answer: WrittenReport
     html: str
     markdown: str
-    page: ReportContext
+    page: HtmlPage
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
         answer = study_report.render(records.read(directory), directory)
         html = answer.html.read_text("utf-8")
         found[name] = Rendered(
-            directory, answer, html, answer.markdown.read_text("utf-8"), ReportContext(html)
+            directory, answer, html, answer.markdown.read_text("utf-8"), HtmlPage(html)
         )
     return found
 

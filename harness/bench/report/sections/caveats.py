@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from harness.bench.report.bench_context import BenchContext
 from harness.columns import whole
-from harness.rendering.document import Block, BulletList, Code, Paragraph, Section
-from harness.rendering.sections.machine import noted
+from harness.rendering.document import BulletList, Code, ContentBlock, Paragraph, Section
+from harness.rendering.sections.machine import run_notes
 
 NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
 
 
-def caveats(page: BenchContext) -> Section:
+def caveats(context: BenchContext) -> Section:
     """What a careful reader would object, said first."""
-    words, timings = page.messages, page.timings
+    messages, timings = context.messages, context.timings
     said = []
     if timings.usual_width > NOISY:
-        said.append(words("bench.caveats.noisy", width=page.percent(timings.usual_width)))
+        said.append(messages("bench.caveats.noisy", width=context.percent(timings.usual_width)))
     if timings.unsteady:
         n, of = (whole(number) for number in (len(timings.unsteady), len(timings.timed)))
-        said.append(words("bench.caveats.unsteady", n=n, of=of))
+        said.append(messages("bench.caveats.unsteady", n=n, of=of))
     if timings.timed:
-        said.append(words("bench.caveats.implementation"))
+        said.append(messages("bench.caveats.implementation"))
         if any(device == "cpu" for device in timings.devices):
-            said.append(words("caveats.cpu"))
+            said.append(messages("caveats.cpu"))
         if not any(device.startswith("cuda") for device in timings.devices):
-            said.append(words("bench.caveats.no_cuda"))
-        said.append(words("bench.caveats.process"))
-        said.append(words("bench.caveats.sizes"))
+            said.append(messages("bench.caveats.no_cuda"))
+        said.append(messages("bench.caveats.process"))
+        said.append(messages("bench.caveats.sizes"))
     if timings.changes:
-        said.append(words("bench.caveats.over_plain"))
-    said += noted(page, page.records.machine)
-    blocks: tuple[Block, ...] = (BulletList(tuple(said)),) if said else ()
-    return Section("caveats", words("caveats.title"), blocks)
+        said.append(messages("bench.caveats.over_plain"))
+    said += run_notes(context, context.records.machine)
+    blocks: tuple[ContentBlock, ...] = (BulletList(tuple(said)),) if said else ()
+    return Section("caveats", messages("caveats.title"), blocks)
 
 
-def command(page: BenchContext) -> Section:
+def command(context: BenchContext) -> Section:
     """What to type to run the bench again, and to render the report again."""
-    words, records = page.messages, page.records
+    messages, records = context.messages, context.records
     known = records.machine.get("command")
     usual = f"python -m harness.bench {records.grid.grid.name}"
-    blocks: list[Block] = [
-        Paragraph(words("bench.command.run")),
+    blocks: list[ContentBlock] = [
+        Paragraph(messages("bench.command.run")),
         Code(known if isinstance(known, str) and known else usual),
-        Paragraph(words("bench.command.report")),
-        Code(page.command),
-        Paragraph(words("bench.command.files"), quiet=True),
+        Paragraph(messages("bench.command.report")),
+        Code(context.command),
+        Paragraph(messages("bench.command.files"), quiet=True),
     ]
     notes = records.machine.get("notes") or []
     if isinstance(notes, list) and notes:
         blocks.append(BulletList(tuple(str(note) for note in notes)))
-    return Section("command", words("command.title"), tuple(blocks))
+    return Section("command", messages("command.title"), tuple(blocks))

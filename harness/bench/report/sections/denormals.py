@@ -15,7 +15,7 @@ from harness.bench.report.bench_summary import KEPT, TUNED, Row, shape_of
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import spaced
+from harness.rendering.figures.ticks import spaced_ticks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,24 +45,24 @@ class _Point:
 NOT_TIMED = stats.Estimate(None, None, 0)
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """Shares above, gains below, a column for each initialisation.
 
     Both in words at the longest length.
     """
-    words = page.messages
-    title = words("denormals.title")
-    points = _points(page)
+    messages = context.messages
+    title = messages("denormals.title")
+    points = _points(context)
     if not points:
-        return page.not_measured("denormals", title, words("denormals.absent"))
-    said = [text for name in _initializations(points) if (text := _sentence(page, points, name))]
-    blocks = [Paragraph(words("denormals.intro")), Paragraph(" ".join(said))]
-    return Section("denormals", title, (*blocks[: 2 if said else 1], _picture(page, points)))
+        return context.not_measured("denormals", title, messages("denormals.absent"))
+    said = [text for name in _initializations(points) if (text := _sentence(context, points, name))]
+    blocks = [Paragraph(messages("denormals.intro")), Paragraph(" ".join(said))]
+    return Section("denormals", title, (*blocks[: 2 if said else 1], _picture(context, points)))
 
 
-def _points(page: BenchContext) -> list[_Point]:
+def _points(context: BenchContext) -> list[_Point]:
     """Steps on the first CPU with a known share or gain, at the sizes at which most lengths were timed."""
-    timings = page.timings
+    timings = context.timings
     steps = [row for row in timings.steps if not str(row["device"]).startswith("cuda")]
     kept: dict[tuple[str, object], Row] = {
         (row["cell"], shape_of(row)): row for row in steps if row["variant"] == KEPT
@@ -78,7 +78,7 @@ def _points(page: BenchContext) -> list[_Point]:
         gain = timings.ratio(slow, each) if slow and each["variant"] == TUNED else NOT_TIMED
         length, name = float(each["sequence_length"]), str(each["initialization"])
         found.append(_Point(str(each["cell"]), name, length, each, gain))
-    order = {cell: i for i, cell in enumerate(page.cells)}
+    order = {cell: i for i, cell in enumerate(context.cells)}
     return sorted(found, key=lambda point: (point.length, order[point.cell]))
 
 
@@ -93,47 +93,47 @@ def _initializations(points: Sequence[_Point]) -> list[str]:
     return sorted(names, key=lambda name: -most(name))
 
 
-def _sentence(page: BenchContext, points: Sequence[_Point], name: str) -> str:
+def _sentence(context: BenchContext, points: Sequence[_Point], name: str) -> str:
     """Shares and gains of each cell at the longest length with an initialisation."""
-    words = page.messages
+    messages = context.messages
     own = [point for point in points if point.initialization == name]
     longest = [point for point in own if point.length == own[-1].length]
-    length = page.number("sequence_length", own[-1].length)
+    length = context.number("sequence_length", own[-1].length)
     said = []
     known = [point for point in longest if not math.isnan(point.denormal + point.zero)]
     if any(point.denormal + point.zero for point in known):
-        shares = words.listed(
-            words(
+        shares = messages.listed(
+            messages(
                 "denormals.share",
                 cell=point.cell,
-                denormal=page.number("denormal_fraction", point.denormal),
-                zero=page.number("zero_fraction", point.zero),
+                denormal=context.number("denormal_fraction", point.denormal),
+                zero=context.number("zero_fraction", point.zero),
             )
             for point in known
         )
-        said.append(words("denormals.at", length=length, initialization=name, shares=shares))
+        said.append(messages("denormals.at", length=length, initialization=name, shares=shares))
     elif known:
-        cells = words.listed(point.cell for point in known)
-        said.append(words("denormals.at_none", length=length, initialization=name, cells=cells))
+        cells = messages.listed(point.cell for point in known)
+        said.append(messages("denormals.at_none", length=length, initialization=name, cells=cells))
     shown = [p for p in longest if p.gain.interval is not None and p.gain.interval.low > 1]
     if shown:
-        gains = words.listed(
-            words("bench.of_cell", cell=point.cell, value=page.times(*_ends(point)))
+        gains = messages.listed(
+            messages("bench.of_cell", cell=point.cell, value=context.times(*_ends(point)))
             for point in shown
         )
         key = "denormals.wins" if known else "denormals.wins_at"
-        said.append(words(key, length=length, initialization=name, gains=gains))
+        said.append(messages(key, length=length, initialization=name, gains=gains))
     elif any(point.gain.value is not None for point in longest):
         key = "denormals.wins_nothing" if known else "denormals.wins_nothing_at"
-        said.append(words(key, length=length, initialization=name))
+        said.append(messages(key, length=length, initialization=name))
     return " ".join(said)
 
 
 # --- The picture ------------------------------------------------------------------------------
 
 
-def _picture(page: BenchContext, points: Sequence[_Point]) -> Picture:
-    words = page.messages
+def _picture(context: BenchContext, points: Sequence[_Point]) -> Picture:
+    messages = context.messages
     names = _initializations(points)
     kinds: list[tuple[str, Callable[[_Point], tuple[float, float, float]]]] = [
         ("denormal", lambda point: (point.denormal,) * 3),
@@ -149,22 +149,22 @@ def _picture(page: BenchContext, points: Sequence[_Point]) -> Picture:
         for j, name in enumerate(names):
             axes = panels[i * len(names) + j]
             own = [point for point in points if point.initialization == name]
-            placed[axes] = _draw(page, axes, own, value)
-            _scale(page, axes, kind, points)
+            placed[axes] = _draw(context, axes, own, value)
+            _scale(context, axes, kind, points)
             if i == 0:
                 axes.set_title(name)
             if i == len(kinds) - 1:
-                axes.set_xlabel(words("throughput.x_sequence_length"))
-        panels[i * len(names)].set_ylabel(words.of("denormals.y", kind))
-    direct_labels.label_ends(drawing, placed)
+                axes.set_xlabel(messages("throughput.x_sequence_length"))
+        panels[i * len(names)].set_ylabel(messages.of("denormals.y", kind))
+    direct_labels.label_line_ends(drawing, placed)
     first = points[0].row
-    caption = words(
+    caption = messages(
         "denormals.caption",
-        hidden=page.number("hidden_size", first["hidden_size"]),
-        batch=page.number("batch_size", first["batch_size"]),
+        hidden=context.number("hidden_size", first["hidden_size"]),
+        batch=context.number("batch_size", first["batch_size"]),
     )
-    table = _table(page, points)
-    return Picture("denormals", drawing, words("denormals.description"), caption, table)
+    table = _table(context, points)
+    return Picture("denormals", drawing, messages("denormals.description"), caption, table)
 
 
 def _ends(point: _Point) -> tuple[float, float, float]:
@@ -177,55 +177,57 @@ def _ends(point: _Point) -> tuple[float, float, float]:
 
 
 def _draw(
-    page: BenchContext,
+    context: BenchContext,
     axes: Axes,
     points: Sequence[_Point],
     value: Callable[[_Point], tuple[float, float, float]],
-) -> list[direct_labels.End]:
+) -> list[direct_labels.LineEnd]:
     ends = []
-    for cell in page.cells:
+    for cell in context.cells:
         own = [p for p in points if p.cell == cell and not math.isnan(value(p)[0])]
         if not own:
             continue
-        mark = page.styles[cell]
+        style = context.styles[cell]
         at, found = [point.length for point in own], [value(point) for point in own]
         for x, (_, low, high) in zip(at, found, strict=True):
-            axes.plot([x, x], [low, high], color=mark.colour, alpha=0.4, linewidth=3)
+            axes.plot([x, x], [low, high], color=style.colour, alpha=0.4, linewidth=3)
         axes.plot(
             at,
             [middle for middle, _, _ in found],
-            color=mark.colour,
-            linestyle=mark.line,
-            marker=mark.marker,
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
             markersize=5,
             markeredgecolor="none",
         )
-        ends.append(direct_labels.End(at[-1], found[-1][0], cell, mark.colour))
+        ends.append(direct_labels.LineEnd(at[-1], found[-1][0], cell, style.colour))
     return ends
 
 
-def _scale(page: BenchContext, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
+def _scale(context: BenchContext, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
     lengths = sorted({point.length for point in points})
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(spaced(lengths, 0.2)))
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(lengths, 0.2)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: page.number("sequence_length", at)))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda at, _: context.number("sequence_length", at))
+    )
     if kind == "gain":
         axes.axhline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda at, _: page.messages("denormals.tick", value=f"{at:g}"))
+            FuncFormatter(lambda at, _: context.messages("denormals.tick", value=f"{at:g}"))
         )
         return
     shares = [p.denormal if kind == "denormal" else p.zero for p in points]
     top = max((share for share in shares if not math.isnan(share)), default=0.0)
     axes.set_ylim(-0.04 * max(top, 0.05), 1.12 * max(top, 0.05))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: page.percent(at)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: context.percent(at)))
 
 
-def _table(page: BenchContext, points: Sequence[_Point]) -> Table:
+def _table(context: BenchContext, points: Sequence[_Point]) -> Table:
     rows = []
     order = {name: i for i, name in enumerate(_initializations(points))}
     for point in sorted(points, key=lambda point: order[point.initialization]):
@@ -233,19 +235,19 @@ def _table(page: BenchContext, points: Sequence[_Point]) -> Table:
         rows.append(
             (
                 point.initialization,
-                page.number("sequence_length", point.length),
+                context.number("sequence_length", point.length),
                 point.cell,
-                page.number("denormal_fraction", point.denormal),
-                page.number("zero_fraction", point.zero),
-                page.number("speedup", point.gain.value),
-                page.ends(between.low, between.high) if between else page.messages("none"),
+                context.number("denormal_fraction", point.denormal),
+                context.number("zero_fraction", point.zero),
+                context.number("speedup", point.gain.value),
+                context.ends(between.low, between.high) if between else context.messages("none"),
             )
         )
     columns = (
-        Column(page.messages("column.initialization"), "group"),
-        page.column("sequence_length"),
-        Column(page.messages("column.cell"), "cell"),
-        *(page.column(name) for name in ("denormal_fraction", "zero_fraction")),
-        *(page.column(name) for name in ("flushing_wins", "interval")),
+        Column(context.messages("column.initialization"), "group"),
+        context.column("sequence_length"),
+        Column(context.messages("column.cell"), "cell"),
+        *(context.column(name) for name in ("denormal_fraction", "zero_fraction")),
+        *(context.column(name) for name in ("flushing_wins", "interval")),
     )
-    return Table(columns, tuple(rows), page.messages("denormals.note"))
+    return Table(columns, tuple(rows), context.messages("denormals.note"))

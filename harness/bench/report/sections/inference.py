@@ -7,10 +7,12 @@ from harness.rendering.document import Section
 from harness.rendering.sections.inference import inference_section
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """What every report with inference.csv shows."""
-    table = page.records.inference
+    table = context.records.inference
     if table is None or len(table) == 0:
-        words = page.messages
-        return page.not_measured("inference", words("inference.title"), words("inference.absent"))
-    return inference_section(page, table)
+        messages = context.messages
+        return context.not_measured(
+            "inference", messages("inference.title"), messages("inference.absent")
+        )
+    return inference_section(context, table)

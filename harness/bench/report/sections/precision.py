@@ -9,30 +9,30 @@ from collections.abc import Sequence
 from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import Row
 from harness.columns import whole
-from harness.rendering.document import Block, Column, Paragraph, Section, Table
+from harness.rendering.document import Column, ContentBlock, Paragraph, Section, Table
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """The largest errors of each variant.
 
     The time and the graph breaks of those that were compiled.
     """
-    words = page.messages
-    title = words("precision.title")
-    found = [(name, rows) for name, rows in _groups(page) if _largest(rows, "loss_error")]
-    compiled = [row for row in page.timings.timed if row["compile_time_s"] > 0]
+    messages = context.messages
+    title = messages("precision.title")
+    found = [(name, rows) for name, rows in _groups(context) if _largest(rows, "loss_error")]
+    compiled = [row for row in context.timings.timed if row["compile_time_s"] > 0]
     if not found and not compiled:
-        return page.not_measured("precision", title, words("precision.absent"))
-    blocks: list[Block] = []
+        return context.not_measured("precision", title, messages("precision.absent"))
+    blocks: list[ContentBlock] = []
     if found:
-        blocks += [Paragraph(words("precision.intro")), _errors(page, found)]
+        blocks += [Paragraph(messages("precision.intro")), _errors(context, found)]
     if compiled:
-        blocks += [Paragraph(words("precision.compiled")), _compiled(page, compiled)]
+        blocks += [Paragraph(messages("precision.compiled")), _compiled(context, compiled)]
     return Section("precision", title, tuple(blocks))
 
 
-def _groups(page: BenchContext) -> list[tuple[tuple[str, str], list[Row]]]:
-    timings = page.timings
+def _groups(context: BenchContext) -> list[tuple[tuple[str, str], list[Row]]]:
+    timings = context.timings
     found = []
     for key in itertools.product(timings.devices, timings.variants):
         rows: list[Row] = [row for row in timings.rows if (row["device"], row["variant"]) == key]
@@ -47,41 +47,41 @@ def _largest(rows: Sequence[Row], name: str) -> Row | None:
     return max(known, key=lambda row: float(row[name]), default=None)
 
 
-def _errors(page: BenchContext, found: Sequence[tuple[tuple[str, str], list[Row]]]) -> Table:
+def _errors(context: BenchContext, found: Sequence[tuple[tuple[str, str], list[Row]]]) -> Table:
     texts = []
     for (device, variant), rows in found:
         n = sum(not math.isnan(row["loss_error"]) for row in rows)
-        lead = (device, variant) if page.many_devices else (variant,)
+        lead = (device, variant) if context.many_devices else (variant,)
         errors = []
         for name in ("loss_error", "gradient_error"):
             row = _largest(rows, name)
-            errors.append(page.number(name, None if row is None else row[name]))
+            errors.append(context.number(name, None if row is None else row[name]))
             errors.append("" if row is None else str(row["cell"]))
         texts.append((*lead, *errors, whole(n)))
-    devices = (Column(page.messages("column.device"), "group"),) if page.many_devices else ()
-    cell = Column(page.messages("column.of_cell"), "cell")
+    devices = (Column(context.messages("column.device"), "group"),) if context.many_devices else ()
+    cell = Column(context.messages("column.of_cell"), "cell")
     columns = (
         *devices,
-        Column(page.messages("column.variant")),
-        *(page.column("loss_error"), cell, page.column("gradient_error"), cell),
-        page.column("n_rows"),
+        Column(context.messages("column.variant")),
+        *(context.column("loss_error"), cell, context.column("gradient_error"), cell),
+        context.column("n_rows"),
     )
-    return Table(columns, tuple(texts), page.messages("precision.note"))
+    return Table(columns, tuple(texts), context.messages("precision.note"))
 
 
-def _compiled(page: BenchContext, rows: Sequence[Row]) -> Table:
+def _compiled(context: BenchContext, rows: Sequence[Row]) -> Table:
     texts = tuple(
         (
-            *page.lead(str(row["device"]), str(row["cell"])),
-            *page.shape_cells(row),
-            page.number("compile_time_s", row["compile_time_s"]),
-            page.number("graph_breaks", row["graph_breaks"]),
+            *context.lead(str(row["device"]), str(row["cell"])),
+            *context.shape_cells(row),
+            context.number("compile_time_s", row["compile_time_s"]),
+            context.number("graph_breaks", row["graph_breaks"]),
         )
         for row in rows
     )
     columns = (
-        *page.lead_columns(),
-        *page.shape_columns(),
-        *(page.column(name) for name in ("compile_time_s", "graph_breaks")),
+        *context.lead_columns(),
+        *context.shape_columns(),
+        *(context.column(name) for name in ("compile_time_s", "graph_breaks")),
     )
-    return Table(columns, texts, page.messages("precision.compiled_note"))
+    return Table(columns, texts, context.messages("precision.compiled_note"))

@@ -19,15 +19,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import LIMITS, Row, flops_per_byte, limit, ordered
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short
+from harness.rendering.figures.ticks import short_number
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """The roofline of each device, and the nearest limit of every timed training step."""
-    words, timings = page.messages, page.timings
-    title = words("limits.title")
+    messages, timings = context.messages, context.timings
+    title = messages("limits.title")
     placed = {
         device: [row for row in timings.comparable(device) if _is_placed(row)]
         for device in timings.devices
@@ -35,11 +35,11 @@ def section(page: BenchContext) -> Section:
     placed = {device: rows for device, rows in placed.items() if rows}
     known = [row for row in timings.steps if limit(row).nearest is not None]
     if not known:
-        return page.not_measured("limits", title, words("limits.absent"))
-    blocks: list[Block] = [Paragraph(words("limits.intro"))]
-    table = _table(page, known)
+        return context.not_measured("limits", title, messages("limits.absent"))
+    blocks: list[ContentBlock] = [Paragraph(messages("limits.intro"))]
+    table = _table(context, known)
     if placed:
-        blocks.append(_picture(page, placed, table))
+        blocks.append(_picture(context, placed, table))
     else:
         blocks.append(Table(table.columns, table.rows, table.note, folded=len(table.rows) > 12))
     return Section("limits", title, tuple(blocks))
@@ -51,30 +51,30 @@ def _is_placed(row: Row) -> bool:
     return all(math.isfinite(number) and number > 0 for number in numbers)
 
 
-def _picture(page: BenchContext, placed: dict[str, list[Row]], table: Table) -> Picture:
-    words = page.messages
+def _picture(context: BenchContext, placed: dict[str, list[Row]], table: Table) -> Picture:
+    messages = context.messages
     drawing, panels = theme.grid(
         len(placed), columns=2, height=3.6 if len(placed) == 1 else 3.1, sharey=False
     )
     spots, slanted = {}, {}
     for axes, (device, rows) in zip(panels, placed.items(), strict=True):
-        if page.many_devices:
-            axes.set_title(page.device(device))
-        slanted[axes] = _roofs(page, axes, rows)
-        spots[axes] = _points(page, axes, rows)
-        axes.set_xlabel(words("limits.x"))
-    panels[0].set_ylabel(words("limits.y"))
+        if context.many_devices:
+            axes.set_title(context.device(device))
+        slanted[axes] = _roofs(context, axes, rows)
+        spots[axes] = _points(context, axes, rows)
+        axes.set_xlabel(messages("limits.x"))
+    panels[0].set_ylabel(messages("limits.y"))
     if any(_bounded(row) for rows in placed.values() for row in rows):
-        mark = Line2D(
+        style = Line2D(
             [], [], color=theme.MUTED.light, marker="_", markersize=11, mew=1.6, ls="none"
         )
-        drawing.legend([mark], [words("limits.latency_mark")], loc="outside lower right")
-    direct_labels.label_spots(drawing, spots)
+        drawing.legend([style], [messages("limits.latency_mark")], loc="outside lower right")
+    direct_labels.label_points(drawing, spots)
     for axes, name in slanted.items():
         _turn(axes, name)
     variant = next(iter(placed.values()))[0]["variant"]
-    caption = words("limits.caption", variant=variant)
-    return Picture("roofline", drawing, words("limits.description"), caption, table)
+    caption = messages("limits.caption", variant=variant)
+    return Picture("roofline", drawing, messages("limits.description"), caption, table)
 
 
 def _bounded(row: Row) -> bool:
@@ -88,7 +88,7 @@ def _at_latency(row: Row) -> float:
     return work / float(row["latency_bound_s"])
 
 
-def _roofs(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
+def _roofs(context: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
     """What a step could reach at most at each FLOP per byte, from this run's own matrix product and copy.
 
     Returns the name of the slanted one, to be turned once the panel has its size.
@@ -111,14 +111,16 @@ def _roofs(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
     lowest = min(float(row["gflops_per_second"]) for row in rows)
     axes.set_xlim(left, right)
     axes.set_ylim(min(lowest, rate * left) / 2, peak * 2.6)
-    text = page.messages("limits.roof_arithmetic", rate=page.number("gflops_per_second", peak))
+    text = context.messages(
+        "limits.roof_arithmetic", rate=context.number("gflops_per_second", peak)
+    )
     _beside(axes, text, (ridge, peak), (4, 5), "left")
-    text = page.messages("limits.roof_bytes", rate=page.number("gflops_per_second", rate))
+    text = context.messages("limits.roof_bytes", rate=context.number("gflops_per_second", rate))
     slanted = _beside(axes, text, (left, rate * left), (8, 13), "left")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(10))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short(page, value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
     return slanted
 
 
@@ -133,7 +135,7 @@ def _beside(
         textcoords="offset points",
         ha=side,
         color=theme.MUTED.light,
-        fontsize=theme.SIZE - 1,
+        fontsize=theme.FONT_SIZE - 1,
     )
 
 
@@ -145,21 +147,23 @@ def _turn(axes: Axes, name: Annotation) -> None:
     name.set_rotation_mode("anchor")
 
 
-def _points(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> list[direct_labels.Spot]:
+def _points(
+    context: BenchContext, axes: Axes, rows: Sequence[Row]
+) -> list[direct_labels.LabelledPoint]:
     spots = []
-    for cell, own in ordered(rows, page.cells):
-        mark = page.styles[cell]
+    for cell, own in ordered(rows, context.cells):
+        style = context.styles[cell]
         for row in own:
             if _bounded(row):
                 x, y, top = flops_per_byte(row), float(row["gflops_per_second"]), _at_latency(row)
-                axes.plot([x, x], [y, top], color=mark.colour, linewidth=0.9, alpha=0.3, zorder=2)
-                axes.plot(x, top, marker="_", color=mark.colour, markersize=11, mew=1.6, zorder=2)
+                axes.plot([x, x], [y, top], color=style.colour, linewidth=0.9, alpha=0.3, zorder=2)
+                axes.plot(x, top, marker="_", color=style.colour, markersize=11, mew=1.6, zorder=2)
         axes.plot(
             [flops_per_byte(row) for row in own],
             [float(row["gflops_per_second"]) for row in own],
             linestyle="none",
-            marker=mark.marker,
-            color=mark.colour,
+            marker=style.marker,
+            color=style.colour,
             markersize=6.5,
             markeredgecolor="none",
             alpha=0.85,
@@ -167,42 +171,42 @@ def _points(page: BenchContext, axes: Axes, rows: Sequence[Row]) -> list[direct_
         )
         best = max(own, key=lambda row: float(row["gflops_per_second"]))
         y = float(best["gflops_per_second"])
-        spots.append(direct_labels.Spot(flops_per_byte(best), y, y, y, cell, mark.colour))
+        spots.append(direct_labels.LabelledPoint(flops_per_byte(best), y, y, y, cell, style.colour))
     return spots
 
 
-def _table(page: BenchContext, rows: Sequence[Row]) -> Table:
+def _table(context: BenchContext, rows: Sequence[Row]) -> Table:
     """The share of each limit that every training step reaches, and which limit is nearest."""
-    words, texts = page.messages, []
+    messages, texts = context.messages, []
     hosted = any(str(row["device"]).startswith("cuda") for row in rows)
-    for device, variant in itertools.product(page.timings.devices, page.timings.variants):
+    for device, variant in itertools.product(context.timings.devices, context.timings.variants):
         for row in rows:
             if (row["device"], row["variant"]) != (device, variant):
                 continue
             bound = limit(row)
             nearest = bound.nearest or ""
-            host = (page.number("step_time_s", row["host_time_s"]),) if hosted else ()
+            host = (context.number("step_time_s", row["host_time_s"]),) if hosted else ()
             texts.append(
                 (
-                    *page.lead(device, str(row["cell"])),
+                    *context.lead(device, str(row["cell"])),
                     variant,
-                    *page.shape_cells(row),
-                    page.number("step_time_s", row["step_time_s"]),
+                    *context.shape_cells(row),
+                    context.number("step_time_s", row["step_time_s"]),
                     *host,
-                    page.number("flops_per_byte", flops_per_byte(row)),
-                    page.number("gflops_per_second", row["gflops_per_second"]),
-                    *(page.number("fraction_of_limit", bound.fraction(name)) for name in LIMITS),
-                    words.of("limits.name", nearest),
+                    context.number("flops_per_byte", flops_per_byte(row)),
+                    context.number("gflops_per_second", row["gflops_per_second"]),
+                    *(context.number("fraction_of_limit", bound.fraction(name)) for name in LIMITS),
+                    messages.of("limits.name", nearest),
                 )
             )
     columns = (
-        *page.lead_columns(),
-        Column(words("column.variant")),
-        *page.shape_columns(),
-        page.column("step_time_s"),
-        *((page.column("host_time_s"),) if hosted else ()),
-        *(page.column(name) for name in ("flops_per_byte", "gflops_per_second")),
-        *(page.column(name) for name in ("of_arithmetic", "of_bytes", "of_latency")),
-        Column(words("column.nearest")),
+        *context.lead_columns(),
+        Column(messages("column.variant")),
+        *context.shape_columns(),
+        context.column("step_time_s"),
+        *((context.column("host_time_s"),) if hosted else ()),
+        *(context.column(name) for name in ("flops_per_byte", "gflops_per_second")),
+        *(context.column(name) for name in ("of_arithmetic", "of_bytes", "of_latency")),
+        Column(messages("column.nearest")),
     )
-    return Table(columns, tuple(texts), words("limits.note"))
+    return Table(columns, tuple(texts), messages("limits.note"))

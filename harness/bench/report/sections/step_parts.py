@@ -42,38 +42,40 @@ class _Step:
         return tuple(value / sum(self.values) for value in self.values)
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """A bar for each step of which all three were timed.
 
     At the reference shape only, where that is too many.
     """
-    words = page.messages
-    title = words("parts.title")
-    every = _steps(page)
+    messages = context.messages
+    title = messages("parts.title")
+    every = _steps(context)
     if not every:
-        return page.not_measured("parts", title, words("parts.absent"))
+        return context.not_measured("parts", title, messages("parts.absent"))
     shown = every
     if len(shown) > MOST_BARS:
-        at = [step for step in every if step.shape == page.timings.reference(step.device)]
+        at = [step for step in every if step.shape == context.timings.reference(step.device)]
         shown = (at or every)[:MOST_BARS]
     drawing = theme.figure(0.27 * len(shown) + 0.95)
-    _draw(page, drawing.subplots(), shown)
-    shape = page.shape(shown[0].shape) if len({step.shape for step in shown}) == 1 else ""
-    caption = words("parts.caption")
+    _draw(context, drawing.subplots(), shown)
+    shape = context.shape(shown[0].shape) if len({step.shape for step in shown}) == 1 else ""
+    caption = messages("parts.caption")
     if shape:
-        caption += " " + words("changes.fixed", shape=shape)
-    picture = Picture("parts", drawing, words("parts.description"), caption, _table(page, every))
-    return Section("parts", title, (Paragraph(words("parts.intro")), picture))
+        caption += " " + messages("changes.fixed", shape=shape)
+    picture = Picture(
+        "parts", drawing, messages("parts.description"), caption, _table(context, every)
+    )
+    return Section("parts", title, (Paragraph(messages("parts.intro")), picture))
 
 
-def _steps(page: BenchContext) -> list[_Step]:
-    timings = page.timings
+def _steps(context: BenchContext) -> list[_Step]:
+    timings = context.timings
     rows = {
         (row["device"], row["variant"], row["cell"], shape_of(row), row["measure"]): row
         for row in timings.timed
     }
     found = []
-    keys = itertools.product(timings.devices, timings.variants, page.cells)
+    keys = itertools.product(timings.devices, timings.variants, context.cells)
     shapes = list(
         dict.fromkeys(shape_of(row) for row in timings.timed if row["measure"] != PARTS[-1])
     )
@@ -91,7 +93,7 @@ def _steps(page: BenchContext) -> list[_Step]:
     return found
 
 
-def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
+def _draw(context: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
     keys = [(step.device, step.variant) for step in steps]
     shapes = len({step.shape for step in steps}) > 1
     for y, step in enumerate(steps):
@@ -102,10 +104,10 @@ def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
                 axes.text(
                     left + share / 2,
                     y,
-                    page.percent(share),
+                    context.percent(share),
                     ha="center",
                     va="center",
-                    fontsize=theme.SIZE - 1.5,
+                    fontsize=theme.FONT_SIZE - 1.5,
                     color=theme.INK.light,
                 )
             left += share
@@ -114,23 +116,23 @@ def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
             y,
             seconds(step.time_s),
             va="center",
-            fontsize=theme.SIZE - 1,
+            fontsize=theme.FONT_SIZE - 1,
             color=theme.MUTED.light,
         )
         if y and keys[y] != keys[y - 1]:
             axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8)
-    axes.set_yticks(range(len(steps)), [_label(page, step, shapes=shapes) for step in steps])
+    axes.set_yticks(range(len(steps)), [_label(context, step, shapes=shapes) for step in steps])
     axes.tick_params(axis="y", labelcolor=theme.INK.light)
     axes.set_ylim(len(steps) - 0.45, -0.55)
     axes.set_xlim(0, 1)
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: page.percent(value)))
-    axes.set_xlabel(page.messages("parts.x"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.percent(value)))
+    axes.set_xlabel(context.messages("parts.x"))
     handles = [axes.barh(0, 0, color=colour.light) for colour in theme.GAINS]
     axes.legend(
         handles,
-        [page.messages.of("parts.name", name) for name in NAMES],
+        [context.messages.of("parts.name", name) for name in NAMES],
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=3,
@@ -140,36 +142,43 @@ def _draw(page: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
     )
 
 
-def _label(page: BenchContext, step: _Step, *, shapes: bool) -> str:
+def _label(context: BenchContext, step: _Step, *, shapes: bool) -> str:
     """The name of a bar: variant and cell, and what else tells the bars apart."""
     names = [step.variant, step.cell]
-    if page.many_devices:
+    if context.many_devices:
         names.insert(0, step.device)
     if shapes:
-        names.append(page.shape(step.shape, ("hidden_size", "sequence_length")))
-    return page.messages("bench.panel_between").join(names)
+        names.append(context.shape(step.shape, ("hidden_size", "sequence_length")))
+    return context.messages("bench.panel_between").join(names)
 
 
-def _table(page: BenchContext, steps: Sequence[_Step]) -> Table:
-    words, rows = page.messages, []
+def _table(context: BenchContext, steps: Sequence[_Step]) -> Table:
+    messages, rows = context.messages, []
     for step in steps:
         texts = []
         for part in step.parts:
             resolved = part.interval is None or part.interval.low > 0
             value = (
-                page.number("step_time_s", part.value) if resolved else words("parts.unresolved")
+                context.number("step_time_s", part.value)
+                if resolved
+                else messages("parts.unresolved")
             )
-            texts += [value, page.interval("step_time_s", part.interval)]
+            texts += [value, context.interval("step_time_s", part.interval)]
         named = dict(zip(SHAPE, step.shape, strict=True))
-        lead = page.lead(step.device, step.cell)
-        rows.append((*lead, step.variant, *page.shape_cells(named), *texts))
+        lead = context.lead(step.device, step.cell)
+        rows.append((*lead, step.variant, *context.shape_cells(named), *texts))
     timed = (
         column
         for name in NAMES
         for column in (
-            Column(words.of("parts.name", name), "number"),
-            Column(words("column.interval"), "number"),
+            Column(messages.of("parts.name", name), "number"),
+            Column(messages("column.interval"), "number"),
         )
     )
-    columns = (*page.lead_columns(), Column(words("column.variant")), *page.shape_columns(), *timed)
-    return Table(columns, tuple(rows), words("parts.note"))
+    columns = (
+        *context.lead_columns(),
+        Column(messages("column.variant")),
+        *context.shape_columns(),
+        *timed,
+    )
+    return Table(columns, tuple(rows), messages("parts.note"))

@@ -19,7 +19,15 @@ from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
 from harness.columns import whole
 from harness.rendering import theme
-from harness.rendering.document import Block, BulletList, Column, Paragraph, Picture, Section, Table
+from harness.rendering.document import (
+    BulletList,
+    Column,
+    ContentBlock,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+)
 
 SHOWN: Mapping[Effect, str] = {
     "gain": "changes.gain",
@@ -38,53 +46,53 @@ FEW_ROWS = 12  # a longer table opens on demand
 MOST_FAILED = 100
 
 
-def section(page: BenchContext) -> Section:
+def section(context: BenchContext) -> Section:
     """Advice, the heat map of gains, and the rows without a time."""
-    words, timings = page.messages, page.timings
-    title = words("changes.title")
-    without = _without(page)
+    messages, timings = context.messages, context.timings
+    title = messages("changes.title")
+    without = _without(context)
     if not timings.changes:
         if not without:
-            return page.not_measured("changes", title, words("changes.absent"))
-        return Section("changes", title, (Paragraph(words("changes.absent")), *without))
-    blocks: list[Block] = [Paragraph(words("changes.intro"))]
+            return context.not_measured("changes", title, messages("changes.absent"))
+        return Section("changes", title, (Paragraph(messages("changes.absent")), *without))
+    blocks: list[ContentBlock] = [Paragraph(messages("changes.intro"))]
     for device in timings.devices:
-        items = [_item(page, change) for change in timings.changes if change.device == device]
+        items = [_item(context, change) for change in timings.changes if change.device == device]
         if items:
-            if page.many_devices:
-                blocks.append(Paragraph(words("changes.on", device=page.device(device))))
+            if context.many_devices:
+                blocks.append(Paragraph(messages("changes.on", device=context.device(device))))
             blocks.append(BulletList(tuple(items)))
-    blocks.append(_picture(page))
+    blocks.append(_picture(context))
     return Section("changes", title, (*blocks, *without))
 
 
-def _item(page: BenchContext, change: Change) -> str:
+def _item(context: BenchContext, change: Change) -> str:
     """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
-    words = page.messages
+    messages = context.messages
     said = [
-        words(key, gains=page.gains(gains))
+        messages(key, gains=context.gains(gains))
         for effect, key in SHOWN.items()
         if (gains := change.at_reference(effect))
     ]
     if change.worse_than_tuned:
-        said.append(words("changes.spent", gains=page.gains(change.worse_than_tuned)))
+        said.append(messages("changes.spent", gains=context.gains(change.worse_than_tuned)))
     if not said:
-        said.append(words("changes.elsewhere"))
+        said.append(messages("changes.elsewhere"))
     n = len(change.gains)
     over_all = ""
     if n > len(change.reference):
-        over_all = words(
+        over_all = messages(
             "changes.over_all",
             n=n,
-            median=page.times(change.median),
+            median=context.times(change.median),
             gain=change.count("gain"),
             loss=change.count("loss"),
         )
-    return words(
+    return messages(
         "changes.item",
         variant=change.variant,
-        change=page.change(change.variant),
-        said=words("bench.and_then").join(said),
+        change=context.change(change.variant),
+        said=messages("bench.and_then").join(said),
         over_all=over_all,
     )
 
@@ -109,7 +117,7 @@ class _Square:
         middle = statistics.median(gain.value for gain in self.gains)
         effect = "gain" if middle > 1 else "loss"
         shown = sum(gain.effect == effect for gain in self.gains)
-        return theme.diverging(middle if 2 * shown > len(self.gains) else 1.0)
+        return theme.ratio_colour(middle if 2 * shown > len(self.gains) else 1.0)
 
 
 Line = tuple[str, Shape]
@@ -127,11 +135,11 @@ class _Map:
     lost: Container[tuple[str, str, Shape]]
 
 
-def _picture(page: BenchContext) -> Picture:
-    words, timings = page.messages, page.timings
+def _picture(context: BenchContext) -> Picture:
+    messages, timings = context.messages, context.timings
     maps: dict[str, _Map] = {}
     for pooled in POOLS:
-        every_map = {device: _mapped(page, device, pooled) for device in timings.devices}
+        every_map = {device: _mapped(context, device, pooled) for device in timings.devices}
         maps = {device: one for device, one in every_map.items() if one.lines}
         if sum(len(one.lines) for one in maps.values()) <= MOST_ROWS:
             break
@@ -140,38 +148,38 @@ def _picture(page: BenchContext) -> Picture:
     drawing = theme.figure(sum(heights) + 0.75)
     panels = drawing.subplots(len(maps), 1, squeeze=False, height_ratios=heights).ravel()
     for axes, (device, one) in zip(panels, maps.items(), strict=True):
-        if page.many_devices:
-            axes.set_title(page.device(device))
-        _draw(page, axes, one, variants)
-    _key(page, panels[-1])
+        if context.many_devices:
+            axes.set_title(context.device(device))
+        _draw(context, axes, one, variants)
+    _key(context, panels[-1])
     every = [gain for change in timings.changes for gain in change.gains]
     shapes = [dict(zip(SHAPE, gain.shape, strict=True)) for gain in every]
     fixed = [key for key in SHAPE if len({shape[key] for shape in shapes}) == 1]
-    caption = words("changes.caption")
+    caption = messages("changes.caption")
     if fixed:
-        caption += " " + words("changes.fixed", shape=page.shape(every[0].shape, fixed))
+        caption += " " + messages("changes.fixed", shape=context.shape(every[0].shape, fixed))
     if any(one.pooled != SHAPE for one in maps.values()):
-        caption += " " + words("changes.pooled")
-    return Picture("speedup", drawing, words("changes.description"), caption, _table(page))
+        caption += " " + messages("changes.pooled")
+    return Picture("speedup", drawing, messages("changes.description"), caption, _table(context))
 
 
-def _mapped(page: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
+def _mapped(context: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
     found: dict[Line, dict[str, list[Gain]]] = {}
-    for change in page.timings.changes:
+    for change in context.timings.changes:
         if change.device != device:
             continue
         for gain in change.gains:
             named = dict(zip(SHAPE, gain.shape, strict=True))
             line = (gain.cell, tuple(named[key] for key in pooled))
             found.setdefault(line, {}).setdefault(change.variant, []).append(gain)
-    lines = sorted(found, key=lambda line: (page.cells.index(line[0]), line[1]))
+    lines = sorted(found, key=lambda line: (context.cells.index(line[0]), line[1]))
     squares = {
         line: {variant: _Square(tuple(gains)) for variant, gains in found[line].items()}
         for line in lines
     }
     lost = {
         (str(row["variant"]), str(row["cell"]), tuple(row[key] for key in pooled))
-        for row in page.timings.rows
+        for row in context.timings.rows
         if row["device"] == device and row["measure"] == STEP and not row["step_time_s"] > 0
     }
     return _Map(pooled, squares, lost)
@@ -180,15 +188,15 @@ def _mapped(page: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
 HEAD, COLUMN = -0.02, 0.13  # of the names left of the map, as shares of its width
 
 
-def _draw(page: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
-    _name_lines(page, axes, drawn)
+def _draw(context: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
+    _name_lines(context, axes, drawn)
     for y, (line, squares) in enumerate(drawn.lines.items()):
         for x, variant in enumerate(variants):
             square = squares.get(variant)
             if square is None and (variant, *line) in drawn.lost:
                 _hatch(axes, x, y)
             else:
-                _square(page, axes, x, y, square)
+                _square(context, axes, x, y, square)
     axes.set_xlim(-0.5, len(variants) - 0.5)
     axes.set_ylim(len(drawn.lines) - 0.5, -0.5)
     axes.set_yticks([])
@@ -197,30 +205,30 @@ def _draw(page: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str]) 
         names = [name.replace("=", "\n= ") for name in names]
     axes.set_xticks(range(len(variants)), names)
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
-    axes.tick_params(axis="x", labelcolor=theme.INK.light, labelsize=theme.SIZE - 1)
+    axes.tick_params(axis="x", labelcolor=theme.INK.light, labelsize=theme.FONT_SIZE - 1)
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)
 
 
-def _name_lines(page: BenchContext, axes: Axes, drawn: _Map) -> None:
+def _name_lines(context: BenchContext, axes: Axes, drawn: _Map) -> None:
     """Left of the map: each cell once, and the sizes in which the lines differ, a column each."""
     shapes = [dict(zip(drawn.pooled, shape, strict=True)) for _, shape in drawn.lines]
     varying = [key for key in drawn.pooled if len({shape[key] for shape in shapes}) > 1]
     above = None
     for y, ((cell, _), shape) in enumerate(zip(drawn.lines, shapes, strict=True)):
         if cell != above:
-            name = _write(axes, len(varying), y, cell, page.styles[cell].colour)
+            name = _write(axes, len(varying), y, cell, context.styles[cell].colour)
             name.set_fontweight("bold")
             if y:
                 axes.axhline(y - 0.5, color=theme.FAINT.light, linewidth=0.8, zorder=3)
         above = cell
         for i, key in enumerate(reversed(varying)):
             is_word = key == "initialization"
-            text = str(shape[key]) if is_word else page.number(key, shape[key])
-            _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.SIZE - 1)
+            text = str(shape[key]) if is_word else context.number(key, shape[key])
+            _write(axes, i, y, text, theme.MUTED.light).set_fontsize(theme.FONT_SIZE - 1)
     for i, key in enumerate(reversed(varying)):
-        head = _write(axes, i, -0.78, page.messages.of("changes.head", key), theme.MUTED.light)
-        head.set(fontsize=theme.SIZE - 1.5, verticalalignment="bottom")
+        head = _write(axes, i, -0.78, context.messages.of("changes.head", key), theme.MUTED.light)
+        head.set(fontsize=theme.FONT_SIZE - 1.5, verticalalignment="bottom")
 
 
 def _write(axes: Axes, column: int, y: float, text: str, colour: str) -> Text:
@@ -244,15 +252,15 @@ def _hatch(axes: Axes, x: int, y: int) -> None:
     )
 
 
-def _square(page: BenchContext, axes: Axes, x: int, y: int, square: _Square | None) -> None:
+def _square(context: BenchContext, axes: Axes, x: int, y: int, square: _Square | None) -> None:
     corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
     if square is None:
-        axes.text(x, y, page.messages("none"), ha="center", va="center", color=theme.FAINT.light)
+        axes.text(x, y, context.messages("none"), ha="center", va="center", color=theme.FAINT.light)
         return
     axes.add_patch(Rectangle(corner, *size, facecolor=square.colour.light, linewidth=0))
     values = sorted(gain.value for gain in square.gains)
-    low, high = (_few_digits(page, value) for value in (values[0], values[-1]))
-    text = low if low == high else page.messages("range", low=low, high=high)
+    low, high = (_few_digits(context, value) for value in (values[0], values[-1]))
+    text = low if low == high else context.messages("range", low=low, high=high)
     if square.loses and square.colour not in theme.LOSSES:  # some of several lose: a corner says so
         right, top = x + 0.48, y - 0.46
         points = [(right - 0.16, top), (right, top), (right, top + 0.34)]
@@ -263,27 +271,27 @@ def _square(page: BenchContext, axes: Axes, x: int, y: int, square: _Square | No
         text,
         ha="center",
         va="center",
-        fontsize=theme.SIZE - (1 if len(text) < 7 else 2.5),
+        fontsize=theme.FONT_SIZE - (1 if len(text) < 7 else 2.5),
         color=theme.INK.light,
         fontweight="bold" if square.loses else "normal",
     )
 
 
-def _few_digits(page: BenchContext, value: float) -> str:
+def _few_digits(context: BenchContext, value: float) -> str:
     """A gain in as few digits as a square has room for: 0.62, 1.04, 3.1, 12."""
     digits = 2 if value < 2 else 1 if value < 10 else 0
-    return f"{value:.{digits}f}" if math.isfinite(value) else page.messages("not_measured")
+    return f"{value:.{digits}f}" if math.isfinite(value) else context.messages("not_measured")
 
 
-def _key(page: BenchContext, axes: Axes) -> None:
+def _key(context: BenchContext, axes: Axes) -> None:
     """What the colours mean, below the last panel."""
-    words = page.messages
+    messages = context.messages
     steps = [*reversed(theme.LOSSES), theme.EVEN, *theme.GAINS]
     names = ("loss_3", "loss_2", "loss_1", "even", "gain_1", "gain_2", "gain_3")
     patches = [Patch(facecolor=colour.light, linewidth=0) for colour in steps]
     axes.legend(
         patches,
-        [words.of("changes.key", name) for name in names],
+        [messages.of("changes.key", name) for name in names],
         loc="upper center",
         bbox_to_anchor=(0.42, -0.01),
         ncols=len(names),
@@ -291,82 +299,82 @@ def _key(page: BenchContext, axes: Axes) -> None:
         handleheight=1.0,
         handletextpad=0.45,
         columnspacing=1.1,
-        fontsize=theme.SIZE - 1.5,
+        fontsize=theme.FONT_SIZE - 1.5,
     )
 
 
-def _table(page: BenchContext) -> Table:
+def _table(context: BenchContext) -> Table:
     """Every gain with its interval, losing ones among them."""
-    words, rows = page.messages, []
-    for device, variant in itertools.product(page.timings.devices, page.timings.variants):
-        for change in page.timings.changes:
+    messages, rows = context.messages, []
+    for device, variant in itertools.product(context.timings.devices, context.timings.variants):
+        for change in context.timings.changes:
             if (change.device, change.variant) == (device, variant):
                 for gain in change.gains:
                     named = dict(zip(SHAPE, gain.shape, strict=True))
                     rows.append(
                         (
-                            *page.lead(device, gain.cell),
+                            *context.lead(device, gain.cell),
                             variant,
-                            *page.shape_cells(named),
-                            page.number("speedup", gain.value),
-                            page.ends(gain.low, gain.high),
-                            *_over_tuned(page, gain),
-                            words.of("changes.effect", gain.effect),
+                            *context.shape_cells(named),
+                            context.number("speedup", gain.value),
+                            context.ends(gain.low, gain.high),
+                            *_over_tuned(context, gain),
+                            messages.of("changes.effect", gain.effect),
                         )
                     )
     columns = (
-        *page.lead_columns(),
-        Column(words("column.variant")),
-        *page.shape_columns(),
-        *(page.column(name) for name in ("speedup", "interval", "over_tuned", "interval")),
-        Column(words("column.effect")),
+        *context.lead_columns(),
+        Column(messages("column.variant")),
+        *context.shape_columns(),
+        *(context.column(name) for name in ("speedup", "interval", "over_tuned", "interval")),
+        Column(messages("column.effect")),
     )
-    return Table(columns, tuple(rows), words("changes.note"))
+    return Table(columns, tuple(rows), messages("changes.note"))
 
 
-def _over_tuned(page: BenchContext, gain: Gain) -> tuple[str, str]:
+def _over_tuned(context: BenchContext, gain: Gain) -> tuple[str, str]:
     own = gain.over_tuned
     if own is None:
-        return page.messages("none"), page.messages("none")
-    return page.number("speedup", own.value), page.ends(own.low, own.high)
+        return context.messages("none"), context.messages("none")
+    return context.number("speedup", own.value), context.ends(own.low, own.high)
 
 
 # --- What has no time -------------------------------------------------------------------------
 
 
-def _without(page: BenchContext) -> tuple[Block, ...]:
+def _without(context: BenchContext) -> tuple[ContentBlock, ...]:
     """Variants that were not to be had, and single rows that failed, each with its reason."""
-    words = page.messages
-    nowhere = [one for one in page.timings.missing if one.everywhere]
-    failed = [one for one in page.timings.missing if not one.everywhere]
-    blocks: list[Block] = []
+    messages = context.messages
+    nowhere = [one for one in context.timings.missing if one.everywhere]
+    failed = [one for one in context.timings.missing if not one.everywhere]
+    blocks: list[ContentBlock] = []
     if nowhere:
         columns = (
-            *(Column(words(f"column.{name}")) for name in ("variant", "device", "reason")),
-            page.column("n_rows"),
+            *(Column(messages(f"column.{name}")) for name in ("variant", "device", "reason")),
+            context.column("n_rows"),
         )
         rows = [
             (
                 one.variant,
                 one.device,
-                one.reason or words("changes.no_reason"),
+                one.reason or messages("changes.no_reason"),
                 whole(len(one.benchmarks)),
             )
             for one in nowhere
         ]
-        blocks.append(Paragraph(words("changes.unavailable")))
+        blocks.append(Paragraph(messages("changes.unavailable")))
         blocks.append(Table(columns, tuple(rows)))
     if failed:
         names = [
-            (name, one.reason or words("changes.no_reason"))
+            (name, one.reason or messages("changes.no_reason"))
             for one in failed
             for name in one.benchmarks
         ]
-        columns = (Column(words("column.benchmark")), Column(words("column.reason")))
+        columns = (Column(messages("column.benchmark")), Column(messages("column.reason")))
         note = ""
         if len(names) > MOST_FAILED:
-            note = words("changes.more_failed", n=whole(len(names) - MOST_FAILED))
-        blocks.append(Paragraph(words("changes.failed", n=whole(len(names)))))
+            note = messages("changes.more_failed", n=whole(len(names) - MOST_FAILED))
+        blocks.append(Paragraph(messages("changes.failed", n=whole(len(names)))))
         blocks.append(
             Table(columns, tuple(names[:MOST_FAILED]), note, folded=len(names) > FEW_ROWS)
         )

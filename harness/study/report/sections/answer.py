@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import dodge, spaced
+from harness.rendering.figures.ticks import dodge, spaced_ticks
 from harness.stats import MINIMUM_REPEATS, Comparison
 from harness.study.report.published_summary import checks
 from harness.study.report.sections import published_numbers
@@ -204,12 +204,12 @@ def picture(context: StudyContext) -> Picture | None:
             if pair[0] == task and pair in summary.memory
         ]
         placed[axes] = _ends(context, memories)
-    direct_labels.label_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, placed)
     table = shares_table(context)
     return Picture("memory", drawing, messages("memory.description"), _caption(context), table)
 
 
-def _ends(context: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.End]:
+def _ends(context: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.LineEnd]:
     """Where each cell's line ends."""
     ends = []
     for memory in memories:
@@ -218,7 +218,7 @@ def _ends(context: StudyContext, memories: Sequence[Memory]) -> list[direct_labe
             lag, value = shares[-1]
             lag *= dodge(len(memories) - 1, len(memories))  # all names in one column
             ends.append(
-                direct_labels.End(lag, value, memory.cell, context.styles[memory.cell].colour)
+                direct_labels.LineEnd(lag, value, memory.cell, context.styles[memory.cell].colour)
             )
     return ends
 
@@ -254,7 +254,7 @@ def _draw(context: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None
     axes.set_ylim(-0.04, 1.04)
     first, last = dodge(0, len(memories)), dodge(len(memories) - 1, len(memories))
     axes.set_xlim(lags[0] * min(1 / 1.18, first / 1.06), lags[-1] * max(1.12, last * 1.06))
-    axes.xaxis.set_major_locator(FixedLocator(spaced(lags)))
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(lags)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.number("lag", value)))
     axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))

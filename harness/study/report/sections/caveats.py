@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.rendering.document import Block, BulletList, Code, Paragraph, Section
-from harness.rendering.sections.machine import noted
+from harness.rendering.document import BulletList, Code, ContentBlock, Paragraph, Section
+from harness.rendering.sections.machine import run_notes
 from harness.stats import MINIMUM_REPEATS
 from harness.study.report.study_context import StudyContext
 
@@ -35,7 +35,7 @@ def caveats(context: StudyContext) -> Section:
         said.append(messages("caveats.implementation"))
         if (table["device"] == "cpu").any():
             said.append(messages("caveats.cpu"))
-    said += noted(context, summary.records.machine)
+    said += run_notes(context, summary.records.machine)
     return Section("caveats", messages("caveats.title"), (BulletList(tuple(said)),))
 
 
@@ -48,7 +48,7 @@ def command(context: StudyContext) -> Section:
         if isinstance(known, str) and known
         else f"python -m harness.study {records.spec.study.name}"
     )
-    blocks: list[Block] = [
+    blocks: list[ContentBlock] = [
         Paragraph(messages("command.study")),
         Code(ran),
         Paragraph(messages("command.report")),

@@ -12,7 +12,7 @@ from harness.columns import TrialStatus
 from harness.rendering import theme
 from harness.rendering.document import Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short
+from harness.rendering.figures.ticks import short_number
 from harness.study.report.study_context import StudyContext
 
 
@@ -42,16 +42,16 @@ def section(context: StudyContext) -> Section:
                 low, high = [b.low for b in bands], [b.high for b in bands]
                 axes.fill_between(at, low, high, color=style.colour, alpha=0.13, linewidth=0)
             axes.plot(at, values, color=style.colour, linestyle=style.line)
-            ends.append(direct_labels.End(at[-1], values[-1], cell, style.colour))
+            ends.append(direct_labels.LineEnd(at[-1], values[-1], cell, style.colour))
         if context.many_tasks:
             axes.set_title(task)
         axes.set_xlabel(messages("budget.x"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
         axes.set_xlim(left=1)
         placed[axes] = ends
     panels[0].set_ylabel(messages.of("column", summary.objective.name))
-    direct_labels.label_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, placed)
     table = _table(context, curves)
     few = summary.repeats < stats.MINIMUM_REPEATS
     key = "budget.caption_few" if few else "budget.caption"

@@ -10,8 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness import stats
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
-from harness.rendering.figures.ticks import dodge, spaced
+from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
+from harness.rendering.figures.ticks import dodge, spaced_ticks
 from harness.study.report.study_context import StudyContext
 
 MOST_ROWS = 24  # a longer table opens on demand
@@ -38,7 +38,9 @@ def section(context: StudyContext) -> Section:
             k, n = share.n_solved, share.n_runs
             said.append(messages(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
     found, listed = messages.listed(said), messages.listed(map(str, factors))
-    blocks: list[Block] = [Paragraph(messages("extrapolation.intro", factors=listed, found=found))]
+    blocks: list[ContentBlock] = [
+        Paragraph(messages("extrapolation.intro", factors=listed, found=found))
+    ]
     # at one length there is one point a panel: the table shows it as well
     ladder = summary.has_ladder
     blocks.append(_picture(context, table, factors) if ladder else _table(context, table, factors))
@@ -102,7 +104,7 @@ def _picture(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> 
         axes.set_xscale("log")
         axes.set_ylim(-0.04, 1.04)
         axes.set_xlim(min(shown) / 1.2, max(shown) * 1.2)
-        axes.xaxis.set_major_locator(FixedLocator(spaced(sorted(shown))))
+        axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(sorted(shown))))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: context.number("lag", value)))
         axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))

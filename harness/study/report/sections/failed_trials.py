@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.columns import TrialStatus, whole
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
+from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
 from harness.study.report import study_summary as numbers
 from harness.study.report.study_context import StudyContext
 
@@ -33,7 +33,7 @@ def section(context: StudyContext) -> Section:
             _table(context, found, folded=True),
         )
         return Section("ends", title, (*counted, *_retries(context)))
-    blocks: list[Block] = [
+    blocks: list[ContentBlock] = [
         Paragraph(messages("ends.some", n=whole(total), other=whole(other))),
         Picture(
             "ends",
@@ -137,7 +137,7 @@ def _reasons(context: StudyContext, found: list[dict[str, Any]]) -> Table:
     return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
 
 
-def _retries(context: StudyContext) -> tuple[Block, ...]:
+def _retries(context: StudyContext) -> tuple[ContentBlock, ...]:
     """What was lost on the way and made again; nothing where nothing was."""
     messages, found = context.messages, numbers.retries(context.summary.records)
     if not found:

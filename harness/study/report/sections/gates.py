@@ -153,7 +153,7 @@ def _drawn(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
             axes.set_title(
                 messages("panel_lines", cell=panel, task=task) if context.many_tasks else panel,
                 color=context.styles[cell].colour,
-                fontsize=theme.SIZE,
+                fontsize=theme.FONT_SIZE,
                 pad=7,
             )
             _panel(context, axes, states)

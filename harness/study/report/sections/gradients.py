@@ -82,7 +82,7 @@ def section(context: StudyContext) -> Section:
         if context.many_tasks:
             axes.set_title(task)
     panels[0].set_ylabel(messages("gradients.y"))
-    direct_labels.label_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, placed)
     drawing.legend(handles=states_key(context), loc="outside upper left", ncols=2, handlelength=2.2)
     picture = Picture(
         "gradient_gain",
@@ -156,10 +156,10 @@ def read(context: StudyContext) -> list[Gain]:
     return gains
 
 
-def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.End]:
+def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.LineEnd]:
     """Draw one task's lines; returns where their names belong."""
     messages = context.messages
-    ends: dict[str, direct_labels.End] = {}
+    ends: dict[str, direct_labels.LineEnd] = {}
     for one in gains:
         style, trained = context.styles[one.cell], one.state == "trained"
         lags, gain = one.known
@@ -171,7 +171,7 @@ def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[dir
             linewidth=1.9 if trained else 1.3,
         )
         if trained or one.cell not in ends:
-            ends[one.cell] = direct_labels.End(lags[-1], gain[-1], one.cell, style.colour)
+            ends[one.cell] = direct_labels.LineEnd(lags[-1], gain[-1], one.cell, style.colour)
     axes.set_ylim(bottom=_floor(gains))
     axes.set_xlim(left=0)
     axes.set_xlabel(messages("gradients.x"))
@@ -191,7 +191,7 @@ def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[dir
             ha="left" if side == 0.0 else "right",
             va="bottom" if above else "top",
             color=theme.MUTED.light,
-            fontsize=theme.SIZE - 1,
+            fontsize=theme.FONT_SIZE - 1,
         )
     return list(ends.values())
 

@@ -12,9 +12,14 @@ from matplotlib.axes import Axes
 
 from harness.columns import METRICS, whole
 from harness.rendering import theme
-from harness.rendering.document import Block, BulletList, Paragraph, Picture, Section, Table
+from harness.rendering.document import BulletList, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.sections.inference import failures, numbers, time_axis, timed_cells
+from harness.rendering.sections.inference import (
+    inference_failures,
+    inference_table,
+    set_time_axis,
+    time_texts,
+)
 from harness.stats import Comparison
 from harness.study.report.sections.speed import span_point
 from harness.study.report.study_context import StudyContext
@@ -64,7 +69,7 @@ def section(context: StudyContext) -> Section:
         return context.not_measured("latency", title, reason)
     found = {task: deployed(context, task, table) for task in summary.tasks}
     found = {task: those for task, those in found.items() if those}
-    blocks: list[Block] = []
+    blocks: list[ContentBlock] = []
     if found and summary.has_ladder:
         lines = tuple(
             line for task, those in found.items() for line in sentences(context, task, those)
@@ -75,8 +80,8 @@ def section(context: StudyContext) -> Section:
         blocks.append(_picture(context, found))
     timed = table[table["median_us"].notna()]
     if len(timed):
-        blocks.append(numbers(context, timed, shapes=False, folded=bool(blocks)))
-    return Section("latency", title, (*blocks, *failures(context, table)))
+        blocks.append(inference_table(context, timed, shapes=False, folded=bool(blocks)))
+    return Section("latency", title, (*blocks, *inference_failures(context, table)))
 
 
 def deployed(context: StudyContext, task: str, table: pd.DataFrame) -> list[Deployed]:
@@ -184,7 +189,7 @@ def _picture(context: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> 
         axes.set_xlabel(messages("latency.x"))
         rows += [_row(context, task, each) for each in winners]
     panels[0].set_ylabel(messages("latency.y"))
-    direct_labels.label_spots(drawing, spots)
+    direct_labels.label_points(drawing, spots)
     columns = (
         *context.task_columns(),
         *(context.column(name) for name in ("memory_span", "interval")),
@@ -203,7 +208,7 @@ def _picture(context: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> 
 
 def _points(
     context: StudyContext, axes: Axes, winners: Sequence[Deployed]
-) -> list[direct_labels.Spot]:
+) -> list[direct_labels.LabelledPoint]:
     axes.set_xscale("log")
     spots = []
     for each in winners:
@@ -218,7 +223,7 @@ def _points(
         spots.append(span_point(axes, each.memory, at, style, text))
     axes.margins(x=0.3, y=0.14)
     axes.set_ylim(bottom=0)
-    time_axis(context, axes)
+    set_time_axis(context, axes)
     return spots
 
 
@@ -228,7 +233,7 @@ def _row(context: StudyContext, task: str, each: Deployed) -> tuple[str, ...]:
         *context.task_cells(task, each.cell),
         context.span(memory.span, memory.ladder),
         context.span_interval(memory.span, memory.ladder),
-        *timed_cells(context, row, "median"),
+        *time_texts(context, row, "median"),
         context.number("p99_us", row["p99_us"]),
         *(context.number(name, row[name]) for name in ("weights_bytes", "state_bytes")),
         *(context.number(name, row[name]) for name in ("hidden_size", "num_layers")),

@@ -11,7 +11,7 @@ import harness
 from harness import stats
 from harness.columns import METRICS, size_in_bytes
 from harness.parameters import Choice, Fixed, Parameter, Range
-from harness.rendering.document import Block, Code, Paragraph, Section
+from harness.rendering.document import Code, ContentBlock, Paragraph, Section
 from harness.rendering.escaping import escape_latex
 from harness.study.report.sections import winners
 from harness.study.report.study_context import StudyContext
@@ -25,7 +25,7 @@ _NOT_SAID = ("num_parameters", "max_grad_norm")  # where they are 0, which means
 def section(context: StudyContext) -> Section:
     """The table, where spans were measured, and the methods, each as LaTeX to copy."""
     messages = context.messages
-    blocks: list[Block] = [Paragraph(messages("paper.intro_methods"))]
+    blocks: list[ContentBlock] = [Paragraph(messages("paper.intro_methods"))]
     if context.summary.memory:
         blocks = [Paragraph(messages("paper.intro")), Code(table(context), "latex")]
     blocks.append(Code(methods(context), "latex"))

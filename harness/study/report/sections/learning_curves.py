@@ -16,7 +16,7 @@ from harness.columns import METRICS
 from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short
+from harness.rendering.figures.ticks import short_number
 from harness.study.report.study_context import StudyContext
 
 # A panel; more are drawn as so many of them, evenly chosen, and the caption says so
@@ -136,7 +136,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
 def _sequences_axis(context: StudyContext, axes: Axes, most: float) -> None:
     axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
 
 
 def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
@@ -175,12 +175,14 @@ def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
         ends = [
-            direct_labels.End(row["sequences_seen"], row["loss"], cell, context.styles[cell].colour)
+            direct_labels.LineEnd(
+                row["sequences_seen"], row["loss"], cell, context.styles[cell].colour
+            )
             for row in last.drop_duplicates("cell").to_dict("records")
             for cell in [str(row["cell"])]
         ]
         placed[axes] = ends
-    direct_labels.label_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, placed)
     description = messages("learning.description_loss")
     table = _evaluations_table(context, rows)
     return Picture(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness import stats
-from harness.rendering.document import Block, Column, Paragraph, Section, Table
+from harness.rendering.document import Column, ContentBlock, Paragraph, Section, Table
 from harness.study.report.sections import answer
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT, ClaimCheck, Memory
@@ -55,7 +55,7 @@ def section(context: StudyContext) -> Section:
         ),
         Column(messages("column.repeat_spans"), "number"),
     )
-    blocks: list[Block] = [
+    blocks: list[ContentBlock] = [
         Paragraph(messages("spans.intro")),
         Table(columns, tuple(rows), _note(context)),
     ]
@@ -128,7 +128,7 @@ def claims(context: StudyContext) -> Section | None:
     summary, messages = context.summary, context.messages
     if not summary.claims:
         return None
-    blocks: list[Block] = []
+    blocks: list[ContentBlock] = []
     for claim in summary.records.spec.claims:
         checks = [check for check in summary.claims if check.claim == claim]
         found = [

@@ -13,7 +13,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.config import Published
 from harness.rendering import theme
-from harness.rendering.document import Block, BulletList, Column, Paragraph, Picture, Section, Table
+from harness.rendering.document import (
+    BulletList,
+    Column,
+    ContentBlock,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+)
 from harness.study.report.published_summary import Check, confirmed
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT
@@ -115,7 +123,7 @@ def section(context: StudyContext, found: Sequence[Check]) -> Section | None:
     if not found:
         return None
     messages = context.messages
-    blocks: list[Block] = [Paragraph(messages("published.intro"))]
+    blocks: list[ContentBlock] = [Paragraph(messages("published.intro"))]
     notes = dict.fromkeys(
         messages("published.note_of", source=check.row.source, note=check.row.note)
         for check in found

@@ -19,8 +19,8 @@ from harness import stats
 from harness.columns import TrialStatus
 from harness.parameters import Choice, Parameter, Range
 from harness.rendering import theme
-from harness.rendering.document import Block, Column, Paragraph, Picture, Section, Table
-from harness.rendering.figures.ticks import short
+from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
+from harness.rendering.figures.ticks import short_number
 from harness.study.report.importance_intervals import Measured, measure, searched, value_of
 from harness.study.report.study_context import StudyContext
 from harness.study.search.importances import LEAST_TRIALS
@@ -33,7 +33,7 @@ def section(context: StudyContext) -> Section:
     """Importances where there are trials enough, and the trials themselves."""
     messages = context.messages
     measured = [measure(context.summary, task, cell) for task, cell in context.summary.pairs]
-    blocks: list[Block] = []
+    blocks: list[ContentBlock] = []
     shown = [one for one in measured if one is not None and one.found.missing is None]
     if shown:
         blocks.append(_importances(context, shown))
@@ -254,7 +254,7 @@ def _scatter(
         axes.xaxis.set_major_locator(MaxNLocator(2 if narrow else 4, integer=True))
     axes.set_xlabel("")
     axes.set_ylabel("")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

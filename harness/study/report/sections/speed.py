@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.rendering import theme
-from harness.rendering.document import Block, BulletList, Column, Picture, Section, Table
+from harness.rendering.document import BulletList, Column, ContentBlock, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.shape_panels import (
-    Estimated,
     Quantity,
-    against_shape,
+    ValueRange,
+    plot_against_shape,
     speed,
-    speed_range,
+    speed_interval,
 )
-from harness.rendering.figures.ticks import short
+from harness.rendering.figures.ticks import short_number
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
@@ -52,7 +52,7 @@ def tradeoff(context: StudyContext) -> Section:
         rows += texts
         axes.set_xlabel(messages("tradeoff.x"))
     panels[0].set_ylabel(messages("tradeoff.y"))
-    direct_labels.label_spots(drawing, spots)
+    direct_labels.label_points(drawing, spots)
     columns = (
         *context.task_columns(),
         Column(messages("column.device")),
@@ -70,7 +70,7 @@ def tradeoff(context: StudyContext) -> Section:
 
 def _points(
     context: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
-) -> tuple[list[tuple[str, ...]], list[direct_labels.Spot]]:
+) -> tuple[list[tuple[str, ...]], list[direct_labels.LabelledPoint]]:
     """One point a cell, with its intervals in both directions.
 
     The rows of the table, and where the names belong.
@@ -94,7 +94,7 @@ def _points(
                 context.span(memory.span, memory.ladder),
                 context.span_interval(memory.span, memory.ladder),
                 context.number("tokens_per_second", value),
-                speed_range(context, low, high),
+                speed_interval(context, low, high),
                 *(
                     context.number(name, row[name])
                     for name in ("hidden_size", "num_layers", "sequence_length")
@@ -103,14 +103,14 @@ def _points(
         )
     axes.margins(x=0.22, y=0.14)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     return texts, spots
 
 
 def span_point(
-    axes: Axes, memory: Memory, at: Estimated, style: theme.SeriesStyle, text: str
-) -> direct_labels.Spot:
+    axes: Axes, memory: Memory, at: ValueRange, style: theme.SeriesStyle, text: str
+) -> direct_labels.LabelledPoint:
     """Draw a measured span at a value of x, with the intervals of both.
 
     Returns where its text belongs.
@@ -131,7 +131,7 @@ def span_point(
                 arrowprops={"arrowstyle": "<-", "color": style.colour, "alpha": 0.6},
             )
     axes.plot(value, span, marker=style.marker, color=style.colour, markersize=9, clip_on=False)
-    return direct_labels.Spot(value, span, *ends, text, style.colour)
+    return direct_labels.LabelledPoint(value, span, *ends, text, style.colour)
 
 
 def throughput(context: StudyContext) -> Section:
@@ -149,7 +149,7 @@ def throughput(context: StudyContext) -> Section:
         messages("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
         for row in failed.to_dict("records")
     )
-    tail: tuple[Block, ...] = (BulletList(lines),) if lines else ()
+    tail: tuple[ContentBlock, ...] = (BulletList(lines),) if lines else ()
     numbers = _timed(context, timed)
     grid = timed[timed["origin"] == "grid"]
     task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
@@ -158,7 +158,7 @@ def throughput(context: StudyContext) -> Section:
     grid = grid[grid["task"] == task]
     picture = Picture(
         "throughput",
-        against_shape(context, grid, Quantity(speed, messages("throughput.y"))),
+        plot_against_shape(context, grid, Quantity(speed, messages("throughput.y"))),
         messages("throughput.description"),
         messages("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
         numbers,
@@ -183,7 +183,7 @@ def _timed(context: StudyContext, table: pd.DataFrame) -> Table:
                 ),
                 context.number("step_time_s", row["step_time_s"]),
                 context.number("tokens_per_second", row["tokens_per_second"]),
-                speed_range(context, low, high),
+                speed_interval(context, low, high),
                 context.number("gflops_per_second", row["gflops_per_second"]),
                 context.number("fraction_of_peak", row["fraction_of_peak"]),
                 context.number("n_blocks", row["n_blocks"]),

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
-from harness.rendering.figures.ticks import short
+from harness.rendering.figures.ticks import short_number
 from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
 from harness.study.report.study_context import StudyContext
 
@@ -136,13 +136,13 @@ def _histogram(context: StudyContext, axes: Axes, states: Sequence[Units], most:
         textcoords="offset points",
         ha="left" if left else "right",
         va="top",
-        fontsize=theme.SIZE - 1,
+        fontsize=theme.FONT_SIZE - 1,
     )
     axes.set_xscale("log")
     axes.set_xlim(1, most)
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(context, value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     gate = messages.of("gates.name", any_state.gate)
     panel = messages("time_scales.panel", cell=any_state.cell, gate=gate)
