@@ -31,7 +31,7 @@ from harness.columns import OBJECTIVES, Direction, Outcome, is_solved
 from harness.parameters import Fixed
 from harness.plugins import load_plugins
 from harness.stats import median_interval
-from harness.study.search.sampler_arguments import pruner_arguments
+from harness.study.search.pruners import pruner_arguments
 from harness.study.trial_source import first_solved
 from harness.tasks import get_task
 

@@ -39,8 +39,8 @@ from optuna.trial import TrialState, create_trial
 from harness import machine, records
 from harness.columns import Direction
 from harness.stats import Estimate, median_interval
-from harness.study.search.sampler_arguments import num_startup_trials
-from harness.study.search.samplers import SearchPlan, SearchProposer
+from harness.study.search.proposers import SearchPlan, SearchProposer
+from harness.study.search.samplers import num_startup_trials
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 ALL = sys.maxsize
@@ -185,7 +185,7 @@ def search(name: str, seed: int, trials: int, most: int, begun: Found | None) ->
     function = FUNCTIONS[name]
     plan = SearchPlan("tpe", "none", function.direction, trials, (name, seed), 1, 1)
     proposals = SearchProposer(plan, function.space)
-    proposals.storage.most = most
+    proposals.storage.limit = most
     params: list[Params] = []
     seen: list[float] = []
     if begun is not None:

@@ -28,7 +28,7 @@ from harness.study.execution.local_executor import LocalExecutor
 from harness.study.execution.worker import preload
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import open_search
-from harness.study.search.search_space import distribution, suggested
+from harness.study.search.search_space import suggested_distributions
 from harness.study.storage.storage import default_url, open_storage
 from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS
@@ -103,10 +103,7 @@ def train(config: TrainingConfig) -> float:
 
 def optuna_overheads(folder: Path) -> list[float]:
     """Seconds for an ask and a tell of the same parameters by Optuna as it comes, on SQLite as it comes."""
-    space = {
-        name: distribution(each)
-        for name, each in suggested(read_study(folder), "lesson", "lstm").items()
-    }
+    space = suggested_distributions(read_study(folder), "lesson", "lstm")
     study = optuna.create_study(storage=f"sqlite:///{folder / 'plain.db'}", direction="minimize")
     ends = []
     for _ in range(LAST + 1):

@@ -36,7 +36,7 @@ from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress  #
 from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
 from harness.study.run_context import StudyOptions, StudyRun  # noqa: E402
 from harness.study.search.optuna_series import Slots, TrialSeries  # noqa: E402
-from harness.study.search.search_space import distribution, suggested  # noqa: E402
+from harness.study.search.search_space import suggested_distributions  # noqa: E402
 from harness.study.storage.storage import default_url, open_storage  # noqa: E402
 from harness.study.trial_source import SearchKey  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
@@ -105,11 +105,10 @@ def open_series(study: StudyRun, cell: str, trials: TrialList) -> TrialSeries:
     """The trials of one cell, as a series of the study."""
     own = [each for each in trials.trials if each.cell == cell]
     key = SearchKey(trials.task, cell, 0)
-    parameters = suggested(study.spec, trials.task, cell)
     slots = Slots(
         keys=tuple(str(slot) for slot in range(len(own))),
         seeds=tuple(each.seed for each in own),
-        distributions={name: distribution(each) for name, each in parameters.items()},
+        distributions=suggested_distributions(study.spec, trials.task, cell),
     )
     return TrialSeries(study, key, study.open(key), Listed(own), slots)
 

@@ -33,7 +33,7 @@ from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, results_of
 from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
 from harness.study.search.plugin_check import check_plugins
-from harness.study.search.search_space import check_sizes
+from harness.study.search.trial_config import check_sizes
 from harness.study.storage.storage import (
     database_file,
     default_url,

@@ -16,7 +16,7 @@ from harness.config import Claim
 from harness.errors import InputError
 from harness.rendering import messages
 from harness.study.report import study_report
-from harness.study.search.sampler_arguments import sampler_arguments
+from harness.study.search.samplers import sampler_arguments
 from tests.bench.report.synthetic_bench import BenchWish, write_bench
 from tests.rendering.pages import visible_text
 from tests.study.report.synthetic import Wish, write

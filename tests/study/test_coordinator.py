@@ -22,7 +22,7 @@ from harness.errors import FileError
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import TrialSeries, open_search
-from harness.study.search.samplers import SearchProposer
+from harness.study.search.proposers import SearchProposer
 from harness.study.storage.storage import open_storage
 from harness.study.trial_source import SearchKey
 from tests.small import small_spec

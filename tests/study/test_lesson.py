@@ -14,7 +14,7 @@ from torch import nn
 
 from harness import config as specs
 from harness.cells import CELLS
-from harness.study.search.search_space import training_config
+from harness.study.search.trial_config import training_config
 from harness.tasks import TASKS
 from harness.training.training_loop import Training, TrainingConfig
 

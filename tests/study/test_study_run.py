@@ -18,7 +18,7 @@ from harness.errors import IdentityError, InputError, StorageError
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.run import _identity
-from harness.study.search.search_space import training_config
+from harness.study.search.trial_config import training_config
 from harness.study.storage.storage import default_url, hold_file, open_storage
 from harness.training.model import build_model
 from harness.training.training_loop import Training, TrainingConfig

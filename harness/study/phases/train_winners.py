@@ -20,7 +20,7 @@ from harness.study.coordinator import MOST_ATTEMPTS
 from harness.study.execution.executor import Executor, TrialRequest
 from harness.study.run_context import StudyRun
 from harness.study.search.optuna_series import TrialSeries
-from harness.study.search.search_space import configuration_hash, training_config
+from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.trial_ledger import SlotRecord
 from harness.study.trial_source import SearchKey
 from harness.training.training_loop import TrainingConfig

@@ -15,7 +15,8 @@ from harness.parameters import Value
 from harness.study import result_files
 from harness.study.phases.train_winners import Winner
 from harness.study.search.optuna_series import TrialSeries
-from harness.study.search.search_space import suggested, training_config
+from harness.study.search.search_space import suggested
+from harness.study.search.trial_config import training_config
 from harness.study.storage.trial_ledger import SlotRecord
 from harness.tasks import CountsAllSteps, Task, get_task
 from harness.training.model import ModelConfig, count_parameters

@@ -1,23 +1,24 @@
-"""How much each searched parameter decides which trials are the best.
+"""How much each searched parameter decides which trials are the best: Optuna's PED-ANOVA.
 
-PED-ANOVA, as Optuna computes it.
-
-It never reads or writes the storage of a study: it takes plain values.
+Never reads the storage of a study: it takes plain values.
 """
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import optuna
 
-from harness.parameters import Choice, Fixed, Parameter, Range, Value
+from harness.parameters import Parameter, Value
+from harness.study.search.search_space import to_distribution
 
 LEAST_TRIALS = 30
-_LEAST_TOP = 5  # "at least 5 trials above target_quantile": Optuna's PedAnovaImportanceEvaluator
-_TARGET_QUANTILE = 0.1  # Optuna 5.0's default; the best tenth
+# "at least 5 trials above target_quantile": Optuna's PedAnovaImportanceEvaluator
+_LEAST_TOP = 5
+# The best tenth: the default of Optuna 5.0
+_TARGET_QUANTILE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +48,14 @@ def importances(
 ) -> Importances:
     """Importance of each parameter for being among the best tenth of the trials.
 
-    Each trial is (values by parameter, objective); one whose objective is not finite is left out.
-    Parameters with one value only are not looked at. With tied objectives PED-ANOVA would return
-    equal shares as if it had measured them: then `missing` says so. `groups`, one number a trial,
-    also gives the shares without each group, for a jackknife. Source: Watanabe et al. 2023, arXiv
-    2304.10255.
+    Each trial is (values by parameter, objective). A trial whose objective is not finite and a
+    parameter with one value only are left out. With tied objectives PED-ANOVA would return equal
+    shares as if it had measured them; then `missing` is "tied". `groups` is one number for each
+    trial; with it the result also has the shares without each group, for a jackknife. Source:
+    Watanabe et al. 2023, arXiv 2304.10255.
     """
-    varied = {name: each for name, each in map_distributions(parameters) if not each.single()}
+    distributions = {name: to_distribution(each) for name, each in parameters.items()}
+    varied = {name: each for name, each in distributions.items() if not each.single()}
     labels = groups or [0] * len(trials)
     valid = [
         (_frozen(number, values, objective, varied), group)
@@ -75,34 +77,17 @@ def importances(
     return Importances(_shares(every, maximize=maximize), len(valid), n_best, without)
 
 
-def map_distributions(
-    parameters: Mapping[str, Parameter],
-) -> Iterator[tuple[str, optuna.distributions.BaseDistribution]]:
-    """Each parameter's name and Optuna distribution."""
-    for name, parameter in parameters.items():
-        match parameter:
-            case Choice(options):
-                yield name, optuna.distributions.CategoricalDistribution(options)
-            case Range(int(low), int(high), log):
-                yield name, optuna.distributions.IntDistribution(low, high, log=log)
-            case Range(low, high, log):
-                yield name, optuna.distributions.FloatDistribution(low, high, log=log)
-            case Fixed(value):
-                yield name, optuna.distributions.CategoricalDistribution((value,))
-
-
-class _HeldTrials(optuna.Study):
-    """A study in memory that holds just these trials.
-
-    Adding them one by one would copy each deeply.
-    """
+class _GivenTrials(optuna.Study):
+    """A study in memory with these trials. Adding them one by one would copy each deeply."""
 
     def __init__(self, trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> None:
         storage = optuna.storages.InMemoryStorage()
         directions = optuna.study.StudyDirection
-        storage.create_new_study([directions.MAXIMIZE if maximize else directions.MINIMIZE], "held")
-        super().__init__("held", storage)
-        self._held = list(trials)
+        storage.create_new_study(
+            [directions.MAXIMIZE if maximize else directions.MINIMIZE], "given"
+        )
+        super().__init__("given", storage)
+        self._given = list(trials)
 
     def get_trials(
         self,
@@ -110,7 +95,7 @@ class _HeldTrials(optuna.Study):
         states: Container[optuna.trial.TrialState] | None = None,
     ) -> list[optuna.trial.FrozenTrial]:
         del deepcopy
-        return [trial for trial in self._held if states is None or trial.state in states]
+        return [trial for trial in self._given if states is None or trial.state in states]
 
 
 def _frozen(
@@ -140,12 +125,14 @@ def _shares(trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> di
         target_quantile=_quantile(len(trials)), region_quantile=1.0, evaluate_on_local=True
     )
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a study that is made to be read is no news
+    # The study is made to be read: its creation is not worth a message
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of regimes of a parameter that few trials have
+            # Optuna warns of a parameter that few trials have
+            warnings.simplefilter("ignore")
             shares = optuna.importance.get_param_importances(
-                _HeldTrials(trials, maximize=maximize), evaluator=evaluator, normalize=True
+                _GivenTrials(trials, maximize=maximize), evaluator=evaluator, normalize=True
             )
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -158,7 +145,7 @@ def _quantile(n_trials: int) -> float:
 
 
 def _n_best(trials: Sequence[optuna.trial.FrozenTrial], *, maximize: bool) -> int:
-    """Number of trials at the quantile's value or better, ties included, as PED-ANOVA takes them."""
+    """Number of trials at the quantile's value or better, ties included, as in PED-ANOVA."""
     sign = -1.0 if maximize else 1.0
     losses = sorted(sign * float(trial.value or 0.0) for trial in trials)
     cutoff = losses[math.ceil(_quantile(len(losses)) * len(losses)) - 1]

@@ -12,7 +12,7 @@ import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -23,13 +23,14 @@ from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value
 from harness.study.run_context import StudyRun
-from harness.study.search.samplers import SearchPlan, SearchProposer
-from harness.study.search.search_space import (
-    configuration_hash,
-    distribution,
-    suggested,
-    training_config,
+from harness.study.search.proposers import (
+    ConfirmationProposer,
+    Proposer,
+    SearchPlan,
+    SearchProposer,
 )
+from harness.study.search.search_space import suggested_distributions, to_distribution
+from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.trial_ledger import (
     VIOLATION,
     Ledger,
@@ -41,15 +42,6 @@ from harness.study.storage.trial_ledger import (
 from harness.study.trial_source import Job, SearchKey, first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import TrainingConfig
-
-
-class Proposer(Protocol):
-    """Where a series' parameters come from."""
-
-    def restore(self, slot: int, trial: FrozenTrial) -> None: ...
-    def propose(self, slot: int) -> dict[str, Value]: ...
-    def report(self, slot: int, step: int, value: float, reachable: float) -> bool: ...
-    def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,8 +227,7 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     spec, ledger = study.spec, study.open(key)
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
     fixed = spec.parameters(key.task, key.cell)
-    parameters = suggested(spec, key.task, key.cell)
-    distributions = {name: distribution(each) for name, each in parameters.items()}
+    distributions = suggested_distributions(spec, key.task, key.cell)
     plan = SearchPlan(
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
@@ -246,8 +237,8 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
         budget=max(int(value) for value in fixed["sequences"].values()),
         evaluate_every=min(int(value) for value in fixed["evaluate_every"].values()),
     )
-    proposals = SearchProposer(plan, distributions)
-    trials = len(proposals.sequence) if spec.search.sampler == "grid" else spec.search.trials
+    proposer = SearchProposer(plan, distributions)
+    trials = len(proposer.sequence) if spec.search.sampler == "grid" else spec.search.trials
     stored = ledger.read()
     least = 1 + max(map(int, stored.finished), default=-1)
     if trials < least:
@@ -263,35 +254,9 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
         seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
         distributions=distributions,
     )
-    series = TrialSeries(study, key, ledger, proposals, slots)
+    series = TrialSeries(study, key, ledger, proposer, slots)
     series.restore(stored)
     return series
-
-
-class ConfirmationProposer:
-    """The parameters of a confirmation: the winner's, at each length and with each seed.
-
-    Slots may come in any order.
-    """
-
-    def __init__(self, winner: Mapping[str, Value], lengths: Sequence[int], seeds: int) -> None:
-        self.params = [
-            {**winner, "sequence_length": length} for length in lengths for _ in range(seeds)
-        ]
-
-    def restore(self, slot: int, trial: FrozenTrial) -> None:
-        """Nothing hangs on the history."""
-
-    def propose(self, slot: int) -> dict[str, Value]:
-        """The winner's parameters at the slot's length."""
-        return self.params[slot]
-
-    def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
-        """A confirmation is never pruned."""
-        return False
-
-    def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
-        """Nothing hangs on the history."""
 
 
 def open_confirmation(
@@ -326,7 +291,6 @@ def _confirmation_distributions(
     spec: StudySpec, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> dict[str, BaseDistribution]:
     """Those of the search, but for the length, which may lie outside of what was searched."""
-    parameters = suggested(spec, key.task, key.cell)
-    distributions = {name: distribution(each) for name, each in parameters.items()}
-    distributions["sequence_length"] = distribution(Range(min(lengths), max(lengths)))
+    distributions = suggested_distributions(spec, key.task, key.cell)
+    distributions["sequence_length"] = to_distribution(Range(min(lengths), max(lengths)))
     return {name: distributions[name] for name in winner}

@@ -1,9 +1,7 @@
-"""Run what is plugged in once, at its least size, before any trial.
+"""Runs plugged-in cells and tasks once, at their least size, before any trial. Never trains.
 
-Shapes, and that it runs at all. Never trains.
-
-What torch's cells and the tasks at hand do is tested; they are left alone, so that a study without
-plug-ins waits for nothing.
+Built-in cells and tasks are tested already and are not run, so a study without plug-ins starts at
+once.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from harness import cells, tasks
 from harness.config import StudySpec
 from harness.errors import InputError, Shown
 from harness.parameters import numbers_of
-from harness.study.search.search_space import broken_cell, settings_to_try, training_config
+from harness.study.search.trial_config import broken_cell, settings_to_try, training_config
 from harness.tasks import Batch, Task, get_task
 from harness.training.model import build_model
 
@@ -26,11 +24,11 @@ BATCH_SIZE = 2
 
 
 def check_plugins(spec: StudySpec, where: str, device: str) -> None:
-    """Refuse a plugged-in task or cell that does not give what it should.
+    """Refuse a plugged-in task or cell that fails or returns wrong shapes.
 
     A cell that runs with some of its settings is not refused for the others: those cost the trials
-    that try them. Nor is one that fails on the CPU where the study is for another device. Raises
-    InputError naming the cell or the task.
+    that try them. A cell that fails on the CPU is not refused where the study uses another device.
+    Raises InputError naming the cell or the task.
     """
     own = [label for label in spec.compare.cells if spec.base(label) not in cells.BUILT_IN]
     for name in spec.compare.tasks:
@@ -41,15 +39,15 @@ def check_plugins(spec: StudySpec, where: str, device: str) -> None:
         if spec.confirm.seeds and not spec.confirm.lags:
             lengths += spec.confirm.sequence_lengths
         length = int(min(lengths))
-        batch = _rehearse_task(where, get_task(spec.base(name)), length)
+        batch = _try_task(where, get_task(spec.base(name)), length)
         for label in own:
-            failure = _rehearse_cell(spec, where, label, name, batch)
+            failure = _try_cell(spec, where, label, name, batch)
             if failure is not None and device == "cpu":
                 raise broken_cell(where, label, failure) from failure
 
 
-def _rehearse_task(where: str, task: Task, length: int) -> Batch:
-    """A batch of the task, whose parts fit each other."""
+def _try_task(where: str, task: Task, length: int) -> Batch:
+    """A batch of the task, after checking that its parts fit each other."""
     key = f"compare.tasks: {task.name}"
     try:
         batch = task.sample(BATCH_SIZE, length, torch.Generator().manual_seed(0))
@@ -93,12 +91,10 @@ def _rehearse_task(where: str, task: Task, length: int) -> Batch:
     return batch
 
 
-def _rehearse_cell(
-    spec: StudySpec, where: str, label: str, task: str, batch: Batch
-) -> Exception | None:
-    """What the cell raised where it ran with none of its settings.
+def _try_cell(spec: StudySpec, where: str, label: str, task: str, batch: Batch) -> Exception | None:
+    """The first error of the cell, or None if it ran with some of its settings.
 
-    A wrong shape is refused at once.
+    Raises InputError for states of a wrong shape.
     """
     failure = None
     for settings in settings_to_try(spec, task, label):

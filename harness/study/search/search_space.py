@@ -1,15 +1,9 @@
-"""A study file's parameters as Optuna distributions, and their values as a TrainingConfig.
+"""The search space of a study as Optuna distributions.
 
-Never samples.
+Never samples, and never imports torch: the report computes importances from it.
 """
 
 from __future__ import annotations
-
-import hashlib
-import itertools
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -19,31 +13,11 @@ from optuna.distributions import (
 )
 
 from harness.config import StudySpec
-from harness.errors import InputError, Shown
-from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range, Value, numbers_of
-from harness.training.model import ModelConfig, derive_hidden_size
-from harness.training.training_loop import TrainingConfig
-
-MOST_SIZES_CHECKED = 16
-MOST_SETTINGS_TRIED = 64  # combinations of a cell's own hyperparameters
-MODEL_KEYS = ("hidden_size", "num_layers", "sequence_length", "initialization")
-TRAINING_KEYS = (
-    "batch_size",
-    "sequences",
-    "evaluate_every",
-    "evaluation_sequences",
-    "stop_when_solved",
-    "optimizer",
-    "learning_rate_schedule",
-    "max_grad_norm",
-)
+from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range
 
 
 def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
-    """The parameters that Optuna sees.
-
-    All of [space], fixed ones too, and whatever else is searched.
-    """
+    """The parameters that Optuna sees: all of [space], fixed ones too, and others that are searched."""
     return {
         name: parameter
         for name, parameter in spec.parameters(task, cell).items()
@@ -51,124 +25,18 @@ def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
     }
 
 
-def distribution(parameter: Parameter) -> BaseDistribution:
-    """The Optuna distribution of one parameter.
+def suggested_distributions(spec: StudySpec, task: str, cell: str) -> dict[str, BaseDistribution]:
+    """The Optuna distribution of each suggested parameter."""
+    return {name: to_distribution(each) for name, each in suggested(spec, task, cell).items()}
 
-    A fixed value becomes one that holds a single value.
-    """
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.options)
-    if isinstance(parameter, Range):
-        low, high, log = parameter.low, parameter.high, parameter.log
-    else:
-        if isinstance(parameter.value, str | bool):
-            return CategoricalDistribution((parameter.value,))
-        low, high, log = parameter.value, parameter.value, False
+
+def to_distribution(parameter: Parameter) -> BaseDistribution:
+    """The Optuna distribution of one parameter; of a fixed one it holds a single value."""
+    values = parameter.values()
+    low, high = values[0], values[-1]
+    if isinstance(parameter, Choice) or isinstance(low, str | bool):
+        return CategoricalDistribution(values)
+    log = isinstance(parameter, Range) and parameter.log
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
-    return FloatDistribution(low, high, log=log)
-
-
-def training_config(
-    spec: StudySpec, task: str, cell: str, values: Mapping[str, Value], *, checked: bool = False
-) -> TrainingConfig:
-    """The configuration of one trial from the values that were proposed for it.
-
-    Seed and device are the caller's.
-
-    `checked`: num_parameters must be reached within 5 %, or InputError is raised.
-    """
-    parameters = spec.parameters(task, cell)
-    chosen: dict[str, Any] = {
-        name: parameter.value
-        for name, parameter in parameters.items()
-        if isinstance(parameter, Fixed)
-    } | dict(values)
-    own = {name: value for name, value in chosen.items() if name not in KINDS}
-    model = ModelConfig(
-        task=spec.base(task),
-        cell=spec.base(cell),
-        hyperparameters=own,
-        **{"hidden_size": 1} | {name: chosen[name] for name in MODEL_KEYS if name in chosen},
-    )
-    if chosen["num_parameters"] > 0:
-        # between the extremes, which were checked before the study, the nearest size will do
-        hidden_size = derive_hidden_size(model, chosen["num_parameters"], strict=checked)
-        model = ModelConfig(**{**vars(model), "hidden_size": hidden_size})
-    return TrainingConfig(
-        model=model,
-        learning_rate=chosen["learning_rate"],
-        seed=0,
-        **{name: chosen[name] for name in TRAINING_KEYS},
-    )
-
-
-def check_sizes(spec: StudySpec, where: str) -> None:
-    """Refuse a num_parameters that a cell cannot come near to with some number of layers, before any trial runs.
-
-    A cell's own hyperparameters may change the count: it is looked at with the extremes of each.
-    Raises InputError naming the cell, the number of layers and the nearest number of parameters.
-    """
-    for task, label in spec.pairs:
-        parameters = spec.parameters(task, label)
-        if parameters["num_parameters"] == Fixed(0):
-            continue
-        for num_layers, wanted, settings in itertools.product(
-            _whole_numbers(parameters["num_layers"]),
-            _whole_numbers(parameters["num_parameters"]),
-            settings_to_try(spec, task, label),
-        ):
-            values = {**settings, "num_layers": num_layers, "num_parameters": wanted}
-            try:
-                training_config(spec, task, label, values, checked=True)
-            except InputError as error:
-                own = {name: values[name] for name in settings if name not in KINDS}
-                beside = "".join(f", {name} = {value!r}" for name, value in own.items())
-                raise InputError(
-                    where,
-                    "training.num_parameters",
-                    expected=error.expected + beside,
-                    got=error.got,
-                    remedy=error.remedy,
-                ) from error
-            except Exception as error:  # a plug-in may raise anything
-                raise broken_cell(where, label, error) from error
-
-
-def settings_to_try(spec: StudySpec, task: str, cell: str) -> Iterator[dict[str, Value]]:
-    """Values of every suggested parameter.
-
-    The first of each, with the extremes of the cell's own in all combinations.
-    """
-    parameters = suggested(spec, task, cell)
-    first = {name: each.values()[0] for name, each in parameters.items()}
-    own = {name: each.values() for name, each in parameters.items() if name not in KINDS}
-    for values in itertools.islice(itertools.product(*own.values()), MOST_SETTINGS_TRIED):
-        yield {**first, **dict(zip(own, values, strict=True))}
-
-
-def broken_cell(where: str, label: str, error: Exception) -> InputError:
-    """The line that says that a cell raised something."""
-    return InputError(
-        where,
-        f"compare.cells: {label}",
-        expected="a cell that can be built and run",
-        got=Shown(f"{type(error).__name__}: {error}"),
-    )
-
-
-def _whole_numbers(parameter: Parameter) -> list[int]:
-    """Every whole number of a short range, the ends of a long one, or the options."""
-    numbers = [int(number) for number in numbers_of(parameter)]
-    if isinstance(parameter, Range) and numbers[1] - numbers[0] < MOST_SIZES_CHECKED:
-        return list(range(numbers[0], numbers[1] + 1))
-    return numbers
-
-
-def configuration_hash(values: Mapping[str, Any]) -> str:
-    """The content hash of a set of hyperparameters.
-
-    16 hexadecimal digits, whatever the order of the keys.
-    """
-    text = json.dumps(dict(values), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return FloatDistribution(float(low), float(high), log=log)

@@ -1,4 +1,4 @@
-"""What a sampler is shown of the finished trials."""
+"""harness.study.search.sampler_history: which finished trials a sampler sees."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from harness.columns import Direction
-from harness.study.search.sampler_history import History
+from harness.study.search.sampler_history import SamplerHistory
 from harness.study.storage.trial_ledger import VIOLATION
 
-TrialStatus = tuple[TrialState, float, float]
+TrialEnd = tuple[TrialState, float, float]
 ENDS = st.tuples(
     st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]),
     st.floats(-5, 5),
@@ -23,9 +23,11 @@ ENDS = st.tuples(
 )
 
 
-def filled(ends: Sequence[TrialStatus], direction: Direction, order: Sequence[int] = ()) -> History:
+def filled(
+    ends: Sequence[TrialEnd], direction: Direction, order: Sequence[int] = ()
+) -> SamplerHistory:
     """A history of at most ten shown trials, the three best among them, whose trials ended so, and in this order."""
-    history = History(direction, most=10, best=3)
+    history = SamplerHistory(direction, limit=10, n_best=3)
     study = optuna.create_study(storage=history, direction=direction)
     running = [study.ask() for _ in ends]
     for slot in order or range(len(ends)):
@@ -37,9 +39,7 @@ def filled(ends: Sequence[TrialStatus], direction: Direction, order: Sequence[in
 
 
 @given(st.lists(ENDS, max_size=60), st.sampled_from(["minimize", "maximize"]))
-def test_the_best_are_shown_and_never_too_many(
-    ends: list[TrialStatus], direction: Direction
-) -> None:
+def test_the_best_are_shown_and_never_too_many(ends: list[TrialEnd], direction: Direction) -> None:
     """All of a short history; of a long one so many as are wanted, with the best that ended well."""
     chosen = filled(ends, direction).selection()
     assert len(chosen) == min(10, len(ends))
@@ -53,10 +53,8 @@ def test_the_best_are_shown_and_never_too_many(
 
 
 @given(st.lists(ENDS, min_size=11, max_size=60), st.randoms(use_true_random=False))
-def test_the_order_of_the_ends_does_not_count(
-    ends: list[TrialStatus], chance: random.Random
-) -> None:
-    """The selection hangs on the finished slots, not on which ended first."""
+def test_the_order_of_the_ends_does_not_count(ends: list[TrialEnd], chance: random.Random) -> None:
+    """The selection depends on the finished slots, not on which ended first."""
     order = chance.sample(range(len(ends)), len(ends))
     assert filled(ends, "minimize", order).selection() == filled(ends, "minimize").selection()
 
@@ -73,12 +71,12 @@ def test_what_a_reader_sees(n: int) -> None:
 
     Then everything again.
     """
-    history = History("minimize", most=10, best=3)
+    history = SamplerHistory("minimize", limit=10, n_best=3)
     study = optuna.create_study(storage=history)
     for slot in range(n):
         study.add_trial(create_trial(value=float(slot)))
     running = study.ask().number
-    with history.bounded():
+    with history.limited():
         seen = {each.number for each in study.get_trials(deepcopy=False)}
         assert seen == {*history.selection(), running}
     assert len(study.get_trials(deepcopy=False)) == n + 1

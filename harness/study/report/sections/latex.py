@@ -16,7 +16,8 @@ from harness.rendering.escaping import escape_latex
 from harness.study.report.sections import winners
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory, outcome
-from harness.study.search.sampler_arguments import pruner_arguments, sampler_arguments
+from harness.study.search.pruners import pruner_arguments
+from harness.study.search.samplers import sampler_arguments
 
 WIDTH = 100  # of a line of LaTeX
 _NOT_SAID = ("num_parameters", "max_grad_norm")  # where they are 0, which means "off"

@@ -1,0 +1,58 @@
+"""Optuna's pruners with every argument explicit, because Optuna's defaults change.
+
+Never imports torch: the report prints the same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+)
+
+from harness.study.search.samplers import num_startup_trials
+
+PRUNERS: Mapping[str, Callable[..., BasePruner]] = {
+    "none": NopPruner,
+    "bound": NopPruner,  # `SearchProposer.report` computes the bound
+    "median": MedianPruner,
+    "halving": SuccessiveHalvingPruner,
+    "hyperband": HyperbandPruner,
+}
+"""By the names of [search] pruner."""
+
+
+def pruner_arguments(pruner: str, trials: int, budget: int, evaluate_every: int) -> dict[str, Any]:
+    """The pruner's arguments by name; resources are training sequences. Empty for none and bound."""
+    arguments: dict[str, dict[str, Any]] = {
+        "median": {
+            "n_startup_trials": num_startup_trials(trials),
+            "n_warmup_steps": budget // 4,
+            "interval_steps": 1,
+            "n_min_trials": 3,
+        },
+        "halving": {
+            "min_resource": evaluate_every,
+            "reduction_factor": 3,
+            "min_early_stopping_rate": 0,
+            "bootstrap_count": 0,
+        },
+        "hyperband": {
+            "min_resource": evaluate_every,
+            "max_resource": max(budget, evaluate_every),
+            "reduction_factor": 3,
+            "bootstrap_count": 0,
+        },
+    }
+    return arguments.get(pruner, {})
+
+
+def create_pruner(pruner: str, trials: int, budget: int, evaluate_every: int) -> BasePruner:
+    """The pruner of a search of so many trials; resources are training sequences."""
+    return PRUNERS[pruner](**pruner_arguments(pruner, trials, budget, evaluate_every))
