@@ -1,7 +1,4 @@
-"""This machine: threads, denormals, seeds, devices, memory and fingerprint.
-
-Reads the outside world once, at the edge.
-"""
+"""This machine: threads, denormals, seeds, devices, memory and fingerprint."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ FINGERPRINTED = ("torch", "optuna", "numpy", "pandas")
 
 
 def configure_process() -> None:
-    """One thread and denormals flushed to zero, for the calling process.
+    """Use one thread and flush denormals to zero in this process.
 
-    Call it before any pool of threads exists.
-
-    Vanishing gradients are denormal floats, on which a CPU is up to ten times slower; the setting
-    is per thread and is inherited by threads made later. Source: measured, DESIGN section 7.
+    Call it before any pool of threads exists: the setting belongs to a thread, and later threads
+    inherit it. Vanishing gradients are denormal floats, on which some CPUs are up to ten times
+    slower (measured on an Intel Xeon; results/reference/bench_quick shows none of it on an AMD
+    EPYC).
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -37,15 +34,14 @@ NEVER_TRIM = 2**31 - 1
 
 
 def keep_memory() -> bool:
-    """Let the calling process keep what it frees for what it allocates next; says whether it can.
+    """Let this process keep freed memory for its next allocation; returns whether it can.
 
-    Call it before training.
-
-    glibc gives each tensor of over 32 MiB, and of less at first, pages of its own, which are
-    returned when it is freed and cleared when the next step asks for them again. Kept, a step of
-    nn.LSTM(hidden_size 256, 2 layers, 100 steps) took 0.74 and 0.83 of the time on two processors,
-    and one of 128 with 400 steps 0.43 and 0.55. A process may hold more at its peak. Source:
-    mallopt(3); measured, results/reference/faster_steps_avx512 and faster_steps.
+    Call it before training. glibc gives each large tensor pages of its own (over 32 MiB, at first
+    less). It returns them when the tensor is freed, and the kernel clears them when the next step
+    asks again. With memory kept, a step of nn.LSTM(hidden_size 256, 2 layers, 100 steps) took 0.74
+    and 0.83 of the time on two processors, one of hidden_size 128 with 400 steps 0.43 and 0.55. The
+    peak of a process may be higher. Source: mallopt(3); results/reference/faster_steps and
+    faster_steps_avx512.
     """
     if not keeps_memory():
         return False
@@ -56,20 +52,20 @@ def keep_memory() -> bool:
 
 
 def keeps_memory() -> bool:
-    """Whether `keep_memory` has an effect here: with glibc, so on most of Linux."""
+    """Whether `keep_memory` has an effect here: with glibc, so on most Linux systems."""
     return platform.libc_ver()[0] == "glibc"
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2^31) from names and numbers; equal parts give equal seeds on every machine and in every run."""
+    """A seed in [0, 2^31) from names and numbers; equal parts give equal seeds on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def resolve_device(name: str) -> str:
-    """`auto`, `cpu`, `cuda` or `cuda:I` as the device that is used: `cpu` or `cuda:I`.
+    """The device to use, `cpu` or `cuda:I`, for `auto`, `cpu`, `cuda` or `cuda:I`.
 
-    Raises InputError for any other word, and for a CUDA device that is not there.
+    Raises InputError for any other word, and for a CUDA device that does not exist.
     """
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -97,7 +93,7 @@ def num_cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or of its control group where that is less."""
+    """Memory of this machine, or of its control group if that is less."""
     import psutil  # here, because timing runs where only torch and numpy are installed
 
     total = int(psutil.virtual_memory().total)
@@ -120,7 +116,7 @@ def device_memory_bytes(device: str) -> int:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name, as the system reports it."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

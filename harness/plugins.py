@@ -1,10 +1,7 @@
-"""Loading what a user plugs in.
-
-A module named on the command line, or what an installed package offers under a name.
+"""Loads plug-ins: modules named on the command line, and entry points of installed packages.
 
 A package offers cells and tasks by entry points of the groups `harness.cells` and `harness.tasks`.
-One is loaded when its name is asked for, and never else, so that a broken package that nobody asked
-for breaks nothing.
+An entry point is loaded only when its name is asked for, so a broken package breaks nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from typing import Any
 from harness.errors import InputError, Shown
 
 MODULES: dict[tuple[str, str], str] = {}
-"""The module that each entry point came from that was loaded, by group and name."""
+"""The module of each entry point that was loaded, by group and name."""
 
 
 def load_plugins(names: Sequence[str]) -> None:
@@ -51,10 +48,7 @@ def load_plugin(name: str) -> ModuleType:
 
 
 def _line_of(name: str, error: BaseException) -> str:
-    """Where in its source an import failed, with the file where that is not `name`.
-
-    Empty where there is no source.
-    """
+    """The line, and the file if it is not `name`, where an import failed; "" without a source."""
     if isinstance(error, SyntaxError):
         file, line = error.filename or name, error.lineno
     else:
@@ -77,9 +71,9 @@ def _said(error: BaseException) -> str:
 
 
 def plugin_hash(name: str) -> str:
-    """The content hash of a plug-in's source, all files of its package.
+    """The content hash of a plug-in's source: all files of its package.
 
-    Part of a study's identity.
+    It is part of a study's identity.
     """
     file = load_plugin(name).__file__
     if not name.endswith(".py"):
@@ -94,7 +88,7 @@ def plugin_hash(name: str) -> str:
 
 
 def offered(group: str) -> dict[str, str]:
-    """The names that installed packages offer, each with its package and version; loads nothing."""
+    """The names that installed packages offer, each with its package and version. Loads nothing."""
     found: dict[str, list[str]] = {}
     for point in entry_points(group=group):
         found.setdefault(point.name, []).append(_package(point))
@@ -102,10 +96,10 @@ def offered(group: str) -> dict[str, str]:
 
 
 def load_offered(group: str, name: str, register: Callable[[Any], object]) -> bool:
-    """Load what installed packages offer under a name, and register it; False where none offers it.
+    """Load what an installed package offers under a name, and register it; False if none offers it.
 
-    The entry point leads to the object, or to something that gives it when called without
-    arguments, as a class does. Raises InputError, naming the package, where that fails.
+    The entry point leads to the object, or to something that returns it when called without
+    arguments, such as a class. Raises InputError, naming the package, where that fails.
     """
     points = list(entry_points(group=group, name=name))
     if not points:

@@ -1,9 +1,8 @@
-"""What makes a cell: a name, a factory, and whatever else there is to say of it.
+"""What makes a cell: a name, a factory, and what else it may offer.
 
 A cell maps (batch_size, sequence_length, input_size) to (batch_size, sequence_length, hidden_size):
-the states of its last layer. It knows no task, no head and no other cell. `Cell` is the contract of
-a plug-in; what its module may offer beyond its forward pass are the protocols `Stateful` and
-`Gated`.
+the states of its last layer. It knows no task and no head. A plug-in makes a `Cell`. Its module may
+offer more than a forward pass: the protocols `Stateful` and `Gated`.
 """
 
 from __future__ import annotations
@@ -22,22 +21,26 @@ from harness.parameters import KINDS, RESERVED, Choice, Fixed, Parameter, Range,
 State = Tensor | tuple[Tensor, ...]
 """What a cell carries from one step to the next.
 
-Tensors with the batch in dimension 1, as (num_layers, batch_size, hidden_size).
+Tensors with the batch in dimension 1, such as (num_layers, batch_size, hidden_size).
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A kind of recurrent network: a name and a factory, and whatever else there is to say of it.
+    """A kind of recurrent network: its name, its factory, and what else it offers.
 
     `factory(input_size, hidden_size, num_layers, **hyperparameters)` builds the module.
-    `initializations` maps each name that applies to the function that does it. `hyperparameters`
-    are the cell's own, each with the space that is searched where a study says nothing of it: a
-    harness.parameters Parameter, or what a study file would say, {"low": 0.0, "high": 0.5}, [0.0,
-    0.5] or 0.5. What a training step costs is told by `flops(input_size, hidden_size, num_layers)`,
-    the floating-point operations of one step of one sequence forward, or by `gates`, the number of
-    hidden_size-wide blocks computed from the input and the state at each step (RNN 1, GRU 3, LSTM
-    4); with neither it is not measured. Raises InputError for hyperparameters that are none.
+    `initializations` maps a name to the function that sets the weights. `hyperparameters` are the
+    cell's own, each with the space that a study searches by default: a Parameter of
+    harness.parameters, or what a study file would have, {"low": 0.0, "high": 0.5}, [0.0, 0.5] or
+    0.5.
+
+    The cost of a step is known from one of two: `flops(input_size, hidden_size, num_layers)` gives
+    the floating-point operations of one forward step of one sequence; `gates` is the number of
+    hidden_size-wide blocks that a step computes from the input and the state (RNN 1, GRU 3, LSTM
+    4). Without both, the cost is not measured.
+
+    Raises InputError for hyperparameters that are not valid.
     """
 
     name: str
@@ -79,33 +82,33 @@ def _parameters(name: str, hyperparameters: object) -> dict[str, Parameter]:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a cell's module may offer, so that it can be looked into step by step.
-
-    Its first state, and one step.
-    """
+    """Offered by a module that can be followed step by step: its first state, and one step."""
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """The state before the first step, in the dtype and on the device of `like`."""
         ...
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Inputs (batch_size, input_size) and a state to the outputs (batch_size, hidden_size) and the next state."""
+        """Run one step: returns the outputs (batch_size, hidden_size) and the next state.
+
+        `inputs` is (batch_size, input_size).
+        """
         ...
 
 
 @runtime_checkable
 class Gated(Protocol):
-    """What a cell's module may offer, so that its gates can be drawn.
+    """Offered by a module whose gates can be drawn.
 
-    `memory_gate` names the one that says how much of the state is kept: "forget" of an LSTM,
+    `memory_gate` names the gate that says how much of the state is kept: "forget" of an LSTM,
     "update" of torch's GRU.
     """
 
     memory_gate: str
 
     def gates(self, inputs: Tensor) -> Mapping[str, Tensor]:
-        """Each gate's values in [0, 1] on `inputs`.
+        """Each gate's values in [0, 1] on `inputs`; {} for a module without gates.
 
-        (num_layers, batch_size, sequence_length, hidden_size); {} without gates.
+        Their shape is (num_layers, batch_size, sequence_length, hidden_size).
         """
         ...

@@ -1,18 +1,15 @@
-"""nn.RNN's and nn.GRU's layers on a CPU with their gradients written out.
+"""Layers of nn.RNN and nn.GRU with their gradients written out, for small states on a CPU.
 
-The same mathematics in a fraction of the operators.
+torch runs an LSTM on a CPU as one fused program. It runs an RNN and a GRU step by step, as dozens
+of small operators that autograd records. Where a state is small, calling them takes longer than
+computing them. Here a step takes 2 operators forward and 2 backward (RNN), or 5 and 3 (GRU).
+Whatever does not depend on the step before is computed for many steps at once. All tensors are
+(sequence_length, hidden_size, batch_size), so that a step reads and writes one piece of memory.
 
-torch has one fused program for an LSTM on a CPU, but steps an RNN and a GRU through dozens of small
-operators, each recorded for autograd; where a state is small, calling them takes longer than
-computing them. Here a step takes 2 operators forward and 2 backward (RNN), or 5 and 3 (GRU);
-whatever does not hang on the step before is computed for many steps at once. Everything lies
-(sequence_length, hidden_size, batch_size), so that what a step reads and writes is one piece of
-memory.
-
-`use_fast_recurrence` puts it in the place of torch's own for the shapes at which it was measured to
-win: mostly 1.3 times and more, least at the limits (results/reference/faster_steps). Source of the
-mathematics: torch's documentation of nn.RNN and nn.GRU; the gradients are backpropagation through
-time, where `to_x` is the loss's gradient to x.
+`use_fast_recurrence` replaces torch's loop at the shapes where this one was measured to be faster:
+by 1.3 times or more at most of them (results/reference/faster_steps). Source of the mathematics:
+torch's documentation of nn.RNN and nn.GRU. The gradients are backpropagation through time; `to_x`
+is the gradient of the loss with respect to x.
 """
 
 from __future__ import annotations
@@ -28,23 +25,23 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from harness.cells import TorchCell
 
 BLOCK = 1 << 18
-"""Numbers of a state's history that backward looks at together.
+"""Numbers of a state's history that the backward pass handles together.
 
-Few products for the weights' gradients, and what a block is made
-of (up to eleven times as much) stays in a last-level cache of 16 MB or more."""
+A large block means few products for the gradients of the weights. What a block needs, up to eleven
+times as much, still fits into a last-level cache of 16 MB or more.
+"""
 
 Gradients = tuple[Tensor | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class HandWritten:
-    """A recurrence of ours, and the shapes at which it wins.
+    """A hand-written recurrence, and the shapes at which it is faster than torch's.
 
-    Beyond, nearly all time is in products, which are the same.
-
-    `most_numbers` in a state (batch_size times hidden_size), a quarter as many where no gradients
-    are asked for, since forward alone there are fewer operators to save; `most_hidden` of them for
-    each sequence. Source: results/reference/faster_steps.
+    `most_numbers` bounds batch_size times hidden_size; without gradients a quarter of it, because
+    the forward pass alone saves fewer operators. `most_hidden` bounds hidden_size. Beyond these
+    limits nearly all time is spent in matrix products, which are the same. Source:
+    results/reference/faster_steps.
     """
 
     layer: type[torch.autograd.Function]
@@ -52,12 +49,12 @@ class HandWritten:
     most_hidden: int = 256
 
     def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
-        """Whether it wins at this shape, with or without gradients."""
+        """Whether it is faster at this shape, with or without gradients."""
         most = self.most_numbers if gradients else self.most_numbers // 4
         return hidden_size <= self.most_hidden and batch_size * hidden_size <= most
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
-        """Inputs, batch first, and each layer's weights to the last layer's states, from zero states."""
+        """The last layer's states for `inputs` (batch first), from zero states."""
         states = inputs.permute(1, 2, 0).contiguous()
         for own in weights:
             states = self.layer.apply(states, *own)  # type: ignore[no-untyped-call]
@@ -65,12 +62,10 @@ class HandWritten:
 
 
 def use_fast_recurrence(cell: nn.Module) -> bool:
-    """Let an RNN or a GRU of torch's run here where that is faster; says whether it may.
+    """Let torch's RNN or GRU use a hand-written recurrence; returns whether it may.
 
-    Only for models on a CPU.
-
-    Its weights stay the module's, so that saving, loading and optimising it are as before. A cell
-    that is plugged in may be anything else under the same names, and is left alone.
+    Only for models on a CPU. The weights stay the module's: saving, loading and optimising work as
+    before. A plugged-in cell is left alone.
     """
     if type(cell) is not TorchCell or not _is_plain(cell.module):
         return False
@@ -79,7 +74,7 @@ def use_fast_recurrence(cell: nn.Module) -> bool:
 
 
 def _is_plain(module: nn.RNNBase) -> bool:
-    """Whether a module is as nn.RNN and nn.GRU come by default, but for its sizes."""
+    """Whether a module has the default options of nn.RNN or nn.GRU, except for its sizes."""
     usual = module.bias and not module.bidirectional and not module.dropout and not module.proj_size
     return usual and module.mode in ("RNN_TANH", "GRU")
 
@@ -87,8 +82,8 @@ def _is_plain(module: nn.RNNBase) -> bool:
 class RNNLayer(torch.autograd.Function):
     """A layer of nn.RNN from a zero state: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
 
-    `inputs` (sequence_length, input_size, batch_size), weights and biases as nn.RNN's; to
-    (sequence_length, hidden_size, batch_size).
+    `inputs` is (sequence_length, input_size, batch_size); weights and biases are nn.RNN's. The
+    result is (sequence_length, hidden_size, batch_size).
     """
 
     @staticmethod
@@ -106,7 +101,7 @@ class RNNLayer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        """The gradients to the inputs (None if nobody asks), the weights and the biases."""
+        """The gradients with respect to inputs (None if not needed), weights and biases."""
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
         transposed = w_hh.t()
@@ -130,11 +125,10 @@ class RNNLayer(torch.autograd.Function):
 class GRULayer(torch.autograd.Function):
     """A layer of nn.GRU from a zero state.
 
-    N = tanh(W_in x + b_in + r (W_hn h + b_hn)) and h' = (1 - z) n + z h.
-
-    r and z are sigmoids of W_i x + b_i + W_h h + b_h, each with its own block of the weights, in
-    torch's order: r, z, n. `inputs` (sequence_length, input_size, batch_size), weights and biases
-    as nn.GRU's; to (sequence_length, hidden_size, batch_size).
+    n = tanh(W_in x + b_in + r (W_hn h + b_hn)) and h' = (1 - z) n + z h, where r and z are sigmoids
+    of W_i x + b_i + W_h h + b_h. The blocks of the weights are in torch's order: r, z, n. `inputs`
+    is (sequence_length, input_size, batch_size); the result is (sequence_length, hidden_size,
+    batch_size).
     """
 
     @staticmethod
@@ -163,7 +157,7 @@ class GRULayer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Gradients:
-        """The gradients to the inputs (None if nobody asks), the weights and the biases."""
+        """The gradients with respect to inputs (None if not needed), weights and biases."""
         inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
         transposed = w_hh.t()
@@ -197,7 +191,7 @@ class GRULayer(torch.autograd.Function):
 
 
 class _Sums:
-    """Gradients to a layer's inputs and weights, added up block by block of steps."""
+    """The gradients of a layer's inputs and weights, summed block by block of steps."""
 
     def __init__(self, inputs: Tensor, w_ih: Tensor, w_hh: Tensor, *, wants_inputs: bool) -> None:
         self.given, self.weights = inputs, w_ih
@@ -206,13 +200,13 @@ class _Sums:
         self.b_ih, self.b_hh = w_ih.new_zeros(len(w_ih)), w_hh.new_zeros(len(w_hh))
 
     def add_recurrent(self, grad_gates: Tensor, before: Tensor) -> None:
-        """A block of steps whose products with the states before them got these gradients."""
+        """Add a block of steps, given the gradients of its products with the states before."""
         flat = _flat(grad_gates)
         self.w_hh.addmm_(flat, _flat(before).t())
         self.b_hh += flat.sum(1)
 
     def add_inputs(self, grad_gates: Tensor, low: int, high: int) -> None:
-        """The steps from `low` to `high`, whose products with the inputs got these gradients."""
+        """Add the steps `low` to `high`, given the gradients of their products with the inputs."""
         flat = _flat(grad_gates)
         self.w_ih.addmm_(flat, _flat(self.given[low:high]).t())
         self.b_ih += flat.sum(1)

@@ -8,20 +8,15 @@ import torch
 from torch import Tensor, nn
 
 Initializer = Callable[[nn.Module, int, torch.Generator], None]
-"""Sets the weights of a freshly built cell in place.
-
-(cell, sequence_length of the run, generator).
-"""
+"""Sets the weights of a new cell in place: (cell, sequence_length of the run, generator)."""
 
 
 def keep_pytorch(cell: nn.Module, sequence_length: int, generator: torch.Generator) -> None:
-    """`pytorch`: as the modules come, U[-1/sqrt(hidden_size), 1/sqrt(hidden_size)] for every weight and bias."""
+    """`pytorch`: torch's own, U[-1/sqrt(hidden_size), 1/sqrt(hidden_size)] for all weights."""
 
 
 def orthogonal(cell: nn.Module, sequence_length: int, generator: torch.Generator) -> None:
-    """`orthogonal`: orthogonal recurrent weights, zero biases.
-
-    LSTM forget bias and GRU update bias 1.
+    """`orthogonal`: orthogonal recurrent weights, zero biases, LSTM forget and GRU update bias 1.
 
     Source: Saxe et al. 2014 for the weights, Jozefowicz et al. 2015 for the forget bias.
     """
@@ -35,12 +30,10 @@ def orthogonal(cell: nn.Module, sequence_length: int, generator: torch.Generator
 
 
 def chrono(cell: nn.Module, sequence_length: int, generator: torch.Generator) -> None:
-    """`chrono`: orthogonal weights; LSTM b_f = log U[1, T-1], b_i = -b_f.
+    """`chrono`: orthogonal weights, and biases for time scales up to T, the run's sequence_length.
 
-    GRU update bias log U[1, T-1].
-
-    T is the run's own sequence_length. In torch a positive update bias means remember. Source:
-    Tallec & Ollivier 2018.
+    LSTM: b_f = log U[1, T-1] and b_i = -b_f. GRU: update bias log U[1, T-1]; in torch a positive
+    update bias means remember. Source: Tallec & Ollivier 2018.
     """
     module = _torch_module(cell)
     _set_orthogonal(module, generator)
@@ -72,16 +65,10 @@ def _set_orthogonal(module: nn.RNNBase, generator: torch.Generator) -> None:
 
 
 def _input_biases(module: nn.RNNBase) -> list[Tensor]:
-    """The b_ih of each layer, to be set in place.
-
-    Torch adds b_ih and b_hh, and the initialisations set their sum.
-    """
+    """The b_ih of each layer, to be set in place. torch adds b_ih and b_hh; b_hh is zero here."""
     return [weight.data for name, weight in module.named_parameters() if name.startswith("bias_ih")]
 
 
 def _block(bias: Tensor, index: int, module: nn.RNNBase) -> Tensor:
-    """One gate's part of a bias: LSTM blocks are input, forget, cell, output.
-
-    GRU blocks reset, update, new.
-    """
+    """One gate's part of a bias. LSTM: input, forget, cell, output. GRU: reset, update, new."""
     return bias[index * module.hidden_size : (index + 1) * module.hidden_size]

@@ -14,14 +14,17 @@ TorchModule = type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]
 
 
 class Recurrence(Protocol):
-    """Another way to run torch's layers, of the same mathematics over the same weights, and the shapes that it suits."""
+    """Another way to run torch's layers: the same mathematics over the same weights."""
 
     def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
-        """Whether to take it at this shape, where gradients are asked for or not."""
+        """Whether to use it at this shape, with or without gradients."""
         ...
 
     def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
-        """Inputs, batch first, and each layer's w_ih, w_hh, b_ih and b_hh to the last layer's states, from zero states."""
+        """The last layer's states for `inputs` (batch first), from zero states.
+
+        `weights` holds w_ih, w_hh, b_ih and b_hh of each layer.
+        """
         ...
 
 

@@ -1,6 +1,8 @@
-"""What the commands share: their options' errors, how they were typed, how they end.
+"""What all commands share: options' errors, the command line as typed, signals and exit codes.
 
-Decides nothing, measures nothing.
+entrypoint.py    runs a command; one-line usage errors, masked passwords
+command_line.py  the command as it was typed, and as it is typed to resume
+signals.py       Ctrl-C, SIGTERM, and errors as one line with an exit code
 """
 
 from harness.cli.command_line import this_python, typed

@@ -1,4 +1,4 @@
-"""How a command was typed, and how to type it again. Runs nothing."""
+"""The command as it was typed, and how to type it again. Runs nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 def typed(
     command: str, *, whole_paths: bool = False, secrets: tuple[tuple[str, str], ...] = ()
 ) -> str:
-    """The command line as it was typed, for the report; with `whole_paths` as it resumes from here.
+    """The command line as it was typed, for the report; with `whole_paths`, the one that resumes.
 
-    `--fresh` is left out, so that running it again keeps what there is. `secrets` are texts, each
-    with what is shown instead.
+    `--fresh` is left out, so that running it again keeps all results. `secrets` holds texts and
+    what replaces them.
     """
     words = [word for word in sys.argv[1:] if word != "--fresh"]
     for secret, shown in secrets:
@@ -28,10 +28,7 @@ def typed(
 
 
 def this_python() -> str:
-    """How this Python is called from here.
-
-    `python` where that is it, else its path, short where it lies below.
-    """
+    """How to call this Python from the current folder: `python`, or its path."""
     found = shutil.which("python")
     if found and Path(found).absolute() == Path(sys.executable).absolute():
         return "python"

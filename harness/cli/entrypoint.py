@@ -1,4 +1,4 @@
-"""The edge of a command: one line for a wrong option, odd letters, and no password in what is printed last. Decides nothing."""
+"""Command entry point: one-line usage errors, tolerant output encoding, masked passwords."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IN_URL = re.compile(r"(?<=://)([^\s/:@]*):([^\s/]*)@")
 
 
 class LineCommand(TyperCommand):
-    """A command that says what is wrong with its options in one line, as it says all else that is wrong."""
+    """A command that reports a wrong option in one line, like every other error."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the options."""
@@ -35,9 +35,9 @@ class LineCommand(TyperCommand):
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command as the process that it is.
+    """Run a command as the main program.
 
-    Any letters, and a traceback that holds no password of its storage.
+    Letters that the terminal lacks are replaced. A traceback shows no password of a storage URL.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -51,7 +51,7 @@ def run(app: typer.Typer) -> None:
 
 
 def hide_passwords(text: str, words: Sequence[str]) -> str:
-    """The text with *** for each password of a URL, in it or among the words of a command line."""
+    """The text with *** for each password of a URL in it, or in the words of a command line."""
     for word in words:
         for secret in _passwords(word):
             for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]):
@@ -60,7 +60,7 @@ def hide_passwords(text: str, words: Sequence[str]) -> str:
 
 
 def _passwords(word: str) -> list[str]:
-    """The passwords of a URL, as user:password@ or in its query; none where the word is no URL."""
+    """The passwords of a URL: user:password@, or in its query. [] for a word that is no URL."""
     try:
         parts = urlsplit(word[word.index("://") - 1 :] if "://" in word else "")
         in_query = [value for key, value in parse_qsl(parts.query) if "pass" in key.lower()]

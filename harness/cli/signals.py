@@ -1,7 +1,4 @@
-"""How a command ends: what went wrong as one line and an exit code, and what a signal does.
-
-Decides nothing else.
-"""
+"""How a command ends: errors as one line and an exit code, and what signals do."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ ONE_SIGNAL_S = 0.3  # `timeout` and schedulers signal the process and then its g
 
 @contextlib.contextmanager
 def errors(again: str) -> Iterator[None]:
-    """What went wrong as one line and an exit code."""
+    """Print a HarnessError as one line and exit with its code."""
     try:
         yield
     except HarnessError as error:
@@ -35,10 +32,10 @@ def errors(again: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals(again: str) -> Iterator[None]:
-    """SIGINT and SIGTERM: the first gives up what runs and saves all, the second ends the command at once.
+    """The first SIGINT or SIGTERM saves everything and ends; a second one ends at once.
 
-    What runs dies with the command, and runs again. A signal that is ignored, as in a shell's
-    background, stays so.
+    Running trials die with the command and run again on resume. An ignored signal, as in a shell's
+    background job, stays ignored.
     """
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]

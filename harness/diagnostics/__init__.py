@@ -1,9 +1,9 @@
-"""Why a cell forgets, read off a model as it is: never trains, never draws.
+"""Why a cell forgets, measured on a model as it is. Never trains, never draws.
 
-gradients.py      how much of a gradient survives k steps back
-closed_forms.py   torch's own cells as steps with their derivatives
-gates.py          what the gates do on a sequence, and how long a unit remembers
-looking.py        a cell as it is looked at: a copy of its own, in float64
+gradients.py                how much of a gradient survives k steps back
+closed_form_derivatives.py  torch's cells as steps with their derivatives
+gates.py                    what the gates do on a sequence, and how long a unit remembers
+float64_copy.py             a copy of a cell in float64, to measure on
 """
 
 from harness.diagnostics.closed_form_derivatives import read_stack

@@ -1,9 +1,6 @@
-"""torch's own cells as single steps with their derivatives in closed form.
+"""torch's cells as single steps with their derivatives in closed form. Never trains.
 
-Never trains, never draws.
-
-Quicker than autograd, which is what other cells are read by; the tests hold the one against the
-other.
+Faster than autograd, which is used for all other cells. The tests compare the two.
 """
 
 from __future__ import annotations
@@ -18,13 +15,18 @@ from torch import Tensor, nn
 from harness.cells import TorchCell
 
 Layer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""One step of one layer: (inputs (B, D), state (B, S)) to the new state (B, S) and its derivatives by the state,
-(B, S, S), and by the inputs, (B, S, D)."""
+"""One step of one layer: (inputs (B, D), state (B, S)) to the new state and its two derivatives.
+
+The derivatives are (B, S, S) with respect to the state and (B, S, D) with respect to the inputs.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """One layer's: (gates * hidden_size, input_size) and (gates * hidden_size, hidden_size), and a bias for each."""
+    """The weights of one layer, and a bias for each.
+
+    Shapes: (gates * hidden_size, input_size) and (gates * hidden_size, hidden_size).
+    """
 
     inputs: Tensor
     state: Tensor
@@ -34,14 +36,17 @@ class Weights:
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """The layers of one of torch's cells as single steps with their derivatives, lowest layer first."""
+    """The layers of one of torch's cells as single steps with derivatives, lowest layer first."""
 
     layers: tuple[Layer, ...]
     hidden_size: int
     state_size: int
 
     def step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The stack's new state (B, N) and its derivative (B, N, N) by the old one, N = num_layers * state_size."""
+        """The new state (B, N) of the stack, and its derivative (B, N, N) by the old one.
+
+        N = num_layers * state_size.
+        """
         states, rows = [], []
         below, below_by_state = inputs, None
         for position, layer in enumerate(self.layers):
@@ -58,7 +63,7 @@ class Stack:
 
 
 def read_stack(cell: TorchCell) -> Stack:
-    """The stack of one of torch's cells, with its present weights in the equations of torch's documentation."""
+    """The stack of one of torch's cells with its current weights, by torch's equations."""
     module = cell.module
     layer, parts = {nn.RNN: (_rnn, 1), nn.GRU: (_gru, 1), nn.LSTM: (_lstm, 2)}[type(module)]
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -102,10 +107,7 @@ def _gru(w: Weights, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _lstm(w: Weights, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """c' = f c + i g, h' = o tanh(c'), the state (h, c).
-
-    Blocks are input i, forget f, cell g, output o.
-    """
+    """c' = f c + i g and h' = o tanh(c'); the state is (h, c). Blocks: input, forget, cell, output."""
     h, c = state.chunk(2, dim=1)
     inward, forget, fresh, output = (
         x @ w.inputs.T + w.input_bias + h @ w.state.T + w.state_bias

@@ -1,7 +1,4 @@
-"""A cell as it is looked at: a copy of its own, on the CPU, in float64 and not in training.
-
-The model is never changed.
-"""
+"""A copy of a model's cell to measure on: on the CPU, in float64, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -16,18 +13,18 @@ from harness.training.model import SequenceModel
 
 
 def copy_of_cell(model: SequenceModel) -> nn.Module:
-    """The model's cell in float64, in evaluation mode, on the CPU."""
+    """The model's cell in float64, in evaluation mode, on the CPU. The model is not changed."""
     return copy.deepcopy(model.cell).to(device="cpu", dtype=torch.float64).eval()
 
 
 def in_float64(inputs: Tensor) -> Tensor:
-    """The same inputs as that copy takes them."""
+    """The inputs on the CPU in float64."""
     return inputs.detach().to(device="cpu", dtype=torch.float64)
 
 
 @contextlib.contextmanager
 def float64_by_default() -> Iterator[None]:
-    """What a cell makes inside without saying of which type, such as zeros to start from, is float64 too."""
+    """Make float64 torch's default, also for tensors that a cell creates itself."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

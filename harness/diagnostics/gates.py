@@ -1,12 +1,12 @@
-"""What a cell's gates do on a sequence, and how long its units remember. Never trains, never draws.
+"""What a cell's gates do on a sequence, and how long its units remember. Never trains.
 
-A cell that has gates offers `gates(inputs (B, T, D))`, which gives each by name as (num_layers, B,
-T, hidden_size) in [0, 1], and `memory_gate`, the name of the one that says how much of a unit's old
-value is kept: 1 keeps all.
+A cell with gates offers `gates(inputs (B, T, D))`: each gate by name, (num_layers, B, T,
+hidden_size) in [0, 1]. Its `memory_gate` names the gate that says how much of a unit's old value is
+kept; 1 keeps all.
 
-A value in a unit whose memory gate stands at g fades by the factor g a step: after 1 / (1 - g)
-steps about a third of it (1 / e, for g near 1) is left. That is the unit's time scale (Tallec &
-Ollivier 2018). What a unit passes on through the recurrent weights comes on top of it.
+A unit whose memory gate is g loses the factor g of its value in each step. After 1 / (1 - g) steps
+about a third is left (1 / e, for g near 1). That is the unit's time scale (Tallec & Ollivier 2018).
+What a unit passes on through the recurrent weights is not counted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ BAND = (0.1, 0.9)  # quantiles over units: eight of ten units lie between
 
 @dataclasses.dataclass(frozen=True)
 class GateTrace:
-    """One gate of one layer (0: nearest to the inputs) at every step.
-
-    Its mean over units, and the band of them.
-    """
+    """One gate of one layer at every step: mean over units, and a band. Layer 0 is the lowest."""
 
     gate: str
     layer: int
@@ -41,7 +38,10 @@ class GateTrace:
 
 @dataclasses.dataclass(frozen=True)
 class TimeScales:
-    """1 / (1 - g) of every unit of one layer, in steps, g the mean of its memory gate over steps and sequences."""
+    """The time scale 1 / (1 - g) of every unit of one layer, in steps.
+
+    g is the mean of the unit's memory gate over steps and sequences.
+    """
 
     layer: int
     steps: tuple[float, ...]
@@ -49,12 +49,10 @@ class TimeScales:
 
 @dataclasses.dataclass(frozen=True)
 class Gates:
-    """What the gates of a cell do.
+    """The gates of a cell: traces on the first of `n_sequences` sequences, time scales over all.
 
-    Traces on the first of `n_sequences` sequences, time scales over all of them.
-
-    `memory_gate` names the gate that the time scales are of; "" where the cell names none, and then
-    there are none.
+    `memory_gate` names the gate behind the time scales; "" if the cell names none, then there are
+    no time scales.
     """
 
     memory_gate: str
@@ -65,13 +63,11 @@ class Gates:
 
 @torch.no_grad()
 def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
-    """The gates of a model on `inputs` (n_sequences, sequence_length, input_size).
+    """The gates of a model on `inputs`, (n_sequences, sequence_length, input_size), or None.
 
-    None where its cell has none.
-
-    The model is copied, not changed. A diverged model has NaN everywhere. ValueError for gates of
-    another shape or range than gates have, and for a memory gate that is none of them; a plug-in's
-    cell may raise anything.
+    None for a cell without gates. The model is copied, not changed. A diverged model has NaN
+    everywhere. ValueError for gates with a wrong shape or range, and for a memory gate that does
+    not exist; a plug-in's cell may raise anything.
     """
     cell: Any = copy_of_cell(model)
     if not callable(getattr(cell, "gates", None)):
@@ -108,6 +104,6 @@ def read_gates(model: SequenceModel, inputs: Tensor) -> Gates | None:
 
 
 def _trace(gate: str, layer: int, values: Tensor) -> GateTrace:
-    """Of values (sequence_length, hidden_size)."""
+    """The trace of one gate's values (sequence_length, hidden_size)."""
     low, high = (torch.quantile(values, share, dim=1).tolist() for share in BAND)
     return GateTrace(gate, layer, tuple(values.mean(dim=1).tolist()), tuple(low), tuple(high))

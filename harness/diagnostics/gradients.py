@@ -1,17 +1,16 @@
-"""How much of a gradient survives k steps back, in a model as it is. Never trains, never draws.
+"""How much of a gradient survives k steps back, in a model as it is. Never trains.
 
-The gain at lag k is the spectral norm of d state_T / d state_(T-k), T the last step: of a gradient
-that reaches the last state, the largest share that can reach the state k steps earlier. The state
-is all that the stack carries from one step to the next: h of every layer, and for the LSTM (h, c)
-of every layer jointly. A cell that offers no state and no step has the norm of d output_T / d
-input_(T-k) instead.
+The gain at lag k is the spectral norm of d state_T / d state_(T-k), where T is the last step: the
+largest share of a gradient at the last state that can reach the state k steps earlier. The state is
+all that the stack carries from one step to the next: h of every layer, and for the LSTM (h, c). A
+cell that offers no state has the norm of d output_T / d input_(T-k) instead.
 
-Everything is in float64. Products of Jacobians are rescaled at each step and the logarithm of the
-scale is summed, so gains of 1e-1000 and 1e+1000 are as good as others. By output and input there is
-no product to rescale: there a gain under 1e-450 is 0, and one over 1e+150 unknown.
+Everything is in float64. Products of Jacobians are rescaled at each step and the logarithms of the
+scales are summed, so a gain of 1e-1000 or 1e+1000 is exact too. Without a state there is no product
+to rescale: then a gain below 1e-450 is 0, and one above 1e+150 is unknown.
 
-The work grows with the cube of the state. It is bounded by counting it: first fewer sequences, then
-fewer lags.
+The work grows with the cube of the state's size. It is bounded: first fewer sequences, then fewer
+lags.
 """
 
 from __future__ import annotations
@@ -49,9 +48,7 @@ Advance = Callable[[Tensor, int], Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class GradientGain:
-    """log10 of the gain at each of `lags`, the mean over `n_sequences` sequences.
-
-    -inf where it is exactly 0.
+    """log10 of the gain at each of `lags`, as the mean over `n_sequences` sequences; -inf for 0.
 
     `of` says what is differentiated: `state` by an earlier state, or `output` by an earlier input.
     """
@@ -62,27 +59,20 @@ class GradientGain:
     n_sequences: int
 
     def decay_per_step(self) -> float | None:
-        """The factor by which the gain falls a step; None below two finite gains.
-
-        See harness.columns.
-        """
+        """The factor by which the gain falls in a step; None with fewer than two finite gains."""
         return columns.decay_per_step(self.lags, self.log10_gain)
 
     def lag_below(self, threshold: float = columns.FORGOTTEN) -> int | None:
-        """The first of the lags from which on the gain stays under the threshold.
-
-        None if it is above at the last.
-        """
+        """The first lag from which on the gain stays below the threshold, or None."""
         return columns.lag_below(self.lags, self.log10_gain, threshold)
 
 
 def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
-    """The gradient gain of a model on `inputs` (n_sequences, sequence_length, input_size), lags 1 to T - 1.
+    """The gradient gain of a model on `inputs` (n_sequences, sequence_length, input_size).
 
-    The model is copied, not changed. All lags up to 20 are there, and then 10, 30, 100, ... among
-    others on a logarithmic scale; a large model is read on fewer sequences, and not as far back. A
-    diverged model, whose weights are not finite, has NaN gains. ValueError below 2 steps; a
-    plug-in's cell may raise anything.
+    Lags are 1 to T - 1: all up to 20, then on a logarithmic scale with 10, 30, 100, ... among them.
+    The model is copied, not changed. A large model is measured on fewer sequences and lags. A
+    diverged model has NaN gains. ValueError below 2 steps; a plug-in's cell may raise anything.
     """
     sequence_length = inputs.shape[1]
     if sequence_length < 2:
@@ -100,10 +90,7 @@ def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
 
 
 def chosen_lags(sequence_length: int) -> tuple[int, ...]:
-    """Lags from 1 to sequence_length - 1.
-
-    All up to 20, decades and thirds of them, and others evenly on a log scale.
-    """
+    """Lags from 1 to sequence_length - 1: all up to 20, then 30, 100, ..., others on a log scale."""
     last = sequence_length - 1
     spread = np.geomspace(1, last, LAGS_IN_ALL).round().astype(int).tolist()
     marks = [mark * 10**power for power in range(1, 7) for mark in (1, 3)]
@@ -113,9 +100,9 @@ def chosen_lags(sequence_length: int) -> tuple[int, ...]:
 def affordable(
     n_sequences: int, sequence_length: int, state_size: int, work: float = WORK
 ) -> tuple[int, tuple[int, ...]]:
-    """How many sequences, and which lags, a state of that size allows.
+    """How many sequences and which lags fit into `work` operations, for a state of that size.
 
-    Halved sequences first, then nearer lags.
+    First the number of sequences is halved, then the longest lags are left out.
     """
 
     def fits(n: int, lags: tuple[int, ...]) -> bool:
@@ -135,9 +122,9 @@ def affordable(
 def _accumulated(
     advance: Advance, shape: tuple[int, int], sequence_length: int, lags: tuple[int, ...]
 ) -> tuple[float, ...]:
-    """log10 of the norm of the product of a sequence's last Jacobians, at each of `lags`.
+    """log10 of the norm of the product of the last Jacobians, at each of `lags`.
 
-    `shape` (n_sequences, size).
+    `shape` is (n_sequences, size).
     """
     n_sequences, size = shape
     product = torch.eye(size).expand(n_sequences, -1, -1)
@@ -154,10 +141,7 @@ def _accumulated(
 
 
 def _advance(cell: Stateful, inputs: Tensor) -> Advance:
-    """In closed form for torch's own cells as they are.
-
-    A cell that is made of one may step otherwise.
-    """
+    """In closed form for torch's cells; by autograd for every other cell, also for subclasses."""
     if type(cell) is TorchCell:
         return _closed_advance(cell, inputs)
     return _autograd_advance(cell, inputs)
@@ -181,8 +165,8 @@ def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
 def _autograd_advance(cell: Stateful, inputs: Tensor) -> Advance:
     """By autograd, for any cell with `initial_state` and `step`.
 
-    Each row of the product has a copy of the sequence in one batch, so that one backward pass
-    through one step takes all rows back at once.
+    Each row of the product gets its own copy of the sequence in one batch. So one backward pass
+    through one step moves all rows one step back.
     """
     before = []
     with torch.no_grad():
@@ -228,11 +212,11 @@ def _unflattened(rows: Tensor, like: State) -> list[Tensor]:
 
 
 def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
-    """Norms of d output_T / d input_(T-k), a sequence at a time.
+    """The norms of d output_T / d input_(T-k), one sequence at a time.
 
-    Every output unit has a copy of the sequence in one batch, so that one backward pass gives its
-    row of each Jacobian. A large model is read on fewer sequences, and on their last steps alone,
-    as if they began there.
+    Each output unit gets its own copy of the sequence in one batch. So one backward pass gives its
+    row of each Jacobian. A large model is measured on fewer sequences, and only on their last
+    steps.
     """
     weights = sum(weight.numel() for weight in cell.parameters())
     with torch.no_grad():

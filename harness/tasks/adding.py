@@ -1,4 +1,4 @@
-"""Adding: sum the two marked numbers of a long sequence (Hochreiter & Schmidhuber 1997, experiment 4)."""
+"""Adding: sum two marked numbers of a sequence (Hochreiter & Schmidhuber 1997, experiment 4)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from harness.tasks.base import Batch, Regression, integers
 
 @dataclasses.dataclass(frozen=True)
 class Adding(Regression):
-    """Pairs (u drawn from U[0, 1], marker); one marker in each half.
-
-    The target is the sum of the two marked u.
-    """
+    """Pairs (u drawn from U[0, 1], marker), one marker in each half; target: the sum of both u."""
 
     name: ClassVar[str] = "adding"
     input_size: ClassVar[int] = 2
@@ -24,11 +21,11 @@ class Adding(Regression):
     least_length: ClassVar[int] = 2
 
     def lag(self, sequence_length: int) -> int:
-        """T/2: the first marker stands in the first half, so it is at least that far back."""
+        """T/2: the first marker is in the first half, so it is at least that far back."""
         return sequence_length // 2
 
     def chance_loss(self, sequence_length: int) -> float:
-        """1/6: the variance of the sum of two uniform numbers (0.1767, in circulation, is a typo of it)."""
+        """1/6: the variance of the sum of two uniform numbers (0.1767 is a known typo of it)."""
         return 1 / 6
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:

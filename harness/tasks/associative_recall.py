@@ -1,7 +1,4 @@
-"""Associative recall: pairs of keys and values, then one key.
-
-Name its value (after Graves et al. 2014; Ba et al. 2016).
-"""
+"""Associative recall: pairs of keys and values, then a key (Graves et al. 2014; Ba et al. 2016)."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ ALPHABET = BLANK + 1
 
 @dataclasses.dataclass(frozen=True)
 class AssociativeRecall(Classification):
-    """4 pairs of a key and a value, the keys distinct of 8, then blanks.
+    """4 pairs of a key (distinct, of 8) and a value, then blanks; the last step repeats one key.
 
-    The last step repeats one key: name its value.
+    The target is that key's value.
     """
 
     name: ClassVar[str] = "associative_recall"
@@ -33,7 +30,7 @@ class AssociativeRecall(Classification):
     least_length: ClassVar[int] = 2 * PAIRS + 2
 
     def lag(self, sequence_length: int) -> int:
-        """T - 8 steps from the last pair's value to the last step, at which any of the pairs may be asked for."""
+        """T - 8 steps from the last pair's value to the last step: the nearest of the pairs."""
         return sequence_length - 2 * PAIRS
 
     def chance_loss(self, sequence_length: int) -> float:
@@ -52,7 +49,7 @@ class AssociativeRecall(Classification):
         return Batch(one_hot(symbols, ALPHABET), values.gather(1, asked).squeeze(1))
 
     def informative(self, inputs: Tensor) -> Tensor:
-        """The two steps that show the key asked for, the last one among them, and the step of its value."""
+        """The two steps that show the asked key, and the step of its value."""
         asked = (inputs[:, :, :KEYS] * inputs[:, -1:, :KEYS]).any(dim=-1)
         values = torch.zeros_like(asked)
         values[:, 1:] = asked[:, :-1]

@@ -1,7 +1,4 @@
-"""What a task is: the contract, a batch of its data, and the losses that tasks share.
-
-Never names a single task.
-"""
+"""The contract of a task, a batch of its data, and the losses that tasks share."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ REGRESSION_TOLERANCE = 0.04
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """`inputs` (batch_size, steps, input_size) in float32, and `targets` as the task's loss takes them.
+    """`inputs` (batch_size, steps, input_size) in float32, and `targets` for the task's loss.
 
-    There are sequence_length steps, or more where the task adds some (`Lengthened`).
+    There are sequence_length steps, or more if the task adds some (`Lengthened`).
     """
 
     inputs: Tensor
@@ -39,15 +36,12 @@ class Batch:
 
 @runtime_checkable
 class Task(Protocol):
-    """A synthetic long-dependency task.
+    """A synthetic long-dependency task: sizes, fresh data, a loss, and what counts as right.
 
-    Plain numbers about it, fresh data, a loss, and what counts as right.
-
-    `dense` says whether the outputs of all steps are scored (many-to-many) or that of the last one
-    alone. `finite` is the number of different sequences where the data are fixed, 0 where every
-    batch is fresh: fixed sequences have one length, `least_length`. These three have their usual
-    values in TaskDefaults. What a task may offer beyond this stands in protocols of their own, and
-    never here: a plug-in that offers none of it is a task.
+    `dense`: the outputs of many steps are scored (many-to-many), not only that of the last one.
+    `finite`: the number of different sequences if the data are fixed, all of length `least_length`;
+    0 if every batch is fresh. `TaskDefaults` has the usual values. What else a task may offer is in
+    the protocols below; a plug-in needs none of them.
     """
 
     @property
@@ -72,21 +66,21 @@ class Task(Protocol):
         ...
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
-        """Draw a batch on the CPU; the same generator state gives the same batch on every machine."""
+        """Draw a batch on the CPU; the same generator state gives the same batch everywhere."""
         ...
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of `outputs` (batch_size, output_size), or (batch_size, steps, output_size) where dense."""
+        """Mean loss; `outputs` is (batch_size, output_size), with a steps dimension if dense."""
         ...
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether each prediction that is scored is right: a boolean tensor."""
+        """Whether each scored prediction is right: a boolean tensor."""
         ...
 
 
 @runtime_checkable
 class Informs(Protocol):
-    """What a task may offer, so that the report can mark these steps in what the gates do."""
+    """Offered by a task that knows its informative steps; the report marks them in gate traces."""
 
     def informative(self, inputs: Tensor) -> Tensor:
         """Which steps of `inputs` carry what the answer needs: boolean (batch_size, steps)."""
@@ -95,7 +89,7 @@ class Informs(Protocol):
 
 @runtime_checkable
 class Lengthened(Protocol):
-    """What a task offers as well whose sequences have other steps than their sequence_length, such as those of a recall."""
+    """Offered by a task whose sequences have other steps than their sequence_length."""
 
     def steps(self, sequence_length: int) -> int:
         """Steps of one sequence."""
@@ -104,33 +98,30 @@ class Lengthened(Protocol):
 
 @runtime_checkable
 class CountsAllSteps(Protocol):
-    """What a dense task offers as well where the literature gives its loss as a mean over all steps."""
+    """Offered by a dense task whose loss the literature gives as a mean over all steps."""
 
     def all_steps_loss(self, loss: float, sequence_length: int) -> float:
-        """The mean over all steps, for a mean `loss` over the steps that are scored."""
+        """The mean over all steps, for a mean `loss` over the scored steps."""
         ...
 
 
 @runtime_checkable
 class HoldsOut(Protocol):
-    """What a task of given data may offer.
-
-    Sequences that are never drawn for training, in an order of their own.
-    """
+    """Offered by a task of given data: sequences, in a fixed order, that are never trained on."""
 
     @property
     def n_held_out(self) -> int:
-        """How many there are; an evaluation looks at no more, and at each of them once."""
+        """How many there are. An evaluation uses each of them at most once."""
         ...
 
     def held_out(self, start: int, stop: int) -> Batch:
-        """Those from `start` up to `stop`, which is left out, on the CPU."""
+        """The sequences from `start` up to, not including, `stop`, on the CPU."""
         ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
-    """What a task of a handful of fixed sequences may offer, so that the predictions for them are kept and printed."""
+    """Offered by a task with a handful of fixed sequences: their predictions are kept."""
 
     def predict(self, outputs: Tensor) -> Tensor:
         """`outputs` (batch_size, output_size) as probabilities or values, one for each sequence."""
@@ -139,7 +130,7 @@ class Predicts(Protocol):
 
 @runtime_checkable
 class Hashed(Protocol):
-    """What a task of given data may offer, so that a study is not resumed with other data under the same name."""
+    """Offered by a task of given data; a study is not resumed with other data of the same name."""
 
     def content_hash(self) -> str:
         """The same text for the same data, on every machine."""
@@ -147,10 +138,7 @@ class Hashed(Protocol):
 
 
 class TaskDefaults:
-    """What a task need not say: one answer, at the last step; fresh data.
-
-    Sequences of any length.
-    """
+    """The usual values: one answer at the last step, fresh data, sequences of any length."""
 
     dense: ClassVar[bool] = False
     finite: ClassVar[int] = 0
@@ -161,7 +149,7 @@ class Classification(TaskDefaults):
     """One class out of `output_size`, scored once at the last step by cross-entropy."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of `outputs` (batch_size, classes) against `targets` (batch_size,), in nats."""
+        """Cross-entropy in nats of `outputs` (batch_size, classes) and `targets` (batch_size,)."""
         return functional.cross_entropy(outputs, targets)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -170,22 +158,16 @@ class Classification(TaskDefaults):
 
 
 class DenseClassification(Classification):
-    """One class out of `output_size` at each of the last steps.
-
-    As many as a sequence has targets.
-    """
+    """One class out of `output_size` at each of the last n steps, n being a sequence's targets."""
 
     dense = True
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of the last n of `outputs` (batch_size, steps, classes) against `targets` (batch_size, n), in nats."""
+        """Cross-entropy in nats of the last n of `outputs`, for `targets` (batch_size, n)."""
         return super().loss(_scored(outputs, targets).flatten(0, 1), targets.flatten())
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether the largest output is that of the target, at each of the n steps.
-
-        (batch_size, n).
-        """
+        """Whether the largest output is the target's at each of the n steps: (batch_size, n)."""
         return super().correct(_scored(outputs, targets), targets)
 
 
@@ -194,10 +176,7 @@ def _scored(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 class Regression(TaskDefaults):
-    """`output_size` numbers, scored once at the last step by their squared error.
-
-    Right within `tolerance`.
-    """
+    """`output_size` numbers at the last step: squared error, right within `tolerance`."""
 
     tolerance = REGRESSION_TOLERANCE
 
@@ -206,7 +185,7 @@ class Regression(TaskDefaults):
         return functional.mse_loss(outputs, targets)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether |error| < tolerance, for each sequence: in all of its numbers."""
+        """Whether |error| < tolerance in all numbers of each sequence."""
         return ((outputs - targets).abs() < self.tolerance).all(dim=-1)
 
 
@@ -223,14 +202,13 @@ def integers(low: int, high: int, shape: tuple[int, ...], generator: torch.Gener
 def distinct(count: int, high: int, batch_size: int, generator: torch.Generator) -> Tensor:
     """`count` different integers from [0, high), in random order: (batch_size, count).
 
-    Float64, so that two draws are never equal: a tie would be broken differently from machine to
-    machine.
+    The draws are float64, so that two are never equal; machines would break a tie differently.
     """
     draws = torch.rand(batch_size, high, generator=generator, dtype=torch.float64)
     return draws.topk(count, dim=1).indices
 
 
 def first_steps(inputs: Tensor, count: int) -> Tensor:
-    """Boolean (batch_size, steps), true at the first `count` steps of `inputs` (batch_size, steps, input_size)."""
+    """Boolean (batch_size, steps), true at the first `count` steps of `inputs`."""
     batch_size, steps = inputs.shape[:2]
     return (torch.arange(steps, device=inputs.device) < count).expand(batch_size, steps)

@@ -1,4 +1,4 @@
-"""Copy memory: say ten symbols again after a long blank (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016; Bai et al. 2018)."""
+"""Copy memory: repeat ten symbols after a long blank (Arjovsky et al. 2016; Bai et al. 2018)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALPHABET = SYMBOLS + 2
 class CopyMemory(DenseClassification):
     """10 symbols of 8, T - 1 blanks, a delimiter, 10 blanks: T + 20 steps.
 
-    The 10 symbols in order on the last 10 steps.
+    The targets are the 10 symbols in order, on the last 10 steps.
     """
 
     name: ClassVar[str] = "copy_memory"
@@ -30,7 +30,7 @@ class CopyMemory(DenseClassification):
     least_length: ClassVar[int] = 1
 
     def steps(self, sequence_length: int) -> int:
-        """T + 20: the symbols and the steps of their recall come on top of T."""
+        """T + 20: the symbols and the steps of their recall are added to T."""
         return sequence_length + 2 * RECALLED
 
     def lag(self, sequence_length: int) -> int:
@@ -38,7 +38,7 @@ class CopyMemory(DenseClassification):
         return sequence_length + RECALLED
 
     def chance_loss(self, sequence_length: int) -> float:
-        """ln 8 nats: eight symbols, equally likely, on each of the steps that are scored."""
+        """ln 8 nats on each scored step: eight symbols, equally likely."""
         return math.log(SYMBOLS)
 
     def all_steps_loss(self, loss: float, sequence_length: int) -> float:

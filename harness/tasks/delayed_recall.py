@@ -1,4 +1,4 @@
-"""Delayed recall: name the first symbol after a long stretch of others (after Hochreiter & Schmidhuber 1997, 2c)."""
+"""Delayed recall: name the first symbol after many others (Hochreiter & Schmidhuber 1997, 2c)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRIGGER = 2 * SYMBOLS
 class DelayedRecall(Classification):
     """One of 8 symbols at place 0, distractors of 8 others, a trigger at the last place.
 
-    Name the first symbol.
+    The target is the first symbol.
     """
 
     name: ClassVar[str] = "delayed_recall"

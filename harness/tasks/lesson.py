@@ -1,7 +1,4 @@
-"""The lesson: the two fixed sequences that the first program trained on.
-
-The one task whose data are never fresh.
-"""
+"""The lesson: the two fixed sequences of the first program. The only task with fixed data."""
 
 from __future__ import annotations
 
@@ -48,13 +45,7 @@ class Lesson:
         return Batch(inputs[which], torch.tensor(TARGETS).unsqueeze(-1)[which])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy of sigmoid(outputs) (batch_size, 1), in nats.
-
-        NaN where an output is NaN.
-
-        In two steps, as the first program has it: the LSTM's training amplifies the last digit, in
-        which torch's function of logits differs, to 8e-3 of the loss within 200 steps (measured).
-        """
+        """Binary cross-entropy of sigmoid(outputs) in nats; NaN for a NaN output."""
         if outputs.isnan().any():  # here torch would raise
             return outputs.sum()
         return functional.binary_cross_entropy(torch.sigmoid(outputs), targets)

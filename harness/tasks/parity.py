@@ -1,7 +1,4 @@
-"""Parity: is the number of ones odd? The control.
-
-One bit of state is enough, so a plain RNN must not lose here.
-"""
+"""Parity: is the number of ones odd? The control: one bit of state is enough."""
 
 from __future__ import annotations
 
@@ -17,10 +14,7 @@ from harness.tasks.base import Batch, Classification, first_steps, integers
 
 @dataclasses.dataclass(frozen=True)
 class Parity(Classification):
-    """T random bits, one feature of 0 or 1.
-
-    Say after the last one whether their sum is even or odd.
-    """
+    """T random bits, one feature of 0 or 1. The target: is their sum odd?"""
 
     name: ClassVar[str] = "parity"
     input_size: ClassVar[int] = 1
@@ -32,14 +26,11 @@ class Parity(Classification):
         return sequence_length - 1
 
     def chance_loss(self, sequence_length: int) -> float:
-        """ln 2 nats: even and odd are equally likely, whatever all bits but one are."""
+        """ln 2 nats: even and odd are equally likely, even if all bits but one are known."""
         return math.log(2)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
-        """Inputs (batch_size, sequence_length, 1) of 0 and 1, targets (batch_size,).
-
-        1 where the ones are odd in number.
-        """
+        """Inputs (batch_size, sequence_length, 1) of 0 and 1; targets are 1 for an odd sum."""
         bits = integers(0, 2, (batch_size, sequence_length), generator)
         return Batch(bits.unsqueeze(-1).float(), bits.sum(dim=1) % 2)
 

@@ -1,4 +1,4 @@
-"""Repeat previous: at every step, the symbol of a quarter of the sequence ago (as in POPGym, Morad et al. 2023)."""
+"""Repeat previous: at every step, name an earlier symbol (as in POPGym, Morad et al. 2023)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYMBOLS = 4
 
 @dataclasses.dataclass(frozen=True)
 class RepeatPrevious(DenseClassification):
-    """One of 4 symbols at each step; from step k = floor(T / 4) on, name the symbol k steps ago."""
+    """One of 4 symbols at each step. From step k = floor(T / 4) on, name the symbol k steps ago."""
 
     name: ClassVar[str] = "repeat_previous"
     input_size: ClassVar[int] = SYMBOLS
@@ -32,7 +32,7 @@ class RepeatPrevious(DenseClassification):
         return math.log(SYMBOLS)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
-        """Inputs (batch_size, sequence_length, 4), targets (batch_size, sequence_length - k) in 0..3."""
+        """Inputs (batch_size, sequence_length, 4), targets (batch_size, sequence_length - k)."""
         symbols = integers(0, SYMBOLS, (batch_size, sequence_length), generator)
         return Batch(
             one_hot(symbols, SYMBOLS), symbols[:, : sequence_length - self.lag(sequence_length)]

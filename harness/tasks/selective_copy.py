@@ -1,4 +1,4 @@
-"""Selective copy: say eight symbols again that stood anywhere among blanks (Jing et al. 2019; Gu & Dao 2023)."""
+"""Selective copy: repeat eight symbols from among blanks (Jing et al. 2019; Gu & Dao 2023)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ALPHABET = SYMBOLS + 2
 
 @dataclasses.dataclass(frozen=True)
 class SelectiveCopy(DenseClassification):
-    """T steps, blank but for 8 symbols of 8 at random places, then a delimiter and 8 blanks.
+    """T steps: 8 symbols of 8 at random places, blanks elsewhere; then a delimiter and 8 blanks.
 
-    The symbols in order on the last 8.
+    The targets are the symbols in order, on the last 8 steps.
     """
 
     name: ClassVar[str] = "selective_copy"
@@ -30,21 +30,15 @@ class SelectiveCopy(DenseClassification):
     least_length: ClassVar[int] = RECALLED
 
     def steps(self, sequence_length: int) -> int:
-        """T + 9: the delimiter and the steps of the recall come on top of T."""
+        """T + 9: the delimiter and the steps of the recall are added to T."""
         return sequence_length + 1 + RECALLED
 
     def lag(self, sequence_length: int) -> int:
-        """T steps from place 0 to the delimiter.
-
-        The farthest that the task reaches, where other tasks state the nearest.
-
-        The places are random, so most symbols are nearer: from a symbol to the output that repeats
-        it are T + 1 steps at most and T / 2 + 5 in the mean over the eight.
-        """
+        """T steps from place 0 to the delimiter: the farthest. Other tasks state the nearest."""
         return sequence_length
 
     def chance_loss(self, sequence_length: int) -> float:
-        """ln 8 nats: eight symbols, equally likely, on each of the steps that are scored."""
+        """ln 8 nats on each scored step: eight symbols, equally likely."""
         return math.log(SYMBOLS)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:

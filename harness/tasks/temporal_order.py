@@ -1,4 +1,4 @@
-"""Temporal order: which of two symbols came first, X or Y? (Hochreiter & Schmidhuber 1997, experiment 6a.)"""
+"""Temporal order: X or Y, which came first? (Hochreiter & Schmidhuber 1997, experiment 6a.)"""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ ALPHABET = 8
 
 @dataclasses.dataclass(frozen=True)
 class TemporalOrder(Classification):
-    """E first, B last, X or Y once early and once in the middle, distractors else.
+    """E first, B last, X or Y once early and once in the middle, distractors elsewhere.
 
-    Say which of XX, XY, YX, YY.
-
-    The early place is drawn from [.1T, .2T] (never place 0), the middle one from [.5T, .6T], both
-    ends included.
+    The target: which of XX, XY, YX, YY.
     """
 
     name: ClassVar[str] = "temporal_order"
@@ -58,7 +55,7 @@ class TemporalOrder(Classification):
 def _place(
     low: int, high: int, batch_size: int, sequence_length: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Places drawn evenly from `low` to `high` tenths of the sequence, both ends included, never place 0."""
+    """Places drawn evenly from `low` to `high` tenths of the sequence, never place 0."""
     first = max(1, -(-sequence_length * low // 10))
     last = sequence_length * high // 10
     return integers(first, last + 1, (batch_size,), generator)

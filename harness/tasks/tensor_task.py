@@ -1,4 +1,4 @@
-"""A task of given data: tensors to train on and tensors to test on, as a plug-in reads them from a file. Never reads one."""
+"""A task of given data: tensors to train on and tensors to test on. Never reads a file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ DTYPES = {"classification": torch.int64, "regression": torch.float32}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TensorTask:
-    """Sequences of one length that are given.
-
-    Batches are drawn from `train` with replacement, evaluations walk through `test`.
+    """Given sequences of one length: training draws from `train`, evaluation goes through `test`.
 
     Inputs are float32 (n, steps, input_size). Targets are classes, int64 (n,), or for a regression
-    float32 (n, output_size), each right within `tolerance`. `steps_back` is the lag, where it is
-    not the whole sequence. An evaluation of fewer than all test sequences takes the first of them,
-    so let them stand in no order. Raises InputError for what cannot be trained on.
+    float32 (n, output_size), right within `tolerance`. `steps_back` is the lag, if it is not the
+    whole sequence. An evaluation of fewer than all test sequences takes the first ones, so they
+    should be in random order. Raises InputError for tensors that cannot be trained on.
     """
 
     name: str
@@ -45,7 +43,7 @@ class TensorTask:
 
     @functools.cached_property
     def output_size(self) -> int:
-        """The numbers of a target, or the classes from 0 to the greatest that there is."""
+        """The numbers of a target, or the number of classes: the largest class plus one."""
         if self.kind == "regression":
             return self.train.targets.shape[1]
         return 1 + max(int(part.targets.max()) for part in (self.train, self.test))
@@ -70,10 +68,7 @@ class TensorTask:
         return self.least_length - 1 if self.steps_back is None else self.steps_back
 
     def chance_loss(self, sequence_length: int) -> float:
-        """Measured on the test sequences.
-
-        The entropy of the classes' shares in nats, or the targets' variance.
-        """
+        """From the test sequences: entropy of the classes in nats, or variance of the targets."""
         return self._chance_loss
 
     @functools.cached_property
@@ -94,7 +89,7 @@ class TensorTask:
         return self._scoring.loss(outputs, targets)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether the largest output is that of the class, or each number is right within the tolerance."""
+        """Whether the largest output is the class, or each number is right within the tolerance."""
         return self._scoring.correct(outputs, targets)
 
     def content_hash(self) -> str:
@@ -116,7 +111,7 @@ class TensorTask:
 
 
 def _check(task: TensorTask) -> None:
-    """Refuse what cannot be trained on, or says nothing, naming the tensor."""
+    """Refuse tensors that cannot be trained on, naming the tensor."""
     where = f"task {task.name}"
     if task.kind not in DTYPES:
         raise InputError(where, "kind", expected=" or ".join(DTYPES), got=task.kind)
@@ -162,7 +157,7 @@ def _check_part(where: str, name: str, part: object, kind: str) -> None:
 
 
 def _tensor(where: str, key: str, tensor: Any, dtype: torch.dtype) -> Tensor:
-    """The tensor, which is one of that dtype, on the CPU, and finite."""
+    """The tensor, checked: of that dtype, on the CPU, finite."""
     if not isinstance(tensor, Tensor):
         expected = f"a tensor of {dtype}"
         raise InputError(where, key, expected=expected, got=Shown(type(tensor).__name__))

@@ -1,7 +1,4 @@
-"""Cell + head = model, built from plain values and a seed.
-
-Never trains, never reads a study file.
-"""
+"""A model: a cell and a linear head, built from plain values and a seed. Never trains."""
 
 from __future__ import annotations
 
@@ -23,10 +20,7 @@ PARAMETER_TOLERANCE = 0.05  # how far a derived hidden_size may miss the wanted 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides a model's shape and first weights.
-
-    `hyperparameters` are the cell's own.
-    """
+    """All that decides a model's shape and first weights. `hyperparameters` are the cell's own."""
 
     task: str
     cell: str
@@ -40,7 +34,7 @@ class ModelConfig:
 
 
 class SequenceModel(nn.Module):
-    """A cell and a linear head on the last layer's last state, or on every step where the task is dense."""
+    """A cell and a linear head on the last layer's last state; on every state for a dense task."""
 
     def __init__(self, cell: nn.Module, hidden_size: int, output_size: int, *, dense: bool) -> None:
         super().__init__()
@@ -49,9 +43,9 @@ class SequenceModel(nn.Module):
         self.dense = dense
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch_size, sequence_length, input_size) to (batch_size, output_size), dense.
+        """Outputs (batch_size, output_size), or (batch_size, steps, output_size) for a dense task.
 
-        With a step for each input.
+        `inputs` is (batch_size, steps, input_size).
         """
         states = self.cell(inputs)
         outputs: Tensor = self.head(states if self.dense else states[:, -1])
@@ -59,13 +53,11 @@ class SequenceModel(nn.Module):
 
 
 def build_model(config: ModelConfig, seed: int) -> SequenceModel:
-    """Build the model on the CPU with its first weights.
+    """Build the model on the CPU. The same seed gives the same first weights everywhere.
 
-    The same seed gives the same weights everywhere.
-
-    The cell is constructed before the head, from torch's generator seeded with `seed`, as a plain
-    script would do it; the global generator is left as it was. Raises InputError for an
-    initialisation that the cell does not have.
+    The cell is built before the head, from torch's generator seeded with `seed`, as a plain script
+    would do it. The global generator is left as it was. Raises InputError for an initialisation
+    that the cell does not have.
     """
     task, cell = get_task(config.task), get_cell(config.cell)
     if config.initialization not in cell.initializations:
@@ -87,10 +79,7 @@ def build_model(config: ModelConfig, seed: int) -> SequenceModel:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Number of weights and biases, head included.
-
-    Built without memory (on torch's meta device).
-    """
+    """The number of weights and biases, head included. Uses torch's meta device, so no memory."""
     task, cell = get_task(config.task), get_cell(config.cell)
     with torch.device("meta"):
         stack = cell.factory(
@@ -103,7 +92,7 @@ def count_parameters(config: ModelConfig) -> int:
 def derive_hidden_size(config: ModelConfig, num_parameters: int, *, strict: bool = True) -> int:
     """The hidden_size whose model comes nearest to `num_parameters`; that of `config` is ignored.
 
-    Raises InputError where the nearest misses by more than 5 %, unless told not to be `strict`.
+    Raises InputError if the nearest misses by more than 5 %, unless `strict` is False.
     """
 
     def count(hidden_size: int) -> int:

@@ -1,4 +1,4 @@
-"""One optimiser update, as training runs it and as timing times it. Never decides when to stop."""
+"""One optimiser update, for training and for timing. Never decides when to stop."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ def make_optimizer(
     fused: bool = True,
     capturable: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser of that name over all parameters.
+    """The optimiser of that name over all parameters; torch's fused one where it exists.
 
-    Torch's fused implementation where it has one, unless told not to.
-
-    `capturable`: its state stays on the CUDA device, so that a CUDA graph can hold its step.
+    `fused=False` asks for the default implementation. `capturable`: the state stays on the CUDA
+    device, so that a CUDA graph can hold the step.
     """
     options: dict[str, bool] = {}
     if fused and name in FUSED:
@@ -57,9 +56,9 @@ def training_step(
     batch: Batch,
     max_grad_norm: float,
 ) -> Tensor:
-    """One optimiser update on one batch: zero_grad, forward, loss, backward, clip (0: off), step.
+    """One optimiser update; returns the loss.
 
-    Returns the loss.
+    zero_grad, forward, loss, backward, clip (0: off), step.
     """
     optimizer.zero_grad(set_to_none=True)
     loss = task.loss(model(batch.inputs), batch.targets)

@@ -1,8 +1,7 @@
-"""Train one configuration, yielding evaluations. Knows no study, no storage and no other trial.
+"""Trains one configuration and yields evaluations. Knows no study, no storage, no other trial.
 
-The order inside a training step: zero_grad, forward, loss, backward, clip, step. Evaluations stand
-on a fixed schedule of training sequences, the first before any update; what is trained after the
-last of them is not scored.
+Evaluations follow a fixed schedule of training sequences. The first is before any update. What is
+trained after the last one is not scored.
 """
 
 from __future__ import annotations
@@ -30,13 +29,11 @@ STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a div
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """One trial: a model, how it is trained, and on how many sequences.
+    """One trial: a model, how it is trained, and on how many sequences. Plain values, for JSON.
 
-    Plain values, so that it travels as JSON.
-
-    `verification_sequences` > 0: an evaluation that finds the task solved is repeated on that many
-    other sequences, and only the repetition counts; so is the last one. `extrapolation`: a model
-    that has solved its task is then looked at on sequences so many times as long.
+    `verification_sequences` > 0: an evaluation that finds the task solved, and the last one, are
+    repeated on that many other sequences, and only the repetition counts. `extrapolation`: a model
+    that solved its task is evaluated on sequences that many times as long.
     """
 
     model: ModelConfig
@@ -55,7 +52,7 @@ class TrainingConfig:
     device: str = "cpu"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it; `from_dict` is the inverse."""
+        """The configuration as JSON values; `from_dict` is the inverse."""
         plain = dataclasses.asdict(dataclasses.replace(self, model=None))  # type: ignore[arg-type]
         model = {**vars(self.model), "hyperparameters": dict(self.model.hyperparameters)}
         return {**plain, "model": model}
@@ -69,12 +66,10 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What one look at held-out data found.
+    """The result of one evaluation on held-out data. `finite` is False once training has diverged.
 
-    `loss` in the task's unit; `finite` is False once training has diverged.
-
-    `predictions` holds the outputs' probabilities or values where the task has a handful of fixed
-    sequences, else nothing.
+    `loss` is in the task's unit. `predictions` holds probabilities or values for a task with a
+    handful of fixed sequences, else nothing.
     """
 
     sequences_seen: int
@@ -89,7 +84,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Extrapolation:
-    """What a trained model does on sequences `factor` times as long as those that it was trained on."""
+    """The result of a trained model on sequences `factor` times as long as the trained length."""
 
     factor: int
     sequence_length: int
@@ -99,7 +94,7 @@ class Extrapolation:
 
 
 class Training:
-    """A model in training; iterate over `evaluations()` to run it, then read `model` and `predictions()`."""
+    """A model in training. Iterate over `evaluations()`, then read `model` and `predictions()`."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config
@@ -114,7 +109,10 @@ class Training:
         self.train_time_s = 0.0
 
     def evaluations(self) -> Iterator[Evaluation]:
-        """Train until the budget is spent, the task solved (where that ends it) or the loss no longer finite."""
+        """Train until the budget is spent, the loss is not finite, or the task is solved.
+
+        A solved task ends training only with `stop_when_solved`.
+        """
         config, seen, due = self.config, 0, 0
         last_due = config.sequences // config.evaluate_every * config.evaluate_every
         while True:
@@ -133,7 +131,7 @@ class Training:
                 return
 
     def predictions(self) -> tuple[float, ...]:
-        """The model's present predictions for a handful of fixed sequences, where the task says what its outputs predict."""
+        """The current predictions for a handful of fixed sequences; () for other tasks."""
         if not isinstance(self.task, Predicts) or not 0 < self.task.finite <= MOST_PREDICTIONS:
             return ()
         with torch.inference_mode():
@@ -144,7 +142,7 @@ class Training:
         return tuple(self.task.predict(outputs).flatten().tolist())
 
     def extrapolate(self) -> tuple[Extrapolation, ...]:
-        """The present model on sequences 2, 4, ... times as long (`config.extrapolation`), drawn from seeds of their own."""
+        """Evaluate the current model on longer sequences (`config.extrapolation`), other seeds."""
         found = []
         for factor in self.config.extrapolation:
             length = factor * self.config.model.sequence_length
@@ -155,10 +153,7 @@ class Training:
         return tuple(found)
 
     def _train(self, seen: int, until: int) -> tuple[int, bool]:
-        """Train from `seen` to at least `until` sequences.
-
-        Say how many were seen and whether the loss stayed finite.
-        """
+        """Train to at least `until` sequences; returns how many were seen, and if all is finite."""
         config = self.config
         every = 1 if self.device.type == "cpu" else STEPS_BETWEEN_SYNCHRONISATIONS
         start, step = time.monotonic(), 0
@@ -189,7 +184,7 @@ class Training:
 
     @torch.inference_mode()
     def _score(self, part: str, count: int, sequence_length: int) -> tuple[float, float]:
-        """Loss and accuracy on `count` sequences of that held-out part of the data, or on all that there are."""
+        """Loss and accuracy on up to `count` sequences of that part of the held-out data."""
         losses, right, total, looked_at = 0.0, 0, 0, 0
         self.model.eval()  # torch's cells do not care; one that is plugged in may have dropout
         size = max(1, EVALUATION_BATCH * self._length // sequence_length)  # no more states at once
@@ -220,12 +215,10 @@ class Training:
         )
 
     def _held_out(self, part: str, count: int, sequence_length: int) -> Iterator[Batch]:
-        """Up to `count` sequences that are never trained on, batch by batch.
+        """Up to `count` sequences that are never trained on, in batches.
 
-        Few are kept for next time.
-
-        Each part ("evaluation", "verification", ...) is drawn from a seed of its own; a task that
-        holds out sequences itself has the same ones for all parts.
+        A small set is kept for next time. Each part ("evaluation", "verification", ...) is drawn
+        from its own seed. A task that holds out sequences itself has the same ones for all parts.
         """
         given = self.task if isinstance(self.task, HoldsOut) else None
         count = min(count, given.n_held_out) if given else count
