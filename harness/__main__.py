@@ -3,9 +3,9 @@
 import sys
 
 COMMANDS = """\
-python -m harness.study [STUDY]   search -> confirm -> time -> report (--help for its options)
-python -m harness.bench [GRID]    time training steps, or inference, over a grid of shapes (--help for its options)
-python -m harness.regress         has training become slower? compare two revisions, environments or versions of torch
+python -m harness.study [STUDY]   search, confirm, time, report (--help lists its options)
+python -m harness.bench [GRID]    time training steps, or inference, over a grid of shapes
+python -m harness.regress         compare the speed of two revisions, environments or torch versions
 python -m harness.report DIR      render the report of DIR again from what is stored
 """
 

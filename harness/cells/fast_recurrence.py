@@ -105,7 +105,7 @@ class RNNLayer(torch.autograd.Function):
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
         transposed = w_hh.t()
-        # a copy, since what comes from later steps is added in place
+        # A copy: gradients from later steps are added in place.
         to_states = grad.clone(memory_format=torch.contiguous_format)
         to_each = to_states.unbind()
         for low, high in _blocks(states):
@@ -136,7 +136,7 @@ class GRULayer(torch.autograd.Function):
         """Every step's state; `weights` are w_ih, w_hh, b_ih and b_hh."""
         w_ih, w_hh, b_ih, b_hh = weights
         two = 2 * w_hh.shape[1]
-        # three blocks: r and z, to be opened, and W_hn h + b_hn, which r lets through
+        # Three blocks: the gates r and z before the sigmoid, and W_hn h + b_hn.
         biases = torch.cat((b_ih[:two] + b_hh[:two], b_hh[two:]))
         gates = biases[:, None].repeat(inputs.shape[0], 1, inputs.shape[2])
         gates[:, :two].baddbmm_(_each(w_ih[:two], inputs), inputs)
@@ -161,14 +161,13 @@ class GRULayer(torch.autograd.Function):
         inputs, w_ih, w_hh, gates, new, states = ctx.saved_tensors
         sums = _Sums(inputs, w_ih, w_hh, wants_inputs=ctx.needs_input_grad[0])
         transposed = w_hh.t()
-        # a copy, since what comes from later steps is added in place
+        # A copy: gradients from later steps are added in place.
         to_states = grad.clone(memory_format=torch.contiguous_format)
         to_each = to_states.unbind()
         for low, high in _blocks(states):
             before, candidate = _before(states, low, high), new[low:high]
             reset, update, through = gates[low:high].chunk(3, dim=1)
-            # what each block's gradient is of the state's, but for the state's: filled in step by
-            # step
+            # Gradient of each block for a gradient of 1 to the state; multiplied step by step.
             grad_gates = torch.empty_like(gates[low:high])
             to_reset, to_update, to_through = grad_gates.chunk(3, dim=1)
             to_candidate = (1.0 - update).mul_(torch.mul(candidate, candidate).neg_().add_(1.0))

@@ -37,10 +37,9 @@ BUILT_IN = frozenset(CELLS)
 
 
 def get_cell(name: str) -> Cell:
-    """The cell of that name, which may be one that an installed package offers.
+    """The cell of that name, also one that an installed package offers.
 
-    Raises InputError with the nearest name where there is none, and where what is offered is no
-    cell.
+    Raises InputError with the nearest name if there is none, or if what is offered is no cell.
     """
     if name not in CELLS and not load_offered(GROUP, name, register_cell):
         remedy = nearest(name, {*CELLS, *offered(GROUP)})
@@ -51,7 +50,7 @@ def get_cell(name: str) -> Cell:
 def register_cell(cell: Cell) -> Cell:
     """Add a cell to the registry, for a plug-in.
 
-    Raises InputError for what is no cell, or has the name of another one.
+    Raises InputError for what is no cell, and for the name of another cell.
     """
     _check_cell(cell)
     if CELLS.setdefault(cell.name, cell) is not cell:
@@ -65,7 +64,7 @@ def register_cell(cell: Cell) -> Cell:
 
 
 def _check_cell(cell: object) -> None:
-    """Refuse what cannot be built and trained: a plug-in is not checked by mypy."""
+    """Refuse what cannot be built and trained; mypy does not check a plug-in."""
     if not isinstance(cell, Cell):
         remedy = "register_cell(Cell(name, factory))"
         raise InputError("cells", expected="a Cell", got=cell, remedy=remedy)

@@ -29,12 +29,9 @@ class Recurrence(Protocol):
 
 
 class TorchCell(nn.Module):
-    """torch's own nn.RNN, nn.GRU or nn.LSTM, batch first, started from explicit zero states.
+    """torch's nn.RNN, nn.GRU or nn.LSTM, batch first, from explicit zero states. Stateful and Gated.
 
-    It is Stateful and Gated.
-
-    `recurrence` may stand in the place of the module's own loop, which is what runs unless somebody
-    sets it.
+    `recurrence` replaces the module's own loop where it is set.
     """
 
     def __init__(
@@ -49,7 +46,7 @@ class TorchCell(nn.Module):
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Zeros (num_layers, batch_size, hidden_size): h_0, and for the LSTM (h_0, c_0).
 
-        Dtype and device of `like`.
+        Dtype and device are those of `like`.
         """
         zeros = like.new_zeros(self.module.num_layers, batch_size, self.module.hidden_size)
         return (zeros, zeros) if self.is_lstm else zeros
@@ -64,10 +61,7 @@ class TorchCell(nn.Module):
         return outputs
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step through all layers with the module's own weights.
-
-        The outputs are the last layer's h.
-        """
+        """One step through all layers with the module's weights; the outputs are the last layer's h."""
         parts = state if isinstance(state, tuple) else (state,)
         below, layers = inputs, []
         for layer in range(self.module.num_layers):
@@ -114,9 +108,9 @@ class TorchCell(nn.Module):
 
 
 def num_parameters_of_stack(gates: int, input_size: int, hidden_size: int, num_layers: int) -> int:
-    """Weights and biases of a stack.
+    """Weights and biases of a stack: the sum over layers of G (H D + H H + 2 H).
 
-    The sum over layers of G (H D + H H + 2 H), D the layer's input size.
+    D is the layer's input size, H the hidden size, G the number of gates.
     """
     first = gates * (hidden_size * input_size + hidden_size * hidden_size + 2 * hidden_size)
     later = gates * (2 * hidden_size * hidden_size + 2 * hidden_size)

@@ -41,7 +41,7 @@ def run(app: typer.Typer) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a text has letters that not every terminal has
+            stream.reconfigure(errors="replace")
     atexit.register(gc.freeze)  # or the interpreter's last collection looks at all of torch
     try:
         app()

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from harness.errors import HarnessError
 
 INTERRUPTED = 130  # the exit code of a command that was stopped, with everything saved
-ONE_SIGNAL_S = 0.3  # `timeout` and schedulers signal the process and then its group: one wish
+# `timeout` and schedulers signal the process and then its group: that counts as one signal.
+ONE_SIGNAL_S = 0.3
 
 
 @contextlib.contextmanager
@@ -39,9 +40,8 @@ def signals(again: str) -> Iterator[None]:
     """
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
-    hearing, told = (
-        socket.socketpair()
-    )  # a thread hears what the main one, in a database's C code, does not
+    # A thread reads signals from a socket: the main thread may be inside a database's C code.
+    hearing, told = socket.socketpair()
     told.setblocking(False)
     n_heard = 0
 

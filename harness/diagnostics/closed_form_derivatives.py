@@ -107,7 +107,7 @@ def _gru(w: Weights, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _lstm(w: Weights, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """c' = f c + i g and h' = o tanh(c'); the state is (h, c). Blocks: input, forget, cell, output."""
+    """c' = f c + i g, h' = o tanh(c'), state (h, c); blocks are input, forget, cell, output."""
     h, c = state.chunk(2, dim=1)
     inward, forget, fresh, output = (
         x @ w.inputs.T + w.input_bias + h @ w.state.T + w.state_bias

@@ -30,7 +30,8 @@ from harness.diagnostics.closed_form_derivatives import read_stack
 from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
 from harness.training.model import SequenceModel
 
-LAGS_IN_ALL = 60  # spectral norms are the slow part; on a logarithmic axis no one sees more points
+# Spectral norms are the slow part; a logarithmic axis does not show more points.
+LAGS_IN_ALL = 60
 # Floating-point operations: 3 to 8 s in closed form, 4 to 15 s by autograd, on a busy core
 WORK = 8e10
 # What a spectral norm costs, in products of two such matrices: measured 3 to 7
@@ -38,9 +39,8 @@ NORM_IN_PRODUCTS = 5
 FEWEST_LAGS = 30  # a state too large for so many is not followed; outputs and inputs are
 # Inputs of the copies of one sequence in one batch: 32 MB, and a graph of some times that
 COPIED_NUMBERS = 4_000_000
-HEADROOM = (
-    2.0**500
-)  # 1e150: how far gradients by inputs are moved up, away from where float64 ends below
+# 1e150: gradients by inputs are scaled up by it, away from float64's smallest numbers
+HEADROOM = 2.0**500
 
 Advance = Callable[[Tensor, int], Tensor]
 """(product (B, N, N), step) to the product times d state_after / d state_before of that step."""
@@ -90,7 +90,7 @@ def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:
 
 
 def chosen_lags(sequence_length: int) -> tuple[int, ...]:
-    """Lags from 1 to sequence_length - 1: all up to 20, then 30, 100, ..., others on a log scale."""
+    """Lags from 1 to sequence_length - 1: all up to 20, then on a log scale."""
     last = sequence_length - 1
     spread = np.geomspace(1, last, LAGS_IN_ALL).round().astype(int).tolist()
     marks = [mark * 10**power for power in range(1, 7) for mark in (1, 3)]

@@ -20,7 +20,7 @@ REQUIRED = (
     *("name", "input_size", "output_size", "least_length", "dense", "finite"),
     *("lag", "chance_loss", "sample", "loss", "correct"),
 )
-"""What makes a task; all else is optional, so that a plug-in need not know of it."""
+"""What every task has. All else is optional, so a plug-in need not know of it."""
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -42,10 +42,9 @@ BUILT_IN = frozenset(TASKS)
 
 
 def get_task(name: str) -> Task:
-    """The task of that name, which may be one that an installed package offers.
+    """The task of that name, also one that an installed package offers.
 
-    Raises InputError with the nearest name where there is none, and where what is offered is no
-    task.
+    Raises InputError with the nearest name if there is none, or if what is offered is no task.
     """
     if name not in TASKS and not load_offered(GROUP, name, register_task):
         remedy = nearest(name, {*TASKS, *offered(GROUP)})
@@ -56,7 +55,7 @@ def get_task(name: str) -> Task:
 def register_task(task: Task) -> Task:
     """Add a task to the registry, for a plug-in.
 
-    Raises InputError for what is no task, or has the name of another one.
+    Raises InputError for what is no task, and for the name of another task.
     """
     _check_task(task)
     known = TASKS.setdefault(task.name, task)
@@ -71,7 +70,7 @@ def register_task(task: Task) -> Task:
 
 
 def _check_task(task: object) -> None:
-    """Refuse what cannot be trained on: a plug-in is not checked by mypy."""
+    """Refuse what cannot be trained on; mypy does not check a plug-in."""
     missing = [part for part in REQUIRED if not hasattr(task, part)]
     if missing or isinstance(task, type):
         got = Shown(f"one without {', '.join(missing)}") if missing else task

@@ -22,7 +22,8 @@ from harness.training.model import ModelConfig, SequenceModel, build_model
 from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
-MOST_PREDICTIONS = 16  # fixed sequences whose predictions are kept: a handful that a person reads
+# Fixed sequences whose predictions are kept: as many as a person reads.
+MOST_PREDICTIONS = 16
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
 
