@@ -206,7 +206,7 @@ def test_the_documented_cell_offers_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/plugins.md's cell: step by step is its forward pass, its gates are shares, and `slow` keeps (T - 1) / T."""
-    monkeypatch.setattr("harness.cells.CELLS", dict(CELLS))
+    monkeypatch.setattr("harness.cells.registry.CELLS", dict(CELLS))
     write_files("docs/plugins.md", tmp_path)
     load_plugin(str(tmp_path / "leaky.py"))
     cell = get_cell("leaky")

@@ -29,7 +29,7 @@ class Recurrence(Protocol):
 
 
 class TorchCell(nn.Module):
-    """torch's nn.RNN, nn.GRU or nn.LSTM, batch first, from explicit zero states. Stateful and Gated.
+    """torch's nn.RNN, nn.GRU or nn.LSTM, batch first, from zero states. It is Stateful and Gated.
 
     `recurrence` replaces the module's own loop where it is set.
     """
@@ -61,7 +61,7 @@ class TorchCell(nn.Module):
         return outputs
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step through all layers with the module's weights; the outputs are the last layer's h."""
+        """One step through all layers; the outputs are the last layer's h."""
         parts = state if isinstance(state, tuple) else (state,)
         below, layers = inputs, []
         for layer in range(self.module.num_layers):

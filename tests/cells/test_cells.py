@@ -503,7 +503,7 @@ def test_an_unknown_cell_gets_the_nearest() -> None:
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Cell]:
     """The registry, which forgets afterwards what a test adds."""
     copied = dict(CELLS)
-    monkeypatch.setattr(cells, "CELLS", copied)
+    monkeypatch.setattr("harness.cells.registry.CELLS", copied)
     return copied
 
 

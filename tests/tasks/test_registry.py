@@ -79,7 +79,7 @@ class Named(Adding):
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The registry, which forgets afterwards what a test adds."""
     copied: dict[str, Any] = dict(TASKS)
-    monkeypatch.setattr("harness.tasks.TASKS", copied)
+    monkeypatch.setattr("harness.tasks.registry.TASKS", copied)
     return copied
 
 
