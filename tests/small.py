@@ -140,9 +140,14 @@ def run_small(
         )
 
 
-def study_run(spec: specs.StudySpec, options: run_context.StudyOptions) -> run_context.StudyRun:
-    """A study as its phases after the search see it, which never use the storage."""
-    return run_context.StudyRun(spec, options, cast("RetryingStorage", None), {})
+def study_run(
+    spec: specs.StudySpec,
+    options: run_context.StudyOptions,
+    observer: StudyObserver | None = None,
+) -> run_context.StudyRun:
+    """A study as the phases after the search see it: they never use the storage."""
+    storage = cast("RetryingStorage", None)
+    return run_context.StudyRun(spec, options, storage, {}, observer or StudyObserver())
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.columns import TrialStatus
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unwritable
 from harness.study.execution.executor import Event, Executor, TrialRequest
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 from harness.study.trial_source import Job, TrialSource, first_solved
@@ -61,7 +61,8 @@ class _Running:
     job: Job
     deadline: float | None
     evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    # To its end: what comes after, such as longer sequences, takes nothing back
+    # To its end: what comes after, such as longer sequences, takes nothing back. Never where
+    # weights are to be written
     trained: bool = False
 
 
@@ -83,7 +84,8 @@ class Coordinator:
     def run(self, sources: Sequence[TrialSource]) -> bool:
         """Run them all; False when the time was up before the end.
 
-        Ctrl-C gives running trials up and goes on upward.
+        Ctrl-C gives running trials up and goes on upward. Raises FileError or InputError where the
+        disk takes no weights.
         """
         heard = time.monotonic()
         try:
@@ -119,6 +121,7 @@ class Coordinator:
                     job.config.to_dict(),
                     self.plugins,
                     self.limits.trial_memory_bytes,
+                    job.weights,
                 )
             )
             self.observer(TrialProgress("started", chosen, job))
@@ -148,6 +151,8 @@ class Coordinator:
             return
         if event.kind == "evaluation":
             self._evaluation(event.request_id, running, event.data)
+        elif unwritten := event.data.get("unwritten"):
+            raise unwritable(running.job.weights, OSError(*unwritten))
         elif event.kind == "outcome":
             self._finish(event.request_id, running, TrialStatus(event.data["end"]), event.data)
         else:
@@ -160,7 +165,7 @@ class Coordinator:
         config = running.job.config
         spent = data["sequences_seen"] + config.evaluate_every > config.sequences
         ends = spent or not data["finite"] or (data["solved"] and config.stop_when_solved)
-        running.trained = ends and data["finite"]
+        running.trained = ends and data["finite"] and not running.job.weights
         if prune and not ends:  # one that ends by itself says how
             self.executor.cancel(request_id)
             reason = f"pruned after {data['sequences_seen']} training sequences"

@@ -28,7 +28,13 @@ from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases.measure_diagnostics import measure_diagnostics
 from harness.study.phases.time_inference import time_inference
 from harness.study.phases.time_training import time_grid, time_winners
-from harness.study.phases.train_winners import Winner, best_of, best_of_pairs, common_trials, keep
+from harness.study.phases.train_winners import (
+    Winner,
+    best_of,
+    best_of_pairs,
+    common_trials,
+    train_winners,
+)
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, results_of
 from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
@@ -105,7 +111,9 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
         common = common_trials(searches)
         winners = [winner for each in searches if (winner := best_of(each, common))]
         confirmations = _confirm(study, executor, winners)
-        kept = keep(study, executor, best_of_pairs(spec, winners))
+        limits = dataclasses.replace(_limits(study), independent=True)
+        coordinator = Coordinator(executor, limits, lambda progress: None, options.plugins)
+        kept = train_winners(study, coordinator, best_of_pairs(spec, winners))
     write_tables(study.directory, spec, searches, confirmations)
     records.write_spec(study.directory, spec.dump())
     facts = {

@@ -24,10 +24,11 @@ class SearchKey:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One trial to run now: its slot and its configuration."""
+    """One trial to run now. `weights` is the file to which its trained weights go, or empty."""
 
     slot: int
     config: TrainingConfig
+    weights: str = ""
 
 
 class TrialSource(Protocol):

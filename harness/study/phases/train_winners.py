@@ -6,8 +6,7 @@ Never times anything.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from harness.columns import OBJECTIVES, TrialStatus
 from harness.config import StudySpec
 from harness.errors import InputError, unwritable
 from harness.study import result_files
-from harness.study.coordinator import MOST_ATTEMPTS
-from harness.study.execution.executor import Executor, TrialRequest
+from harness.study.coordinator import Coordinator
 from harness.study.run_context import StudyRun
 from harness.study.search.optuna_series import TrialSeries
 from harness.study.search.trial_config import configuration_hash, training_config
-from harness.study.storage.trial_ledger import SlotRecord
-from harness.study.trial_source import SearchKey
+from harness.study.storage.trial_ledger import SlotRecord, TrialResult
+from harness.study.trial_source import Job, SearchKey
 from harness.training.training_loop import TrainingConfig
 
 
@@ -82,41 +80,83 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
     return list(best.values())
 
 
-def keep(study: StudyRun, executor: Executor, best: Sequence[Winner]) -> list[Winner]:
-    """Train each winner once more, just as its search did, and keep its weights.
+class WinnerTraining:
+    """A winner's training with its own seed, once more, to keep its weights: a source of one trial."""
 
-    Returns those whose weights are there.
-    """
-    missing = [winner for winner in best if not _is_kept(study.spec, study.directory, winner)]
-    if missing:
-        study.observer.phase("keep", (), len(missing))
-    requests = []
-    for winner in missing:
-        weights = weights_path(study.directory, winner)
-        try:
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            weights.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(weights, error) from error
+    total = 1
+
+    def __init__(self, study: StudyRun, winner: Winner) -> None:
+        self.key, self.winner = winner.key, winner
+        self.files = _files_of(study.directory, winner)
         config = configuration_of(study.spec, winner)
         config = dataclasses.replace(config, device=study.options.device)
-        requests.append(
-            TrialRequest(
-                executor.new_id(),
-                config.to_dict(),
-                study.options.plugins,
-                weights=str(weights.resolve()),
-            )
+        self.job = Job(winner.record.slot, config, str(self.files[0].resolve()))
+        self.finished: dict[int, SlotRecord] = {}
+        self.in_flight = 0
+
+    @property
+    def started(self) -> int:
+        """1 while it trains and when it has ended."""
+        return self.in_flight + len(self.finished)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether it is still to be trained."""
+        return not self.started
+
+    def next_job(self) -> Job:
+        """The training."""
+        self.in_flight = 1
+        return self.job
+
+    def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
+        """A winner is never pruned."""
+        return False
+
+    def finish(
+        self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Keep how the training ended."""
+        self.in_flight = 0
+        self.finished[job.slot] = dataclasses.replace(self.winner.record, result=result)
+
+    def give_up(self, job: Job, result: TrialResult | None = None) -> None:
+        """Train it again: it was interrupted, or crashed with a retry left."""
+        self.in_flight = 0
+
+
+def train_winners(
+    study: StudyRun, coordinator: Coordinator, best: Sequence[Winner]
+) -> list[Winner]:
+    """Train each winner once more, as its search did, and keep its weights.
+
+    Returns the winners whose weights are there; a note says why others have none. Raises FileError
+    or InputError where the disk takes no weights.
+    """
+    trainings = [
+        WinnerTraining(study, winner)
+        for winner in best
+        if not _is_kept(study.spec, study.directory, winner)
+    ]
+    if trainings:
+        study.observer.phase("keep", (), len(trainings))
+    for training in trainings:
+        for path in training.files:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritable(path, error) from error
+    coordinator.run(trainings)
+    lost = [each for each in trainings if not all(path.exists() for path in each.files)]
+    for training in lost:
+        result = training.finished[training.job.slot].result
+        study.observer.note(
+            f"the winner of {training.key.cell} on {training.key.task} could not be trained once "
+            f"more: it is neither timed nor looked into ({result.reason})"
         )
-    reasons = _run(executor, requests)
-    kept = [winner for winner in best if weights_path(study.directory, winner).exists()]
-    for winner in best:
-        if winner not in kept:
-            reason = reasons.get(str(weights_path(study.directory, winner).resolve()), "")
-            study.observer.note(
-                f"the winner of {winner.key.cell} on {winner.key.task} could not be trained once "
-                f"more: it is neither timed nor looked into ({reason})"
-            )
+    keys = {training.key for training in lost}
+    kept = [winner for winner in best if winner.key not in keys]
     for winner in kept:
         facts = _facts(study.spec, winner)
         result_files.write_winner(study.directory, winner.key.task, winner.key.cell, facts)
@@ -141,33 +181,8 @@ def initial_weights_path(directory: Path, winner: Winner) -> Path:
     return path.with_name(path.stem + ".initial.pt")
 
 
-def _run(executor: Executor, requests: list[TrialRequest]) -> dict[str, str]:
-    """Run some requests to their ends, a crash again.
-
-    Returns why weights were not written, by their file.
-
-    Raises FileError or InputError where a disk would not take them.
-    """
-    running: dict[int, TrialRequest] = {}
-    attempts: Counter[str] = Counter()
-    reasons: dict[str, str] = {}
-    while requests or running:
-        while requests and len(running) < executor.num_workers:
-            request = requests.pop(0)
-            executor.submit(request)
-            running[request.request_id] = request
-        event = executor.next_event(None)
-        if event is None or event.kind == "evaluation" or event.request_id not in running:
-            continue
-        request = running.pop(event.request_id)
-        if unwritten := event.data.get("unwritten"):
-            raise unwritable(request.weights, OSError(*unwritten))
-        reasons[request.weights] = event.data.get("how") or event.data.get("reason", "")
-        attempts[request.weights] += 1
-        crashed = event.kind == "ended" and event.data["end"] == TrialStatus.CRASHED
-        if crashed and attempts[request.weights] < MOST_ATTEMPTS:
-            requests.append(dataclasses.replace(request, request_id=executor.new_id()))
-    return reasons
+def _files_of(directory: Path, winner: Winner) -> tuple[Path, Path]:
+    return weights_path(directory, winner), initial_weights_path(directory, winner)
 
 
 def _training_hash(spec: StudySpec, winner: Winner) -> str:
@@ -183,8 +198,7 @@ def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     except InputError:
         return False
     same = facts.get("training") == _training_hash(spec, winner)
-    paths = (weights_path(directory, winner), initial_weights_path(directory, winner))
-    return same and all(each.exists() for each in paths)
+    return same and all(each.exists() for each in _files_of(directory, winner))
 
 
 def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,13 +11,22 @@ import pytest
 
 from harness.columns import OBJECTIVES, TrialStatus
 from harness.errors import FileError
-from harness.study.execution.executor import TrialRequest
-from harness.study.phases.train_winners import Winner, _run, best_of, best_of_pairs, common_trials
+from harness.study.coordinator import Coordinator, TrialLimits
+from harness.study.execution.executor import Executor
+from harness.study.execution.local_executor import LocalExecutor
+from harness.study.phases.train_winners import (
+    Winner,
+    best_of,
+    best_of_pairs,
+    common_trials,
+    train_winners,
+)
+from harness.study.run_context import StudyOptions
 from harness.study.search.optuna_series import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.study.trial_source import SearchKey
-from tests.small import small_spec
-from tests.study.scripted import ScriptedExecutor, ended, outcome
+from tests.small import FAULTS, FAULTY, RecordingObserver, small_spec, study_run
+from tests.study.scripted import ScriptedExecutor, ended, evaluation, outcome
 
 
 def record(slot: int, value: float | None, end: TrialStatus = TrialStatus.COMPLETE) -> SlotRecord:
@@ -103,36 +115,190 @@ def test_best_over_repeats(tmp_path: Path) -> None:
     assert [(each.key.cell, each.key.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
 
 
-def requests(*names: str) -> list[TrialRequest]:
-    """Requests for weights of these names; each trains with its number as its seed."""
-    return [
-        TrialRequest(100 + i, {"seed": i}, weights=f"{name}.pt") for i, name in enumerate(names)
-    ]
+PARAMS = {
+    "hidden_size": 3,
+    "num_layers": 1,
+    "learning_rate": 0.01,
+    "sequence_length": 12,
+    "initialization": "pytorch",
+}
+LIMITS = TrialLimits(trial_timeout_s=2.0, trial_memory_bytes=2**28, independent=True)
 
 
-def test_winner_whose_training_crashes_is_trained_again() -> None:
+def winner_of(cell: str, seed: int = 7, **params: Any) -> Winner:
+    """The winner of a cell on temporal_order, its third slot."""
+    result = TrialResult(TrialStatus.COMPLETE, seed, loss=1.25, accuracy=0.5, solved=False)
+    record = SlotRecord(2, "2", {**PARAMS, **params}, 1.5, result)
+    return Winner(SearchKey("temporal_order", cell, 0), record)
+
+
+def train(
+    folder: Path,
+    executor: Executor,
+    winners: Sequence[Winner],
+    *settings: str,
+    limits: TrialLimits = LIMITS,
+) -> tuple[list[str], list[str]]:
+    """Train these winners of the small study. Returns the cells of those that are kept, and the notes."""
+    observer = RecordingObserver()
+    options = StudyOptions(folder, "cpu", 1, plugins=(FAULTY,))
+    study = study_run(small_spec(folder, *settings), options, observer)
+    coordinator = Coordinator(executor, limits, lambda progress: None, (FAULTY,))
+    kept = train_winners(study, coordinator, winners)
+    return [each.key.cell for each in kept], observer.notes
+
+
+def write_weights(folder: Path, cell: str) -> None:
+    """Files where the weights of a winner go, trained and initial."""
+    for suffix in (".pt", ".initial.pt"):
+        (folder / "small" / "winners" / f"temporal_order-{cell}{suffix}").write_bytes(b"weights")
+
+
+def test_winner_whose_training_crashes_is_trained_again(tmp_path: Path) -> None:
     """A crash is tried three times, a crash that does not come back costs nothing, and what is no crash is tried once."""
     scripts = {
-        0: iter([[ended()], [outcome()]]),
-        1: iter([[ended(how="killed by SIGSEGV")]] * 3),
-        2: iter([[ended("out_of_memory", "no memory left")]]),
-        3: iter([[outcome("error", "ValueError: no")]]),
+        "rnn": iter([[ended()], [outcome()]]),
+        "gru": iter([[ended(how="killed by SIGSEGV")]] * 3),
+        "lstm": iter([[ended("out_of_memory", "no memory left")]]),
+        "faulty": iter([[outcome("error", "ValueError: no")]]),
     }
-    executor = ScriptedExecutor(lambda training: next(scripts[training["seed"]]), num_workers=2)
-    reasons = _run(executor, requests("once", "always", "memory", "raises"))
-    assert reasons == {
-        "once.pt": "",
-        "always.pt": "killed by SIGSEGV",
-        "memory.pt": "no memory left",
-        "raises.pt": "ValueError: no",
-    }
+
+    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+        events = next(scripts[training["model"]["cell"]])
+        if events[0] == outcome():
+            write_weights(tmp_path, training["model"]["cell"])
+        return events
+
+    executor = ScriptedExecutor(script, num_workers=2)
+    kept, notes = train(tmp_path, executor, [winner_of(cell) for cell in scripts])
+    assert kept == ["rnn"]
+    assert [note.partition(" on ")[0] for note in notes] == [
+        "the winner of gru",
+        "the winner of lstm",
+        "the winner of faulty",
+    ]
+    reasons = ("(killed by SIGSEGV)", "(no memory left)", "(ValueError: no)")
+    assert all(note.endswith(reason) for note, reason in zip(notes, reasons, strict=True))
     assert len(executor.requests) == 2 + 3 + 1 + 1
     assert all(next(script, None) is None for script in scripts.values())
+    assert {each.memory_bytes for each in executor.requests} == {LIMITS.trial_memory_bytes}
+    winners = tmp_path / "small" / "winners"
+    assert [path.name for path in winners.glob("*.toml")] == ["temporal_order-rnn.toml"]
 
 
-def test_weights_that_find_no_room() -> None:
+def test_crash_while_weights_are_written(tmp_path: Path) -> None:
+    """A winner whose process is gone after its last evaluation is trained again: its weights may be lacking."""
+    last = evaluation(64, 0.1, solved=True)
+    scripts = iter([[last, ended()], [last, outcome()]])
+
+    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+        events = next(scripts)
+        if events[-1] == outcome():
+            write_weights(tmp_path, "rnn")
+        return events
+
+    assert train(tmp_path, ScriptedExecutor(script), [winner_of("rnn")]) == (["rnn"], [])
+    assert next(scripts, None) is None
+
+
+@pytest.mark.parametrize("present", [".pt", ".initial.pt"])
+def test_half_of_the_weights(tmp_path: Path, present: str) -> None:
+    """A winner of which one of both files is missing is not kept, and the other file is no older winner's."""
+    winners = tmp_path / "small" / "winners"
+    winners.mkdir(parents=True)
+    write_weights(tmp_path, "rnn")
+
+    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+        assert list(winners.iterdir()) == []
+        (winners / f"temporal_order-rnn{present}").write_bytes(b"weights")
+        return [outcome("error", "no")]
+
+    kept, (note,) = train(tmp_path, ScriptedExecutor(script), [winner_of("rnn")])
+    assert kept == []
+    assert note.endswith("(no)")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("hang", "took longer than 2 s"),
+        pytest.param(
+            "memory",
+            "RuntimeError: [enforce fail",
+            marks=pytest.mark.skipif(
+                sys.platform != "linux", reason="memory is limited on Linux only"
+            ),
+        ),
+        ("kill", "killed by SIGKILL"),
+    ],
+)
+def test_limits_hold_for_winners(
+    tmp_path: Path, executor: LocalExecutor | None, fault: str, reason: str
+) -> None:
+    """A winner's training that exceeds its time or its memory, or crashes, is ended and noted."""
+    setting = f'space.faulty.fault="{fault}"'
+    with contextlib.ExitStack() as stack:
+        used = executor or stack.enter_context(contextlib.closing(LocalExecutor(1, (FAULTY,))))
+        winners = [winner_of("faulty", fault=fault)]
+        kept, notes = train(tmp_path, used, winners, *FAULTS, setting)
+    assert kept == []
+    (note,) = notes
+    assert f"neither timed nor looked into ({reason}" in note
+    assert list((tmp_path / "small" / "winners").iterdir()) == []
+
+
+def test_weights_that_find_no_room(tmp_path: Path) -> None:
     """Weights that a full disk does not take end the study with a line that names their file."""
     full = ("outcome", {"end": "error", "reason": "", "unwritten": [28, "No space left on device"]})
     executor = ScriptedExecutor(lambda training: [full])
-    with pytest.raises(FileError, match=r"a\.pt: expected room to write, got No space left"):
-        _run(executor, requests("a"))
+    with pytest.raises(FileError, match=r"rnn\.pt: expected room to write, got No space left"):
+        train(tmp_path, executor, [winner_of("rnn")])
+
+
+# As revision 9787bce wrote it for `winner_of("rnn")` of the small study
+OLD_WINNER = """\
+task = "temporal_order"
+cell = "rnn"
+configuration = "b7fa097a5d816b62"
+training = "5b3079add0368f5d"
+base_task = "temporal_order"
+base_cell = "rnn"
+repeat = 0
+number = 2
+seed = 7
+value = 1.5
+loss = 1.25
+accuracy = 0.5
+solved = false
+
+[parameters]
+hidden_size = 3
+num_layers = 1
+learning_rate = 0.01
+sequence_length = 12
+initialization = "pytorch"
+"""
+
+
+def test_winner_of_an_older_version_is_kept(tmp_path: Path) -> None:
+    """The weights of a winner that an earlier version trained are kept, not trained again, and its file is the same."""
+    facts = tmp_path / "small" / "winners" / "temporal_order-rnn.toml"
+    facts.parent.mkdir(parents=True)
+    facts.write_text(OLD_WINNER)
+    write_weights(tmp_path, "rnn")
+    executor = ScriptedExecutor()
+    assert train(tmp_path, executor, [winner_of("rnn")]) == (["rnn"], [])
+    assert executor.requests == []
+    assert facts.read_text() == OLD_WINNER
+    assert facts.with_suffix(".pt").read_bytes() == b"weights"
+
+
+def test_another_seed_is_another_winner(tmp_path: Path) -> None:
+    """Weights of the same configuration with another seed are trained anew."""
+    facts = tmp_path / "small" / "winners" / "temporal_order-rnn.toml"
+    facts.parent.mkdir(parents=True)
+    facts.write_text(OLD_WINNER)
+    write_weights(tmp_path, "rnn")
+    executor = ScriptedExecutor(lambda training: [outcome("error", "no")])
+    train(tmp_path, executor, [winner_of("rnn", seed=8)])
+    assert len(executor.requests) == 1
