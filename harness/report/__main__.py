@@ -1,6 +1,6 @@
-"""`python -m harness.report DIR`.
+"""`python -m harness.report DIR`: draw the report of a results folder, or an index of several.
 
-Draw the report of a study or a bench, or an index of several, from stored files. Never trains.
+Reads stored files only. Never trains, never times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import LineCommand, run
-from harness.errors import HarnessError, printable
+from harness.errors import HarnessError, InputError, printable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(cls=LineCommand)
 def report(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder of a study's or a bench's results.")
+        Path, typer.Argument(metavar="DIR", help="The results folder of a study, bench or regress.")
     ],
     language: Annotated[str, typer.Option(help="Language of the report.")] = "en",
     index: Annotated[
@@ -34,12 +34,15 @@ def report(
         if index:
             typer.echo(f"index: {write_index(directory, language)}")
             return
-        answer = render_folder(directory, language)
+        written = render_folder(directory, language)
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    typer.echo(printable(answer.text))
-    typer.echo(f"report: {answer.html}")
+    except OSError as error:  # such as a name that is too long for the file system
+        typer.echo(f"error: {printable(str(directory))}: {error.strerror or error}", err=True)
+        raise typer.Exit(InputError.exit_code) from None
+    typer.echo(printable(written.text))
+    typer.echo(f"report: {written.html}")
 
 
 def main() -> None:

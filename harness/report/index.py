@@ -5,38 +5,32 @@ Draws nothing, trains nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness import records
-from harness.bench.report.bench_report import answer_bench
 from harness.columns import seconds
 from harness.errors import HarnessError, InputError, Shown
-from harness.records import BenchRecords, StudyRecords, write_text
-from harness.regress.selftest.records import read_selftest
-from harness.regress.selftest.report import answer_selftest
-from harness.regress.trend.records import read_trend
-from harness.regress.trend.report import answer_trend
+from harness.records import write_text
 from harness.rendering.escaping import escape_markdown
 from harness.rendering.messages import Messages, load_messages
-from harness.study.report.study_report import answer
+from harness.report.dispatch import IndexEntry, kind_of
 
-REFERENCE = "reference"  # the folder of results that are kept
+# The folder of results that are kept.
+REFERENCE = "reference"
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def write_index(directory: Path, language: str = "en") -> Path:
-    """Write README.md into `directory`.
+    """Write README.md into `directory`, with an entry for each folder in its `reference/`.
 
-    Question, answer, cost, links and command of each folder in its `reference/`.
+    An entry holds question, answer, cost, links and command. A folder that has only a README.md is
+    shown by that page's title and first paragraph, one that cannot be read by one line with the
+    reason. Folders are sorted by name: the same files give the same page.
 
-    A folder with a README.md alone is named with that page's title and first paragraph; one that
-    can't be read is one line that says so. Folders come by name, so the same files give the same
-    page. Raises InputError where there is none.
+    Raises InputError where `reference/` is missing or empty.
     """
     directory = Path(directory)
     messages = load_messages(language)
@@ -57,16 +51,12 @@ def write_index(directory: Path, language: str = "en") -> Path:
 
 
 def _entry(folder: Path, messages: Messages, language: str) -> str:
-    """What one folder holds, as Markdown."""
+    """What one folder holds, as Markdown; one line with the reason where it cannot be read."""
     try:
-        if (folder / "grid.toml").exists():
-            return "\n\n".join(_said(_bench(records.read_bench(folder), language), messages))
-        if (folder / "spec.toml").exists():
-            return "\n\n".join(_said(_study(records.read(folder), language), messages))
-        if (folder / "trend.json").exists():
-            return "\n\n".join(_said(_trend(folder, messages, language), messages))
-        if (folder / "selftest.json").exists():
-            return "\n\n".join(_said(_selftest(folder, messages, language), messages))
+        kind = kind_of(folder)
+        if kind is not None and kind.describe is not None:
+            entry = kind.describe(folder, language)
+            return "\n\n".join(_parts(folder, entry, messages))
         if (folder / "README.md").is_file():
             return _page(folder)
         reason = messages("index.empty")
@@ -79,75 +69,15 @@ def _entry(folder: Path, messages: Messages, language: str) -> str:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What one folder says at its top, and how it came about."""
-
-    folder: Path
-    name: str
-    question: str
-    answer: str
-    machine: Mapping[str, Any]
-    command: str
-
-
-def _study(study: StudyRecords, language: str) -> _Found:
-    about = study.spec.study
-    command = f"python -m harness.study {about.name}"
-    said = answer(study, language)
-    return _Found(
-        study.directory,
-        _title(study.directory, about.name),
-        about.question,
-        said,
-        study.machine,
-        command,
-    )
-
-
-def _bench(bench: BenchRecords, language: str) -> _Found:
-    about = bench.grid.grid
-    command = f"python -m harness.bench {about.name}"
-    said = answer_bench(bench, language)
-    return _Found(
-        bench.directory,
-        _title(bench.directory, about.name),
-        about.question,
-        said,
-        bench.machine,
-        command,
-    )
-
-
-def _title(folder: Path, name: str) -> str:
-    """The name, and what the folder's adds to it, as in bench_quick_h200."""
-    return folder.name if folder.name.startswith(name) else name
-
-
-def _trend(folder: Path, messages: Messages, language: str) -> _Found:
-    record = read_trend(folder)
-    said = answer_trend(record, language)
-    command = record.command or "python -m harness.regress trend"
-    return _Found(folder, folder.name, messages("trend.question"), said, {}, command)
-
-
-def _selftest(folder: Path, messages: Messages, language: str) -> _Found:
-    plain = read_selftest(folder, done=True)
-    said, question = answer_selftest(plain, language), messages("selftest.question")
-    about = {**plain["machine"], "wall_time_s": plain["wall_time_s"]}
-    return _Found(folder, folder.name, question, said, about, plain["command"])
-
-
-def _said(found: _Found, messages: Messages) -> Iterator[str]:
-    """Question, answer, what it took, where to read on, and the command."""
-    folder = found.folder
-    yield f"## {_link(found.name, folder, 'report.md')}"
-    if found.question:
-        yield f"> {escape_markdown(found.question)}"
-    yield escape_markdown(found.answer)
+def _parts(folder: Path, entry: IndexEntry, messages: Messages) -> Iterator[str]:
+    """Question, answer, time and machine, links, and the command."""
+    yield f"## {_link(entry.title, folder, 'report.md')}"
+    if entry.question:
+        yield f"> {escape_markdown(entry.question)}"
+    yield escape_markdown(entry.answer)
     pages = [name for name in ("report.md", "report.html") if (folder / name).is_file()]
     figures = sorted(path.name for path in (folder / "figures").glob("*.svg"))
-    items = [_took(found.machine, messages)]
+    items = [_took(entry.machine, messages)]
     if pages:
         links = messages.listed(_link(name, folder, name) for name in pages)
         items.append(messages("index.pages", links=links))
@@ -155,17 +85,17 @@ def _said(found: _Found, messages: Messages) -> Iterator[str]:
         names = (_link(name.removesuffix(".svg"), folder, f"figures/{name}") for name in figures)
         items.append(messages("index.figures", links=messages.listed(names)))
     yield "\n".join(f"- {item}" for item in items if item)
-    command = found.machine.get("command")
-    ran = command if isinstance(command, str) and command else found.command
+    command = entry.machine.get("command")
+    ran = command if isinstance(command, str) and command else entry.command
     yield f"```sh\n{' '.join(ran.replace('```', '').split())}\n```"
 
 
-def _took(found: Mapping[str, Any], messages: Messages) -> str:
-    """The time of the whole and the machine, as far as machine.json has them."""
-    time, cpu, cores = (found.get(key) for key in ("wall_time_s", "cpu", "cores"))
+def _took(machine: Mapping[str, Any], messages: Messages) -> str:
+    """The time of the whole run and its machine; empty where machine.json lacks them."""
+    time, cpu, cores = (machine.get(key) for key in ("wall_time_s", "cpu", "cores"))
     if not isinstance(time, int | float) or cpu is None or cores is None:
         return ""
-    name = found.get("device_name") or cpu
+    name = machine.get("device_name") or cpu
     key = "index.took" if name == cpu else "index.took_device"
     text = messages(key, time=seconds(float(time)), cpu=cpu, cores=cores, device=name)
     return escape_markdown(text)
@@ -174,7 +104,7 @@ def _took(found: Mapping[str, Any], messages: Messages) -> str:
 def _page(folder: Path) -> str:
     """The title and the first paragraph of a folder's own page.
 
-    Its links would lead astray from here.
+    Without that page's links, which are relative to the folder.
     """
     parts = re.split(r"\n\s*\n", (folder / "README.md").read_text(encoding="utf-8").strip())
     title = next((part.lstrip("# ") for part in parts if part.startswith("#")), folder.name)

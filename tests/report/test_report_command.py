@@ -68,6 +68,20 @@ def test_a_folder_that_is_no_study_is_bad_input(tmp_path: Path) -> None:
     assert "python -m harness.study" in line
 
 
+@pytest.mark.parametrize("options", [[], ["--index"]])
+@pytest.mark.parametrize("name", ["", "file", "n" * 300])
+def test_any_other_path_is_bad_input(tmp_path: Path, options: list[str], name: str) -> None:
+    """An empty folder, a file and a name that no file system holds: one line, exit code 2."""
+    (tmp_path / "file").write_text("")
+    directory = tmp_path / (name or "empty")
+    if not name:
+        directory.mkdir()
+    done = RUN.invoke(app, [*options, str(directory)])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}")
+
+
 def test_a_broken_file_is_bad_input(tmp_path: Path) -> None:
     """A torn file is named in one line, exit code 2."""
     directory = write(tmp_path, Wish(repeats=1, trials=2))
