@@ -37,7 +37,7 @@ from harness.study.execution.executor import Event, TrialRequest
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import TrialSeries, open_search
-from harness.study.storage.storage import default_url, open_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS
 

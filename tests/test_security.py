@@ -19,7 +19,7 @@ import sqlalchemy
 
 from harness.errors import StorageError
 from harness.study import __main__ as study
-from harness.study.storage.storage import open_storage
+from harness.study.storage.open_storage import open_storage
 from tests.small import run_small, write_small
 from tests.study.postgres import SECRET, postgres_server
 from tests.tally import Tally

@@ -37,7 +37,7 @@ from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
 from harness.study.run_context import StudyOptions, StudyRun  # noqa: E402
 from harness.study.search.optuna_series import Slots, TrialSeries  # noqa: E402
 from harness.study.search.search_space import suggested_distributions  # noqa: E402
-from harness.study.storage.storage import default_url, open_storage  # noqa: E402
+from harness.study.storage.open_storage import default_url, open_storage  # noqa: E402
 from harness.study.trial_source import SearchKey  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
 

@@ -233,7 +233,7 @@ def _command(storage: str, *, whole_paths: bool = False) -> str:
     """The command line as it was typed; a storage URL shows no password."""
     if not storage:
         return cli.typed("study", whole_paths=whole_paths)
-    from harness.study.storage.storage import mask
+    from harness.study.storage.open_storage import mask
 
     secrets = ((storage, mask(storage)),)
     return cli.typed("study", whole_paths=whole_paths, secrets=secrets)

@@ -40,14 +40,8 @@ from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, res
 from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.trial_config import check_sizes
-from harness.study.storage.storage import (
-    database_file,
-    default_url,
-    mask,
-    move_aside,
-    open_storage,
-    remember_versions,
-)
+from harness.study.storage.open_storage import database_file, default_url, mask, open_storage
+from harness.study.storage.study_identity import move_aside, remember_versions
 from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 

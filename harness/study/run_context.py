@@ -12,7 +12,7 @@ from harness.config import StudySpec
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.prewarmed_server import ServerProcess
 from harness.study.storage.retrying_storage import RetryingStorage
-from harness.study.storage.storage import open_study
+from harness.study.storage.study_identity import open_study
 from harness.study.storage.trial_ledger import Ledger
 from harness.study.trial_source import SearchKey, TrialSource
 

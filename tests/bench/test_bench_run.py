@@ -19,7 +19,7 @@ from harness.bench.groups_file import FILE, read_groups
 from harness.bench.run import BenchOptions, resolve_devices, run_bench
 from harness.errors import IdentityError, InputError, StorageError
 from harness.plugins import load_plugin
-from harness.study.storage.storage import hold_file
+from harness.records.file_lock import hold_file
 from tests.timed import inference_answer, training_answer
 
 GRID: dict[str, Any] = {

@@ -23,7 +23,7 @@ from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import TrialSeries, open_search
 from harness.study.search.proposers import SearchProposer
-from harness.study.storage.storage import open_storage
+from harness.study.storage.open_storage import open_storage
 from harness.study.trial_source import SearchKey
 from tests.small import small_spec
 from tests.study.scripted import ScriptedExecutor, ended, evaluation, learns, outcome

@@ -15,7 +15,7 @@ import pytest
 from harness.study import run
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.run import StudyOutcome
-from harness.study.storage.storage import default_url
+from harness.study.storage.open_storage import default_url
 from tests.small import FAULTS, RecordingObserver, run_small, table
 from tests.tally import Tally
 

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from harness import records
-from harness.study.storage.storage import default_url
+from harness.study.storage.open_storage import default_url
 from tests.small import FAULTY, run_small, table
 from tests.tally import Tally
 

@@ -23,7 +23,7 @@ from harness.cells import CELLS
 from harness.study import __main__ as study
 from harness.study import run as pipeline
 from harness.study.execution import local_executor
-from harness.study.storage.storage import default_url, open_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from tests.small import FAULTY, family, study_command, survivors, table, write_small
 from tests.tally import Tally
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from harness.errors import IdentityError, InputError, StorageError
+from harness.records.file_lock import hold_file
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.run import _identity
 from harness.study.search.trial_config import training_config
-from harness.study.storage.storage import default_url, hold_file, open_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from harness.training.model import build_model
 from harness.training.training_loop import Training, TrainingConfig
 from tests.small import FAULTY, RecordingObserver, run_small, small_spec, table, tables

@@ -1,1 +1,1 @@
-"""What is kept between runs: the Optuna storage, its lock, the ledger of trials."""
+"""What a study keeps between runs: the Optuna storage, its lock, its identity, its trials."""

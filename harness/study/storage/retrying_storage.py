@@ -1,11 +1,10 @@
-"""A storage that waits for its database.
+"""An Optuna storage that retries while its database does not answer, for MAX_WAIT_S at most.
 
-With growing pauses, with a word about it, and not for ever.
+A server that restarts and a file that another program locks recover by themselves, so it waits for
+them. A full disk, a file that is not writable and a damaged one do not: it raises at once.
 
-A server that restarts, or a file that another program keeps locked, comes back by itself; a full
-disk, a file that may not be written and a damaged one do not, and are named at once. It knows no
-study, and starts nothing over that may have been written: each of its writes may be made twice, but
-for the making of a trial, of which a second one stays RUNNING and is found later.
+Every write is idempotent except `create_new_trial`. A trial that was created twice stays RUNNING
+and is found later.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import FileError, HarnessError, StorageError
 
-PATIENCE_S = 600.0  # a server's restart takes seconds, its machine's some minutes
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # the last one again and again
+MAX_WAIT_S = 600.0  # a server restarts in seconds, its machine in some minutes
+PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # the last one repeats
 FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 T = TypeVar("T")
 Notify = Callable[[str], None]
 
 
-def notify_nobody(text: str) -> None:
+def ignore_notice(text: str) -> None:
     """Ignore the text."""
 
 
-class Unanswered(Exception):  # noqa: N818  # an error of ours alone: `do` waits, or names what is wrong
-    """The database did not answer, or refused for a reason of its own.
+class Unanswered(Exception):  # noqa: N818  # never leaves this package: `retry` handles it
+    """The database did not answer, or refused.
 
-    Optuna, which would try again unheard, lets it pass.
+    Unlike the driver's error, Optuna does not catch it and retry in silence.
     """
 
     def __init__(self, error: sqlalchemy.exc.DBAPIError) -> None:
@@ -58,32 +57,31 @@ def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
 
 
 class RetryingStorage(RDBStorage):
-    """Optuna's storage, each of whose calls outlives its database's absence.
+    """Optuna's storage, each of whose calls retries while the database does not answer.
 
-    `display_name` names it in what is said.
-
-    `on_return` is called when the database answers again, before anything is written. Raises
-    StorageError when patience is at its end, FileError where there is no room.
+    Messages and errors call it `display_name`. `on_reconnect` is called when the database answers
+    again, before anything is written. Raises StorageError after `max_wait_s`, FileError where the
+    disk is full.
     """
 
     def __init__(self, url: str, display_name: str) -> None:
         super().__init__(url)
         sqlalchemy.event.listen(self.engine, "handle_error", _let_pass)
         self.display_name = display_name
-        self.notify: Notify = notify_nobody
-        self.on_return: Callable[[], None] = lambda: None
-        self.patience_s = PATIENCE_S
+        self.notify: Notify = ignore_notice
+        self.on_reconnect: Callable[[], None] = lambda: None
+        self.max_wait_s = MAX_WAIT_S
 
-    def do(self, action: Callable[[], T]) -> T:
-        """Run it until the database answers."""
+    def retry(self, action: Callable[[], T]) -> T:
+        """The action's result, retried until the database answers."""
         begin, trouble, n_pauses = time.monotonic(), "", 0
         while True:
             try:
                 if trouble:
-                    self.on_return()
+                    self.on_reconnect()
                 found = action()
             except Unanswered as error:
-                if problem := problem_of(self.display_name, error.error.orig):
+                if problem := permanent_error(self.display_name, error.error.orig):
                     raise problem from error
                 trouble = str(error)
             except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -95,10 +93,10 @@ class RetryingStorage(RDBStorage):
                         f"{self.display_name} answers again after {time.monotonic() - begin:.0f} s"
                     )
                 return found
-            left = begin + self.patience_s - time.monotonic()
+            left = begin + self.max_wait_s - time.monotonic()
             pause = PAUSES_S[min(n_pauses, len(PAUSES_S) - 1)]
             if left <= pause:
-                self.patience_s = 0.0  # what follows, such as giving trials up, does not wait again
+                self.max_wait_s = 0.0  # the clean-up that follows does not wait again
                 raise StorageError(
                     f"{self.display_name}: no answer for {time.monotonic() - begin:.0f} s ({trouble}); run the "
                     "same command again when it is back: what was finished is kept"
@@ -113,72 +111,70 @@ class RetryingStorage(RDBStorage):
     def _pause(self, pause_s: float) -> None:
         try:
             time.sleep(pause_s)
-        except BaseException:  # Ctrl-C: nothing is waited for any more
-            self.patience_s = 0.0
+        except BaseException:  # after Ctrl-C nothing waits
+            self.max_wait_s = 0.0
             raise
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        return self.do(lambda: RDBStorage.create_new_study(self, directions, study_name))
+        return self.retry(lambda: RDBStorage.create_new_study(self, directions, study_name))
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self.do(lambda: RDBStorage.set_study_user_attr(self, study_id, key, value))
+        self.retry(lambda: RDBStorage.set_study_user_attr(self, study_id, key, value))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self.do(lambda: RDBStorage.get_study_user_attrs(self, study_id))
+        return self.retry(lambda: RDBStorage.get_study_user_attrs(self, study_id))
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        return self.do(lambda: RDBStorage.get_study_id_from_name(self, study_name))
+        return self.retry(lambda: RDBStorage.get_study_id_from_name(self, study_name))
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        return self.do(lambda: RDBStorage.get_all_studies(self))
+        return self.retry(lambda: RDBStorage.get_all_studies(self))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        return self.do(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
+        return self.retry(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
 
     def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
         """Store values at steps that have none, in one transaction.
 
-        Of ten, in a thirtieth of the time that Optuna takes.
-
-        Raises KeyError for a trial that is not there, UpdateFinishedTrialError for one that has
-        ended, as Optuna does.
+        Ten values take a thirtieth of the time of ten calls of Optuna. Raises KeyError for an
+        unknown trial and UpdateFinishedTrialError for a finished one, as Optuna does.
         """
-        self.do(lambda: self._insert_intermediate_values(trial_id, values))
+        self.retry(lambda: self._insert_intermediate_values(trial_id, values))
 
     def _insert_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
-        state_of_it = sqlalchemy.select(TrialModel.state).where(TrialModel.trial_id == trial_id)
+        query = sqlalchemy.select(TrialModel.state).where(TrialModel.trial_id == trial_id)
         stored = TrialIntermediateValueModel.intermediate_value_to_stored_repr
         columns = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
         rows = [
             dict(zip(columns, (trial_id, step, *stored(value)), strict=True))
             for step, value in values.items()
         ]
-        # all of them are there already where they were written before the connection was lost
+        # IntegrityError: all were written before the connection was lost
         with contextlib.suppress(sqlalchemy.exc.IntegrityError), self.engine.begin() as connection:
-            state = connection.execute(state_of_it).scalar_one_or_none()
+            state = connection.execute(query).scalar_one_or_none()
             if state is None:
                 raise KeyError(trial_id)
             self.check_trial_is_updatable(trial_id, state)
             connection.execute(sqlalchemy.insert(TrialIntermediateValueModel), rows)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self.do(lambda: RDBStorage.set_trial_user_attr(self, trial_id, key, value))
+        self.retry(lambda: RDBStorage.set_trial_user_attr(self, trial_id, key, value))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self.do(lambda: RDBStorage.set_trial_system_attr(self, trial_id, key, value))
+        self.retry(lambda: RDBStorage.set_trial_system_attr(self, trial_id, key, value))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        return self.do(lambda: RDBStorage.set_trial_state_values(self, trial_id, state, values))
+        return self.retry(lambda: RDBStorage.set_trial_state_values(self, trial_id, state, values))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self.do(lambda: RDBStorage.get_trial(self, trial_id))
+        return self.retry(lambda: RDBStorage.get_trial(self, trial_id))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        return self.do(
+        return self.retry(
             lambda: RDBStorage.get_trial_id_from_study_id_trial_number(self, study_id, trial_number)
         )
 
@@ -188,19 +184,17 @@ class RetryingStorage(RDBStorage):
         deepcopy: bool = True,
         states: Any = None,
     ) -> list[FrozenTrial]:
-        return self.do(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
+        return self.retry(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
 
 
-def problem_of(display_name: str, error: BaseException | None) -> HarnessError | None:
-    """What is wrong with a SQLite file that does not come right by itself.
+def permanent_error(display_name: str, error: BaseException | None) -> HarnessError | None:
+    """The error of a SQLite file that does not recover by itself.
 
-    None for a lock, and for a server's words.
+    None for a lock, and for every error of a server.
     """
     if not isinstance(error, sqlite3.Error):
         return None
-    name = getattr(
-        error, "sqlite_errorname", ""
-    )  # none where Python refuses, as for a text that is none
+    name = getattr(error, "sqlite_errorname", "")  # absent for errors of Python's own module
     if name.startswith(LOCKED):
         return None
     if name.startswith(FULL):

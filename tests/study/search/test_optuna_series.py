@@ -10,7 +10,7 @@ from harness.columns import TrialStatus
 from harness.errors import IdentityError
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
-from harness.study.storage.storage import default_url, open_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.trial_ledger import TrialResult
 from harness.study.trial_source import SearchKey, first_solved
 from tests.small import small_spec

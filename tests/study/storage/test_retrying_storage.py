@@ -20,8 +20,9 @@ from harness.errors import StorageError
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.storage import retrying_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.retrying_storage import RetryingStorage, Unanswered
-from harness.study.storage.storage import default_url, open_storage, open_study
+from harness.study.storage.study_identity import open_study
 from tests.small import FAULTY, RecordingObserver, run_small, tables
 from tests.study.postgres import SECRET, PostgresServer, postgres_server
 from tests.tally import Tally
@@ -177,7 +178,8 @@ def test_taken_over_while_the_server_was_away(server: PostgresServer) -> None:
     """A coordinator that finds the study in other hands after a restart stops, and writes nothing more."""
     code = (
         "import sys\n"
-        "from harness.study.storage.storage import open_storage, open_study\n"
+        "from harness.study.storage.open_storage import open_storage\n"
+        "from harness.study.storage.study_identity import open_study\n"
         "with open_storage(sys.argv[1], 't') as storage:\n"
         "    open_study(storage, 't/a/b/r0', 'maximize', {}, where='s.toml')\n"
     )
@@ -202,7 +204,7 @@ def test_server_that_stays_away(
 
     The same command goes on when it is there.
     """
-    monkeypatch.setattr(retrying_storage, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retrying_storage, "MAX_WAIT_S", 0.5)
 
     class Stopping(Disturbing):
         def disturb(self, progress: TrialProgress) -> None:
@@ -264,13 +266,13 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unanswered(OperationalError("", {}, error))
 
     with pytest.raises(StorageError, match="the storage: no answer"):
-        storage.do(locked)
+        storage.retry(locked)
     assert slept == sorted(slept)
-    assert 0.9 * retrying_storage.PATIENCE_S < sum(slept) <= retrying_storage.PATIENCE_S
+    assert 0.9 * retrying_storage.MAX_WAIT_S < sum(slept) <= retrying_storage.MAX_WAIT_S
     assert 2 < len(said) < 40
     slept.clear()
     with pytest.raises(StorageError, match="no answer"):
-        storage.do(locked)
+        storage.retry(locked)
     assert slept == []  # what comes after patience is at its end does not wait again
     storage.engine.dispose()
 

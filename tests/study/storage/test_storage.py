@@ -19,9 +19,11 @@ import pytest
 import sqlalchemy
 
 from harness.errors import IdentityError, InputError, StorageError
+from harness.records.file_lock import hold_file
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.storage import storage as storages
-from harness.study.storage.storage import default_url, hold_file, mask, open_storage, open_study
+from harness.study.storage import server_lock, study_identity
+from harness.study.storage.open_storage import default_url, mask, open_storage
+from harness.study.storage.study_identity import open_study
 from tests.small import FAULTY, run_small, tables
 from tests.study.postgres import SECRET, postgres_server
 from tests.tally import Tally
@@ -245,7 +247,8 @@ def hold(url: str) -> subprocess.Popen[str]:
     """A process that holds the storage until it is killed."""
     code = (
         "import sys, time\n"
-        "from harness.study.storage.storage import open_storage, open_study\n"
+        "from harness.study.storage.open_storage import open_storage\n"
+        "from harness.study.storage.study_identity import open_study\n"
         "with open_storage(sys.argv[1], 's') as storage:\n"
         "    open_study(storage, 's/a/b/r0', 'maximize', {}, where='s.toml')\n"
         "    print('held', flush=True)\n"
@@ -278,7 +281,7 @@ def test_second_coordinator(
             assert holder.stdout is not None
     with open_storage(url, "s") as storage:
         open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
-        owner = storages.owner_of(storage, "s")
+        owner = server_lock.owner_of(storage, "s")
     tally.add(
         f"a second coordinator ({'SQLite' if kind == 'sqlite' else 'PostgreSQL'})",
         "refused with host and process of the first; let in when that is killed",
@@ -294,7 +297,7 @@ def test_owner_is_named_at_once(postgres: str) -> None:
         before.kill()
         before.wait()
     with open_storage(postgres, "s") as storage:
-        assert storages.owner_of(storage, "s") == ME
+        assert server_lock.owner_of(storage, "s") == ME
 
 
 def test_lock_without_an_owner(tmp_path: Path) -> None:
@@ -418,19 +421,19 @@ def test_study_that_was_cut_short(url: str) -> None:
     with open_storage(url, "s") as storage:
         optuna.create_study(storage=storage, study_name="s/a/b/r0")
         study_id = open_study(storage, "s/a/b/r0", "minimize", {"x": 1}, where="s.toml")
-        stored = storage.get_study_user_attrs(study_id)[storages.IDENTITY]
-        assert json.loads(stored) == {"schema": storages.SCHEMA, "keys": {"x": 1}}
+        stored = storage.get_study_user_attrs(study_id)[study_identity.IDENTITY]
+        assert json.loads(stored) == {"schema": study_identity.IDENTITY_SCHEMA, "keys": {"x": 1}}
 
 
 def test_newer_schema(url: str, tally: Tally) -> None:
     """A study of a later version of the harness is refused, and says to upgrade."""
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
-        later = json.dumps({"schema": storages.SCHEMA + 1, "keys": {}})
-        storage.set_study_user_attr(study_id, storages.IDENTITY, later)
+        later = json.dumps({"schema": study_identity.IDENTITY_SCHEMA + 1, "keys": {}})
+        storage.set_study_user_attr(study_id, study_identity.IDENTITY, later)
         with pytest.raises(StorageError, match="upgrade") as refused:
             open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
-        lost = int(storage.get_study_user_attrs(study_id)[storages.IDENTITY] != later)
+        lost = int(storage.get_study_user_attrs(study_id)[study_identity.IDENTITY] != later)
     tally.add("a study of a later version of the harness", REFUSED, lost=lost)
     assert (lost, refused.value.exit_code) == (0, 2)
 
@@ -440,7 +443,7 @@ def test_identity_that_cannot_be_read(url: str) -> None:
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
         for damaged in ("{", "[]", '{"schema": 1, "keys": 3}', "null"):
-            storage.set_study_user_attr(study_id, storages.IDENTITY, damaged)
+            storage.set_study_user_attr(study_id, study_identity.IDENTITY, damaged)
             with pytest.raises(StorageError, match=r"s/a/b/r0: its identity cannot be read"):
                 open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
 
@@ -452,14 +455,14 @@ def test_other_versions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     with open_storage(url, "s") as storage:
         study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
-        assert storages.remember_versions(storage, [study_id]) == ()
-        assert storages.remember_versions(storage, [study_id]) == ()
+        assert study_identity.remember_versions(storage, [study_id]) == ()
+        assert study_identity.remember_versions(storage, [study_id]) == ()
         real = importlib.metadata.version
         monkeypatch.setattr(
             importlib.metadata, "version", lambda name: "9.9" if name == "torch" else real(name)
         )
         for _ in range(2):
-            (warning,) = storages.remember_versions(storage, [study_id, study_id])
+            (warning,) = study_identity.remember_versions(storage, [study_id, study_id])
             assert warning.startswith(f"torch 9.9 instead of the {real('torch')}")
 
 
@@ -473,7 +476,7 @@ def test_move_aside(url: str) -> None:
             study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
             storage.create_new_trial(study_id)
             open_study(storage, "s2/a/b/r0", "minimize", {}, where="s.toml")
-            storages.move_aside(storage, "s")
+            study_identity.move_aside(storage, "s")
         names = {study.study_name: study._study_id for study in storage.get_all_studies()}
         assert set(names) == {"s.old-1/a/b/r0", "s.old-2/a/b/r0", "s2/a/b/r0"}
         assert len(storage.get_all_trials(names["s.old-1/a/b/r0"])) == 1

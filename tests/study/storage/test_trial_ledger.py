@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from harness.columns import TrialStatus
 from harness.errors import StorageError
-from harness.study.storage.storage import default_url, open_storage
+from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.trial_ledger import RETRY, Ledger, Stored, TrialResult, state_of
 
 SPACE = {"x": FloatDistribution(0.0, 1.0)}

@@ -1,0 +1,142 @@
+"""Opens the Optuna storage and locks it for one coordinator.
+
+SQLite runs in WAL mode with synchronous=NORMAL: readers (the optuna command line, optuna-dashboard)
+never disturb the one writer, and a killed process loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+
+from harness.errors import FileError, InputError, Shown, StorageError
+from harness.records.file_lock import hold_file
+from harness.study.storage.retrying_storage import (
+    Notify,
+    RetryingStorage,
+    first_line,
+    ignore_notice,
+    permanent_error,
+)
+from harness.study.storage.server_lock import hold_server_lock
+
+UNREADABLE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
+
+
+def default_url(directory: Path) -> str:
+    """SQLite in the study's results directory."""
+    url = sqlalchemy.URL.create("sqlite", database=str(directory / "study.db"))
+    return url.render_as_string()
+
+
+def mask(url: str) -> str:
+    """The URL without its password, for logs, reports and error texts."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return "(unreadable storage URL)"
+    words = ("pass", "pwd", "secret", "token")
+    secrets = {name: "***" for name in parsed.query if any(w in name.lower() for w in words)}
+    masked = parsed.update_query_dict(secrets).render_as_string(hide_password=True)
+    return masked.replace("%2A%2A%2A", "***")
+
+
+def database_file(url: str) -> Path | None:
+    """The absolute path of a SQLite URL's file; None for a server, memory or an unreadable URL."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    in_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:")
+    return Path(str(parsed.database)).absolute() if in_file else None
+
+
+@contextlib.contextmanager
+def open_storage(url: str, name: str, notify: Notify = ignore_notice) -> Iterator[RetryingStorage]:
+    """Open the storage and hold its lock until the end of the block.
+
+    `notify` gets a line when the database does not answer, and when it answers again. Raises
+    InputError for an unreadable URL; StorageError where another coordinator holds the study `name`,
+    or where the database cannot be read or is not Optuna's; FileError where the disk is full.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise InputError(
+            "--storage",
+            expected="an Optuna storage URL such as sqlite:///study.db",
+            got=Shown("an unreadable URL"),
+        ) from None
+    database = database_file(url)
+    lock = hold_file(database) if database else contextlib.nullcontext()
+    with lock:
+        storage = _connect(url, str(database) if database else None)
+        storage.notify = notify
+        try:
+            with hold_server_lock(storage, name):
+                yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _connect(url: str, database: str | None) -> RetryingStorage:
+    try:
+        if database is not None:
+            _prepare_file(database)
+        storage = RetryingStorage(url, database or mask(url))
+        if database is not None:
+            sqlalchemy.event.listen(storage.engine, "connect", _set_synchronous)
+            storage.engine.dispose()
+    except ImportError as error:
+        raise InputError(
+            "--storage",
+            expected="a database whose driver is installed",
+            got=Shown(str(error)),
+            remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
+        ) from error
+    except (*UNREADABLE, KeyError, IndexError, ValueError) as error:  # ValueError: braces in a URL
+        problem = permanent_error(database or mask(url), _cause(error))
+        if isinstance(problem, FileError):
+            raise problem from error
+        raise StorageError(
+            f"{database or mask(url)}: not a storage that can be read ({first_line(error)}); "
+            "name another with --storage, or move it aside"
+        ) from error
+    except RuntimeError as error:  # Optuna raises it for a schema of another version
+        raise StorageError(f"{database or mask(url)}: {first_line(error)}") from error
+    return storage
+
+
+def _prepare_file(database: str) -> None:
+    """Switch the file to WAL mode.
+
+    Raises StorageError for the database of another program and does not change it.
+    """
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if names and not {"studies", "version_info"} & {name for (name,) in names}:
+            raise StorageError(
+                f"{database}: a database of another program (it has the table {names[0][0]}); "
+                "name another with --storage"
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _set_synchronous(connection: Any, record: object) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The driver's own error."""
+    cause: BaseException | None = error
+    while isinstance(cause, optuna.exceptions.StorageInternalError):
+        cause = cause.__cause__
+    return cause.orig if isinstance(cause, sqlalchemy.exc.DBAPIError) else cause

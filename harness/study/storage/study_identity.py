@@ -1,0 +1,116 @@
+"""The identity of a study, stored with it: resuming another study is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+
+from harness.errors import IdentityError, StorageError
+from harness.records.file_lock import whoami
+from harness.study.storage.retrying_storage import first_line
+from harness.study.storage.server_lock import OWNER
+
+IDENTITY_SCHEMA = 1
+IDENTITY = "harness:identity"
+VERSIONS = "harness:versions"
+
+
+def open_study(
+    storage: BaseStorage, name: str, direction: str, identity: Mapping[str, Any], *, where: str
+) -> int:
+    """Create the Optuna study, or open it after checking its identity. Returns its id.
+
+    Raises IdentityError, naming the first key that differs, and StorageError for one that another
+    program wrote.
+    """
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        wanted = optuna.study.StudyDirection[direction.upper()]
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):  # the connection was lost
+            storage.create_new_study([wanted], name)
+        study_id = storage.get_study_id_from_name(name)
+        _write_identity(storage, study_id, identity)
+        return study_id
+    stored = storage.get_study_user_attrs(study_id).get(IDENTITY)
+    if stored is None:
+        if storage.get_all_trials(study_id, deepcopy=False):
+            raise StorageError(f"{name}: this Optuna study was written by another program")
+        _write_identity(storage, study_id, identity)
+        return study_id
+    try:
+        record = json.loads(stored)
+        schema, keys = record["schema"], dict(record.get("keys", {}))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(
+            f"{name}: its identity cannot be read ({first_line(error)}); start over with --fresh"
+        ) from error
+    if schema != IDENTITY_SCHEMA:
+        raise StorageError(
+            f"{name}: schema {schema} of the storage, this version reads {IDENTITY_SCHEMA}; upgrade the harness"
+        )
+    _check_same(keys, json.loads(json.dumps(dict(identity))), where)
+    storage.set_study_user_attr(study_id, OWNER, whoami())
+    return study_id
+
+
+def move_aside(storage: RDBStorage, name: str) -> None:
+    """Rename the Optuna studies of a study to `<name>.old-N/...`: nothing is deleted."""
+    names = [study.study_name for study in storage.get_all_studies()]
+    number = 1
+    while any(each.startswith(f"{name}.old-{number}/") for each in names):
+        number += 1
+    rename = sqlalchemy.text("UPDATE studies SET study_name = :new WHERE study_name = :old")
+    with storage.engine.begin() as connection:
+        for old in names:
+            if old.startswith(f"{name}/"):
+                new = f"{name}.old-{number}{old.removeprefix(name)}"
+                connection.execute(rename, {"new": new, "old": old})
+
+
+def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[str, ...]:
+    """Store the versions of torch and optuna with new studies.
+
+    Returns a warning for each version that differs from the one that a study began with.
+    """
+    present = {name: importlib.metadata.version(name) for name in ("torch", "optuna")}
+    warnings: dict[str, None] = {}
+    for study_id in study_ids:
+        stored = storage.get_study_user_attrs(study_id).get(VERSIONS)
+        if stored is None:
+            storage.set_study_user_attr(study_id, VERSIONS, present)
+            continue
+        for name, version in present.items():
+            if stored.get(name) != version:
+                warnings[
+                    f"{name} {version} instead of the {stored.get(name)} that this study began with: "
+                    "old and new trials may differ in their last digits"
+                ] = None
+    return tuple(warnings)
+
+
+def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, Any]) -> None:
+    """Store the identity and our name with a new study."""
+    record = {"schema": IDENTITY_SCHEMA, "keys": dict(identity)}
+    storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
+    storage.set_study_user_attr(study_id, OWNER, whoami())
+
+
+def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Raise IdentityError for the first key that differs."""
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise IdentityError(
+                where,
+                key,
+                expected=f"{stored.get(key)!r} as in the stored study",
+                got=wanted.get(key),
+                remedy="give the study another name (--set study.name=...), or start over with --fresh",
+            )
