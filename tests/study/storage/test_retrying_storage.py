@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from harness.errors import StorageError
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
+from harness.study.search.optuna_series import TrialSeries
 from harness.study.storage import retrying_storage
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.retrying_storage import RetryingStorage, Unanswered
@@ -288,7 +289,9 @@ class Meddling(Disturbing):
         """End it, as `optuna tell` does."""
         storage = optuna.storages.RDBStorage(self.url)
         values = None if self.state is TrialState.FAIL else [1e9]
-        storage.set_trial_state_values(progress.job.trial_id, self.state, values)
+        assert isinstance(progress.source, TrialSeries)
+        trial_id = progress.source.trial_ids[progress.job.slot]
+        storage.set_trial_state_values(trial_id, self.state, values)
         storage.remove_session()
         storage.engine.dispose()
 
