@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.regress.measuring.blocks import Block
+from harness.regress.measuring.blocks import BlockRatios
 from harness.regress.trend.change_points import change_points
 from harness.regress.verdict.decision_rules import rules_for
 from harness.regress.verdict.resampling import Rate, rate, rates_of, run_through, slowed
-from harness.regress.verdict.verdicts import Family, Outcome, Stop, decide
+from harness.regress.verdict.verdicts import Family, Stop, VerdictOutcome, decide
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # run as a file, this one finds tests/simulated_blocks.py
@@ -44,7 +44,7 @@ Row = dict[str, object]
 
 def shown(name: str, found: Rate) -> Row:
     """A rate as columns: how many, the share, its exact interval."""
-    low, high = (found.interval.low, found.interval.high) if found.interval else ("", "")
+    low, high = ("", "") if found.low is None else (found.low, found.high)
     return {name: found.k, f"{name}_share": found.value, f"{name}_low": low, f"{name}_high": high}
 
 
@@ -86,8 +86,8 @@ def runs(values: np.ndarray, n_runs: int) -> Iterator[Row]:
 
 
 def outcomes(
-    held: list[Block], n_runs: int, detect: float, effect: float
-) -> Iterator[tuple[Outcome, str | None]]:
+    held: list[BlockRatios], n_runs: int, detect: float, effect: float
+) -> Iterator[tuple[VerdictOutcome, str | None]]:
     """Each run with 25 blocks of its own; the benchmarks are slowed in turn."""
     family, rules = Family(NINE), rules_for(len(NINE), detect)
     for run in range(n_runs):
@@ -116,11 +116,11 @@ def confirmation(values: np.ndarray) -> Iterator[Row]:
     """How often five blocks confirm a slow-down, if so many must be above 0 besides the median's reaching the floor."""
     fives = values[: len(values) // 5 * 5, :-1].reshape(-1, 5, values.shape[1] - 1)
     fresh = fives.transpose(0, 2, 1).reshape(-1, 5)
-    floor = rules_for(9).floor
+    least = rules_for(9).log_minimum
     for noise in NOISE:
         for effect in (0.0, 0.025, 0.03, 0.05, 0.1):
             own = noise * fresh + np.log1p(effect)
-            reaches = np.median(own, axis=1) >= floor
+            reaches = np.median(own, axis=1) >= least
             for agree in (3, 4, 5):
                 k = int((reaches & ((own > 0).sum(axis=1) >= agree)).sum())
                 yield {

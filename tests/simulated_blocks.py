@@ -19,7 +19,7 @@ import numpy as np
 import scipy.signal
 import scipy.stats
 
-from harness.regress.measuring.blocks import Block
+from harness.regress.measuring.blocks import BlockRatios
 
 NINE = tuple(f"benchmark_{i}" for i in range(9))
 CORRELATION = 0.37  # of a slice with the next: FACTS, "Timing noise"
@@ -91,13 +91,16 @@ def values(
     return middles
 
 
-def blocks_of(rows: np.ndarray, names: Sequence[str] = NINE) -> list[Block]:
+def blocks_of(rows: np.ndarray, names: Sequence[str] = NINE) -> list[BlockRatios]:
     """Rows of values as blocks; the last column is the canary's."""
-    return [Block(dict(zip(names, row[:-1], strict=True)), float(row[-1])) for row in rows.tolist()]
+    return [
+        BlockRatios(dict(zip(names, row[:-1], strict=True)), float(row[-1]))
+        for row in rows.tolist()
+    ]
 
 
 def blocks(
     generator: np.random.Generator, n: int, noise: Noise = QUIET, names: Sequence[str] = NINE
-) -> list[Block]:
+) -> list[BlockRatios]:
     """Blocks of the same code on both sides."""
     return blocks_of(values(generator, n, len(names) + 1, noise), names)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.regress.trend.history import Entry, append_entry
+from harness.regress.history import HistoryEntry, append_entry
 
 MACHINE = {
     "cpu": "Example CPU @ 2.00GHz",
@@ -38,7 +38,7 @@ def entries(
     machine: Mapping[str, object] = MACHINE,
     first: int = 0,
     noise: float = 0.007,
-) -> list[Entry]:
+) -> list[HistoryEntry]:
     """`n` recordings of five blocks.
 
     `steps`: by (name, recording from 0) a factor on the time from there on.
@@ -57,11 +57,11 @@ def entries(
         day = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC) + dt.timedelta(days=first + i)
         revision = hashlib.sha256(str(first + i).encode()).hexdigest()[:9]
         canary = tuple(map(float, 0.001 * weather))
-        found.append(Entry(machine, revision, day.isoformat(), canary, figures))  # type: ignore[arg-type]
+        found.append(HistoryEntry(machine, revision, day.isoformat(), canary, figures))  # type: ignore[arg-type]
     return found
 
 
-def write(path: Path, *parts: Sequence[Entry]) -> Path:
+def write(path: Path, *parts: Sequence[HistoryEntry]) -> Path:
     """A history of these recordings, in this order."""
     for part in parts:
         for entry in part:

@@ -52,7 +52,7 @@ REPORTS |= {"regress.selftest.rate_figures"}
 COMPUTING = {part for layer in ("parts", "one trial", "measuring") for part in LAYERS[layer]}
 COMPUTING = (COMPUTING - {"config", "processes"}) | {"records", "rendering", *PRODUCTS}
 OWNERS = {
-    "pydantic": {"config", "records"},
+    "pydantic": {"config", "records", "regress.json_files"},
     "tomli_w": {"config", "study.result_files"},
     "numpy": COMPUTING | {"stats"},
     "scipy": {"stats", "study", "regress"},
@@ -70,7 +70,7 @@ OWNERS = {
     "markupsafe": {"rendering"},
     "typer": {*(f"{command}.__main__" for command in COMMANDS), "cli"},
     "rich": {"cli", "study.console", "bench.console"}
-    | {f"regress.{command}.console" for command in ("compare", "selftest", "trend")},
+    | {"regress.console", "regress.selftest.console"},
 }
 
 # `python -m harness.timing` must run where only torch and numpy are, so it may use less than its

@@ -22,8 +22,8 @@ import pytest
 import yaml
 
 import harness
+from harness.regress.history import read_history
 from harness.regress.sides.side import parse_side, requirements
-from harness.regress.trend.history import read_history
 from tests.documented import page
 from tests.regress.sided import git, repository
 

@@ -1,4 +1,8 @@
-"""`python -m harness.regress`.
+"""`python -m harness.regress`: has training become slower? Imports nothing, so --help is fast.
 
-Has training become slower? Imports nothing, so that --help answers at once.
+compare/ selftest/ record/ trend/  one folder for each command
+sides/ measuring/ verdict/         what the commands share: the sides, their timing, the verdicts
+workload                           what is timed: a grid or a file of steps
+history                            the file to which record appends and which trend reads
+console, report_parts, json_files  what the commands' consoles, reports and result files share
 """

@@ -1,6 +1,6 @@
-"""`python -m harness.regress`: performance regressions. Thin: reads the command line and hands on.
+"""`python -m harness.regress`: performance regressions. Reads the command line and passes it on.
 
-Heavy imports stand inside the functions, so that --help answers at once.
+Heavy imports are inside the functions, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +19,14 @@ from harness import cli
 from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
-    from harness.regress.compare.run import CompareOptions, CompareOutcome
+    from harness.regress.measuring.comparison_runner import SamplingPlan
     from harness.regress.verdict.verdicts import FailOn
+    from harness.regress.workload import Workload
 
-SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that the CI shows with the run
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The environment variable that names a file which the CI shows with the run."""
 
-# What several commands ask for.
+# Options of several commands
 Suite = Annotated[str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")]
 Steps = Annotated[
     str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
@@ -88,52 +90,37 @@ def compare(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print comparison.json, and all else on stderr.")
     ] = False,
 ) -> None:
-    """Compare head with base: exit code 0 ok, 1 regression, 2 bad input, 3 see --fail-on, 4 benchmark missing."""
-    again = cli.typed("regress", whole_paths=True)
-    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
-    with cli.signals(again), cli.errors(again), out:
-        try:
-            if fail_on not in ("", "inconclusive"):
-                raise InputError("--fail-on", expected="inconclusive", got=fail_on)
-            from harness.regress.compare.run import CompareOptions
-            from harness.regress.measuring.comparison_runner import SamplingPlan
+    """Compare head with base.
 
-            fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
-            options = CompareOptions(
-                base=base,
-                head=head,
-                suite=suite,
-                steps=steps,
-                device=device,
-                plugins=tuple(plugins or ()),
-                detect=detect,
-                install=install,
-                accept=tuple(accept or ()),
-                fail_on=fails,
-                results=results,
-                command=cli.typed("regress"),
-                pace=SamplingPlan(n_rounds=rounds or SamplingPlan.n_rounds, budget_s=budget),
-            )
-            outcome = _compare(options, as_json=as_json)
-        except HarnessError as error:
-            if output := getattr(error, "output", ""):  # of a command that built no environment
-                typer.echo(output.rstrip(), err=True)
-            raise
+    Exit codes: 0 ok, 1 regression, 2 bad input, 3 see --fail-on, 4 benchmark missing.
+    """
+    with _command(as_json=as_json):
+        if fail_on not in ("", "inconclusive"):
+            raise InputError("--fail-on", expected="inconclusive", got=fail_on)
+        from harness.regress.compare.console import CompareConsole, comparison_markdown
+        from harness.regress.compare.run import CompareOptions, run_compare
+        from harness.regress.console import open_console
+
+        fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
+        options = CompareOptions(
+            base=base,
+            head=head,
+            workload=_workload(suite, steps, device, plugins),
+            detect=detect,
+            install=install,
+            accept=tuple(accept or ()),
+            fail_on=fails,
+            results=results,
+            command=cli.typed("regress"),
+            sampling=_sampling(rounds, budget),
+        )
+        with open_console(CompareConsole, on_stderr=as_json) as console:
+            outcome = run_compare(options, console)
+            console.done(outcome.record, str(outcome.directory))
+            _append_summary(comparison_markdown(outcome.record), console.note)
     if as_json:
-        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
-    raise typer.Exit(outcome.exit_code)
-
-
-def _compare(options: CompareOptions, *, as_json: bool) -> CompareOutcome:
-    """Run a comparison, show how it goes and what came out, and tell the CI."""
-    from harness.regress.compare.console import markdown, open_compare_console
-    from harness.regress.compare.run import run_compare
-
-    with open_compare_console(on_stderr=as_json) as console:
-        outcome = run_compare(options, console)
-        console.done(outcome.plain, str(outcome.directory))
-        _summarise(markdown(outcome.plain), console.note)
-    return outcome
+        _print_file(outcome.file)
+    raise typer.Exit(outcome.record.exit_code)
 
 
 @app.command(cls=cli.LineCommand)
@@ -169,19 +156,14 @@ def selftest(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print selftest.json, and all else on stderr.")
     ] = False,
 ) -> None:
-    """How often is a verdict wrong on this machine, and what does it find? Says which --detect to choose."""
-    again = cli.typed("regress", whole_paths=True)
-    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
-    with cli.signals(again), cli.errors(again), out:
-        from harness.regress.measuring.comparison_runner import SamplingPlan
-        from harness.regress.selftest.console import markdown, open_selftest_console
+    """How often is a verdict wrong on this machine, and what is found? Advises a --detect."""
+    with _command(as_json=as_json):
+        from harness.regress.console import open_console
+        from harness.regress.selftest.console import SelftestConsole, selftest_markdown
         from harness.regress.selftest.run import SelftestOptions, run_selftest
 
         options = SelftestOptions(
-            suite=suite,
-            steps=steps,
-            device=device,
-            plugins=tuple(plugins or ()),
+            workload=_workload(suite, steps, device, plugins),
             detect=detect,
             effects=tuple(slow_down or ()),
             n_alike=runs,
@@ -190,14 +172,14 @@ def selftest(  # one parameter for each option of the command
             seed=seed,
             results=results,
             command=cli.typed("regress"),
-            pace=SamplingPlan(n_rounds=rounds or SamplingPlan.n_rounds, budget_s=budget),
+            sampling=_sampling(rounds, budget),
         )
-        with open_selftest_console(on_stderr=as_json) as console:
+        with open_console(SelftestConsole, on_stderr=as_json) as console:
             outcome = run_selftest(options, console)
-            console.done(outcome.plain, str(outcome.report))
-            _summarise(markdown(outcome.plain), console.note)
+            console.done(outcome.record, str(outcome.report))
+            _append_summary(selftest_markdown(outcome.record), console.note)
     if as_json:
-        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+        _print_file(outcome.file)
 
 
 @app.command(cls=cli.LineCommand)
@@ -224,39 +206,41 @@ def record(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print what was recorded as JSON, all else on stderr.")
     ] = False,
 ) -> None:
-    """Time the working tree and append it to a history.
+    """Time the working tree and append the result to a history.
 
-    Exit code 0 recorded, 2 bad input or a history that can't be written.
+    Exit codes: 0 recorded, 2 bad input or a history that cannot be written.
     """
-    again = cli.typed("regress", whole_paths=True)
-    out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
-    with cli.signals(again), cli.errors(again), out:
-        from harness.regress.measuring.comparison_runner import SamplingPlan
-        from harness.regress.trend.console import open_record_console, record_markdown
-        from harness.regress.trend.record import HISTORY, RecordOptions, UnrecordedError, run_record
-        from harness.regress.trend.recorder import N_BLOCKS
+    with _command(as_json=as_json):
+        from harness.regress.console import open_console
+        from harness.regress.history import HISTORY
+        from harness.regress.json_files import to_json
+        from harness.regress.record.console import RecordConsole, record_markdown
+        from harness.regress.record.recording import N_RECORDED_BLOCKS
+        from harness.regress.record.run import (
+            RECORD_SCHEMA,
+            RecordOptions,
+            UnrecordedError,
+            run_record,
+        )
 
         options = RecordOptions(
-            suite=suite,
-            steps=steps,
+            workload=_workload(suite, steps, device, plugins),
             history=history or HISTORY,
-            device=device,
-            plugins=tuple(plugins or ()),
-            n_blocks=blocks or N_BLOCKS,
+            n_blocks=blocks or N_RECORDED_BLOCKS,
             revision=revision,
-            pace=SamplingPlan(budget_s=budget),
+            sampling=_sampling(None, budget),
         )
-        with open_record_console(on_stderr=as_json) as console:
+        with open_console(RecordConsole, on_stderr=as_json) as console:
             try:
-                plain = run_record(options, console)
+                outcome = run_record(options, console)
             except UnrecordedError as error:
                 console.close()
                 print(error.line, file=sys.stderr)
                 raise
-            console.done(plain)
-            _summarise(record_markdown(plain), console.note)
+            console.done(outcome)
+            _append_summary(record_markdown(outcome), console.note)
     if as_json:
-        typer.echo(json.dumps(plain, ensure_ascii=False))
+        typer.echo(json.dumps(to_json(outcome, RECORD_SCHEMA), ensure_ascii=False))
 
 
 @app.command(cls=cli.LineCommand)
@@ -276,45 +260,76 @@ def trend(  # one parameter for each option of the command
         bool, typer.Option("--json", help="Print trend.json, and all else on stderr.")
     ] = False,
 ) -> None:
-    """Plot a history and mark where speed changed.
+    """Plot a history and mark where the speed changed.
 
-    It tells and never fails: exit code 0, or 2 for what can't be read.
+    Exit codes: 0 whatever became slower, 2 for a history that cannot be read.
     """
+    with _command(as_json=as_json):
+        from harness.regress.history import HISTORY
+        from harness.regress.trend.console import show_trend, trend_markdown
+        from harness.regress.trend.run import RESULTS, TrendOptions, run_trend
+
+        options = TrendOptions(
+            history=history or HISTORY,
+            results=results or RESULTS,
+            fingerprint=fingerprint,
+            seed=seed,
+            command=cli.typed("regress"),
+        )
+        outcome = run_trend(options)
+        show_trend(outcome.record, outcome.answer, str(outcome.report), on_stderr=as_json)
+        _append_summary(trend_markdown(outcome.record, outcome.answer), typer.echo)
+    if as_json:
+        _print_file(outcome.file)
+
+
+def main() -> None:
+    """Run the command; the processes that time never import this module."""
+    cli.run(app)
+
+
+# --- What the commands share ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _command(*, as_json: bool) -> Iterator[None]:
+    """Errors end in one line and an exit code; with `as_json` all that is printed is on stderr."""
     again = cli.typed("regress", whole_paths=True)
     out = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with cli.signals(again), cli.errors(again), out:
-        from harness.regress.trend.console import show_trend, trend_markdown
-        from harness.regress.trend.record import HISTORY
-        from harness.regress.trend.run import RESULTS, TrendOptions, run_trend
-
-        outcome = run_trend(
-            TrendOptions(
-                history=history or HISTORY,
-                results=results or RESULTS,
-                fingerprint=fingerprint,
-                seed=seed,
-                command=cli.typed("regress"),
-            )
-        )
-        show_trend(outcome.plain, outcome.answer, str(outcome.report), on_stderr=as_json)
-        _summarise(trend_markdown(outcome.plain, outcome.answer), typer.echo)
-    if as_json:
-        typer.echo(json.dumps(outcome.plain, ensure_ascii=False))
+        try:
+            yield
+        except HarnessError as error:
+            if output := getattr(error, "output", ""):  # of a command that built no environment
+                typer.echo(output.rstrip(), err=True)
+            raise
 
 
-def _summarise(text: str, note: Callable[[str], None]) -> None:
-    """Append a text to the file that the CI shows with the run, where it names one."""
+def _workload(suite: str, steps: str, device: str, plugins: list[str] | None) -> Workload:
+    from harness.regress.workload import Workload
+
+    return Workload(suite, steps, device, tuple(plugins or ()))
+
+
+def _sampling(rounds: int | None, budget: float | None) -> SamplingPlan:
+    from harness.regress.measuring.comparison_runner import SamplingPlan
+
+    return SamplingPlan(n_rounds=rounds or SamplingPlan.n_rounds, budget_s=budget)
+
+
+def _print_file(path: Path) -> None:
+    """Print a JSON file in one line."""
+    typer.echo(json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False))
+
+
+def _append_summary(text: str, note: Callable[[str], None]) -> None:
+    """Append a text to the file that the CI shows with the run, if SUMMARY names one."""
     if summary := os.environ.get(SUMMARY):
         try:
             with open(summary, "a", encoding="utf-8") as file:
                 file.write(text + "\n")
         except OSError as error:
             note(f"{SUMMARY} can't be written: {error.strerror}")
-
-
-def main() -> None:
-    """Run the command; the processes that time never import this module."""
-    cli.run(app)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from harness import records
 from harness.bench.report.bench_report import answer_bench, render_bench
 from harness.errors import InputError, Shown
 from harness.regress.compare.report import render_comparison
-from harness.regress.selftest.records import read_selftest
 from harness.regress.selftest.report import answer_selftest, render_selftest
-from harness.regress.trend.records import read_trend
+from harness.regress.selftest.selftest_files import read_selftest
 from harness.regress.trend.report import answer_trend, render_trend
+from harness.regress.trend.trend_file import read_trend
 from harness.rendering.messages import load_messages
 from harness.rendering.render import WrittenReport
 from harness.study.report import study_report
@@ -110,11 +110,11 @@ def _describe_trend(directory: Path, language: str) -> IndexEntry:
 
 
 def _describe_selftest(directory: Path, language: str) -> IndexEntry:
-    record = read_selftest(directory, done=True)
+    record = read_selftest(directory)
     question = load_messages(language)("selftest.question")
-    machine = {**record["machine"], "wall_time_s": record["wall_time_s"]}
+    machine = {**record.machine, "wall_time_s": record.wall_time_s}
     answer = answer_selftest(record, language)
-    return IndexEntry(directory.name, question, answer, machine, record["command"])
+    return IndexEntry(directory.name, question, answer, machine, record.command)
 
 
 KINDS = (

@@ -30,18 +30,18 @@ from typer.testing import CliRunner
 from harness import records
 from harness.bench import __main__ as bench
 from harness.errors import InputError
-from harness.regress.selftest.records import read_runs, read_selftest
-from harness.regress.selftest.report import answer_selftest
-from harness.regress.trend.history import (
+from harness.regress.history import (
     FINGERPRINT_FIELDS,
-    Entry,
-    History,
+    HistoryEntry,
+    SpeedHistory,
     append_entry,
     read_history,
     series_of,
 )
-from harness.regress.trend.records import TrendRecord, read_trend, write_trend
+from harness.regress.selftest.report import answer_selftest
+from harness.regress.selftest.selftest_files import read_runs, read_selftest
 from harness.regress.trend.report import answer_trend
+from harness.regress.trend.trend_file import TrendRecord, read_trend, write_trend
 from harness.regress.trend.trend_series import trends_of
 from harness.report import __main__ as report
 from harness.study import __main__ as study
@@ -199,7 +199,7 @@ def trend(content: bytes) -> bool:
 def trended() -> bytes:
     """A trend of two machines, in one of which a benchmark changed."""
     parts = [*entries(16, "ab", {("a", 8): 1.5}), *entries(2, "ab", machine=NEWER, first=16)]
-    found = trends_of(History(tuple(parts)), 0)
+    found = trends_of(SpeedHistory(tuple(parts)), 0)
     path = folder() / "trended"
     write_trend(path, TrendRecord("h", "c", 0, 0, 0, found))
     return (path / "trend.json").read_bytes()
@@ -211,7 +211,7 @@ def selftest(content: bytes) -> bool:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     try:
-        answer_selftest(read_selftest(path.parent, done=True))
+        answer_selftest(read_selftest(path.parent))
     except InputError as error:
         return one_line(2, str(error))
     return True
@@ -246,7 +246,9 @@ def recordings() -> bytes:
     machine = {**dict.fromkeys(FINGERPRINT_FIELDS, "x"), "cores": 2, "gpu": None}
     for revision in ("a1", "b2"):
         figures = {"lstm": (0.3, None, 0.31), "gru": (1.0, 1.1, 1.2)}
-        append_entry(path, Entry(machine, revision, "2026-11-24", (0.1, 0.11, 0.12), figures))
+        append_entry(
+            path, HistoryEntry(machine, revision, "2026-11-24", (0.1, 0.11, 0.12), figures)
+        )
     return path.read_bytes()
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from harness.processes.worker_client import WorkerSpec
 from harness.regress.measuring.comparison_runner import SamplingPlan
 from harness.regress.sides.target import WORKER
-from harness.regress.verdict.decision_rules import Look, Rules
+from harness.regress.verdict.decision_rules import InterimTest, Rules
 
 QUICK = SamplingPlan(slice_s=0.01, n_rounds=9)
 
-FEW = Rules(detect=0.1, looks=(Look(3, 0.2, 1e-6), Look(5, 0.0, 1e-6)), n_agree=2)
+FEW = Rules(
+    detect=0.1, interim_tests=(InterimTest(3, 0.2, 1e-6), InterimTest(5, 0.0, 1e-6)), n_agree=2
+)
 """A look after 3 blocks, whose least p is 1/8, and 2 that confirm.
 
 A canary that no number of blocks can move.

@@ -21,12 +21,12 @@ from typer.testing import CliRunner, Result
 
 from harness.cells import CELLS
 from harness.regress import __main__ as regress
-from harness.regress.compare import run as pipeline
-from harness.regress.compare.run import CompareOptions, run_compare, suite_benchmarks
+from harness.regress.compare.run import CompareOptions, run_compare
 from harness.regress.measuring import comparison_runner
 from harness.regress.measuring.comparison_runner import CompareConfig, SamplingPlan
-from harness.regress.sides.workspace import PREFIX, prune
-from tests.regress.compare.test_compare_records import comparison
+from harness.regress.sides.workspace import FOLDER_PREFIX, prune
+from harness.regress.workload import DEFAULT_SUITE, Workload, suite_benchmarks
+from tests.regress.compare.test_comparison_files import comparison
 from tests.regress.sided import Silent, git, repository, steps_file
 
 GRID = """
@@ -74,7 +74,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[CompareConfig]:
         kept.append(asked)
         return comparison(dict.fromkeys(("lstm", "old"), "known") if asked.accept else None)
 
-    monkeypatch.setattr(comparison_runner, "compare", engine)
+    monkeypatch.setattr(comparison_runner, "compare_targets", engine)
     return kept
 
 
@@ -85,7 +85,7 @@ def test_a_comparison_ends_with_its_table_its_files_and_its_code(
     done = invoke("--base", "main", "--steps", "steps.py", "--detect", "3%", "--budget", "60")
     assert done.exit_code == 4, done.output
     assert "REGRESSION" in done.stdout
-    assert (asked[0].detect, asked[0].pace.budget_s) == (0.03, 60.0)
+    assert (asked[0].detect, asked[0].sampling.budget_s) == (0.03, 60.0)
     folder = repo / "results" / "regress" / "main-worktree"
     assert {path.name for path in folder.iterdir()} == {
         *("comparison.json", "base.json", "head.json", "junit.xml"),
@@ -199,8 +199,8 @@ def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
     options = CompareOptions(
         base="old_cell.py",
         head="new_cell.py",
-        suite="tiny.toml",
-        pace=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.1),
+        workload=Workload(suite="tiny.toml"),
+        sampling=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.1),
         memory=False,
         fail_on=("inconclusive",),
         results=repo / "out",
@@ -211,17 +211,17 @@ def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
         CELLS.pop(
             "mine", None
         )  # the conductor has loaded one version, to know what there is to time
-    verdicts = {each["name"]: each["verdict"] for each in outcome.plain["findings"]}
+    verdicts = {each.name: each.verdict for each in outcome.record.findings}
     assert verdicts == {
         "temporal_order/rnn/forward/h4/t10/b2": "inconclusive",
         "temporal_order/mine/forward/h4/t10/b2": "missing",
     }
-    assert outcome.exit_code == 4
+    assert outcome.record.exit_code == 4
 
 
 def test_the_default_suite_is_small() -> None:
     """At most 9 benchmarks, of every cell, under names that say only what is not as usual."""
-    names = [each["name"] for each in suite_benchmarks(pipeline.SUITE, "cpu")]
+    names = [each["name"] for each in suite_benchmarks(DEFAULT_SUITE, "cpu")]
     assert len(set(names)) == len(names) <= 9
     assert {name.split("/")[1] for name in names} == {"rnn", "gru", "lstm"}
     assert names[0] == "temporal_order/rnn/h16/t30/b16"
@@ -265,7 +265,7 @@ def test_a_comparison_that_is_ended_leaves_no_process(
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []
     assert workers_below(temporary) == []
-    left = list(temporary.glob(f"{PREFIX}*"))
+    left = list(temporary.glob(f"{FOLDER_PREFIX}*"))
     if name == "SIGINT":
         assert conductor.returncode == 130
         assert said.splitlines()[-2] == "interrupted: to start, run"

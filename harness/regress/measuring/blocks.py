@@ -1,9 +1,7 @@
-"""A block: what one pair of fresh processes measured. The unit of every conclusion.
+"""A block: what one pair of fresh processes measured. It is the unit of every conclusion.
 
-Never decides anything.
-
-Rounds inside a process hang together (FACTS, "Timing noise": pooling them gives 27 times the
-nominal false alarms), so a block counts once, however many rounds it has.
+Rounds inside a process are correlated: pooling them would give 27 times the nominal false alarms
+(measured with a correlation of 0.37). So a block counts once, however many rounds it has.
 """
 
 from __future__ import annotations
@@ -14,20 +12,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-LEAST_ROUNDS: Final = 5
-"""Fewer known rounds give a block no value.
-
-As harness.timing, which gives fewer blocks no interval.
-"""
+MIN_KNOWN_ROUNDS: Final = 5
+"""With fewer known rounds a block has no value."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """One pair of processes: the value of each benchmark timed in it, and the canary's.
+class BlockRatios:
+    """One pair of processes: the value of each benchmark timed in it, and that of the canary.
 
     A value is the median over rounds of log(head / base), in time a step: 0.01 means that head is
-    about 1 % slower. NaN, or a name that is not there: not measured. The canary runs base's code in
-    base's environment on both sides.
+    about 1 % slower. NaN, or a name that is absent: not measured. The canary is an A/A control:
+    it runs the same code in base's environment on both sides.
     """
 
     values: Mapping[str, float]
@@ -39,18 +34,18 @@ class Block:
 
 
 def block_value(base_s: Sequence[float], head_s: Sequence[float]) -> float:
-    """Median over rounds of log(head / base), from the seconds that each side took in each round.
+    """Median over rounds of log(head / base), from the seconds of each side in each round.
 
-    A round holds as many slices of one side as of the other, in the order AB BA, so that a steady
-    drift and being second fall on both alike: give their sums. A round in which a side is NaN,
-    infinite or not above 0 is left out; NaN where fewer than LEAST_ROUNDS or fewer than half of the
-    rounds are left. ValueError for sides of unequal length.
+    Give the sum of a side's slices in a round, as many as the other's in the order AB BA: then a
+    steady drift falls on both alike. A round in which a side is NaN, infinite or not above 0 is
+    left out. NaN where fewer than MIN_KNOWN_ROUNDS or fewer than half of the rounds are left.
+    ValueError for sides of unequal length.
     """
     ratios = [
         math.log(head / base)
         for base, head in zip(base_s, head_s, strict=True)
         if 0 < base < math.inf and 0 < head < math.inf
     ]
-    if len(ratios) < max(LEAST_ROUNDS, len(base_s) / 2):
+    if len(ratios) < max(MIN_KNOWN_ROUNDS, len(base_s) / 2):
         return math.nan
     return median(ratios)

@@ -1,22 +1,20 @@
-"""A comparison as it is timed.
+"""Times two sides: slices of two live processes in turn, blocks of fresh ones, until a verdict.
 
-Slices of two live processes in turn, blocks of fresh ones, until the rules say stop.
+A round goes over all benchmarks and the canary twice: for each first a slice of base and then one
+of head, then the reverse. So every slice follows one of another process, and a steady drift falls
+on both sides alike. All processes of a block run on the same core, those of the next block on
+another: each core has other neighbours. The canary (an A/A control) has two processes, both in
+base's environment. Everything else is config before the first block or after the last: nothing runs
+beside a slice.
 
-A round goes over all benchmarks and the canary twice: first a slice of base and then one of head
-for each, then head and then base. So every slice follows one of another process, and what drifts
-steadily falls on both sides alike. All processes keep to one core, another from block to block:
-cores have neighbours of their own. The canary has two processes of its own, both in base's
-environment. Everything else that a comparison tells is asked before the first block or after the
-last: nothing runs beside a slice.
+A recording (harness.regress.record) has one side. There a slice of the canary comes before and
+after each slice of a benchmark.
 
-A recording (recording.py) has one side. Then a slice of the canary stands beside each slice of a
-benchmark, before and after.
-
-Why slices are so short: on a core that is shared with other machines the speed of one and the same
-step wanders by 20 %, and does so over tenths of a second. Two sides that are a few ms apart see
-nearly the same core. Measured with the canary, blocks of 1.5 s (standard deviation of a block): 25
-ms a slice, each process where the system puts it, 6.3 %; both on one core 2.5 %; 6 ms a slice and
-one core 1.3 %; 2 ms a slice 0.7 %.
+Why slices are short: on a core that other machines share, the speed of one step varies by 20 %,
+over tenths of a second. Two sides that are a few ms apart see nearly the same core. The standard
+deviation of the canary's blocks, 1.5 s each: 6.3 % with 25 ms a slice and each process where the
+system puts it; 2.5 % with both on one core; 1.3 % with 6 ms a slice too; 0.7 % with 2 ms (measured
+by benchmarks/slice_noise.py on a shared machine with 2 cores).
 """
 
 from __future__ import annotations
@@ -30,34 +28,41 @@ from statistics import median
 from typing import Any, Final, Protocol
 
 from harness.errors import InputError, Shown
-from harness.regress.measuring.blocks import Block, block_value
+from harness.regress.measuring.blocks import BlockRatios, block_value
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
-from harness.regress.measuring.slowdown_causes import Difference, Growth, differences, grown
+from harness.regress.measuring.slowdown_causes import Difference, OperatorGrowth, differences, grown
 from harness.regress.sides.side_client import SideClient, StepError, side_clients
 from harness.regress.sides.target import Target
+from harness.regress.sides.worker_answers import (
+    LoadedSteps,
+    SideFacts,
+    StepMemory,
+    StepProfile,
+    facts_of,
+)
 from harness.regress.verdict.decision_rules import Rules, parse_accepted, rules_for
 from harness.regress.verdict.verdicts import (
     OK_CODE,
     REGRESSION_CODE,
     SEVERITY,
     UNDECIDED_CODE,
+    BenchmarkVerdict,
     FailOn,
     Family,
-    Outcome,
     Stop,
-    Verdict,
+    VerdictOutcome,
     decide,
 )
 
 CANARY: Final = "canary"
 
-LEAST_ROUNDS: Final = 16
-"""A budget makes blocks shorter rather than fewer, down to this or what the pace has."""
+MIN_BLOCK_ROUNDS: Final = 16
+"""A budget makes blocks shorter rather than fewer, down to this or to the plan's rounds."""
 
-USED: Final = 0.85
-"""Of a budget, the part that is planned for.
+PLANNED_SHARE: Final = 0.85
+"""The share of a budget that is planned.
 
-Blocks vary, and one that is missing at the end may be the one that confirms.
+Blocks vary in length, and the last one may be needed to confirm a regression.
 """
 
 Round = tuple[float, ...]
@@ -66,7 +71,7 @@ Round = tuple[float, ...]
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How long a slice is, how many rounds a block has, and seconds for all of it (None: as long as it takes)."""
+    """How long a slice is, rounds of a block at most, and seconds for all of it (None: no limit)."""
 
     slice_s: float = 0.003
     n_rounds: int = 96
@@ -75,64 +80,61 @@ class SamplingPlan:
 
 @dataclass(frozen=True)
 class TimedBlock:
-    """The rounds of one pair of fresh processes, by benchmark, and the canary's.
-
-    What conclusions rest on: `value`.
-    """
+    """The rounds of one pair of fresh processes, by benchmark, and those of the canary."""
 
     rounds: Mapping[str, tuple[Round, ...]]
     canary: tuple[Round, ...]
 
     @property
-    def value(self) -> Block:
-        """The block as the statistics take it."""
+    def ratios(self) -> BlockRatios:
+        """The block as the statistics use it."""
         values = {
             name: block_value(*zip(*rounds, strict=True)) for name, rounds in self.rounds.items()
         }
-        return Block(values, block_value(*zip(*self.canary, strict=True)))
+        return BlockRatios(values, block_value(*zip(*self.canary, strict=True)))
 
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What a user asked of a comparison.
+    """What the user wants of a comparison.
 
-    `detect` as a fraction, NAME=REASON texts, `rules` to use instead of the usual ones.
+    `detect` is a fraction, `accept` holds NAME=REASON texts. `rules` replace the usual ones.
     """
 
     detect: float = 0.05
     accept: tuple[str, ...] = ()
-    pace: SamplingPlan = field(default_factory=SamplingPlan)
+    sampling: SamplingPlan = field(default_factory=SamplingPlan)
     memory: bool = True
     rules: Rules | None = None
 
 
 @dataclass(frozen=True)
-class Explained:
-    """A regression's most grown operators."""
+class SlowdownCause:
+    """The operators whose time grew most in a benchmark that regressed."""
 
     name: str
-    operators: tuple[Growth, ...]
+    operators: tuple[OperatorGrowth, ...]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All that came out: raw rounds of each block, the outcome, memory, and the facts of both sides.
+class ComparisonResult:
+    """What was measured and concluded: raw rounds, outcome, memory, and the facts of both sides.
 
-    `n_steps` and `sequences` are those of a slice and of a step, by benchmark. `is_pinned`: whether
-    all processes of a block kept to one core. `only_in_head`: not compared.
+    `n_steps` are those of a slice and `sequences` those of a step, by benchmark. `is_pinned`: all
+    processes of a block ran on one core. The benchmarks `only_in_head` were not compared.
     """
 
     rules: Rules
-    pace: SamplingPlan
+    sampling: SamplingPlan
     n_steps: Mapping[str, int]
     sequences: Mapping[str, float]
     is_pinned: bool
     blocks: tuple[TimedBlock, ...]
-    outcome: Outcome
+    outcome: VerdictOutcome
     footprints: tuple[Footprint, ...]
-    facts: tuple[Mapping[str, Any], Mapping[str, Any]]
+    facts: tuple[SideFacts, SideFacts]
     only_in_head: tuple[str, ...]
-    explained: tuple[Explained, ...]
+    explained: tuple[SlowdownCause, ...]
     wall_time_s: float
 
     @property
@@ -141,68 +143,75 @@ class Comparison:
         return differences(*self.facts)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> BenchmarkVerdict:
         """The gravest verdict that is not accepted, of time and of memory."""
-        found = {self.outcome.verdict}
-        if any(each.verdict == "regression" and not each.accepted for each in self.footprints):
-            found.add("regression")
+        found = {self.outcome.verdict, "regression" if self._has_grown else "ok"}
         return next(verdict for verdict in SEVERITY if verdict in found)
 
     def exit_code(self, fail_on: Collection[FailOn] = ()) -> int:
-        """As DESIGN section 8 has it. CONTAMINATED timing does not excuse memory that grew."""
+        """That of the outcome, but 1 where memory regressed and nothing graver came out.
+
+        CONTAMINATED timing does not excuse memory that grew.
+        """
         code = self.outcome.exit_code(fail_on)
-        grew = any(each.verdict == "regression" and not each.accepted for each in self.footprints)
-        return REGRESSION_CODE if grew and code in (OK_CODE, UNDECIDED_CODE) else code
+        return REGRESSION_CODE if self._has_grown and code in (OK_CODE, UNDECIDED_CODE) else code
+
+    @property
+    def _has_grown(self) -> bool:
+        """Whether memory regressed anywhere, and nobody accepted that."""
+        return any(each.verdict == "regression" and not each.accepted for each in self.footprints)
 
 
-class Watcher(Protocol):
-    """Is told how a comparison goes, between blocks."""
+class TimingProgress(Protocol):
+    """Is told the progress of a measurement, between blocks."""
 
     def begin(self, names: Sequence[str], missing: Sequence[str]) -> None:
-        """What is timed, and what head lacks."""
+        """The benchmarks that are timed, and those that head lacks."""
 
     def step(self, text: str) -> None:
         """What begins now."""
 
     def block(self, n_done: int, n_wanted: int, names: Sequence[str]) -> None:
-        """So many blocks are done, of so many until the next look, at so many benchmarks."""
+        """How many blocks are done, of how many until the next test, and of which benchmarks."""
 
 
-def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) -> Comparison:
+def compare_targets(
+    base: Target, head: Target, config: CompareConfig, progress: TimingProgress
+) -> ComparisonResult:
     """Time two sides until the rules say stop.
 
     Raises InputError for steps that fail, on either side, naming the benchmark.
     """
     started = time.monotonic()
-    watcher.step("starting both sides")
+    progress.step("starting both sides")
     with ExitStack() as live:
-        first, second = live.enter_context(side_clients((base.seat, head.seat)))
-        bench = Bench((base, head), (first, second), asked.pace)
-        family, only_in_head = bench.family(asked.accept)
-        rules = asked.rules or rules_for(len(family.names), asked.detect)
-        watcher.begin(family.names, family.missing)
-        base_facts, head_facts = bench.facts()
+        first, second = live.enter_context(side_clients((base.worker, head.worker)))
+        runner = ComparisonRunner((base, head), (first, second), config.sampling)
+        family, only_in_head = runner.family(config.accept)
+        rules = config.rules or rules_for(len(family.names), config.detect)
+        progress.begin(family.names, family.missing)
+        base_facts, head_facts = runner.facts()
         footprints: tuple[Footprint, ...] = ()
-        if asked.memory:
-            watcher.step("measuring memory")
-            footprints = tuple(bench.footprint(name, family) for name in family.names)
+        if config.memory:
+            progress.step("measuring memory")
+            footprints = tuple(runner.footprint(name, family) for name in family.names)
         if family.names:
-            one, other = live.enter_context(side_clients((base.seat, base.seat)))
-            bench.canaries = (one, other)
+            one, other = live.enter_context(side_clients((base.worker, base.worker)))
+            runner.canaries = (one, other)
             one.fresh()
             other.fresh()  # torch is imported before the budget runs
         blocks = list[TimedBlock]()
-        outcome = _time(bench, blocks, family, rules, watcher)
+        outcome = _time(runner, blocks, family, rules, progress)
         slower = [one.name for one in outcome.findings if one.verdict == "regression"]
         if slower:
-            watcher.step("asking the profiler")
-        explained = tuple(bench.explain(name) for name in slower)
-    return Comparison(
+            progress.step("asking the profiler")
+        explained = tuple(runner.explain(name) for name in slower)
+    return ComparisonResult(
         rules=rules,
-        pace=asked.pace,
-        n_steps=bench.n_steps,
-        sequences=bench.sequences,
-        is_pinned=bench.is_pinned,
+        sampling=config.sampling,
+        n_steps=runner.n_steps,
+        sequences=runner.sequences,
+        is_pinned=runner.is_pinned,
         blocks=tuple(blocks),
         outcome=outcome,
         footprints=footprints,
@@ -214,40 +223,41 @@ def compare(base: Target, head: Target, asked: CompareConfig, watcher: Watcher) 
 
 
 def _time(
-    bench: Bench, blocks: list[TimedBlock], family: Family, rules: Rules, watcher: Watcher
-) -> Outcome:
+    runner: ComparisonRunner,
+    blocks: list[TimedBlock],
+    family: Family,
+    rules: Rules,
+    progress: TimingProgress,
+) -> VerdictOutcome:
     """Add blocks until `decide` stops, or the budget is spent."""
-    bench.start()
+    runner.start()
     while True:
-        values = [block.value for block in blocks]
-        decision = decide(values, family, rules, budget_over=bench.is_spent())
+        values = [block.ratios for block in blocks]
+        decision = decide(values, family, rules, budget_over=runner.is_spent())
         if isinstance(decision, Stop):
             return decision.outcome
         wanted = len(blocks) + decision.n_blocks
-        while len(blocks) < wanted and not bench.is_spent():
-            watcher.block(len(blocks), wanted, decision.names)
+        while len(blocks) < wanted and not runner.is_spent():
+            progress.block(len(blocks), wanted, decision.names)
             n_left = max(wanted, _n_least(rules)) - len(blocks)
-            blocks.append(bench.block(decision.names, n_left))
+            blocks.append(runner.block(decision.names, n_left))
 
 
 def _n_least(rules: Rules) -> int:
-    """Blocks that find a regression at the first look and confirm it.
-
-    A budget must have room for so many.
-    """
-    return rules.looks[min(1, len(rules.looks) - 1)].n_blocks
+    """Blocks that find a regression at the first test and confirm it: a budget plans for them."""
+    return rules.interim_tests[min(1, len(rules.interim_tests) - 1)].n_blocks
 
 
-class Bench:
-    """The live processes of one or two sides, and what stays the same from block to block."""
+class ComparisonRunner:
+    """Times blocks with the live processes of one or two sides, and keeps what blocks share."""
 
     def __init__(
-        self, places: tuple[Target, ...], sides: tuple[SideClient, ...], pace: SamplingPlan
+        self, targets: tuple[Target, ...], sides: tuple[SideClient, ...], sampling: SamplingPlan
     ) -> None:
-        self.places, self.sides, self.pace = places, sides, pace
+        self.targets, self.sides, self.sampling = targets, sides, sampling
         self.canaries = sides  # until they are needed, just before the first block
-        seats = [replace(talker.spec, label="") for talker in sides]
-        self.are_alike = all(seat == seats[0] for seat in seats)  # of one environment
+        specs = [replace(client.spec, label="") for client in sides]
+        self.is_one_environment = all(spec == specs[0] for spec in specs)
         self.is_pinned = True  # until a side has several threads, or the system can't
         self.n_blocks = 0
         self.n_steps: dict[str, int] = {}
@@ -256,11 +266,11 @@ class Bench:
         self.previous: SideClient | None = None  # whose slice was the last
 
     def names(self) -> tuple[Sequence[str], ...]:
-        """What each side has. Leaves them loaded."""
-        return tuple(answer["names"] for answer in self._load(self.sides))
+        """The benchmarks of each side. Leaves them loaded."""
+        return tuple(loaded.names for loaded in self._load(self.sides))
 
     def family(self, accept: Sequence[str]) -> tuple[Family, tuple[str, ...]]:
-        """What base has, and what head alone has. Leaves both sides loaded."""
+        """The benchmarks to compare, and those that only head has. Leaves both sides loaded."""
         base, head = self.names()
         common = tuple(name for name in base if name in head)
         missing = tuple(name for name in base if name not in head)
@@ -268,9 +278,9 @@ class Bench:
         added = tuple(name for name in head if name not in base)
         return Family(common, missing, accepted), added
 
-    def facts(self) -> tuple[Mapping[str, Any], ...]:
+    def facts(self) -> tuple[SideFacts, ...]:
         """The facts of each side, as they are after loading."""
-        return tuple(self._both(self.sides, "facts"))
+        return tuple(map(facts_of, self._both(self.sides, "facts")))
 
     def footprint(self, name: str, family: Family) -> Footprint:
         """Peak memory of one benchmark, in fresh processes; what seems grown is measured again."""
@@ -284,16 +294,16 @@ class Bench:
         self.started = time.monotonic()
 
     def is_spent(self) -> bool:
-        """Whether the budget has no room for another block; one block is always timed."""
-        if self.pace.budget_s is None or self.n_blocks == 0:
+        """Whether too little of the budget is left for a block; one block is always timed."""
+        if self.sampling.budget_s is None or self.n_blocks == 0:
             return False
-        least_s = self.set_up_s + LEAST_ROUNDS * self.round_s
-        return time.monotonic() - self.started + least_s > self.pace.budget_s
+        least_s = self.set_up_s + MIN_BLOCK_ROUNDS * self.round_s
+        return time.monotonic() - self.started + least_s > self.sampling.budget_s
 
     def block(self, names: Sequence[str], n_left: int) -> TimedBlock:
-        """Fresh processes on all sides, warmed up; then the rounds.
+        """Start fresh processes on all sides, warm them up, and time the rounds.
 
-        With a budget so many that `n_left` such blocks fit.
+        With a budget there are as many rounds as let `n_left` such blocks fit.
         """
         started = time.monotonic()
         if self.n_blocks > 0:  # those of the first block are new
@@ -321,49 +331,47 @@ class Bench:
         canary = tuple(rounds.pop(CANARY))
         return TimedBlock({name: tuple(each) for name, each in rounds.items()}, canary)
 
-    def explain(self, name: str) -> Explained:
+    def explain(self, name: str) -> SlowdownCause:
         """Where a benchmark's time grew, by the profiler."""
         self._load(self.sides)
         with naming(name):
             self._both(self.sides, "prepare", name=name)
             base, head = (side.ask("profile", name=name) for side in self.sides)
-        return Explained(name, grown(base, head))
+        return SlowdownCause(name, grown(StepProfile(**base), StepProfile(**head)))
 
     def _n_rounds(self, n_left: int, started: float) -> int:
-        """Rounds of a block, of `n_left` that must fit into what was left of the budget when it started."""
-        if self.pace.budget_s is None or self.round_s == 0.0:
-            return self.pace.n_rounds
-        left_s = USED * (self.pace.budget_s - (started - self.started))
+        """Rounds of a block, if `n_left` such blocks share the budget left when it started."""
+        if self.sampling.budget_s is None or self.round_s == 0.0:
+            return self.sampling.n_rounds
+        left_s = PLANNED_SHARE * (self.sampling.budget_s - (started - self.started))
         n_rounds = math.floor((left_s / n_left - self.set_up_s) / self.round_s)
-        return min(max(LEAST_ROUNDS, n_rounds), self.pace.n_rounds)
+        return min(max(MIN_BLOCK_ROUNDS, n_rounds), self.sampling.n_rounds)
 
     def _renew(self) -> None:
-        """Take the luck of a fork server off the sides.
+        """Let no side keep the advantage or disadvantage of one fork server.
 
-        Its addresses and its hash seed are those of all its forks.
-
-        Where both sides have the same environment they change servers from block to block, so that
-        a server's luck falls on both alike. Otherwise, and for one side alone, each block has new
-        servers, which must import torch again.
+        All forks of a server share its addresses and its hash seed. Two sides of one environment
+        swap servers from block to block. Otherwise, and for one side alone, each block has new
+        servers, which import torch again.
         """
-        if len(self.sides) == 2 and self.are_alike:
+        if len(self.sides) == 2 and self.is_one_environment:
             self.sides = swapped(self.sides)
         else:
-            for talker in self.sides:
-                talker.restart()
+            for client in self.sides:
+                client.restart()
         self.canaries = swapped(self.canaries)
 
-    def _pin(self, loaded: Sequence[Mapping[str, Any]]) -> None:
-        """Keep all processes to one core, unless one of them has several threads."""
-        if any(answer["threads"] > 1 for answer in loaded):
+    def _pin(self, loaded: Sequence[LoadedSteps]) -> None:
+        """Run all processes on one core, unless one of them has several threads."""
+        if any(each.threads > 1 for each in loaded):
             self.is_pinned = False
             return
-        for talker in (*self.sides, *self.canaries):
-            core = talker.ask("pin", turn=self.n_blocks)["core"]
+        for client in (*self.sides, *self.canaries):
+            core = client.ask("pin", turn=self.n_blocks)["core"]
             self.is_pinned = self.is_pinned and core is not None
 
     def _round(self, every: Sequence[tuple[str, tuple[SideClient, ...]]]) -> dict[str, Round]:
-        """AB for each, then BA for each."""
+        """Time a slice of both sides for each benchmark: first all in the order AB, then all BA."""
         if len(self.sides) == 1:
             return self._beside_the_canary(every)
         times = {name: [0.0, 0.0] for name, _ in every}
@@ -379,27 +387,26 @@ class Bench:
             for name, (base, head) in times.items()
         }
 
-    def _come_after_head(self, talker: SideClient, name: str) -> None:
-        """Where the environments differ, let a step of head go before each slice in base's environment.
+    def _come_after_head(self, client: SideClient, name: str) -> None:
+        """Where the environments differ, run a step of head before each slice of base's environment.
 
-        A process that follows one of its own environment finds torch's code in the caches, and one
-        that follows another does not. So base and both canaries always follow head, as head always
-        follows one of them. Measured with torch 2.13.0 against 2.14.1: without it one canary, which
-        followed head more often than the other, was 1.4 % slower.
+        A process that follows one of its own environment finds torch's code in the caches, others
+        do not. So base and both canaries always follow head, as head always follows one of them.
+        Without this, one canary followed head more often than the other and was 1.4 % slower
+        (torch 2.13.0 against 2.14.1).
         """
         head = self.sides[1]
-        if talker is not head and self.previous is not head and not self.are_alike:
+        if client is not head and self.previous is not head and not self.is_one_environment:
             with naming(name):
                 head.ask("slice", name=name, n_steps=1)
-        self.previous = talker
+        self.previous = client
 
     def _beside_the_canary(
         self, every: Sequence[tuple[str, tuple[SideClient, ...]]]
     ) -> dict[str, Round]:
-        """Of one side: xC for each, then Cx for each, so that what the machine does for a while falls on both alike.
+        """Time one side: each benchmark then the canary, and in reverse, so that drift falls on both.
 
-        The canary's time is the median over benchmarks of its two slices beside each: a sum over as
-        many as theirs.
+        The canary's time is the median over benchmarks of its two slices beside each.
         """
         *benchmarks, (canary, (alone,)) = every
         own: dict[str, float] = {name: 0.0 for name, _ in benchmarks}
@@ -407,9 +414,9 @@ class Bench:
         for order in (benchmarks, benchmarks[::-1]):
             for name, (side,) in order:
                 slices = [(name, side, own), (canary, alone, beside)]
-                for timed, talker, times in slices if order is benchmarks else slices[::-1]:
+                for timed, client, times in slices if order is benchmarks else slices[::-1]:
                     with naming(timed):
-                        answer = talker.ask("slice", name=timed, n_steps=self.n_steps[timed])
+                        answer = client.ask("slice", name=timed, n_steps=self.n_steps[timed])
                     times[name] += answer["time_s"]
         found: dict[str, Round] = {
             name: (time_s / (2 * self.n_steps[name]),) for name, time_s in own.items()
@@ -417,67 +424,73 @@ class Bench:
         return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
 
     def _warm_up(self, name: str, pair: tuple[SideClient, ...]) -> None:
-        """The steps of a slice are those of the first warm-up of base, on both sides and in all blocks."""
-        for talker in pair:
+        """Warm up; the first warm-up of base decides the steps of a slice, everywhere and always."""
+        for client in pair:
             n_steps = self.n_steps.get(name, 0)
-            answer = talker.ask("warm_up", name=name, slice_s=self.pace.slice_s, n_steps=n_steps)
+            answer = client.ask(
+                "warm_up", name=name, slice_s=self.sampling.slice_s, n_steps=n_steps
+            )
             self.n_steps[name] = answer["n_steps"]
 
-    def _load(self, pair: tuple[SideClient, ...]) -> list[dict[str, Any]]:
-        """Fresh processes that have loaded their steps."""
-        for talker in pair:
-            talker.fresh()
-        if pair is not self.sides:
-            return self._both(pair, "load", file="", paths=[], folder="")
-        for talker, place in zip(pair, self.places, strict=True):
-            talker.send("load", **place.load())
-        return [talker.receive() for talker in pair]
+    def _load(self, pair: tuple[SideClient, ...]) -> list[LoadedSteps]:
+        """Start fresh processes and let them load their steps."""
+        for client in pair:
+            client.fresh()
+        canary = {"file": "", "paths": [], "folder": ""}
+        arguments = [target.load_arguments() for target in self.targets]
+        for client, each in zip(
+            pair, arguments if pair is self.sides else [canary] * len(pair), strict=True
+        ):
+            client.send("load", **each)
+        answers = [client.receive() for client in pair]
+        return [LoadedSteps(tuple(each["names"]), each["threads"]) for each in answers]
 
     def _both(
         self, pair: tuple[SideClient, ...], do: str, **arguments: Any
     ) -> list[dict[str, Any]]:
-        """Ask both at once; not for what is timed."""
-        for talker in pair:
-            talker.send(do, **arguments)
-        return [talker.receive() for talker in pair]
+        """Ask both at the same time; never for what is timed."""
+        for client in pair:
+            client.send(do, **arguments)
+        return [client.receive() for client in pair]
 
     def _footprint(self, name: str, family: Family) -> Footprint:
         self._load(self.sides)
         with naming(name):
             base, head = self._both(self.sides, "memory", name=name)
-        return footprint(name, base, head, family.accepted.get(name))
+        accepted = family.accepted.get(name)
+        return footprint(name, StepMemory(**base), StepMemory(**head), accepted)
 
     def _refuse_others_code(self) -> None:
         """Refuse a revision whose steps imported the working tree's code.
 
         Both sides would be the same.
         """
-        for talker, place in zip(self.sides, self.places, strict=True):
-            if place.watched is None:
+        for client, target in zip(self.sides, self.targets, strict=True):
+            if target.watched is None:
                 continue
-            foreign, own = place.watched
-            files = talker.ask("modules", folder=str(foreign))["files"]
+            foreign, own = target.watched
+            files = client.ask("modules", folder=str(foreign))["files"]
             theirs = [file for file in files if (own / file).is_file()]
             if theirs:
                 raise InputError(
-                    f"--{talker.spec.label}",
-                    expected=f"steps that import the code of {place.side.label}",
+                    f"--{client.spec.label}",
+                    expected=f"steps that import the code of {target.side.label}",
                     got=Shown(f"{theirs[0]} of the working tree"),
                     remedy='give --install "pip install ."',
                 )
 
 
-def swapped(side_clients: tuple[SideClient, ...]) -> tuple[SideClient, ...]:
-    """The processes of two sides, each now the other side's; that of one side alone stays."""
-    seats = [talker.spec for talker in side_clients]
-    for talker, seat in zip(side_clients, reversed(seats), strict=True):
-        talker.spec = seat
-    return side_clients[::-1]
+def swapped(clients: tuple[SideClient, ...]) -> tuple[SideClient, ...]:
+    """The clients of two sides, each now the other side's; that of one side alone stays."""
+    specs = [client.spec for client in clients]
+    for client, spec in zip(clients, reversed(specs), strict=True):
+        client.spec = spec
+    return clients[::-1]
 
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Errors of steps name the benchmark."""
+    """Errors of steps that are raised here name the benchmark."""
     try:
         yield
     except StepError as error:

@@ -1,26 +1,27 @@
-"""Peak memory of a training step on both sides: what counts as grown. Measures nothing.
+"""Peak memory of a training step on both sides, and what counts as grown. Measures nothing.
 
-On CUDA it is what the allocator held at most, which is the same in each run, so that a growth of 1
-% counts. On a CPU it is how far the high-water mark of a fresh process rose; pages and allocators
-blur that, so that it is advice.
+On CUDA it is what the allocator held at most. That is the same in each run, so a growth of 1 %
+counts. On a CPU it is how far the high-water mark of a fresh process rose. Pages and allocators
+blur that, so it is advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-ON_CUDA: Final = "cuda_allocator"
+from harness.regress.sides.worker_answers import StepMemory
 
-COUNTS: Final = 0.01
-"""Growth on CUDA that is a regression. Issue 5."""
+CUDA_ALLOCATOR: Final = "cuda_allocator"
 
-ADVISED: Final = 0.10
+REGRESSION_GROWTH: Final = 0.01
+"""Growth on CUDA that is a regression."""
+
+ADVISED_GROWTH: Final = 0.10
 ADVISED_BYTES: Final = 4 * 2**20
-"""Growth on a CPU that is worth a word: both. An arena of glibc's malloc is a few MiB."""
+"""Growth on a CPU that is mentioned: both. An arena of glibc's malloc is a few MiB."""
 
-Growing = Literal["ok", "regression", "grown", "not_measured"]
+MemoryVerdict = Literal["ok", "regression", "grown", "not_measured"]
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,31 @@ class Footprint:
 
     @property
     def growth(self) -> float | None:
-        """Share by which head's is more."""
+        """The fraction by which head's is larger; None where it is not known."""
         if not self.base_bytes or self.head_bytes is None:
             return None
         return self.head_bytes / self.base_bytes - 1
 
     @property
-    def verdict(self) -> Growing:
-        """What that means."""
+    def verdict(self) -> MemoryVerdict:
+        """What the growth means."""
         growth = self.growth
         if growth is None:
             return "not_measured"
-        if self.kind == ON_CUDA:
-            return "regression" if growth >= COUNTS else "ok"
+        if self.kind == CUDA_ALLOCATOR:
+            return "regression" if growth >= REGRESSION_GROWTH else "ok"
         assert self.base_bytes is not None
         assert self.head_bytes is not None
         more = self.head_bytes - self.base_bytes
-        return "grown" if growth >= ADVISED and more >= ADVISED_BYTES else "ok"
+        return "grown" if growth >= ADVISED_GROWTH and more >= ADVISED_BYTES else "ok"
 
 
 def footprint(
-    name: str, base: Mapping[str, Any], head: Mapping[str, Any], accepted: str | None = None
+    name: str, base: StepMemory, head: StepMemory, accepted: str | None = None
 ) -> Footprint:
-    """From two answers of side_worker.memory.
-
-    Sides that were measured differently can't be compared.
-    """
-    needed = [_needed(answer) for answer in (base, head)]
-    if base["kind"] != head["kind"]:
-        return Footprint(name, base["kind"], needed[0], None, accepted)
-    return Footprint(name, base["kind"], needed[0], needed[1], accepted)
+    """The footprint of one benchmark; sides that were measured differently are not compared."""
+    head_bytes = _needed(head) if base.kind == head.kind else None
+    return Footprint(name, base.kind, _needed(base), head_bytes, accepted)
 
 
 def smaller(first: Footprint, second: Footprint) -> Footprint:
@@ -75,6 +71,7 @@ def smaller(first: Footprint, second: Footprint) -> Footprint:
     return min(first, second, key=lambda each: each.growth if each.growth is not None else 0.0)
 
 
-def _needed(answer: Mapping[str, Any]) -> int | None:
-    peak, before = answer["peak_bytes"], answer["before_bytes"]
-    return None if peak is None or before is None else max(int(peak) - int(before), 0)
+def _needed(memory: StepMemory) -> int | None:
+    if memory.peak_bytes is None or memory.before_bytes is None:
+        return None
+    return max(memory.peak_bytes - memory.before_bytes, 0)

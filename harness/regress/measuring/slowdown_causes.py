@@ -1,19 +1,21 @@
-"""Why a side may be slower: what differs between the two environments, and the operators whose time grew most."""
+"""Why a side may be slower: facts in which the environments differ, and operators that grew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from harness.regress.json_files import Scalar
+from harness.regress.sides.worker_answers import SideFacts, StepProfile
 
 N_OPERATORS: Final = 5
 OUTSIDE: Final = "outside of operators"
-"""What a step takes beside torch's operators: Python, and the profiler itself."""
+"""The time of a step outside torch's operators: Python, and the profiler itself."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact in which the environments differ; None: not there."""
+    """A fact in which the environments differ; None: that side does not have it."""
 
     name: str
     base: str | None
@@ -21,7 +23,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Growth:
+class OperatorGrowth:
     """Seconds a step that an operator took itself on each side, under the profiler."""
 
     operator: str
@@ -34,50 +36,45 @@ class Growth:
         return self.head_s - self.base_s
 
 
-def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """What differs between the facts of two sides (side_worker.facts).
+def differences(base: SideFacts, head: SideFacts) -> tuple[Difference, ...]:
+    """What differs between the facts of two sides: the machine, then variables, then packages.
 
-    Facts first, then variables, then packages.
+    A package whose version is a fact of the machine too is named once.
     """
-    sides = [dict(_flat(facts)) for facts in (base, head)]
-    names = sorted({**sides[0], **sides[1]}, key=_kind)
-    pairs = [Difference(name, *(_text(side.get(name)) for side in sides)) for name in names]
+    first, second = _flat(base), _flat(head)
+    names = sorted({**first, **second}, key=_group)
+    pairs = [Difference(name, _text(first.get(name)), _text(second.get(name))) for name in names]
     found = [each for each in pairs if each.base != each.head]
-    told = {f"package {each.name}" for each in found}
-    return tuple(each for each in found if each.name not in told)
+    named = {f"package {each.name}" for each in found}
+    return tuple(each for each in found if each.name not in named)
 
 
-def grown(
-    base: Mapping[str, Any], head: Mapping[str, Any], n: int = N_OPERATORS
-) -> tuple[Growth, ...]:
-    """The operators whose own time grew most, from two answers of side_worker.profile.
-
-    Those that did not grow are left out.
-    """
-    first, second = (_operators(each) for each in (base, head))
+def grown(base: StepProfile, head: StepProfile, n: int = N_OPERATORS) -> tuple[OperatorGrowth, ...]:
+    """The operators whose own time grew most; those that did not grow are left out."""
+    first, second = _operators(base), _operators(head)
     found = [
-        Growth(name, first.get(name, 0.0), second.get(name, 0.0)) for name in {**first, **second}
+        OperatorGrowth(name, first.get(name, 0.0), second.get(name, 0.0))
+        for name in {**first, **second}
     ]
     longer = [each for each in found if each.grown_s > 0]
     return tuple(sorted(longer, key=lambda each: (-each.grown_s, each.operator))[:n])
 
 
-def _kind(name: str) -> int:
-    """Where a name stands: facts, variables, packages."""
+def _group(name: str) -> int:
+    """The position of a fact: machine, variables, packages."""
     return 2 if name.startswith("package ") else int(name.startswith("variable "))
 
 
-def _flat(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    plain = [(k, v) for k, v in facts.items() if k not in ("settings", "packages")]
-    plain += [(f"variable {k}", v) for k, v in facts.get("settings", {}).items()]
-    return plain + [(f"package {k}", v) for k, v in sorted(facts.get("packages", {}).items())]
+def _flat(facts: SideFacts) -> dict[str, Scalar]:
+    variables = {f"variable {name}": value for name, value in facts.settings.items()}
+    packages = {f"package {name}": value for name, value in sorted(facts.packages.items())}
+    return {**facts.machine, **variables, **packages}
 
 
-def _text(value: object) -> str | None:
+def _text(value: Scalar) -> str | None:
     return None if value is None else str(value)
 
 
-def _operators(profile: Mapping[str, Any]) -> dict[str, float]:
-    operators = {str(name): float(time_s) for name, time_s in profile["operators"].items()}
-    rest = float(profile["step_time_s"]) - sum(operators.values())
-    return {**operators, OUTSIDE: max(rest, 0.0)}
+def _operators(profile: StepProfile) -> dict[str, float]:
+    outside_s = profile.step_time_s - sum(profile.operators.values())
+    return {**profile.operators, OUTSIDE: max(outside_s, 0.0)}

@@ -1,4 +1,4 @@
-"""Two figures of a selftest: rates with their intervals, real and replayed, and how far blocks of the same code lie apart."""
+"""The figures of a selftest: rates with their intervals, and every block of the same code."""
 
 from __future__ import annotations
 
@@ -10,35 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness.regress.verdict.resampling import Rate
 from harness.rendering import theme
 
-APART = 0.16  # of a row: real runs above, replays below
+ROW_OFFSET = 0.16
+"""Runs are drawn above the middle of a row and replays below, by this share of its height."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
-    """A share with its interval, all in [0, 1]."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the plot of rates: its name, and what real runs and replays came to.
-
-    None: not measured.
-    """
+class RateRow:
+    """One row of the plot of rates: those of runs and of replays; None, or n = 0: not measured."""
 
     name: str
-    real: Share | None
-    replayed: Share | None
+    runs: Rate | None
+    replays: Rate | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Strip:
-    """Blocks of one benchmark, each as head's time over base's less 1, and their deviation as a text."""
+    """Blocks of one benchmark, head's time over base's less 1; `text` is their deviation."""
 
     name: str
     values: Sequence[float]
@@ -46,17 +36,14 @@ class Strip:
     is_quiet: bool = False
 
 
-def rates(rows: Sequence[Row], label: str, percent: str, legend: tuple[str, str]) -> Figure:
-    """Draw the rows, the first on top. `legend`: words for real and for replayed.
-
-    To be called in the report's style.
-    """
+def rates(rows: Sequence[RateRow], label: str, percent: str, legend: tuple[str, str]) -> Figure:
+    """Draw the rows, the first on top; `legend` names runs and replays. Call it in a theme's style."""
     drawing = theme.figure(0.5 * len(rows) + 1.25)
     axes = drawing.subplots()
     for y, row in enumerate(rows):
         axes.axhline(y, color=theme.RULE.light, linewidth=1.0, zorder=0)
-        _share(axes, y - APART, row.real, is_replayed=False)
-        _share(axes, y + APART, row.replayed, is_replayed=True)
+        _draw_rate(axes, y - ROW_OFFSET, row.runs, is_replayed=False)
+        _draw_rate(axes, y + ROW_OFFSET, row.replays, is_replayed=True)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
@@ -75,9 +62,9 @@ def rates(rows: Sequence[Row], label: str, percent: str, legend: tuple[str, str]
 
 
 def strips(rows: Sequence[Strip], label: str, percent: str, detect: float) -> Figure:
-    """Draw each block as a dot, a row a benchmark; dashed lines at `detect` either way.
+    """Draw each block as a dot, a row a benchmark, with dashed lines at `detect` either way.
 
-    To be called in the report's style.
+    Call it in a theme's style.
     """
     drawing = theme.figure(0.5 * len(rows) + 0.95)
     axes = drawing.subplots()
@@ -105,13 +92,13 @@ def strips(rows: Sequence[Strip], label: str, percent: str, detect: float) -> Fi
     return drawing
 
 
-def _share(axes: Axes, y: float, share: Share | None, *, is_replayed: bool) -> None:
-    if share is None:
+def _draw_rate(axes: Axes, y: float, rate: Rate | None, *, is_replayed: bool) -> None:
+    if rate is None or rate.low is None or rate.high is None:
         return
     colour = (theme.MUTED if is_replayed else theme.INK).light
-    axes.plot((share.low, share.high), (y, y), color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot((rate.low, rate.high), (y, y), color=colour, linewidth=2.2, solid_capstyle="butt")
     face, marker = ("white", "D") if is_replayed else (colour, "o")
-    axes.plot([share.value], [y], marker, color=colour, mfc=face, ms=6, clip_on=False)
+    axes.plot([rate.value], [y], marker, color=colour, mfc=face, ms=6, clip_on=False)
 
 
 def _signed(percent: str, value: float) -> str:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import harness
 from harness.columns import seconds
+from harness.regress.json_files import EstimateRecord
+from harness.regress.report_parts import (
+    command_section,
+    estimated_change,
+    interval_of_change,
+    machine_facts,
+    percent,
+    write_report,
+)
 from harness.regress.selftest import rate_figures
-from harness.regress.selftest.records import Run, read_runs, read_selftest
-from harness.rendering import fonts, render, theme
-from harness.rendering.document import Code, Column, Paragraph, Picture, Report, Section, Table
+from harness.regress.selftest.selftest_files import (
+    SelftestRecord,
+    SelftestRun,
+    read_runs,
+    read_selftest,
+)
+from harness.regress.verdict.resampling import Rate, Rates
+from harness.regress.verdict.verdicts import BenchmarkVerdict
+from harness.rendering.document import Column, Paragraph, Picture, Report, Section, Table
 from harness.rendering.messages import Messages, load_messages
 from harness.rendering.render import WrittenReport
-from harness.rendering.report_context import ReportContext, report_command
+from harness.rendering.report_context import ReportContext
 from harness.rendering.sections.machine import machine_section
 
-FIGURES = ("rates", "blocks")
-VERDICTS = ("ok", "regression", "inconclusive", "contaminated")
-Plain = Mapping[str, Any]
+SELFTEST_FIGURES: Final = ("rates", "blocks")
+RUN_VERDICTS: Final[tuple[BenchmarkVerdict, ...]] = (
+    *("ok", "regression", "inconclusive", "contaminated"),
+)
+"""The verdicts that a run can have: no benchmark is ever missing."""
 
 
 def render_selftest(directory: Path, language: str = "en") -> WrittenReport:
@@ -30,117 +48,101 @@ def render_selftest(directory: Path, language: str = "en") -> WrittenReport:
     Raises InputError where there is none, or a broken one.
     """
     directory = Path(directory)
-    plain, runs = read_selftest(directory, done=True), read_runs(directory)
-    messages = load_messages(language)
-    context = ReportContext(
-        messages,
-        {},
-        fonts.choose([*messages.texts.values(), *plain["names"]]),
-        report_command(directory),
-        (),
-        (),
-    )
-    with theme.style(context.fonts.families):
-        return render.write_report(_report(context, plain, runs), context, directory, ())
+    record, runs = read_selftest(directory), read_runs(directory)
+    build = functools.partial(_report, record, runs)
+    return write_report(directory, language, record.names, build)
 
 
-def answer_selftest(plain: Plain, language: str = "en") -> str:
-    """What the report says at its top, as one text."""
-    return " ".join(_sentences(load_messages(language), plain))
+def answer_selftest(record: SelftestRecord, language: str = "en") -> str:
+    """The answer at the top of the report, as one text."""
+    return " ".join(_sentences(load_messages(language), record))
 
 
-def _report(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Report:
+def _report(record: SelftestRecord, runs: Sequence[SelftestRun], context: ReportContext) -> Report:
     messages = context.messages
-    facts = {key: plain["machine"][key] for key in plain["machine"] if key != "cpu_flags"}
-    sections = (_runs(context, plain, runs), _blocks(context, plain, runs), _choice(context, plain))
     return Report(
         language=messages.language,
         title=messages("selftest.title"),
         question=messages("selftest.question"),
-        answer=_sentences(messages, plain),
-        opening=(_rates(context, plain),),
+        answer=_sentences(messages, record),
+        opening=(_rates(context, record),),
         sections=(
-            *sections,
-            _method(context, plain, runs),
-            machine_section(context, facts),
-            _again(context, plain),
+            _runs(context, record, runs),
+            _blocks(context, record, runs),
+            _choice(context, record),
+            _method(context, record, runs),
+            machine_section(context, machine_facts(record.machine)),
+            command_section(context, record.command, "compare", files=messages("selftest.files")),
         ),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),
-        figures=FIGURES,
+        figures=SELFTEST_FIGURES,
     )
 
 
 # --- The answer -------------------------------------------------------------------------------
 
 
-def _sentences(messages: Messages, plain: Plain) -> tuple[str, ...]:
+def _sentences(messages: Messages, record: SelftestRecord) -> tuple[str, ...]:
     """False alarms, what was found of each slow-down, and what to choose."""
-    same, *slower = plain["rates"]
-    said = [
+    same, *slower = record.rates
+    sentences = [
         messages(
             "selftest.answer.alike",
-            runs=_rate(messages, same["runs"]["false_regression"]),
-            replays=_rate(messages, same["replay"] and same["replay"]["false_regression"]),
+            runs=_rate(messages, same.runs.false_regression),
+            replays=_rate(messages, same.replay.false_regression if same.replay else None),
         )
     ]
-    for each in slower:
-        effect, detect = (_percent(messages, each["runs"][name]) for name in ("effect", "detect"))
-        replays = _rate(messages, each["replay"] and each["replay"]["found"])
-        if each["runs"]["found"]["n"]:
-            runs = _rate(messages, each["runs"]["found"])
-            told = messages(
-                "selftest.answer.slower", effect=effect, detect=detect, runs=runs, replays=replays
-            )
+    for case in slower:
+        effect, detect = (percent(messages, each) for each in (case.runs.effect, case.runs.detect))
+        given = {"effect": effect, "detect": detect}
+        given["replays"] = _rate(messages, case.replay.found if case.replay else None)
+        if case.runs.found.n:
+            runs = _rate(messages, case.runs.found)
+            sentences.append(messages("selftest.answer.slower", runs=runs, **given))
         else:
-            told = messages(
-                "selftest.answer.replayed", effect=effect, detect=detect, replays=replays
-            )
-        said.append(told)
-    advice = plain["advice"]
-    if advice["detect"] is not None:
-        said.append(messages("selftest.answer.choose", detect=_percent(messages, advice["detect"])))
-    elif advice["tried"]:
-        most = advice["tried"][-1][0]["detect"]
-        said.append(messages("selftest.answer.too_noisy", detect=_percent(messages, most)))
+            sentences.append(messages("selftest.answer.replayed", **given))
+    advice = record.advice
+    if advice.detect is not None:
+        sentences.append(
+            messages("selftest.answer.choose", detect=percent(messages, advice.detect))
+        )
+    elif advice.tried:
+        most = percent(messages, advice.tried[-1][0].detect)
+        sentences.append(messages("selftest.answer.too_noisy", detect=most))
     else:
-        said.append(messages("selftest.answer.too_few"))
-    return (" ".join(said),)
+        sentences.append(messages("selftest.answer.too_few"))
+    return (" ".join(sentences),)
 
 
-def _rate(messages: Messages, rate: Plain | None) -> str:
-    """`k of n (low to high)`, exact."""
-    if rate is None or not rate["n"]:
+def _rate(messages: Messages, rate: Rate | None) -> str:
+    """`k of n (low - high)`, exact."""
+    if rate is None or rate.low is None or rate.high is None:
         return messages("not_measured")
-    low, high = (f"{100 * rate[end]:.3g}" for end in ("low", "high"))
-    between = messages("range", low=low, high=messages("percent", value=high))
-    return messages("selftest.rate", k=f"{rate['k']:,}", n=f"{rate['n']:,}", interval=between)
-
-
-def _percent(messages: Messages, share: float) -> str:
-    return messages("percent", value=f"{100 * share:g}")
+    high = messages("percent", value=f"{100 * rate.high:.3g}")
+    interval = messages("range", low=f"{100 * rate.low:.3g}", high=high)
+    return messages("selftest.rate", k=f"{rate.k:,}", n=f"{rate.n:,}", interval=interval)
 
 
 # --- Its parts --------------------------------------------------------------------------------
 
 
-def _rates(context: ReportContext, plain: Plain) -> Picture:
+def _rates(context: ReportContext, record: SelftestRecord) -> Picture:
     messages = context.messages
     rows, texts = [], []
-    for each in plain["rates"]:
-        real, drawn = each["runs"], each["replay"]
-        which = "found" if real["effect"] else "false_regression"
-        name = _case(messages, real)
-        rows.append(rate_figures.Row(name, _share(real[which]), drawn and _share(drawn[which])))
-        measured = each["measured"]
+    for case in record.rates:
+        which = "found" if case.runs.effect else "false_regression"
+        runs, replay = _counted(case.runs), _counted(case.replay) if case.replay else None
+        name = _case(messages, case.runs)
+        rows.append(rate_figures.RateRow(name, runs, replay))
         texts.append(
             (
                 name,
-                _percent(messages, real["detect"]),
-                messages("none") if measured is None else _estimate(messages, measured),
+                percent(messages, case.runs.detect),
+                messages("none") if case.measured is None else _estimate(messages, case.measured),
                 messages.of("selftest.counted", which),
-                _rate(messages, real[which]),
-                _rate(messages, drawn and drawn[which]),
+                _rate(messages, runs),
+                _rate(messages, replay),
             )
         )
     columns = tuple(
@@ -154,68 +156,61 @@ def _rates(context: ReportContext, plain: Plain) -> Picture:
         (messages("selftest.real"), messages("selftest.replayed")),
     )
     table = Table(columns, tuple(texts), messages("selftest.note"))
-    caption = messages("selftest.caption", blocks=f"{plain['n_blocks']:,}")
+    caption = messages("selftest.caption", blocks=f"{record.n_blocks:,}")
     return Picture("rates", drawing, messages("selftest.description"), caption, table)
 
 
-def _case(messages: Messages, real: Plain) -> str:
-    detect = _percent(messages, real["detect"])
-    if not real["effect"]:
+def _counted(rates: Rates) -> Rate:
+    """Of runs with a slow-down those that found it, of others those with a false REGRESSION."""
+    return rates.found if rates.effect else rates.false_regression
+
+
+def _case(messages: Messages, rates: Rates) -> str:
+    detect = percent(messages, rates.detect)
+    if not rates.effect:
         return messages("selftest.alike", detect=detect)
-    return messages("selftest.slower", effect=_percent(messages, real["effect"]), detect=detect)
+    return messages("selftest.slower", effect=percent(messages, rates.effect), detect=detect)
 
 
-def _share(rate: Plain) -> rate_figures.Share | None:
-    return (
-        rate_figures.Share(rate["k"] / rate["n"], rate["low"], rate["high"]) if rate["n"] else None
-    )
+def _estimate(messages: Messages, found: EstimateRecord) -> str:
+    text = estimated_change(messages, found)
+    return text if found.low is None else f"{text} ({interval_of_change(messages, found)})"
 
 
-def _estimate(messages: Messages, found: Plain) -> str:
-    value = messages("percent", value=f"{100 * (found['value'] - 1):+.1f}")
-    if found["low"] is None:
-        return value
-    low, high = (f"{100 * (found[end] - 1):+.1f}" for end in ("low", "high"))
-    return f"{value} ({messages('range', low=low, high=messages('percent', value=high))})"
-
-
-def _runs(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+def _runs(context: ReportContext, record: SelftestRecord, runs: Sequence[SelftestRun]) -> Section:
     """How each kind of run came out."""
     messages = context.messages
     rows = []
-    for each in plain["rates"]:
-        kind = [
-            run
-            for run in runs
-            if (run.effect, run.detect) == (each["runs"]["effect"], each["runs"]["detect"])
-        ]
-        counts = Counter(run.verdict for run in kind)
-        times = [run.wall_time_s for run in kind]
+    for case in record.rates:
+        settings = (case.runs.effect, case.runs.detect)
+        made = [run for run in runs if (run.effect, run.detect) == settings]
+        counts = Counter(run.verdict for run in made)
+        times = [run.wall_time_s for run in made]
         rows.append(
             (
-                _case(messages, each["runs"]),
-                str(len(kind)),
-                *(str(counts[verdict]) for verdict in VERDICTS),
+                _case(messages, case.runs),
+                str(len(made)),
+                *(str(counts[verdict]) for verdict in RUN_VERDICTS),
                 seconds(sorted(times)[len(times) // 2]) if times else messages("none"),
             )
         )
     columns = (
         Column(messages("selftest.column.case")),
         context.column("n_runs"),
-        *(Column(messages.of("compare.verdict", verdict), "number") for verdict in VERDICTS),
+        *(Column(messages.of("compare.verdict", verdict), "number") for verdict in RUN_VERDICTS),
         Column(messages("selftest.column.time"), "number"),
     )
     text = Paragraph(messages("selftest.runs.text"))
     return Section("runs", messages("selftest.runs.title"), (text, Table(columns, tuple(rows))))
 
 
-def _blocks(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+def _blocks(context: ReportContext, record: SelftestRecord, runs: Sequence[SelftestRun]) -> Section:
     """How far blocks of the same code lie apart."""
     messages = context.messages
-    alike = [block for run in runs if run.slowed is None for block in run.blocks]
-    named = {name: [block.value(name) for block in alike] for name in plain["names"]}
+    alike = [block for run in runs if run.slowed is None for block in run.ratios]
+    named = {name: [block.value(name) for block in alike] for name in record.names}
     canary = messages("compare.canary_row")
-    deviations = [*plain["deviation"].values(), plain["canary_deviation"]]
+    deviations = [*record.deviation.values(), record.canary_deviation]
     shown = []
     for (name, values), deviation in zip(
         [*named.items(), (canary, [block.canary for block in alike])], deviations, strict=True
@@ -228,7 +223,7 @@ def _blocks(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Sectio
         for name, values, text in shown
     ]
     drawing = rate_figures.strips(
-        strips, messages("compare.axis"), messages("percent", value="{value}"), plain["detect"]
+        strips, messages("compare.axis"), messages("percent", value="{value}"), record.detect
     )
     columns = (
         Column(messages("column.benchmark")),
@@ -236,26 +231,26 @@ def _blocks(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Sectio
         context.column("n_blocks"),
     )
     rows = tuple((name, text, str(len(values))) for name, values, text in shown)
-    caption = messages("selftest.blocks.caption", detect=_percent(messages, plain["detect"]))
+    caption = messages("selftest.blocks.caption", detect=percent(messages, record.detect))
     table = Table(columns, rows, messages("selftest.blocks.note"))
     picture = Picture("blocks", drawing, messages("selftest.blocks.description"), caption, table)
     return Section("blocks", messages("selftest.blocks.title"), (picture,))
 
 
-def _choice(context: ReportContext, plain: Plain) -> Section:
+def _choice(context: ReportContext, record: SelftestRecord) -> Section:
     """What `--detect` can be held, by replay."""
     messages = context.messages
-    tried = plain["advice"]["tried"]
+    tried = record.advice.tried
     title = messages("selftest.choice.title")
     if not tried:
         return context.not_measured("choice", title, messages("selftest.answer.too_few"))
     rows = [
         (
-            _percent(messages, same["detect"]),
-            _rate(messages, same["false_regression"]),
-            _rate(messages, same["all_ok"]),
-            _rate(messages, slower["found"]),
-            f"{same['mean_blocks']:.1f}",
+            percent(messages, same.detect),
+            _rate(messages, same.false_regression),
+            _rate(messages, same.all_ok),
+            _rate(messages, slower.found),
+            messages("none") if same.mean_blocks is None else f"{same.mean_blocks:.1f}",
         )
         for same, slower in tried
     ]
@@ -265,14 +260,14 @@ def _choice(context: ReportContext, plain: Plain) -> Section:
     return Section("choice", title, (text, Table(columns, tuple(rows))))
 
 
-def _method(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Section:
+def _method(context: ReportContext, record: SelftestRecord, runs: Sequence[SelftestRun]) -> Section:
     messages = context.messages
     loads = sorted(run.load for run in runs if run.load is not None)
     said = [
         messages(
             "selftest.method.text",
-            names=messages.listed(plain["names"]),
-            time=seconds(plain["wall_time_s"]),
+            names=messages.listed(record.names),
+            time=seconds(record.wall_time_s),
         )
     ]
     if loads:
@@ -285,15 +280,3 @@ def _method(context: ReportContext, plain: Plain, runs: Sequence[Run]) -> Sectio
             )
         )
     return Section("method", messages("selftest.method.title"), tuple(map(Paragraph, said)))
-
-
-def _again(context: ReportContext, plain: Plain) -> Section:
-    messages = context.messages
-    blocks = (
-        Paragraph(messages("compare.command.run")),
-        Code(plain["command"]),
-        Paragraph(messages("compare.command.report")),
-        Code(context.command),
-        Paragraph(messages("selftest.files"), quiet=True),
-    )
-    return Section("command", messages("command.title"), blocks)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 worker: Any = sys.modules["__main__"]  # side_worker.py
-SIZE = 24  # a product of such matrices takes 2 to 5 us: a thousandth of a small step
+MATRIX_SIZE = 24  # a product of such matrices takes 2 to 5 us: a thousandth of a small step
 
 Function = Callable[..., object]
 
@@ -44,7 +44,7 @@ class Slower:
         """Set the benchmark up."""
         state = self.setup()
         self.arguments = () if state is None else (state,)
-        self.matrix = torch.eye(SIZE)
+        self.matrix = torch.eye(MATRIX_SIZE)
 
     def step(self) -> None:
         """One step, and its share of extra work once the device has done it."""

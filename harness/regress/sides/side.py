@@ -22,9 +22,9 @@ from typing import Final, Literal
 
 from harness.errors import InputError, Shown, nearest
 
-Kind = Literal["worktree", "revision", "environment", "requirement", "plugin"]
+SideKind = Literal["worktree", "revision", "environment", "requirement", "plugin"]
 
-PREFIXES: Final[dict[str, Kind]] = {
+PREFIXES: Final[dict[str, SideKind]] = {
     "git:": "revision",
     "python:": "environment",
     "pip:": "requirement",
@@ -44,7 +44,7 @@ class Side:
     `value`: the commit, the Python's path, the requirements, the plug-in's path, or ".".
     """
 
-    kind: Kind
+    kind: SideKind
     text: str
     value: str
 
@@ -96,7 +96,7 @@ def parse_side(option: str, text: str, here: Path) -> Side:
     raise InputError(option, expected=EXPECTED, got=text, remedy=_hint(here, given))
 
 
-def _of_kind(option: str, kind: Kind, given: str, here: Path) -> Side:
+def _of_kind(option: str, kind: SideKind, given: str, here: Path) -> Side:
     """A side of a kind that the text has named."""
     if kind == "requirement" and given:
         return Side(kind, given, given)

@@ -44,10 +44,10 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-SCHEMA = 1
+PROTOCOL = 1
 WARM_UP_SLICES = 3
 MOST_WARM_UP_SLICES = 8
-AGREEMENT = 0.02  # slices of the first warm-up agree when the last three differ by no more
+WARM_UP_AGREEMENT = 0.02  # slices of the first warm-up agree when the last three differ by no more
 ORPHAN_POLL_MS = 5_000  # where the end of standard input isn't told at once, it is seen so often
 # The first step makes the optimiser's state, the second one holds everything at once
 MEMORY_STEPS = 2
@@ -72,10 +72,10 @@ SETTINGS = (
 FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "bf16", "asimd", "sve", "neon", "i8mm")
 """Processor flags that kernels of torch and BLAS ask for start so."""
 
-Step = Callable[[], object]
+StepFunction = Callable[[], object]
 
 
-class Line:
+class CommandChannel:
     """JSON lines to and from the conductor, on descriptors of their own, so that no print and no input() takes part."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Line:
 # --- The fork server --------------------------------------------------------------------------
 
 
-def serve(line: Line, *, can_fork: bool) -> None:
+def serve(line: CommandChannel, *, can_fork: bool) -> None:
     """Say hello, then fork a process for each block, or be the only one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
     if "--ready" in sys.argv[1:]:
@@ -118,9 +118,9 @@ def serve(line: Line, *, can_fork: bool) -> None:
     gc.collect()
     # Or each fork's first collection would touch, and so copy, all that it shares with this process
     gc.freeze()
-    line.write({"hello": SCHEMA, "forks": can_fork, "torch": torch.__version__})
+    line.write({"hello": PROTOCOL, "forks": can_fork, "torch": torch.__version__})
     if not can_fork:
-        Block(line).run()
+        BlockProcess(line).run()
         return
     woken, wakeup = os.pipe()
     os.set_blocking(woken, False)
@@ -145,7 +145,7 @@ def serve(line: Line, *, can_fork: bool) -> None:
         )
 
 
-def _be_a_block(line: Line, server_only: Sequence[int]) -> NoReturn:
+def _be_a_block(line: CommandChannel, server_only: Sequence[int]) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -153,7 +153,7 @@ def _be_a_block(line: Line, server_only: Sequence[int]) -> NoReturn:
         for descriptor in server_only:
             os.close(descriptor)
         line.write({"forked": os.getpid()})
-        Block(line).run()
+        BlockProcess(line).run()
         status = 0
     except BaseException:  # noqa: BLE001  # a forked process must never return into the server's stack
         traceback.print_exc()
@@ -217,8 +217,8 @@ class Prepared:
         self.sequences_per_step = float(sequences)
         torch.manual_seed(0)  # both sides draw alike
         state = setup() if setup else None
-        self.step: Step = step if state is None else lambda: step(state)
-        self.reset: Step = _nothing
+        self.step: StepFunction = step if state is None else lambda: step(state)
+        self.reset: StepFunction = _nothing
         if reset is not None:
             self.reset = reset if state is None else lambda: reset(state)
 
@@ -239,10 +239,10 @@ class Prepared:
         return (time.perf_counter_ns() - start) * 1e-9
 
 
-class Block:
+class BlockProcess:
     """What one fresh process has loaded and prepared, and the commands that it takes."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: CommandChannel) -> None:
         self.line = line
         self.steps: dict[str, Callable[[], object]] = {}
         self.prepared: dict[str, Prepared] = {}
@@ -319,7 +319,7 @@ class Block:
         while len(times) < MOST_WARM_UP_SLICES:
             times.append(prepared.slice(n_steps))
             last = times[-WARM_UP_SLICES:]
-            if len(last) == WARM_UP_SLICES and max(last) <= (1 + AGREEMENT) * min(last):
+            if len(last) == WARM_UP_SLICES and max(last) <= (1 + WARM_UP_AGREEMENT) * min(last):
                 break
         step_time_s = sorted(times)[len(times) // 2] / n_steps
         return {"n_steps": max(1, math.ceil(slice_s / step_time_s)), "step_time_s": step_time_s}
@@ -484,7 +484,7 @@ def _needs_nothing(function: Callable[..., object]) -> bool:
     )
 
 
-def canary() -> tuple[Step, Step, int]:
+def canary() -> tuple[StepFunction, StepFunction, int]:
     """The fixed cell that both canaries train, in plain torch.
 
     An LSTM of 32 over 40 steps, batch 16, fused Adam.
@@ -596,7 +596,7 @@ def main() -> int:
     """Serve standard input until it ends."""
     own = str(Path(__file__).resolve().parent)
     sys.path[:] = [path for path in sys.path if str(Path(path or ".").resolve()) != own]
-    line = Line()
+    line = CommandChannel()
     can_fork = hasattr(os, "fork") and "--no-fork" not in sys.argv[1:]
     try:
         serve(line, can_fork=can_fork)

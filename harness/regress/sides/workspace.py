@@ -26,7 +26,7 @@ import psutil
 from harness.errors import InputError, Shown
 from harness.regress.sides.side import git
 
-PREFIX: Final = "harness-regress-"
+FOLDER_PREFIX: Final = "harness-regress-"
 MARKER: Final = "owner.json"
 UNMARKED_AGE_S: Final = 3600.0
 """A folder without a marker is that of a process killed before it wrote one, or of one that is about to."""
@@ -75,7 +75,7 @@ def workspace(repository: Path | None = None) -> Iterator[Workspace]:
     Before, what killed comparisons have left here and in this repository.
     """
     prune(repository)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
     _mark(folder, [])
     try:
         yield Workspace(folder)
@@ -86,14 +86,14 @@ def workspace(repository: Path | None = None) -> Iterator[Workspace]:
 def prune(repository: Path | None = None) -> tuple[Path, ...]:
     """Remove the folders of processes that are no more; returns them."""
     root = Path(tempfile.gettempdir()).resolve()
-    stale = tuple(folder for folder in sorted(root.glob(f"{PREFIX}*")) if _is_stale(folder))
+    stale = tuple(folder for folder in sorted(root.glob(f"{FOLDER_PREFIX}*")) if _is_stale(folder))
     for folder in stale:
         _remove(folder)
     if repository is not None:  # worktrees whose folder somebody else has removed
         listed = git(repository, "worktree", "list", "--porcelain") or ""
         for line in listed.splitlines():
             path = Path(line.removeprefix("worktree "))
-            ours = line.startswith("worktree ") and path.parent.name.startswith(PREFIX)
+            ours = line.startswith("worktree ") and path.parent.name.startswith(FOLDER_PREFIX)
             if ours and not path.exists():
                 git(repository, "worktree", "remove", "--force", str(path))
     return stale

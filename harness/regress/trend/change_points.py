@@ -1,19 +1,17 @@
-"""Change points of a series: where its level moved. Randomness is an argument.
+"""Change points of a series: recordings from which its level is another one.
 
-Whether: the mean of the logarithms before a place less the mean after it, over its deviation, so
-that places near the ends are as likely as those in the middle; the largest over all places. The
-p-value is the share of random orders of the same values in which it is at least as large (a
-permutation test), so it is exact where order means nothing: for values that are independent and
-alike, whatever their distribution. Where: if p is at most alpha, the place from which two medians
-leave the least absolute deviations. The two parts are looked at in the same way (binary
-segmentation); in the end each place is found once more, between its neighbours. Values far from the
-median count as if they were at the edge of what is usual, so that one wild value can't hide a
-change.
+Is there a change? For each place, the mean of the logarithms before it less the mean after it, over
+its standard deviation; the largest over all places. The p-value is the share of random orders of
+the same values in which it is at least as large (a permutation test): exact for independent values
+of any one distribution. Where is it? If p is at most alpha, at the place from which two medians
+leave the least absolute deviations. Both parts are searched in the same way (binary segmentation);
+at the end each place is found once more, between its neighbours. Values far from the median are
+clipped, so that one extreme value cannot hide a change.
 
-In a history in which nothing changed a change point is marked in at most alpha of cases, over all
-benchmarks of a machine. Each further recording asks again, so over a long life a mark may come and
-go. A machine that wanders slowly is not "values that are independent": such a history has marks
-that mean the machine. Both are why a trend tells and never fails.
+In a history without a change at most alpha of cases have a change point, over all benchmarks of a
+machine. Each new recording asks again, so over years a mark may come and go. The values of a
+machine that drifts slowly are not independent: its history has marks that mean the machine. For
+both reasons a trend fails nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA: Final = 0.01
-"""Over all series of a machine, as for a comparison (DESIGN section 8)."""
+"""Over all series of a machine, as for a comparison."""
 
 N_PERMUTATIONS: Final = 9_999
 """The least p is 0.0001, a tenth of the share of one of 9 benchmarks."""
 
 LEAST_SEGMENT: Final = 3
-"""Recordings on each side of a change: two in a row are seen by chance too easily to be a level."""
+"""Recordings on each side of a change: two alike in a row come by chance too easily."""
 
 MOST_DEVIATIONS: Final = 6.0
 """In median absolute deviations.
@@ -48,15 +46,19 @@ _CHUNK: Final = 20_000  # numbers drawn at once: most series need only one draw 
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """The first recording of a new level, by its place in the series.
+    """The first recording of a new level, by its position in the series.
 
-    `ratio`: the median after over the median before, each from this change to the next. `p_value`
-    is that of its split.
+    `ratio` is the median after over the median before, each up to the next change. `p_value` is
+    that of its split. ValueError for a ratio or a p-value that cannot be one.
     """
 
     position: int
     ratio: float
     p_value: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.ratio < 1e101 and 0 < self.p_value <= 1):
+            raise ValueError("a ratio above 0 and a p_value above 0 and at most 1")
 
 
 def change_points(
@@ -67,13 +69,11 @@ def change_points(
     alpha: float = ALPHA,
     n_permutations: int = N_PERMUTATIONS,
 ) -> tuple[ChangePoint, ...]:
-    """Change points of one of `n_series` series, each of which gets its share of alpha.
+    """Change points of one of `n_series` series, in their order; each series gets a share of alpha.
 
-    In the order of the series.
-
-    Values are figures above 0; NaN, infinities and 0 are left out, and positions count them. So few
-    values that no order of them could be significant have none: with 9 series 20 recordings before
-    and 4 after are enough, 12 and 3 are not.
+    NaN, infinite values and 0 are left out, but positions count them. There are none where no order
+    of so few values could be significant: of 9 series 20 recordings before a change and 4 after it
+    are enough, 12 and 3 are not.
     """
     known = [place for place, value in enumerate(values) if 0 < value < math.inf]
     held = np.log([values[place] for place in known])
@@ -104,10 +104,7 @@ def _p_value(
     alpha: float,
     n_permutations: int,
 ) -> float | None:
-    """How seldom a random order differs as much before and after somewhere.
-
-    None where that is not significant.
-    """
+    """The p-value of the largest difference of means; None where it is not significant."""
     n = len(values)
     if n < 2 * LEAST_SEGMENT:
         return None
@@ -129,9 +126,9 @@ def _p_value(
 
 
 def _best_place(values: NDArray[np.float64]) -> int:
-    """The first value of the second part where two medians leave the least absolute deviations.
+    """Where the second part begins, if two medians leave the least absolute deviations.
 
-    Needs two segments.
+    Needs values for two segments.
     """
 
     def left_over(part: NDArray[np.float64]) -> float:
@@ -142,10 +139,7 @@ def _best_place(values: NDArray[np.float64]) -> int:
 
 
 def _scores(logs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values less their mean, those beyond MOST_DEVIATIONS held there.
-
-    A function of the values, not of their order.
-    """
+    """The values less their mean, clipped at MOST_DEVIATIONS; independent of their order."""
     middle = np.median(logs)
     usual = MOST_DEVIATIONS * float(np.median(np.abs(logs - middle)))
     held = np.clip(logs, middle - usual, middle + usual) if usual > 0 else logs

@@ -1,22 +1,30 @@
-"""The report of a history, from trend.json.
-
-For each machine its series, their levels and where they changed. Records nothing.
-"""
+"""The report of a history, from trend.json: series, levels and changes of each machine."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import harness
 from harness.columns import significant
+from harness.regress.history import differing
+from harness.regress.report_parts import (
+    change_text,
+    command_section,
+    machine_facts,
+    or_dash,
+    write_report,
+)
 from harness.regress.trend.change_points import ALPHA, ChangePoint
-from harness.regress.trend.records import TrendRecord, read_trend
-from harness.regress.trend.trend_series import LEAST_RECORDINGS, Line, MachineTrend, differing
-from harness.rendering import fonts, render, theme
+from harness.regress.trend.trend_file import TrendRecord, read_trend
+from harness.regress.trend.trend_series import (
+    LEAST_RECORDINGS,
+    BenchmarkTrend,
+    MachineTrend,
+)
 from harness.rendering.document import (
     BulletList,
-    Code,
     Column,
     ContentBlock,
     Paragraph,
@@ -28,12 +36,12 @@ from harness.rendering.document import (
 from harness.rendering.figures import small_multiples
 from harness.rendering.messages import Messages, load_messages
 from harness.rendering.render import WrittenReport
-from harness.rendering.report_context import ReportContext, report_command
+from harness.rendering.report_context import ReportContext
 from harness.rendering.sections.machine import machine_section
 
-MOST_MACHINES = 6  # drawn; --fingerprint draws any other
-MOST_PANELS = 18
-PREFIX = "trend-"
+MAX_MACHINES = 6  # drawn; --fingerprint draws any other
+MAX_PANELS = 18
+FIGURE_PREFIX = "trend-"
 
 
 def render_trend(directory: Path, language: str = "en") -> WrittenReport:
@@ -43,32 +51,29 @@ def render_trend(directory: Path, language: str = "en") -> WrittenReport:
     """
     directory = Path(directory)
     record = read_trend(directory)
-    messages = load_messages(language)
-    drawn = [*messages.texts.values()]
-    for one in record.machines:
-        drawn += [*(line.name for line in one.lines), *one.revisions]
-    context = ReportContext(messages, {}, fonts.choose(drawn), report_command(directory), (), ())
-    before = tuple(path.stem for path in (directory / "figures").glob(f"{PREFIX}*.svg"))
-    with theme.style(context.fonts.families):
-        return render.write_report(_report(context, record, before), context, directory, ())
+    names = [
+        name
+        for one in record.machines
+        for name in (*(each.name for each in one.benchmarks), *one.revisions)
+    ]
+    before = tuple(path.stem for path in (directory / "figures").glob(f"{FIGURE_PREFIX}*.svg"))
+    return write_report(directory, language, names, functools.partial(_report, record, before))
 
 
 def answer_trend(record: TrendRecord, language: str = "en") -> str:
-    """What the report says at its top, as one text."""
+    """The answer at the top of the report, as one text."""
     messages = load_messages(language)
     return " ".join(_sentences(messages, record))
 
 
-def _report(context: ReportContext, record: TrendRecord, before: tuple[str, ...]) -> Report:
+def _report(record: TrendRecord, before: tuple[str, ...], context: ReportContext) -> Report:
     messages = context.messages
-    drawn, rest = record.machines[:MOST_MACHINES], record.machines[MOST_MACHINES:]
+    drawn, rest = record.machines[:MAX_MACHINES], record.machines[MAX_MACHINES:]
     sections = [
         _section(context, one, drawn[i - 1] if i else None, i) for i, one in enumerate(drawn)
     ]
     if rest:
         sections.append(_others(context, rest))
-    newest = record.machines[0].machine
-    facts = {name: newest[name] for name in newest if name != "cpu_flags"}
     return Report(
         language=messages.language,
         title=messages("trend.title", history=record.history),
@@ -78,8 +83,8 @@ def _report(context: ReportContext, record: TrendRecord, before: tuple[str, ...]
         sections=(
             *sections,
             _method(context, record),
-            machine_section(context, facts),
-            _command(context, record),
+            machine_section(context, machine_facts(record.machines[0].machine)),
+            command_section(context, record.command, "trend"),
         ),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),
@@ -92,16 +97,16 @@ def _report(context: ReportContext, record: TrendRecord, before: tuple[str, ...]
 
 def _sentences(messages: Messages, record: TrendRecord) -> tuple[str, ...]:
     """A paragraph for each machine, the newest first; then what was left out."""
-    drawn = record.machines[:MOST_MACHINES]
-    said = [_sentence(messages, one, of_many=len(record.machines) > 1) for one in drawn]
+    drawn = record.machines[:MAX_MACHINES]
+    sentences = [_sentence(messages, one, of_many=len(record.machines) > 1) for one in drawn]
     rest = len(record.machines) - len(drawn)
     if rest:
-        said.append(messages("trend.answer.more", n=rest))
+        sentences.append(messages("trend.answer.more", n=rest))
     if record.n_left_out:
-        said.append(messages("trend.answer.left_out", n=record.n_left_out))
+        sentences.append(messages("trend.answer.left_out", n=record.n_left_out))
     if record.torn_bytes:
-        said.append(messages("trend.answer.torn", n=record.torn_bytes))
-    return tuple(said)
+        sentences.append(messages("trend.answer.torn", n=record.torn_bytes))
+    return tuple(sentences)
 
 
 def _sentence(messages: Messages, found: MachineTrend, *, of_many: bool) -> str:
@@ -125,7 +130,7 @@ def _sentence(messages: Messages, found: MachineTrend, *, of_many: bool) -> str:
         for line, change in found.changes
     ]
     text = messages("trend.answer.changed", n=n, where=where, changes=messages.listed(changed))
-    if all(line.changes for line in found.lines):
+    if all(line.changes for line in found.benchmarks):
         return text
     return f"{text} {messages('trend.answer.others')}"
 
@@ -147,7 +152,7 @@ def _changes(context: ReportContext, drawn: Sequence[MachineTrend]) -> ContentBl
             line.name,
             found.revisions[change.position],
             _day(found.recorded[change.position]),
-            _change(messages, change),
+            change_text(messages, change.ratio),
             significant(change.p_value, 2),
             found.fingerprint,
         )
@@ -174,7 +179,7 @@ def _section(
     n = len(found.revisions)
     first, last = (_day(found.recorded[place]) for place in (0, -1))
     key = "one" if n == 1 else "many"
-    said = messages.of(
+    sentences = messages.of(
         "trend.about",
         key,
         n=n,
@@ -183,17 +188,16 @@ def _section(
         start=first,
         end=last,
     )
-    blocks: list[ContentBlock] = [Paragraph(said)]
+    blocks: list[ContentBlock] = [Paragraph(sentences)]
     if newer is not None:
-        differs = differing(found.machine, newer.machine)
         items = (
             messages(
                 "trend.differs",
-                name=messages.of("machine", name),
-                before=before or messages("none"),
-                after=after or messages("none"),
+                name=messages.of("machine", each.name),
+                before=or_dash(messages, each.before),
+                after=or_dash(messages, each.after),
             )
-            for name, before, after in differs
+            for each in differing(found.machine, newer.machine)
         )
         blocks += [
             Paragraph(messages("trend.not_joined", name=_name(messages, newer))),
@@ -205,9 +209,9 @@ def _section(
 
 def _picture(context: ReportContext, found: MachineTrend) -> Picture:
     messages = context.messages
-    changed_first = sorted(found.lines, key=lambda line: not line.changes)
-    kept = {line.name for line in changed_first[:MOST_PANELS]}
-    lines = [line for line in found.lines if line.name in kept]
+    changed_first = sorted(found.benchmarks, key=lambda line: not line.changes)
+    kept = {line.name for line in changed_first[:MAX_PANELS]}
+    lines = [line for line in found.benchmarks if line.name in kept]
     titles, alike = _titles([line.name for line in lines])
     panels = [
         _panel(messages, found, line, title) for line, title in zip(lines, titles, strict=True)
@@ -221,10 +225,10 @@ def _picture(context: ReportContext, found: MachineTrend) -> Picture:
     caption = messages("trend.caption")
     if alike:
         caption = f"{caption} {messages('trend.alike', parts=messages.listed(alike))}"
-    if len(panels) < len(found.lines):
-        caption = f"{caption} {messages('trend.panels', n=len(panels), of=len(found.lines))}"
+    if len(panels) < len(found.benchmarks):
+        caption = f"{caption} {messages('trend.panels', n=len(panels), of=len(found.benchmarks))}"
     return Picture(
-        PREFIX + found.fingerprint,
+        FIGURE_PREFIX + found.fingerprint,
         small_multiples.multiples(panels, frame),
         messages("trend.description", n=len(found.revisions)),
         caption,
@@ -245,7 +249,7 @@ def _titles(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _panel(
-    messages: Messages, found: MachineTrend, line: Line, title: str
+    messages: Messages, found: MachineTrend, line: BenchmarkTrend, title: str
 ) -> small_multiples.Panel:
     levels = line.levels
     steps = [
@@ -254,7 +258,7 @@ def _panel(
     marks = [
         small_multiples.LevelChange(
             change.position,
-            _change(messages, change),
+            change_text(messages, change.ratio),
             found.revisions[change.position],
             worse=change.ratio > 1,
         )
@@ -266,7 +270,7 @@ def _panel(
 def _levels(context: ReportContext, found: MachineTrend) -> Table:
     messages = context.messages
     rows = []
-    for line in found.lines:
+    for line in found.benchmarks:
         levels = line.levels
         if not levels:
             none = messages("none")
@@ -282,7 +286,7 @@ def _levels(context: ReportContext, found: MachineTrend) -> Table:
                 str(line.n_known),
                 significant(first),
                 significant(last),
-                _percent(messages, ratio) if line.changes else messages("none"),
+                change_text(messages, ratio) if line.changes else messages("none"),
                 str(len(line.changes)),
             )
         )
@@ -321,26 +325,6 @@ def _method(context: ReportContext, record: TrendRecord) -> Section:
         messages("trend.method.title"),
         (Paragraph(text), Paragraph(messages("trend.method.caveat"))),
     )
-
-
-def _command(context: ReportContext, record: TrendRecord) -> Section:
-    messages = context.messages
-    blocks: list[ContentBlock] = []
-    if record.command:
-        blocks += [Paragraph(messages("trend.command.run")), Code(record.command)]
-    blocks += [Paragraph(messages("trend.command.report")), Code(context.command)]
-    return Section("command", messages("command.title"), tuple(blocks))
-
-
-# --- Texts ------------------------------------------------------------------------------------
-
-
-def _change(messages: Messages, change: ChangePoint) -> str:
-    return _percent(messages, change.ratio)
-
-
-def _percent(messages: Messages, ratio: float) -> str:
-    return messages("percent", value=f"{100 * (ratio - 1):+.1f}")
 
 
 def _size(messages: Messages, change: ChangePoint) -> str:

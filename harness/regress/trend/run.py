@@ -1,28 +1,26 @@
-"""A trend, in order: history, series and change points, trend.json, report.
+"""Makes a trend: history, series and change points, trend.json and report, in this order.
 
-Times nothing and changes no history.
+It times nothing and changes no history.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.errors import InputError, Shown
-from harness.regress.trend.history import History, read_history
-from harness.regress.trend.record import HISTORY
-from harness.regress.trend.records import TrendRecord, write_trend
+from harness.regress.history import HISTORY, SpeedHistory, read_history
 from harness.regress.trend.report import render_trend
+from harness.regress.trend.trend_file import TREND_FILE, TrendRecord, write_trend
 from harness.regress.trend.trend_series import trends_of
 
 RESULTS: Final = Path("results", "regress", "trend")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TrendOptions:
-    """What the command line said. `fingerprint`: how those that are asked for begin, "" for all."""
+    """The options of the command; `fingerprint` is how those wanted begin, "" for all."""
 
     history: Path = HISTORY
     results: Path = RESULTS
@@ -31,23 +29,23 @@ class TrendOptions:
     command: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TrendOutcome:
-    """What came out, as trend.json has it, its sentences, and where its files are."""
+    """What came out, as trend.json holds it, its sentences, and its files."""
 
-    plain: Mapping[str, Any]
+    record: TrendRecord
     answer: str
-    directory: Path
     report: Path
+    file: Path
 
 
 def run_trend(options: TrendOptions) -> TrendOutcome:
     """Write the trend of a history and its report.
 
-    Raises InputError for a history without recordings, or without these.
+    Raises InputError for a history without recordings, or without those wanted.
     """
     whole = read_history(options.history)
-    history = _asked_for(whole, options)
+    history = _wanted(whole, options)
     record = TrendRecord(
         history=options.history.name,
         command=options.command,
@@ -56,13 +54,13 @@ def run_trend(options: TrendOptions) -> TrendOutcome:
         n_left_out=len(whole.entries) - len(history.entries),
         machines=trends_of(history, options.seed),
     )
-    plain = write_trend(options.results, record)
+    record = write_trend(options.results, record)
     answer = render_trend(options.results)
-    return TrendOutcome(plain, answer.text, options.results, answer.html)
+    return TrendOutcome(record, answer.text, answer.html, options.results / TREND_FILE)
 
 
-def _asked_for(whole: History, options: TrendOptions) -> History:
-    """The recordings whose fingerprint begins as asked."""
+def _wanted(whole: SpeedHistory, options: TrendOptions) -> SpeedHistory:
+    """The recordings whose fingerprint begins as the user gave it."""
     if not whole.entries:
         raise InputError(
             str(options.history),
@@ -76,4 +74,4 @@ def _asked_for(whole: History, options: TrendOptions) -> History:
         known = ", ".join(whole.fingerprints())
         expected = "the beginning of a fingerprint that the history has"
         raise InputError("--fingerprint", expected=expected, got=wanted, remedy=f"known: {known}")
-    return History(entries)
+    return SpeedHistory(entries)

@@ -1,10 +1,7 @@
-"""From a history to its trend.
+"""The trend of a history: for each machine the series of its benchmarks, with changes and levels.
 
-For each machine the series of its benchmarks, their change points and levels. Draws nothing.
-
-Series of two fingerprints are never joined. The generator of a series follows from the seed, the
-fingerprint and the benchmark's name alone, so that another benchmark more or less changes no
-p-value of this one.
+A series never joins two fingerprints. Its random numbers follow from the seed, the fingerprint and
+the benchmark's name alone, so adding or removing a benchmark changes no p-value of another.
 """
 
 from __future__ import annotations
@@ -18,19 +15,17 @@ from statistics import median
 
 import numpy as np
 
+from harness.regress.history import SpeedHistory, series_of
+from harness.regress.json_files import Scalar
 from harness.regress.trend.change_points import LEAST_SEGMENT, ChangePoint, change_points
-from harness.regress.trend.history import FINGERPRINT_FIELDS, History, Scalar, series_of
 
 LEAST_RECORDINGS = 2 * LEAST_SEGMENT
-"""With fewer no change can be seen, whatever its size."""
+"""With fewer recordings no change can be found, whatever its size."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A stretch between change points.
-
-    Positions from `start` up to `end`, and the median of its known values.
-    """
+    """The recordings between two change points, from `start` up to `end`, and their median."""
 
     start: int
     end: int
@@ -38,20 +33,30 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One benchmark on one machine.
+class BenchmarkTrend:
+    """One benchmark on one machine: its time over the canary's in each recording, and its changes.
 
-    Its figure over the canary's in each recording (NaN: not measured), and its changes.
+    A value is None where it was not measured. ValueError for a change without a level on each side.
     """
 
     name: str
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     changes: tuple[ChangePoint, ...]
+
+    def __post_init__(self) -> None:
+        if not all(value is None or is_known(value) for value in self.values):
+            raise ValueError("values above 1e-50 and below 1e50, or null")
+        positions = [change.position for change in self.changes]
+        n = len(self.values)
+        if positions != sorted(set(positions)) or not all(0 < each < n for each in positions):
+            raise ValueError(f"changes at ascending positions from 1 to {n - 1}")
+        if len(self.levels) != len(self.changes) + 1 and (self.changes or self.n_known):
+            raise ValueError("changes with a value in each level")
 
     @property
     def n_known(self) -> int:
         """Recordings that measured it."""
-        return sum(is_known(value) for value in self.values)
+        return sum(value is not None for value in self.values)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -59,87 +64,79 @@ class Line:
         edges = [0, *(change.position for change in self.changes), len(self.values)]
         found = []
         for start, end in pairwise(edges):
-            known = [value for value in self.values[start:end] if is_known(value)]
+            known = [value for value in self.values[start:end] if value is not None]
             if known:
                 found.append(Level(start, end, median(known)))
         return tuple(found)
 
     def relative(self) -> tuple[float, ...]:
-        """The values over the first level: 1 is as it was at first. NaN where there is none."""
+        """The values over the first level: 1 is as at first. NaN where nothing was measured."""
         first = self.levels[0].value if self.levels else math.nan
-        return tuple(value / first if is_known(value) else math.nan for value in self.values)
+        return tuple(math.nan if value is None else value / first for value in self.values)
 
 
 @dataclass(frozen=True)
 class MachineTrend:
-    """All series of one fingerprint, by name, with the revision and the date of each recording, in the history's order."""
+    """All series of one fingerprint, with the revision and the date of each recording.
+
+    ValueError unless there is a recording, and as many dates and values as revisions.
+    """
 
     fingerprint: str
     machine: Mapping[str, Scalar]
     revisions: tuple[str, ...]
     recorded: tuple[str, ...]
-    lines: tuple[Line, ...]
+    benchmarks: tuple[BenchmarkTrend, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.revisions)
+        if n == 0:
+            raise ValueError("revisions: a list of at least 1")
+        lengths = {len(self.recorded), *(len(each.values) for each in self.benchmarks)}
+        if lengths != {n}:
+            raise ValueError(f"{n} dates, and {n} values of each benchmark, as many as revisions")
 
     @property
-    def changes(self) -> tuple[tuple[Line, ChangePoint], ...]:
+    def changes(self) -> tuple[tuple[BenchmarkTrend, ChangePoint], ...]:
         """Every change point with its benchmark, in the order in which they happened."""
-        found = [(line, change) for line in self.lines for change in line.changes]
+        found = [(each, change) for each in self.benchmarks for change in each.changes]
         return tuple(sorted(found, key=lambda pair: (pair[1].position, pair[0].name)))
 
 
-def trends_of(history: History, seed: int) -> tuple[MachineTrend, ...]:
+def trends_of(history: SpeedHistory, seed: int) -> tuple[MachineTrend, ...]:
     """The trend of each fingerprint, the one that was recorded last first."""
     last = {entry.fingerprint: i for i, entry in enumerate(history.entries)}
     newest = sorted(last, key=last.__getitem__, reverse=True)
     return tuple(_trend(history, fingerprint, seed) for fingerprint in newest)
 
 
-def _trend(history: History, fingerprint: str, seed: int) -> MachineTrend:
+def _trend(history: SpeedHistory, fingerprint: str, seed: int) -> MachineTrend:
     every = series_of(history, fingerprint)
     own = [entry for entry in history.entries if entry.fingerprint == fingerprint]
-    lines = []
+    benchmarks = []
     for series in every:
-        values = tuple(value if is_known(value) else math.nan for value in series.values)
-        drawn = _generator(seed, fingerprint, series.name)
-        changes = change_points(values, drawn, n_series=len(every))
-        lines.append(Line(series.name, values, changes))
+        generator = _generator(seed, fingerprint, series.name)
+        changes = change_points(
+            [value if is_known(value) else math.nan for value in series.values],
+            generator,
+            n_series=len(every),
+        )
+        values = tuple(value if is_known(value) else None for value in series.values)
+        benchmarks.append(BenchmarkTrend(series.name, values, changes))
     return MachineTrend(
         fingerprint=fingerprint,
         machine=own[-1].machine,
         revisions=tuple(entry.revision for entry in own),
         recorded=tuple(entry.recorded for entry in own),
-        lines=tuple(lines),
+        benchmarks=tuple(benchmarks),
     )
 
 
-def differing(
-    theirs: Mapping[str, Scalar], ours: Mapping[str, Scalar]
-) -> tuple[tuple[str, str, str], ...]:
-    """What sets two fingerprints apart: (field, theirs, ours), "" for none.
-
-    Of processor flags only those that differ.
-    """
-    found = []
-    for name in FINGERPRINT_FIELDS:
-        before, after = (_text(machine.get(name)) for machine in (theirs, ours))
-        if before == after:
-            continue
-        if name == "cpu_flags":
-            lost, new = set(before.split()), set(after.split())
-            before, after = (" ".join(sorted(each)) for each in (lost - new, new - lost))
-        found.append((name, before, after))
-    return tuple(found)
-
-
 def is_known(value: float) -> bool:
-    """Whether a figure was measured, and not so far from any training step that a quotient of two may be no number."""
+    """Whether a value was measured, and the quotient of two such values is a finite number."""
     return 1e-50 < value < 1e50
 
 
 def _generator(seed: int, *words: str) -> np.random.Generator:
     digest = hashlib.sha256("\n".join(words).encode("utf-8", "surrogatepass")).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:16], "big")])
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

@@ -23,13 +23,13 @@ from harness.errors import InputError, nearest
 DETECT: Final = 0.05
 """The slow-down to find. DESIGN section 8."""
 
-LOOKS: Final = (10, 15, 20)
+TEST_BLOCKS: Final = (10, 15, 20)
 """Blocks after which the test is made.
 
 DESIGN section 8; fewer than 10 find nothing among 9 benchmarks.
 """
 
-SHARES: Final = (0.0088, 0.0006, 0.0006)
+ALPHA_SHARES: Final = (0.0088, 0.0006, 0.0006)
 """Of alpha = 1 %, for each look: see the module's docstring."""
 
 CANARY_SHARES: Final = (0.004, 0.002, 0.002, 0.002)
@@ -38,7 +38,7 @@ CANARY_SHARES: Final = (0.004, 0.002, 0.002, 0.002)
 After 10 blocks the least two-sided p is
 0.00195, so that one small block on the wrong side (0.0039) is allowed from the first look on."""
 
-N_FRESH: Final = 5
+N_CONFIRMING: Final = 5
 """Blocks that confirm a regression.
 
 DESIGN section 8; the looks are as far apart, so they serve those undecided as well.
@@ -56,7 +56,7 @@ MINIMUM_LEVEL: Final = 0.95
 
 
 @dataclass(frozen=True)
-class Look:
+class InterimTest:
     """A stop after `n_blocks` blocks in all.
 
     The share of alpha for the benchmarks, and the canary's.
@@ -77,16 +77,16 @@ class Rules:
     """
 
     detect: float
-    looks: tuple[Look, ...]
+    interim_tests: tuple[InterimTest, ...]
     n_agree: int = N_AGREE
 
     @property
-    def most(self) -> float:
+    def log_detect(self) -> float:
         """What OK must stay below, as a log ratio."""
         return math.log1p(self.detect)
 
     @property
-    def floor(self) -> float:
+    def log_minimum(self) -> float:
         """The least median of a REGRESSION, as a log ratio: half of `detect`.
 
         A threshold at `detect` itself would find a slow-down of just that size half the time
@@ -95,7 +95,7 @@ class Rules:
         return math.log1p(self.detect / 2)
 
     @property
-    def canary_floor(self) -> float:
+    def log_canary_minimum(self) -> float:
         """The least move of the canary that contaminates, as a log ratio.
 
         A quarter of `detect`, half of the floor.
@@ -110,7 +110,7 @@ class Rules:
     @property
     def last_test(self) -> int:
         """Blocks at the last look that tests; what is open then stays open."""
-        return max(look.n_blocks for look in self.looks if look.alpha > 0)
+        return max(look.n_blocks for look in self.interim_tests if look.alpha > 0)
 
 
 def rules_for(n_benchmarks: int, detect: float = DETECT) -> Rules:
@@ -122,14 +122,14 @@ def rules_for(n_benchmarks: int, detect: float = DETECT) -> Rules:
     if not 0 < detect <= 1:
         raise ValueError(f"'detect' must be above 0 and at most 1 (got {detect!r})")
     shares, saved = [], 0.0
-    for n_blocks, share in zip(LOOKS, SHARES, strict=True):
+    for n_blocks, share in zip(TEST_BLOCKS, ALPHA_SHARES, strict=True):
         saved += share
-        usable = saved >= max(n_benchmarks, 1) * 2.0**-n_blocks or n_blocks == LOOKS[-1]
+        usable = saved >= max(n_benchmarks, 1) * 2.0**-n_blocks or n_blocks == TEST_BLOCKS[-1]
         shares.append(saved if usable else 0.0)
         saved = 0.0 if usable else saved
-    stops = (*LOOKS, LOOKS[-1] + N_FRESH)
+    stops = (*TEST_BLOCKS, TEST_BLOCKS[-1] + N_CONFIRMING)
     looks = zip(stops, (*shares, 0.0), CANARY_SHARES, strict=True)
-    return Rules(detect, tuple(Look(*look) for look in looks))
+    return Rules(detect, tuple(InterimTest(*look) for look in looks))
 
 
 def parse_detect(text: str) -> float:

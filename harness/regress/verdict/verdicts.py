@@ -22,12 +22,12 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final, Literal
 
-from harness.regress.measuring.blocks import Block
-from harness.regress.verdict.decision_rules import MINIMUM_LEVEL, Look, Rules
+from harness.regress.measuring.blocks import BlockRatios
+from harness.regress.verdict.decision_rules import MINIMUM_LEVEL, InterimTest, Rules
 from harness.regress.verdict.sign_flip_test import sign_flip_p_values, two_sided_p_value
 from harness.stats import Estimate, Interval, holm, median_interval
 
-Verdict = Literal["ok", "regression", "inconclusive", "contaminated", "missing"]
+BenchmarkVerdict = Literal["ok", "regression", "inconclusive", "contaminated", "missing"]
 
 Reason = Literal[
     "confirmed",  # regression: significant, above the floor, and fresh blocks agree
@@ -43,7 +43,7 @@ Reason = Literal[
     "absent_in_head",  # missing
 ]
 
-SEVERITY: Final[tuple[Verdict, ...]] = (
+SEVERITY: Final[tuple[BenchmarkVerdict, ...]] = (
     "missing",
     "contaminated",
     "regression",
@@ -52,7 +52,7 @@ SEVERITY: Final[tuple[Verdict, ...]] = (
 )
 """The run's verdict is the first of these that a benchmark has and that is not accepted."""
 
-ACCEPTABLE: Final[tuple[Verdict, ...]] = ("regression", "missing")
+ACCEPTABLE: Final[tuple[BenchmarkVerdict, ...]] = ("regression", "missing")
 """What --accept lets pass, and shows. Noise can't be intended."""
 
 OK_CODE, REGRESSION_CODE, UNDECIDED_CODE, MISSING_CODE = 0, 1, 3, 4  # DESIGN section 8
@@ -84,7 +84,7 @@ class Finding:
     """
 
     name: str
-    verdict: Verdict
+    verdict: BenchmarkVerdict
     reason: Reason
     ratio: Estimate
     p_value: float | None = None
@@ -106,7 +106,7 @@ class Canary:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VerdictOutcome:
     """What came out of a comparison, in the order of the family's names and then of those missing."""
 
     findings: tuple[Finding, ...]
@@ -114,7 +114,7 @@ class Outcome:
     n_blocks: int
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> BenchmarkVerdict:
         """The gravest verdict that is not accepted; `ok` where there is none."""
         found = {finding.verdict for finding in self.findings if finding.accepted is None}
         if self.canary.moved:
@@ -135,7 +135,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Measure:
+class MeasureMore:
     """Time `n_blocks` more blocks of the canary and of these benchmarks.
 
     `confirming` are the suspects among them.
@@ -152,14 +152,14 @@ class Measure:
 class Stop:
     """Nothing more to time."""
 
-    outcome: Outcome
+    outcome: VerdictOutcome
 
 
-Decision = Measure | Stop
+Decision = MeasureMore | Stop
 
 
 def decide(
-    blocks: Sequence[Block], family: Family, rules: Rules, *, budget_over: bool = False
+    blocks: Sequence[BlockRatios], family: Family, rules: Rules, *, budget_over: bool = False
 ) -> Decision:
     """What to do after these blocks.
 
@@ -169,9 +169,9 @@ def decide(
     looks count all blocks, the tests those with a value. The rules must be those of
     `len(family.names)` benchmarks.
     """
-    states: dict[str, State] = dict.fromkeys(family.names, Open())
+    states: dict[str, BenchmarkState] = dict.fromkeys(family.names, Open())
     n_used = 0
-    for look in rules.looks:
+    for look in rules.interim_tests:
         undecided = tuple(name for name, state in states.items() if not isinstance(state, Finding))
         if not undecided:
             break
@@ -180,7 +180,7 @@ def decide(
                 n_used = len(blocks)
                 break
             confirming = tuple(name for name in undecided if isinstance(states[name], Suspect))
-            return Measure(look.n_blocks - len(blocks), undecided, confirming)
+            return MeasureMore(look.n_blocks - len(blocks), undecided, confirming)
         n_used, seen = look.n_blocks, blocks[: look.n_blocks]
         if void := _void(seen, look, rules):
             return Stop(_outcome(seen, family, {}, void))
@@ -209,10 +209,10 @@ class Suspect:
     p_value: float
 
 
-State = Open | Suspect | Finding
+BenchmarkState = Open | Suspect | Finding
 
 
-def _void(seen: Sequence[Block], look: Look, rules: Rules) -> Finding | None:
+def _void(seen: Sequence[BlockRatios], look: InterimTest, rules: Rules) -> Finding | None:
     """What the canary makes of every benchmark, if it moved or says nothing; None if all is well.
 
     It moved if it is off 0 significantly and by its floor at least. It says nothing where fewer
@@ -222,13 +222,16 @@ def _void(seen: Sequence[Block], look: Look, rules: Rules) -> Finding | None:
     nothing = median_interval([])
     if len(values) < len(seen) / 2:
         return Finding("", "inconclusive", "canary_not_measured", nothing)
-    if abs(median(values)) < rules.canary_floor or two_sided_p_value(values) > look.canary_alpha:
+    if (
+        abs(median(values)) < rules.log_canary_minimum
+        or two_sided_p_value(values) > look.canary_alpha
+    ):
         return None
     return Finding("", "contaminated", "canary_moved", nothing)
 
 
 def _confirmed(
-    seen: Sequence[Block], states: Mapping[str, State], rules: Rules
+    seen: Sequence[BlockRatios], states: Mapping[str, BenchmarkState], rules: Rules
 ) -> dict[str, Finding]:
     """What the blocks after a look make of its suspects.
 
@@ -243,9 +246,9 @@ def _confirmed(
         values = _values(seen, name)
         fresh = _known(values[state.n_blocks :])
         agree = sum(value > 0 for value in fresh) >= rules.n_agree
-        verdict: Verdict
+        verdict: BenchmarkVerdict
         reason: Reason
-        if agree and median(fresh) >= rules.floor:
+        if agree and median(fresh) >= rules.log_minimum:
             verdict, reason = "regression", "confirmed"
         elif _is_below_detect(median_interval(values), rules):
             verdict, reason = "ok", "below_detect"
@@ -258,8 +261,11 @@ def _confirmed(
 
 
 def _looked_at(
-    seen: Sequence[Block], states: Mapping[str, State], look: Look, rules: Rules
-) -> dict[str, State]:
+    seen: Sequence[BlockRatios],
+    states: Mapping[str, BenchmarkState],
+    look: InterimTest,
+    rules: Rules,
+) -> dict[str, BenchmarkState]:
     """The open benchmarks after a look.
 
     Those decided before count in Holm's correction as p = 1: that only widens it.
@@ -272,12 +278,12 @@ def _looked_at(
     p_values = {name: sign_flip_p_values(own) for name, own in values.items()}
     slower = holm({name: p.above for name, p in p_values.items()}, len(states))
     faster = holm({name: p.below for name, p in p_values.items()}, len(states))
-    found: dict[str, State] = {}
+    found: dict[str, BenchmarkState] = {}
     for name, own in values.items():
         estimate = median_interval(own)
         middle = 0.0 if estimate.value is None else estimate.value
-        improved = faster[name] <= look.alpha and middle <= -rules.floor
-        if slower[name] <= look.alpha and middle >= rules.floor:
+        improved = faster[name] <= look.alpha and middle <= -rules.log_minimum
+        if slower[name] <= look.alpha and middle >= rules.log_minimum:
             found[name] = Suspect(look.n_blocks, slower[name])
         elif _is_below_detect(estimate, rules):
             found[name] = Finding(
@@ -300,7 +306,7 @@ def _is_below_detect(estimate: Estimate, rules: Rules) -> bool:
     return (
         estimate.interval is not None
         and estimate.interval.level >= MINIMUM_LEVEL
-        and estimate.interval.high < rules.most
+        and estimate.interval.high < rules.log_detect
     )
 
 
@@ -324,11 +330,11 @@ def as_ratio(values: Iterable[float]) -> Estimate:
 
 
 def _outcome(
-    blocks: Sequence[Block],
+    blocks: Sequence[BlockRatios],
     family: Family,
-    states: Mapping[str, State],
+    states: Mapping[str, BenchmarkState],
     void: Finding | None = None,
-) -> Outcome:
+) -> VerdictOutcome:
     """Findings in the family's order.
 
     What no look decided is inconclusive, what head lacks is missing.
@@ -344,7 +350,7 @@ def _outcome(
     ]
     moved = void is not None and void.verdict == "contaminated"
     canary = [block.canary for block in blocks]
-    return Outcome(
+    return VerdictOutcome(
         tuple(
             replace(finding, accepted=family.accepted.get(finding.name))
             if finding.verdict in ACCEPTABLE
@@ -356,7 +362,7 @@ def _outcome(
     )
 
 
-def _decided(name: str, blocks: Sequence[Block], state: State) -> Finding:
+def _decided(name: str, blocks: Sequence[BlockRatios], state: BenchmarkState) -> Finding:
     if isinstance(state, Finding):
         return state
     values = _values(blocks, name)
@@ -364,7 +370,7 @@ def _decided(name: str, blocks: Sequence[Block], state: State) -> Finding:
     return Finding(name, "inconclusive", "out_of_budget", as_ratio(values), state.p_value, fresh)
 
 
-def _values(blocks: Sequence[Block], name: str) -> list[float]:
+def _values(blocks: Sequence[BlockRatios], name: str) -> list[float]:
     return [block.value(name) for block in blocks]
 
 

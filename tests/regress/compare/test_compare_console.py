@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from pathlib import Path
-from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from harness.regress.compare.comparison_files import ComparisonRecord, comparison_record
 from harness.regress.compare.console import (
-    HEADS,
+    COMPARISON_HEADS,
     CompareConsole,
+    comparison_markdown,
+    comparison_rows,
     conclusion,
-    markdown,
-    p_text,
     remarks,
-    rows,
 )
-from harness.regress.compare.records import write_comparison
-from tests.regress.compare.test_compare_records import SIDES, comparison
+from harness.regress.console import p_text
+from tests.regress.compare.test_comparison_files import SIDES, comparison
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> dict[str, Any]:
+def record() -> ComparisonRecord:
     """A comparison in which lstm is slower and old is missing."""
-    return write_comparison(tmp_path, comparison(), SIDES, {"notes": ["a [note]"]}, 4)
+    return comparison_record(comparison(), SIDES, 4, notes=("a [note]",))
 
 
-def shown(plain: dict[str, Any]) -> str:
+def shown(record: ComparisonRecord) -> str:
     """What a log shows."""
     console = CompareConsole(Console(file=io.StringIO(), width=120))
     console.begin(["lstm"], ["old"])
     for n_done in range(6):
         console.block(n_done, 10, ["lstm"])
-    console.done(plain, "results/regress/a")
+    console.done(record, "results/regress/a")
     assert isinstance(console.console.file, io.StringIO)
     return console.console.file.getvalue()
 
 
-def test_a_log_has_few_lines_and_a_table(plain: dict[str, Any]) -> None:
+def test_a_log_has_few_lines_and_a_table(record: ComparisonRecord) -> None:
     """A line for five blocks; ratio, interval, p and verdict of each benchmark, and the canary."""
-    text = shown(plain)
+    text = shown(record)
     assert "head lacks old" in text
     assert [line for line in text.splitlines() if line.startswith("block")] == [
         line for line in text.splitlines() if line.startswith(("block 1 of 10", "block 6 of 10"))
@@ -54,9 +53,9 @@ def test_a_log_has_few_lines_and_a_table(plain: dict[str, Any]) -> None:
     assert "files: results/regress/a" in text
 
 
-def test_a_regression_says_why(plain: dict[str, Any]) -> None:
+def test_a_regression_says_why(record: ComparisonRecord) -> None:
     """What differs, what grew, memory, what is new, and notes."""
-    assert remarks(plain) == [
+    assert remarks(record) == [
         "memory of lstm: +10.0 % (1,000 B to 1.07 KiB)",
         "only head has new: not compared",
         "a [note]",
@@ -66,14 +65,15 @@ def test_a_regression_says_why(plain: dict[str, Any]) -> None:
     ]
 
 
-def test_the_step_summary_is_a_table(plain: dict[str, Any]) -> None:
+def test_the_step_summary_is_a_table(record: ComparisonRecord) -> None:
     """Markdown that renders: a row for each benchmark and the canary, names as they are."""
-    plain["findings"][0]["name"] = "a|b*c*<i>"
-    html = MarkdownIt().enable("table").render(markdown(plain))
+    first = dataclasses.replace(record.findings[0], name="a|b*c*<i>")
+    record = dataclasses.replace(record, findings=(first, *record.findings[1:]))
+    html = MarkdownIt().enable("table").render(comparison_markdown(record))
     assert html.count("<tr>") == 1 + 4 + 1
     assert "a|b*c*&lt;i&gt;" in html
     assert "<h3>MISSING: head lacks old</h3>" in html
-    assert len(HEADS) == html.count("<th") - html.count("<thead")
+    assert len(COMPARISON_HEADS) == html.count("<th") - html.count("<thead")
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ def test_the_step_summary_is_a_table(plain: dict[str, Any]) -> None:
         ("ok", "no benchmark is slower by 5 %"),
         ("regression", "lstm, memory of lstm regressed"),
         ("inconclusive", "too noisy"),
-        ("contaminated", "nothing here can be believed"),
+        ("contaminated", "do not trust these results"),
         ("missing", "head lacks old"),
     ],
 )
-def test_each_verdict_is_a_sentence(plain: dict[str, Any], verdict: str, says: str) -> None:
+def test_each_verdict_is_a_sentence(record: ComparisonRecord, verdict: str, says: str) -> None:
     """One that names what it is about."""
-    assert says in conclusion({**plain, "verdict": verdict})
+    assert says in conclusion(dataclasses.replace(record, verdict=verdict))
 
 
-def test_what_is_accepted_is_shown(tmp_path: Path) -> None:
+def test_what_is_accepted_is_shown() -> None:
     """In its row, and with its reason."""
     found = comparison({"lstm": "worth it", "old": "of no use"})
-    plain = write_comparison(tmp_path, found, SIDES, {}, 0)
-    assert [texts[-1] for texts, _ in rows(plain)] == [
+    record = comparison_record(found, SIDES, 0)
+    assert [texts[-1] for texts, _ in comparison_rows(record)] == [
         "REGRESSION, accepted",
         "OK",
         "OK",
         "MISSING, accepted",
         "still",
     ]
-    assert "lstm accepted: worth it" in remarks(plain)
+    assert "lstm accepted: worth it" in remarks(record)
 
 
 def test_p_values_have_few_digits() -> None:

@@ -9,20 +9,20 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.errors import InputError
-from harness.regress.compare.records import write_comparison
 from harness.regress.compare.report import render_comparison
 from harness.rendering import messages, theme
 from harness.rendering.figures import forest_plot
 from harness.report.dispatch import render_folder
-from tests.regress.compare.test_compare_records import SIDES, comparison
+from tests.regress.compare.test_comparison_files import SIDES, comparison, write
 from tests.rendering.pages import visible_text
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The files of a comparison in which lstm is slower and old is missing."""
-    said = {"command": "python -m harness.regress compare --base main", "notes": ["N1"]}
-    write_comparison(tmp_path, comparison({"old": "of no use"}), SIDES, said, 1)
+    command = "python -m harness.regress compare --base main"
+    result = comparison({"old": "of no use"})
+    write(tmp_path, result, SIDES, 1, command=command, notes=("N1",))
     return tmp_path
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from harness.regress.measuring.blocks import Block, block_value
+from harness.regress.measuring.blocks import BlockRatios, block_value
 
 HEAD = [1.02, 1.04, 1.01, 1.09, 1.03]
 
@@ -42,4 +42,4 @@ def test_sides_of_unequal_length_are_refused() -> None:
 
 def test_a_name_that_was_not_timed_has_no_value() -> None:
     """As NaN."""
-    assert math.isnan(Block({"a": 0.0}, 0.0).value("b"))
+    assert math.isnan(BlockRatios({"a": 0.0}, 0.0).value("b"))

@@ -15,15 +15,15 @@ import pytest
 
 from harness.errors import InputError
 from harness.processes.worker_client import WorkerSpec
-from harness.regress.measuring.blocks import Block
+from harness.regress.measuring.blocks import BlockRatios
 from harness.regress.measuring.comparison_runner import (
-    LEAST_ROUNDS,
-    Bench,
+    MIN_BLOCK_ROUNDS,
     CompareConfig,
-    Comparison,
+    ComparisonResult,
+    ComparisonRunner,
     SamplingPlan,
     TimedBlock,
-    compare,
+    compare_targets,
 )
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
@@ -35,7 +35,7 @@ from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file
 HERE = Side("worktree", ".", ".")
 
 
-def places(base: Path, head: Path) -> tuple[Target, Target]:
+def targets(base: Path, head: Path) -> tuple[Target, Target]:
     """Two files of steps in this environment."""
     return (
         Target(HERE, seat(label="base"), base, folder=base.parent),
@@ -44,18 +44,18 @@ def places(base: Path, head: Path) -> tuple[Target, Target]:
 
 
 @pytest.fixture(scope="module")
-def slowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, list[object]]:
+def slowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonResult, list[object]]:
     """Head does twice the matrix products, lacks one benchmark, and has a new one."""
     folder = tmp_path_factory.mktemp("slowed")
     base = steps_file(folder / "base.py", kept=100, dropped=1)
     head = steps_file(folder / "head.py", kept=200, added=1)
     watcher = Silent()
-    asked = CompareConfig(accept=("dropped=was of no use",), pace=QUICK, rules=FEW)
-    return compare(*places(base, head), asked, watcher), watcher.said
+    asked = CompareConfig(accept=("dropped=was of no use",), sampling=QUICK, rules=FEW)
+    return compare_targets(*targets(base, head), asked, watcher), watcher.said
 
 
 @pytest.mark.alone
-def test_more_work_is_a_regression(slowed: tuple[Comparison, list[object]]) -> None:
+def test_more_work_is_a_regression(slowed: tuple[ComparisonResult, list[object]]) -> None:
     """Twice the same work, found after 3 blocks and confirmed by 2."""
     comparison, said = slowed
     finding, missing = comparison.outcome.findings
@@ -75,7 +75,7 @@ def test_more_work_is_a_regression(slowed: tuple[Comparison, list[object]]) -> N
 
 
 @pytest.mark.alone
-def test_the_profiler_says_what_grew(slowed: tuple[Comparison, list[object]]) -> None:
+def test_the_profiler_says_what_grew(slowed: tuple[ComparisonResult, list[object]]) -> None:
     """Matrix products, by their operator; and the environments, which are one, do not differ."""
     (explained,) = slowed[0].explained
     assert explained.name == "kept"
@@ -85,7 +85,7 @@ def test_the_profiler_says_what_grew(slowed: tuple[Comparison, list[object]]) ->
 
 @pytest.mark.alone
 def test_a_block_has_the_rounds_of_each_benchmark_and_the_canary(
-    slowed: tuple[Comparison, list[object]],
+    slowed: tuple[ComparisonResult, list[object]],
 ) -> None:
     """Seconds a step of both sides, as many rounds as asked for; memory of what both have."""
     comparison, _ = slowed
@@ -112,9 +112,9 @@ def test_a_round_is_ab_for_all_and_then_ba_for_all() -> None:
             return {"time_s": self.time_s * n_steps}
 
     base, head = Fake("A", 1.0), Fake("B", 3.0)
-    bench = Bench((None, None), (base, head), QUICK)  # type: ignore[arg-type]
-    bench.n_steps = {"x": 5, "y": 7}
-    found = bench._round([("x", (base, head)), ("y", (base, head))])  # type: ignore[list-item]
+    runner = ComparisonRunner((None, None), (base, head), QUICK)  # type: ignore[arg-type]
+    runner.n_steps = {"x": 5, "y": 7}
+    found = runner._round([("x", (base, head)), ("y", (base, head))])  # type: ignore[list-item]
     assert order == ["A x", "B x", "A y", "B y", "B x", "A x", "B y", "A y"]
     assert found == {"x": (1.0, 3.0), "y": (1.0, 3.0)}
 
@@ -123,43 +123,43 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
     """Log of head over base, round by round; by hand."""
     rounds = tuple((1.0, ratio) for ratio in (1.0, 1.1, 1.2, 9.0, 1.1))
     block = TimedBlock({"x": rounds}, tuple((2.0, 2.0) for _ in range(5)))
-    assert block.value == Block({"x": pytest.approx(math.log(1.1))}, 0.0)
+    assert block.ratios == BlockRatios({"x": pytest.approx(math.log(1.1))}, 0.0)
 
 
 @pytest.mark.parametrize(
     ("budget_s", "n_rounds"),
-    [(None, 96), (1000.0, 96), (200.0, 30), (100.0, LEAST_ROUNDS), (1.0, LEAST_ROUNDS)],
+    [(None, 96), (1000.0, 96), (200.0, 30), (100.0, MIN_BLOCK_ROUNDS), (1.0, MIN_BLOCK_ROUNDS)],
 )
 def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) -> None:
     """So that those ten that are left fit into 85 % of it.
 
     Each takes 2 s to set up, and a round takes half a second.
     """
-    bench = Bench((), (), SamplingPlan(budget_s=budget_s))
-    bench.set_up_s, bench.round_s = 2.0, 0.5
-    assert bench._n_rounds(10, bench.started) == n_rounds
+    runner = ComparisonRunner((), (), SamplingPlan(budget_s=budget_s))
+    runner.set_up_s, runner.round_s = 2.0, 0.5
+    assert runner._n_rounds(10, runner.started) == n_rounds
 
 
 def test_sides_of_one_environment_change_servers() -> None:
     """From block to block, each with the other's seat, so that errors still name the right side."""
     with side_clients((seat(label="base"), seat(label="head"))) as sides:
-        bench = Bench((), sides, QUICK)
-        bench.canaries = ()
-        bench._renew()
-        assert bench.sides == sides[::-1]
-        assert [talker.spec.label for talker in bench.sides] == ["base", "head"]
+        runner = ComparisonRunner((), sides, QUICK)
+        runner.canaries = ()
+        runner._renew()
+        assert runner.sides == sides[::-1]
+        assert [client.spec.label for client in runner.sides] == ["base", "head"]
 
 
 def test_sides_of_two_environments_have_new_servers() -> None:
     """A server can be only that of its own environment, so each block starts others."""
     other = dataclasses.replace(seat(label="head"), environment={**os.environ, "A": "b"})
     with side_clients((seat(label="base"), other)) as sides:
-        before = [talker.pid for talker in sides]
-        bench = Bench((), sides, QUICK)
-        bench.canaries = ()
-        bench._renew()
-        assert bench.sides == sides
-        assert not {talker.pid for talker in sides} & set(before)
+        before = [client.pid for client in sides]
+        runner = ComparisonRunner((), sides, QUICK)
+        runner.canaries = ()
+        runner._renew()
+        assert runner.sides == sides
+        assert not {client.pid for client in sides} & set(before)
 
 
 class Scripted:
@@ -187,11 +187,11 @@ def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
     base, head, *canaries = (
         Scripted(name, other if name == "head" else "same", log) for name in names
     )
-    bench = Bench((), (base, head), QUICK)  # type: ignore[arg-type]
-    bench.n_steps = {"x": 3, "y": 2, "canary": 5}
+    runner = ComparisonRunner((), (base, head), QUICK)  # type: ignore[arg-type]
+    runner.n_steps = {"x": 3, "y": 2, "canary": 5}
     every = [("x", (base, head)), ("y", (base, head)), ("canary", tuple(canaries))]
     for _ in range(3):
-        rounds = bench._round(every)  # type: ignore[arg-type]
+        rounds = runner._round(every)  # type: ignore[arg-type]
         assert rounds == {"x": (1 / 3, 1 / 3), "y": (1 / 2, 1 / 2), "canary": (1 / 5, 1 / 5)}
     before = [(first[0], then[0]) for first, then in itertools.pairwise(log)]
     assert sum(n_steps > 1 for _, _, n_steps in log) == 3 * 12
@@ -212,19 +212,19 @@ def test_all_processes_of_a_block_keep_to_one_core() -> None:
     """Another one in the next block, if there are two; none where a side has several threads."""
     cores = sorted(os.sched_getaffinity(0))
     with side_clients((seat(label="base"), seat(label="head"))) as sides:
-        bench = Bench((), sides, QUICK)
-        bench.canaries = ()
+        runner = ComparisonRunner((), sides, QUICK)
+        runner.canaries = ()
         for turn in range(2):
-            for talker in sides:
-                talker.fresh()
-                talker.ask("load", file="", paths=[], folder="")
-            bench.n_blocks = turn
-            bench._pin([{"threads": 1}, {"threads": 2}])
-            assert not bench.is_pinned
-            bench.is_pinned = True
-            bench._pin([{"threads": 1}, {"threads": 1}])
-            assert bench.is_pinned
-            held = [talker.ask("pin", turn=0)["core"] for talker in sides]
+            for client in sides:
+                client.fresh()
+                client.ask("load", file="", paths=[], folder="")
+            runner.n_blocks = turn
+            runner._pin([{"threads": 1}, {"threads": 2}])
+            assert not runner.is_pinned
+            runner.is_pinned = True
+            runner._pin([{"threads": 1}, {"threads": 1}])
+            assert runner.is_pinned
+            held = [client.ask("pin", turn=0)["core"] for client in sides]
             assert held == [cores[turn % len(cores)]] * 2
 
 
@@ -236,8 +236,10 @@ def same(tmp_path: Path) -> Path:
 
 def test_code_against_itself_within_a_budget(same: Path) -> None:
     """Too few blocks for a look: undecided whatever the machine does, and all that was timed is kept."""
-    asked = CompareConfig(pace=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.5), memory=False)
-    comparison = compare(*places(same, same), asked, Silent())
+    asked = CompareConfig(
+        sampling=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.5), memory=False
+    )
+    comparison = compare_targets(*targets(same, same), asked, Silent())
     (finding,) = comparison.outcome.findings
     assert (finding.verdict, finding.reason) == ("inconclusive", "out_of_budget")
     assert 1 <= len(comparison.blocks) < 10
@@ -265,14 +267,14 @@ def test_steps_that_fail_are_named(same: Path, tmp_path: Path, body: str, match:
     bad = tmp_path / "bad.py"
     bad.write_text(body, encoding="utf-8")
     with pytest.raises(StepError, match=match) as caught:
-        compare(*places(same, bad), CompareConfig(pace=QUICK), Silent())
+        compare_targets(*targets(same, bad), CompareConfig(sampling=QUICK), Silent())
     assert caught.value.exit_code == 2
 
 
 def test_nothing_in_common_is_missing(same: Path, tmp_path: Path) -> None:
     """All that base has is missing, and nothing is timed."""
     other = steps_file(tmp_path / "other.py", two=1)
-    comparison = compare(*places(same, other), CompareConfig(pace=QUICK), Silent())
+    comparison = compare_targets(*targets(same, other), CompareConfig(sampling=QUICK), Silent())
     assert comparison.blocks == ()
     assert (comparison.verdict, comparison.exit_code()) == ("missing", 4)
 
@@ -280,7 +282,9 @@ def test_nothing_in_common_is_missing(same: Path, tmp_path: Path) -> None:
 def test_a_name_to_accept_must_be_one(same: Path) -> None:
     """Before anything is timed."""
     with pytest.raises(InputError, match="--accept: expected the name of a benchmark, got 'on'"):
-        compare(*places(same, same), CompareConfig(accept=("on=reason",), pace=QUICK), Silent())
+        compare_targets(
+            *targets(same, same), CompareConfig(accept=("on=reason",), sampling=QUICK), Silent()
+        )
 
 
 def test_a_revision_that_imports_the_working_tree_is_refused(tmp_path: Path) -> None:
@@ -292,20 +296,20 @@ def test_a_revision_that_imports_the_working_tree_is_refused(tmp_path: Path) -> 
     path = tmp_path / "revision" / "steps.py"
     added = f"import sys\nsys.path.insert(0, {str(tmp_path / 'working' / 'lib')!r})\nimport mine\n"
     path.write_text(added + path.read_text())
-    base, head = places(path, tmp_path / "working" / "steps.py")
+    base, head = targets(path, tmp_path / "working" / "steps.py")
     side = Side("revision", "main", "0" * 40)
     base = dataclasses.replace(
         base, side=side, watched=(tmp_path / "working", tmp_path / "revision")
     )
     with pytest.raises(InputError, match=r"lib/mine.py of the working tree.*--install"):
-        compare(base, head, CompareConfig(pace=QUICK, memory=False), Silent())
+        compare_targets(base, head, CompareConfig(sampling=QUICK, memory=False), Silent())
 
 
 # --- What came out ----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def came_out(slowed: tuple[Comparison, list[object]]) -> Comparison:
+def came_out(slowed: tuple[ComparisonResult, list[object]]) -> ComparisonResult:
     """A comparison whose only finding is OK."""
     comparison, _ = slowed
     finding = dataclasses.replace(comparison.outcome.findings[0], verdict="ok")
@@ -326,7 +330,7 @@ def came_out(slowed: tuple[Comparison, list[object]]) -> Comparison:
     ],
 )
 def test_memory_that_grew_on_cuda_fails_too(
-    came_out: Comparison, verdict: str, more: int, accepted: str | None, code: int
+    came_out: ComparisonResult, verdict: str, more: int, accepted: str | None, code: int
 ) -> None:
     """By 1 % and more, unless it is accepted; what is missing is graver."""
     finding = dataclasses.replace(came_out.outcome.findings[0], verdict=verdict)

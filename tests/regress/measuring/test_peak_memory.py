@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
+from harness.regress.sides.worker_answers import StepMemory
 
 MIB = 2**20
 
 
-def answer(peak: int | None, before: int | None = 0, kind: str = "cuda_allocator") -> dict:
-    """What a side says."""
-    return {"kind": kind, "peak_bytes": peak, "before_bytes": before}
+def answer(peak: int | None, before: int | None = 0, kind: str = "cuda_allocator") -> StepMemory:
+    """What a side answers."""
+    return StepMemory(kind, peak, before)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@ from __future__ import annotations
 import pytest
 
 from harness.regress.measuring.slowdown_causes import OUTSIDE, Difference, differences, grown
+from harness.regress.sides.worker_answers import SideFacts, StepProfile
 
 
 def test_what_differs_is_named_once() -> None:
     """Facts, then variables, then packages; a package that is a fact already is not said again."""
-    base = {"torch": "2.12", "threads": 1, "gpu": None, "settings": {"OMP_A": "1"}}
-    head = {"torch": "2.13", "threads": 1, "gpu": None, "settings": {"OMP_A": "1", "MKL_B": "2"}}
-    base["packages"] = {"torch": "2.12", "einops": "0.7", "old": "1"}
-    head["packages"] = {"torch": "2.13", "einops": "0.8"}
+    machine = {"torch": "2.12", "threads": 1, "gpu": None}
+    packages = {"torch": "2.12", "einops": "0.7", "old": "1"}
+    base = SideFacts(machine, {"OMP_A": "1"}, packages)
+    settings = {"OMP_A": "1", "MKL_B": "2"}
+    head = SideFacts({**machine, "torch": "2.13"}, settings, {"torch": "2.13", "einops": "0.8"})
     assert differences(base, head) == (
         Difference("torch", "2.12", "2.13"),
         Difference("variable MKL_B", None, "2"),
@@ -22,15 +24,15 @@ def test_what_differs_is_named_once() -> None:
 
 def test_operators_by_how_much_they_grew() -> None:
     """The five that grew most; those that shrank are left out; new ones grew from nothing."""
-    base = {"operators": {"a": 1.0, "b": 2.0, "c": 1.0}, "step_time_s": 5.0}
-    head = {"operators": {"a": 1.5, "b": 1.0, "new": 3.0}, "step_time_s": 7.0}
+    base = StepProfile({"a": 1.0, "b": 2.0, "c": 1.0}, 5.0)
+    head = StepProfile({"a": 1.5, "b": 1.0, "new": 3.0}, 7.0)
     found = grown(base, head)
     assert [(each.operator, each.grown_s) for each in found] == [
         ("new", pytest.approx(3.0)),
         ("a", pytest.approx(0.5)),
         (OUTSIDE, pytest.approx(0.5)),
     ]
-    many = {"operators": {str(i): float(i) for i in range(1, 9)}, "step_time_s": 36.0}
-    none = {"operators": {}, "step_time_s": 0.0}
+    many = StepProfile({str(i): float(i) for i in range(1, 9)}, 36.0)
+    none = StepProfile({}, 0.0)
     assert [each.operator for each in grown(none, many)] == ["8", "7", "6", "5", "4"]
     assert grown(many, none) == ()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from harness.errors import InputError
-from harness.regress.selftest.records import FILE
 from harness.regress.selftest.report import render_selftest
+from harness.regress.selftest.selftest_files import SELFTEST_FILE, write_selftest
 from harness.report.dispatch import render_folder
 from harness.report.index import write_index
 from tests.rendering.pages import visible_text
@@ -59,6 +58,7 @@ def test_it_is_drawn_again_as_any_folder_and_listed(tmp_path: Path) -> None:
 
 def test_one_that_is_not_done_has_no_report(tmp_path: Path) -> None:
     """It is named, and how to go on."""
-    (tmp_path / FILE).write_text(json.dumps({"schema": 1, **settings()}))
+    write_selftest(tmp_path, settings())
+    assert (tmp_path / SELFTEST_FILE).is_file()
     with pytest.raises(InputError, match="a selftest that is done"):
         render_folder(tmp_path)

@@ -10,8 +10,9 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.measuring.comparison_runner import SamplingPlan
-from harness.regress.selftest.records import FILE, RUNS
-from harness.regress.selftest.run import Planned, SelftestOptions, parse_effects, plan, run_selftest
+from harness.regress.selftest.run import SelftestOptions, parse_effects, plan_runs, run_selftest
+from harness.regress.selftest.selftest_files import RUNS_FILE, SELFTEST_FILE, Injected
+from harness.regress.workload import Workload
 from tests.regress.sided import Silent, steps_file
 from tests.selftests import EFFECTS, NAMES, make_selftest
 
@@ -21,20 +22,20 @@ class Watching(Silent):
 
     def __init__(self, most: int = 99) -> None:
         super().__init__()
-        self.made: list[Planned] = []
+        self.made: list[Injected] = []
         self.most = most
 
     def plan(self, n_runs: int, n_done: int, names: object) -> None:
         """How much there is to do."""
         self.said.append((n_runs, n_done, names))
 
-    def run(self, planned: Planned) -> None:
+    def run(self, planned: Injected) -> None:
         """A run begins; Ctrl-C before one too many."""
         if len(self.made) == self.most:
             raise KeyboardInterrupt
         self.made.append(planned)
 
-    def verdict(self, planned: Planned, outcome: object, wall_time_s: float) -> None:
+    def verdict(self, planned: Injected, outcome: object, wall_time_s: float) -> None:
         """A run is kept."""
 
     def replaying(self, n_blocks: int) -> None:
@@ -47,7 +48,7 @@ def test_kinds_of_runs_are_spread_over_all_of_the_time() -> None:
 
     A small slow-down has a --detect of its size.
     """
-    planned = plan(NAMES, {0.03: 12, 0.1: 6}, 0.05, 30)
+    planned = plan_runs(NAMES, {0.03: 12, 0.1: 6}, 0.05, 30)
     assert [each.number for each in planned] == list(range(48))
     assert Counter(each.effect for each in planned) == {0.0: 30, 0.03: 12, 0.1: 6}
     first = Counter(each.effect for each in planned[:24])
@@ -79,25 +80,32 @@ def test_a_slow_down_that_is_none_is_named(text: str) -> None:
 
 def test_what_is_counted(tmp_path: Path) -> None:
     """On a quiet machine: no false alarm, each slow-down found, in runs and by replay, and its size measured."""
-    plain = make_selftest(tmp_path, noise=0.005, n_alike=8)
-    same, three, five, ten = plain["rates"]
-    assert (same["runs"]["false_regression"]["k"], same["runs"]["false_regression"]["n"]) == (0, 8)
-    assert same["measured"] is None
-    assert (three["runs"]["found"]["k"], three["runs"]["found"]["n"]) == (2, EFFECTS[0.03])
-    assert (five["runs"]["found"]["k"], five["runs"]["found"]["n"]) == (4, EFFECTS[0.05])
-    assert five["measured"]["value"] == pytest.approx(1.05, abs=0.005)
-    assert (ten["runs"]["found"]["n"], ten["measured"]) == (0, None)
-    assert all(each["replay"]["found"]["k"] >= 48 for each in (three, five, ten))
-    assert plain["deviation"]["rnn/h16"] == pytest.approx(0.005, rel=0.3)
-    assert plain["n_blocks"] == 80
-    assert plain["advice"]["detect"] <= 0.05
+    record = make_selftest(tmp_path, noise=0.005, n_alike=8)
+    same, three, five, ten = record.rates
+    assert (same.runs.false_regression.k, same.runs.false_regression.n) == (0, 8)
+    assert same.measured is None
+    assert (three.runs.found.k, three.runs.found.n) == (2, EFFECTS[0.03])
+    assert (five.runs.found.k, five.runs.found.n) == (4, EFFECTS[0.05])
+    assert five.measured is not None
+    assert five.measured.value == pytest.approx(1.05, abs=0.005)
+    assert (ten.runs.found.n, ten.measured) == (0, None)
+    assert all(each.replay and each.replay.found.k >= 48 for each in (three, five, ten))
+    assert record.deviation["rnn/h16"] == pytest.approx(0.005, rel=0.3)
+    assert record.n_blocks == 80
+    assert record.advice.detect is not None
+    assert record.advice.detect <= 0.05
 
 
 def options(folder: Path, **changes: object) -> SelftestOptions:
     """Two runs of one block each."""
-    given = {"steps": "steps.py", "n_alike": 1, "effects": ("50%=1",), "n_replays": 5}
+    given = {
+        "workload": Workload(steps="steps.py"),
+        "n_alike": 1,
+        "effects": ("50%=1",),
+        "n_replays": 5,
+    }
     given |= {"here": folder, "results": folder / "out"}
-    return SelftestOptions(**given | changes, pace=SamplingPlan(0.001, 5, budget_s=0.01))  # type: ignore[arg-type]
+    return SelftestOptions(**given | changes, sampling=SamplingPlan(0.001, 5, budget_s=0.01))  # type: ignore[arg-type]
 
 
 def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
@@ -108,7 +116,7 @@ def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
     steps_file(tmp_path / "steps.py", one=3, two=3)
     with pytest.raises(KeyboardInterrupt):
         run_selftest(options(tmp_path), Watching(most=1))
-    path = tmp_path / "out" / RUNS
+    path = tmp_path / "out" / RUNS_FILE
     assert path.read_text().count("\n") == 1
     watcher = Watching()
     outcome = run_selftest(options(tmp_path), watcher)
@@ -117,10 +125,10 @@ def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert sorted((line["effect"], line["slowed"]) for line in lines) == [(0.0, None), (0.5, "one")]
     assert {line["verdict"] for line in lines} == {"inconclusive"}  # a budget of one block
-    assert outcome.plain["n_runs"] == 2
+    assert outcome.record.n_runs == 2
     assert outcome.report.is_file()
     again = Watching()
-    assert run_selftest(options(tmp_path), again).plain == outcome.plain
+    assert run_selftest(options(tmp_path), again).record == outcome.record
     assert again.made == []
 
 
@@ -131,7 +139,7 @@ def test_runs_of_another_selftest_are_not_mixed(tmp_path: Path) -> None:
         run_selftest(options(tmp_path), Watching(most=0))
     with pytest.raises(InputError, match=r"selftest\.json: n_alike: expected that.*--results"):
         run_selftest(options(tmp_path, n_alike=2), Watching(most=0))
-    (tmp_path / "out" / FILE).unlink()
-    (tmp_path / "out" / RUNS).write_text("")
+    (tmp_path / "out" / SELFTEST_FILE).unlink()
+    (tmp_path / "out" / RUNS_FILE).write_text("")
     with pytest.raises(InputError, match="expected the selftest whose runs are there, got none"):
         run_selftest(options(tmp_path), Watching(most=0))

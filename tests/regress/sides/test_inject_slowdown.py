@@ -67,14 +67,14 @@ def test_a_worker_loads_slowed_steps(tmp_path: Path) -> None:
     steps = steps_file(tmp_path / "steps.py", one=3, two=2)
     wrapper = tmp_path / "side" / "head_0.py"
     wrapper.parent.mkdir()
-    (wrapper.parent / "slower.py").write_bytes(Path(inject_slowdown.__file__).read_bytes())
+    (wrapper.parent / "inject_slowdown.py").write_bytes(Path(inject_slowdown.__file__).read_bytes())
     wrapper.write_text(
-        f"from slower import slower_steps\nSTEPS = slower_steps({str(steps)!r}, 'two', 0.5)\n"
+        f"from inject_slowdown import slower_steps\nSTEPS = slower_steps({str(steps)!r}, 'two', 0.5)\n"
     )
-    with side_clients([seat()]) as (talker,):
-        talker.fresh()
-        loaded = talker.ask("load", file=str(wrapper), paths=[], folder=str(tmp_path))
+    with side_clients([seat()]) as (client,):
+        client.fresh()
+        loaded = client.ask("load", file=str(wrapper), paths=[], folder=str(tmp_path))
         assert loaded["names"] == ["one", "two"]
         for name in loaded["names"]:
-            assert talker.ask("prepare", name=name) == {"sequences_per_step": 8.0}
-            assert talker.ask("slice", name=name, n_steps=2)["time_s"] > 0
+            assert client.ask("prepare", name=name) == {"sequences_per_step": 8.0}
+            assert client.ask("slice", name=name, n_steps=2)["time_s"] > 0

@@ -73,8 +73,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server() -> Iterator[SideClient]:
     """A fork server."""
-    with side_clients([seat()]) as (talker,):
-        yield talker
+    with side_clients([seat()]) as (client,):
+        yield client
 
 
 @pytest.fixture
@@ -243,15 +243,15 @@ def test_one_thread_unless_the_file_says_otherwise(server: SideClient, tmp_path:
 
 def test_without_fork_each_block_is_a_new_process(file: Path) -> None:
     """The same commands, in a process that is started anew."""
-    with side_clients([seat("--no-fork")]) as (talker,):
-        talker.fresh()
-        first = talker.pid
-        talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
-        talker.ask("prepare", name="counted")
-        talker.fresh()
-        assert talker.pid != first
+    with side_clients([seat("--no-fork")]) as (client,):
+        client.fresh()
+        first = client.pid
+        client.ask("load", file=str(file), paths=[], folder=str(file.parent))
+        client.ask("prepare", name="counted")
+        client.fresh()
+        assert client.pid != first
         with pytest.raises(StepError, match="KeyError"):
-            talker.ask("prepare", name="counted")
+            client.ask("prepare", name="counted")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
@@ -260,16 +260,16 @@ def test_it_ends_with_its_input_even_in_a_step_that_hangs(file: Path) -> None:
 
     Ctrl-C alone ends neither.
     """
-    with side_clients([seat()]) as (talker,):
-        talker.fresh()
-        talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
-        server = psutil.Process(talker.pid)
+    with side_clients([seat()]) as (client,):
+        client.fresh()
+        client.ask("load", file=str(file), paths=[], folder=str(file.parent))
+        server = psutil.Process(client.pid)
         (child,) = server.children()
         os.kill(server.pid, signal.SIGINT)
         os.kill(child.pid, signal.SIGINT)
-        talker.send("prepare", name="hangs")
-        assert talker.worker.process.stdin is not None
-        talker.worker.process.stdin.close()
+        client.send("prepare", name="hangs")
+        assert client.worker.process.stdin is not None
+        client.worker.process.stdin.close()
         _, alive = psutil.wait_procs([server, child], timeout=60)
         assert alive == []
 
@@ -283,10 +283,10 @@ def test_an_environment_without_torch_is_named(tmp_path: Path) -> None:
     fake.chmod(0o755)
     expected = "head: expected an environment in which torch can be imported.*No module named"
     with (
-        side_clients([seat(label="head", python=str(fake))]) as (talker,),
+        side_clients([seat(label="head", python=str(fake))]) as (client,),
         pytest.raises(InputError, match=expected),
     ):
-        talker.fresh()
+        client.fresh()
 
 
 def test_a_python_that_cannot_be_run_is_named(tmp_path: Path) -> None:
@@ -303,14 +303,14 @@ def test_a_python_that_cannot_be_run_is_named(tmp_path: Path) -> None:
 
 def test_an_answer_that_does_not_come_ends_the_process(file: Path) -> None:
     """A step that hangs costs its time limit, not for ever."""
-    with side_clients([seat()]) as (talker,):
-        talker.fresh()
-        talker.ask("load", file=str(file), paths=[], folder=str(file.parent))
-        talker.send("prepare", name="hangs")
+    with side_clients([seat()]) as (client,):
+        client.fresh()
+        client.ask("load", file=str(file), paths=[], folder=str(file.parent))
+        client.send("prepare", name="hangs")
         with pytest.raises(StepError, match="no answer within 1 s"):
-            talker.receive(timeout_s=1)
+            client.receive(timeout_s=1)
         started = time.monotonic()
-        assert talker.worker.process.poll() is not None
+        assert client.worker.process.poll() is not None
         assert time.monotonic() - started < 60
 
 

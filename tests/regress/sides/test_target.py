@@ -13,8 +13,9 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.sides.side import parse_side
-from harness.regress.sides.target import Target, TargetContext, Task, make_place
+from harness.regress.sides.target import GRID_STEPS, Target, TargetContext, make_target
 from harness.regress.sides.workspace import BuildError, Workspace, workspace
+from harness.regress.workload import ResolvedWorkload
 from tests.regress.sided import git, repository, steps_file
 
 BENCHMARK = {"name": "a", "task": "adding", "cell": "rnn"}
@@ -38,23 +39,25 @@ def space(repo: Path) -> Iterator[Workspace]:
         yield made
 
 
-def place(space: Workspace, here: Path, text: str, task: Task, install: str = "") -> Target:
-    """The place of a base side."""
+def target_of(
+    space: Workspace, here: Path, text: str, workload: ResolvedWorkload, install: str = ""
+) -> Target:
+    """The target of a base side."""
     side = parse_side("--base", text, here)
-    return make_place("base", side, TargetContext(space, task, here, install))
+    return make_target("base", side, TargetContext(space, workload, here, install))
 
 
 def test_a_revision_brings_its_own_file_of_steps(space: Workspace, repo: Path) -> None:
     """The file in the same place of its tree, its code first on the path, and the folder where we are."""
     steps_file(repo / "bench" / "steps.py", new=1)
-    found = place(space, repo / "bench", "HEAD", Task(steps=Path("steps.py")))
+    found = target_of(space, repo / "bench", "HEAD", ResolvedWorkload(steps=Path("steps.py")))
     top = space.folder / "base"
     assert found.steps == top / "bench" / "steps.py"
     assert "def old" in found.steps.read_text()
     assert found.paths == (str(top), str(top / "src"))
     assert found.folder == top / "bench"
-    assert found.seat.command[0] == sys.executable
-    head = place(space, repo / "bench", ".", Task(steps=Path("steps.py")))
+    assert found.worker.command[0] == sys.executable
+    head = target_of(space, repo / "bench", ".", ResolvedWorkload(steps=Path("steps.py")))
     assert "def new" in head.steps.read_text()
     assert head.paths == (str(repo), str(repo / "src"))
 
@@ -65,13 +68,13 @@ def test_a_file_that_a_revision_lacks_is_taken_as_it_is(
 ) -> None:
     """A new file, or one outside of the repository."""
     path = steps_file((tmp_path if outside else repo) / "later.py", new=1)
-    assert place(space, repo, "HEAD", Task(steps=path)).steps == path
+    assert target_of(space, repo, "HEAD", ResolvedWorkload(steps=path)).steps == path
 
 
 def test_the_worker_runs_from_a_folder_of_its_own(space: Workspace, repo: Path) -> None:
     """Nothing lies beside it that an import could find."""
-    found = place(space, repo, ".", Task(steps=Path("bench/steps.py")))
-    assert [path.name for path in Path(found.seat.command[1]).parent.iterdir()] == [
+    found = target_of(space, repo, ".", ResolvedWorkload(steps=Path("bench/steps.py")))
+    assert [path.name for path in Path(found.worker.command[1]).parent.iterdir()] == [
         "side_worker.py"
     ]
 
@@ -81,22 +84,24 @@ def test_a_grid_needs_a_tree_with_the_harness(space: Workspace, repo: Path) -> N
 
     A revision without it is refused.
     """
-    found = place(space, repo, ".", Task(benchmarks=(BENCHMARK,)))
+    found = target_of(space, repo, ".", ResolvedWorkload(benchmarks=(BENCHMARK,)))
     code = Path(found.paths[0])
     assert [path.name for path in code.iterdir()] == ["harness"]
     assert (code / "harness" / "timing" / "__init__.py").is_file()
     with pytest.raises(InputError, match=r"a revision of the harness.*--steps FILE"):
-        place(space, repo, "HEAD", Task(benchmarks=(BENCHMARK,)))
+        target_of(space, repo, "HEAD", ResolvedWorkload(benchmarks=(BENCHMARK,)))
 
 
 def test_a_plug_in_is_loaded_beside_those_that_are_named(space: Workspace, repo: Path) -> None:
-    """The suite's own source imports it; without a grid a plug-in has no steps."""
+    """The file beside the steps names both; without a grid a plug-in has no steps."""
     (repo / "cell.py").write_text("")
-    task = Task(benchmarks=(BENCHMARK,), plugins=("named.module",))
-    source = place(space, repo, "cell.py", task).steps.read_text()
-    assert json.dumps(["named.module", str(repo / "cell.py")]) in source
+    task = ResolvedWorkload(benchmarks=(BENCHMARK,), plugins=("named.module",))
+    steps = target_of(space, repo, "cell.py", task).steps
+    assert steps.read_bytes() == GRID_STEPS.read_bytes()
+    workload = json.loads(steps.with_suffix(".json").read_text())
+    assert workload["plugins"] == ["named.module", str(repo / "cell.py")]
     with pytest.raises(InputError, match=r"--base: expected a side with steps.*--suite GRID"):
-        place(space, repo, "cell.py", Task(steps=Path("bench/steps.py")))
+        target_of(space, repo, "cell.py", ResolvedWorkload(steps=Path("bench/steps.py")))
 
 
 def test_an_install_has_an_environment_of_its_own(
@@ -113,17 +118,19 @@ def test_an_install_has_an_environment_of_its_own(
     git(repo, "commit", "-q", "-m", "second")
     (repo / "src" / "mine" / "__init__.py").write_text("VERSION = 2\n")
     monkeypatch.setenv("PYTHONPATH", str(repo / "src"))
-    found = place(space, repo, "HEAD", Task(steps=Path("bench/steps.py")), "python install.py")
+    found = target_of(
+        space, repo, "HEAD", ResolvedWorkload(steps=Path("bench/steps.py")), "python install.py"
+    )
     assert found.paths == ()
-    command = [found.seat.command[0], "-c", "import mine; print(mine.VERSION)"]
+    command = [found.worker.command[0], "-c", "import mine; print(mine.VERSION)"]
     done = subprocess.run(
-        command, env=dict(found.seat.environment), capture_output=True, text=True, check=True
+        command, env=dict(found.worker.environment), capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
     failing = "python -c \"print(1); raise SystemExit('no way')\""
-    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.command[0]))
+    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.worker.command[0]))
     with pytest.raises(BuildError, match="got no way") as caught:
-        place(space, repo, ".", Task(steps=Path("bench/steps.py")), failing)
+        target_of(space, repo, ".", ResolvedWorkload(steps=Path("bench/steps.py")), failing)
     assert "1\n" in caught.value.output
 
 
@@ -154,19 +161,21 @@ def test_a_requirement_is_installed_into_an_environment(
         wheel(wheels, "tiny_thing", version, {"tiny_thing.py": f"VERSION = {version!r}\n"})
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    found = place(space, repo, "tiny_thing==1.0", Task(steps=Path("bench/steps.py")))
+    found = target_of(
+        space, repo, "tiny_thing==1.0", ResolvedWorkload(steps=Path("bench/steps.py"))
+    )
     code = "import tiny_thing, importlib.util as u; print(tiny_thing.VERSION, u.find_spec('torch'))"
     done = subprocess.run(
-        [found.seat.command[0], "-c", code],
-        env=dict(found.seat.environment),
+        [found.worker.command[0], "-c", code],
+        env=dict(found.worker.environment),
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout == "1.0 None\n"
-    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.seat.command[0]))
+    monkeypatch.setattr(Workspace, "environment", lambda *_: Path(found.worker.command[0]))
     with pytest.raises(BuildError, match=r"base: .*pip install.*tiny_thing==3.0"):
-        place(space, repo, "tiny_thing==3.0", Task(steps=Path("bench/steps.py")))
+        target_of(space, repo, "tiny_thing==3.0", ResolvedWorkload(steps=Path("bench/steps.py")))
 
 
 def test_an_environment_is_not_given_our_packages(
@@ -174,7 +183,7 @@ def test_an_environment_is_not_given_our_packages(
 ) -> None:
     """PYTHONPATH is for this Python."""
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    found = place(space, repo, sys.executable, Task(steps=Path("bench/steps.py")))
-    assert found.seat.command[0] == sys.executable
-    assert "PYTHONPATH" not in found.seat.environment
+    found = target_of(space, repo, sys.executable, ResolvedWorkload(steps=Path("bench/steps.py")))
+    assert found.worker.command[0] == sys.executable
+    assert "PYTHONPATH" not in found.worker.environment
     assert found.steps == repo / "bench" / "steps.py"

@@ -14,7 +14,14 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.sides import workspace as rooms
-from harness.regress.sides.workspace import MARKER, PREFIX, BuildError, prune, run_shown, workspace
+from harness.regress.sides.workspace import (
+    FOLDER_PREFIX,
+    MARKER,
+    BuildError,
+    prune,
+    run_shown,
+    workspace,
+)
 from tests.regress.sided import git, repository
 
 CONDUCTOR = """
@@ -99,7 +106,7 @@ def test_what_a_killed_comparison_left_is_removed_at_the_next_start(
 
 def test_a_worktree_whose_folder_somebody_removed_is_forgotten(repo: Path, temporary: Path) -> None:
     """As a system does that empties /tmp."""
-    folder = temporary / f"{PREFIX}gone"
+    folder = temporary / f"{FOLDER_PREFIX}gone"
     git(repo, "worktree", "add", "--detach", str(folder / "base"))
     for path in sorted(folder.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -111,7 +118,7 @@ def test_a_worktree_whose_folder_somebody_removed_is_forgotten(repo: Path, tempo
 
 def owned(temporary: Path, name: str, marker: object) -> Path:
     """A folder with a marker, or without one."""
-    folder = temporary / f"{PREFIX}{name}"
+    folder = temporary / f"{FOLDER_PREFIX}{name}"
     folder.mkdir()
     if marker is not None:
         (folder / MARKER).write_text(json.dumps(marker))

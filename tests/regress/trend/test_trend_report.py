@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.errors import InputError
-from harness.regress.trend.history import Entry, History
-from harness.regress.trend.records import TrendRecord, write_trend
+from harness.regress.history import HistoryEntry, SpeedHistory
 from harness.regress.trend.report import render_trend
+from harness.regress.trend.trend_file import TrendRecord, write_trend
 from harness.regress.trend.trend_series import trends_of
 from harness.rendering import messages, theme
 from harness.rendering.figures import small_multiples
@@ -24,9 +24,9 @@ from tests.simulated_history import NEWER, NINE, entries
 STEP = {(NINE[2], 20): 1.10, (NINE[2], 28): 0.8, (NINE[0], 25): 0.9}
 
 
-def folder_of(path: Path, *parts: Sequence[Entry], torn_bytes: int = 0) -> Path:
+def folder_of(path: Path, *parts: Sequence[HistoryEntry], torn_bytes: int = 0) -> Path:
     """A folder with the trend of these recordings."""
-    history = History(tuple(entry for part in parts for entry in part))
+    history = SpeedHistory(tuple(entry for part in parts for entry in part))
     record = TrendRecord(
         "h.jsonl", "python -m harness.regress trend", 0, torn_bytes, 0, trends_of(history, 0)
     )

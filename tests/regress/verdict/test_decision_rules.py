@@ -36,9 +36,9 @@ def test_one_small_block_on_the_wrong_side_is_allowed_after_15_blocks() -> None:
 def test_the_floor_is_half_of_detect_and_the_canarys_a_quarter() -> None:
     """As ratios of times."""
     rules = rules_for(3, 0.05)
-    assert math.exp(rules.floor) == pytest.approx(1.025)
-    assert math.exp(rules.canary_floor) == pytest.approx(1.0125)
-    assert math.exp(rules.most) == pytest.approx(1.05)
+    assert math.exp(rules.log_minimum) == pytest.approx(1.025)
+    assert math.exp(rules.log_canary_minimum) == pytest.approx(1.0125)
+    assert math.exp(rules.log_detect) == pytest.approx(1.05)
 
 
 @pytest.mark.parametrize("detect", [0.0, -0.1, 1.1, math.nan])

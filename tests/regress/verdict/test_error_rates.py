@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.regress.measuring.blocks import Block, block_value
+from harness.regress.measuring.blocks import BlockRatios, block_value
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from harness.regress.verdict.resampling import Rates, rates_of, run_through, slowed
 from harness.regress.verdict.sign_flip_test import sign_flip_p_values
@@ -77,7 +77,7 @@ def runs(
 
 def count(rates: Rates, verdict: str) -> int:
     """Runs with this verdict."""
-    return next((rate.k for name, rate in rates.verdicts if name == verdict), 0)
+    return next((rate.k for name, rate in rates.verdicts.items() if name == verdict), 0)
 
 
 def test_simulated_blocks_deviate_as_measured_ones_do(values: np.ndarray) -> None:
@@ -102,7 +102,7 @@ def test_the_test_alone_keeps_its_level(world: str) -> None:
     assert not too_many(k, N_LEVEL, 0.01)
 
 
-def has_suspect(held: Sequence[Block], family: Family, rules: Rules) -> bool:
+def has_suspect(held: Sequence[BlockRatios], family: Family, rules: Rules) -> bool:
     """Whether any look of a run finds a benchmark slower.
 
     Only then does it ask for fresh blocks.

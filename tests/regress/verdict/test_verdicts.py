@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.regress.measuring.blocks import Block
+from harness.regress.measuring.blocks import BlockRatios
 from harness.regress.verdict.decision_rules import rules_for
-from harness.regress.verdict.verdicts import Family, Measure, Outcome, Stop, decide
+from harness.regress.verdict.verdicts import Family, MeasureMore, Stop, VerdictOutcome, decide
 
 STILL = (0.001, -0.001, 0.002, -0.002, 0.0)  # five blocks of the same code on both sides
 SLOWER = (0.05, 0.06, 0.055, 0.045, 0.05)
@@ -17,20 +17,20 @@ WILD = (0.2, -0.2, 0.1, -0.15, 0.05)
 NAMES = ("a", "b", "c")
 
 
-def blocks(canary: tuple[float, ...], **values: tuple[float, ...]) -> list[Block]:
+def blocks(canary: tuple[float, ...], **values: tuple[float, ...]) -> list[BlockRatios]:
     """Blocks from one sequence of values for each benchmark.
 
     A shorter one was not timed in the last blocks.
     """
     return [
-        Block({name: own[i] for name, own in values.items() if i < len(own)}, canary[i])
+        BlockRatios({name: own[i] for name, own in values.items() if i < len(own)}, canary[i])
         for i in range(len(canary))
     ]
 
 
 def stopped(
-    given_blocks: list[Block], family: Family | None = None, *, budget_over: bool = False
-) -> Outcome:
+    given_blocks: list[BlockRatios], family: Family | None = None, *, budget_over: bool = False
+) -> VerdictOutcome:
     """The outcome after these blocks; it must be one."""
     family = family or Family(NAMES)
     decision = decide(given_blocks, family, rules_for(len(family.names)), budget_over=budget_over)
@@ -41,9 +41,9 @@ def stopped(
 def test_nothing_is_known_before_the_first_look() -> None:
     """All benchmarks are timed until there are ten blocks."""
     rules = rules_for(3)
-    assert decide([], Family(NAMES), rules) == Measure(10, NAMES, ())
+    assert decide([], Family(NAMES), rules) == MeasureMore(10, NAMES, ())
     seven = blocks(STILL + STILL[:2], a=STILL + STILL[:2])
-    assert decide(seven, Family(NAMES), rules) == Measure(3, NAMES, ())
+    assert decide(seven, Family(NAMES), rules) == MeasureMore(3, NAMES, ())
 
 
 def test_the_same_code_is_ok_at_the_first_look() -> None:
@@ -62,7 +62,7 @@ def test_the_same_code_is_ok_at_the_first_look() -> None:
 def test_a_slow_down_is_confirmed_by_five_fresh_blocks() -> None:
     """After ten blocks the suspect alone is timed on, and five later it is a regression."""
     ten = blocks(STILL * 2, a=STILL * 2, b=SLOWER * 2, c=STILL * 2)
-    assert decide(ten, Family(NAMES), rules_for(3)) == Measure(5, ("b",), ("b",))
+    assert decide(ten, Family(NAMES), rules_for(3)) == MeasureMore(5, ("b",), ("b",))
     outcome = stopped(ten + blocks(STILL, b=SLOWER))
     assert [f.verdict for f in outcome.findings] == ["ok", "regression", "ok"]
     assert (outcome.verdict, outcome.exit_code(), outcome.n_blocks) == ("regression", 1, 15)
@@ -105,14 +105,14 @@ def test_a_slow_down_below_the_floor_is_no_regression() -> None:
     (finding,) = stopped(held, Family(("a",))).findings
     assert finding.verdict == "ok"
     assert finding.p_value == 2.0**-10
-    assert decide(held, Family(("a",)), rules_for(1, 0.03)) == Measure(5, ("a",), ("a",))
+    assert decide(held, Family(("a",)), rules_for(1, 0.03)) == MeasureMore(5, ("a",), ("a",))
 
 
 def test_noise_is_inconclusive_after_the_last_look() -> None:
     """A benchmark that no look can decide is timed up to 20 blocks, and not longer."""
     wild = blocks(STILL * 2, a=WILD * 2, b=STILL * 2)
     family = Family(("a", "b"))
-    assert decide(wild, family, rules_for(2)) == Measure(5, ("a",), ())
+    assert decide(wild, family, rules_for(2)) == MeasureMore(5, ("a",), ())
     outcome = stopped(wild + blocks(STILL * 2, a=WILD * 2), family)
     assert (outcome.findings[0].verdict, outcome.findings[0].reason) == (
         "inconclusive",
@@ -127,7 +127,7 @@ def test_a_suspect_of_the_last_look_is_still_confirmed() -> None:
     """Blocks 21 to 25 are for those that the look after 20 found."""
     values = (0.08, -0.08, 0.06, -0.06, 0.05) * 2 + (0.3,) * 10
     twenty = blocks(STILL * 4, a=values)
-    assert decide(twenty, Family(("a",)), rules_for(1)) == Measure(5, ("a",), ("a",))
+    assert decide(twenty, Family(("a",)), rules_for(1)) == MeasureMore(5, ("a",), ("a",))
     assert stopped(twenty + blocks(STILL, a=SLOWER), Family(("a",))).verdict == "regression"
     assert stopped(twenty + blocks(STILL, a=STILL), Family(("a",))).verdict == "inconclusive"
 
@@ -141,10 +141,10 @@ def test_holm_counts_every_benchmark() -> None:
     nine = tuple("abcdefghi")
     still = dict.fromkeys(nine[1:], STILL * 2)
     held = blocks(STILL * 2, a=nearly, **still)
-    assert decide(held, Family(nine), rules_for(9)) == Measure(5, ("a",), ())
-    assert decide(held, Family(("a",)), rules_for(1)) == Measure(5, ("a",), ("a",))
+    assert decide(held, Family(nine), rules_for(9)) == MeasureMore(5, ("a",), ())
+    assert decide(held, Family(("a",)), rules_for(1)) == MeasureMore(5, ("a",), ("a",))
     later = decide(held + blocks(STILL, a=SLOWER), Family(nine), rules_for(9))
-    assert later == Measure(5, ("a",), ("a",))
+    assert later == MeasureMore(5, ("a",), ("a",))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -172,7 +172,7 @@ def test_a_canary_that_moves_while_a_suspect_is_confirmed_contaminates_too() -> 
     moving = (0.011,) * 7 + (0.06,) * 8  # its median: under a quarter of 5 %, then 6 %
     family, rules = Family(("a",)), rules_for(1)
     suspected = decide(blocks(moving[:10], a=SLOWER * 2), family, rules)
-    assert suspected == Measure(5, ("a",), ("a",))
+    assert suspected == MeasureMore(5, ("a",), ("a",))
     outcome = decide(blocks(moving, a=SLOWER * 3), family, rules)
     assert isinstance(outcome, Stop)
     assert outcome.outcome.verdict == "contaminated"

@@ -5,31 +5,39 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from harness.errors import InputError
-from harness.regress.compare.records import read_comparison, write_comparison
-from harness.regress.measuring.blocks import Block
+from harness.regress.compare.comparison_files import (
+    ComparisonRecord,
+    comparison_record,
+    read_comparison,
+    write_comparison,
+)
+from harness.regress.measuring.blocks import BlockRatios
 from harness.regress.measuring.comparison_runner import (
-    Comparison,
-    Explained,
+    ComparisonResult,
     SamplingPlan,
+    SlowdownCause,
     TimedBlock,
 )
 from harness.regress.measuring.peak_memory import Footprint
-from harness.regress.measuring.slowdown_causes import Growth
+from harness.regress.measuring.slowdown_causes import OperatorGrowth
 from harness.regress.sides.side import Side
+from harness.regress.sides.worker_answers import SideFacts
 from harness.regress.verdict.decision_rules import rules_for
 from harness.regress.verdict.verdicts import Family, Stop, decide
 
 SIDES = (Side("revision", "main", "a" * 40), Side("worktree", ".", "."))
 SLOWDOWN = {"lstm": 1.10, "gru": 1.0, "rnn": 1.0}
-FACTS = {"cpu": "C", "torch": "2.13.0", "threads": 1, "settings": {}, "packages": {"numpy": "2.1"}}
+MACHINE = {"cpu": "C", "torch": "2.13.0", "threads": 1}
+FACTS = SideFacts(MACHINE, {}, {"numpy": "2.1"})
 
 
-def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) -> Comparison:
+def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) -> ComparisonResult:
     """What a comparison would be in which lstm is 10 % slower, of 8 sequences a step, and head lacks "old"."""
     family = Family(tuple(SLOWDOWN), ("old",), accepted or {})
     rules = rules_for(3)
@@ -38,12 +46,12 @@ def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) ->
         wobble = 1 + 0.001 * (-1) ** i
         rounds = {n: ((0.01, 0.01 * by * wobble),) * 6 for n, by in SLOWDOWN.items()}
         blocks.append(TimedBlock(rounds, ((0.002, 0.002 * wobble),) * 6))
-    values: list[Block] = [block.value for block in blocks]
+    values: list[BlockRatios] = [block.ratios for block in blocks]
     stop = decide(values, family, rules, budget_over=True)
     assert isinstance(stop, Stop)
-    return Comparison(
+    return ComparisonResult(
         rules=rules,
-        pace=SamplingPlan(),
+        sampling=SamplingPlan(),
         n_steps={"lstm": 3, "gru": 3, "rnn": 3, "canary": 10},
         is_pinned=True,
         sequences={"lstm": 8.0, "gru": 8.0, "rnn": 8.0},
@@ -53,24 +61,41 @@ def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) ->
             Footprint("lstm", "cuda_allocator", 1000, 1100),
             Footprint("gru", "x", None, 1),
         ),
-        facts=(FACTS, {**FACTS, "threads": 2, "packages": {"numpy": "2.2"}}),
+        facts=(FACTS, SideFacts({**MACHINE, "threads": 2}, {}, {"numpy": "2.2"})),
         only_in_head=("new",),
-        explained=(Explained("lstm", (Growth("aten::lstm", 0.01, 0.02),)),),
+        explained=(SlowdownCause("lstm", (OperatorGrowth("aten::lstm", 0.01, 0.02),)),),
         wall_time_s=12.5,
     )
+
+
+def write(
+    folder: Path, result: ComparisonResult, sides: tuple[Side, Side], exit_code: int, **more: Any
+) -> ComparisonRecord:
+    """Write the files of a comparison; what comparison.json holds."""
+    record = comparison_record(result, sides, exit_code, **more)
+    write_comparison(folder, record, result)
+    return record
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """The files of a comparison that failed."""
-    said = {"command": "python -m harness.regress compare", "notes": ["a note"]}
-    write_comparison(tmp_path, comparison(), SIDES, said, 4)
+    command = "python -m harness.regress compare"
+    write(tmp_path, comparison(), SIDES, 4, command=command, notes=("a note",))
     return tmp_path
 
 
 def test_it_reads_back_with_every_round(written: Path) -> None:
     """Findings, canary, memory, what differs, what grew, and the raw rounds."""
-    plain = read_comparison(written)
+    record = read_comparison(written)
+    assert record == comparison_record(
+        comparison(),
+        SIDES,
+        4,
+        command="python -m harness.regress compare",
+        notes=("a note",),
+    )
+    plain = json.loads((written / "comparison.json").read_text())
     assert (plain["verdict"], plain["exit_code"], plain["detect"]) == ("missing", 4, 0.05)
     assert plain["base"] == {
         "kind": "revision",
@@ -153,7 +178,7 @@ def test_what_is_accepted_is_no_failure(tmp_path: Path) -> None:
     accepted = {"lstm": "worth it\x00 <&>", "old": "of no use"}
     found = comparison(accepted)
     memory = tuple(dataclasses.replace(each, accepted="worth it") for each in found.footprints)
-    write_comparison(tmp_path, dataclasses.replace(found, footprints=memory), SIDES, {}, 0)
+    write(tmp_path, dataclasses.replace(found, footprints=memory), SIDES, 0)
     cases = junit_of(tmp_path)
     assert all(case.find("failure") is None for case in cases.values())
     assert cases["time", "lstm"].findtext("system-out") == "accepted: worth it <&>"
@@ -165,7 +190,7 @@ def test_what_is_undecided_is_skipped_unless_it_fails_the_run(
 ) -> None:
     """With --fail-on inconclusive a CI must see why."""
     found = comparison(n_blocks=4)
-    write_comparison(tmp_path, found, SIDES, {}, exit_code)
+    write(tmp_path, found, SIDES, exit_code)
     case = junit_of(tmp_path)["time", "gru"]
     assert [each.tag for each in case] == [kind]
     assert "INCONCLUSIVE (out of budget)" in case[0].attrib["message"]
@@ -177,5 +202,5 @@ def test_paths_of_this_machine_are_not_kept(tmp_path: Path) -> None:
         Side("environment", ".venv", "/home/me/.venv/bin/python"),
         Side("plugin", "new_cell.py", "/home/me/new_cell.py"),
     )
-    plain = write_comparison(tmp_path, comparison(), sides, {}, 4)
-    assert [plain[side]["value"] for side in ("base", "head")] == ["python", "new_cell.py"]
+    record = write(tmp_path, comparison(), sides, 4)
+    assert [side.value for side in (record.base, record.head)] == ["python", "new_cell.py"]

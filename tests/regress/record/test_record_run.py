@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.regress.trend.history import History
-from harness.regress.trend.record import UNVERSIONED, revision_of, shown, spread
+from harness.regress.history import FactDifference, SpeedHistory
+from harness.regress.record.run import UNVERSIONED, beside_earlier, revision_of, spread
 from tests.regress.sided import git, repository
-from tests.regress.trend.test_history import OTHER, entry
+from tests.regress.test_history import OTHER, entry
 
 
 def test_a_recording_is_shown_against_the_last_ones_of_its_machine() -> None:
@@ -21,20 +21,17 @@ def test_a_recording_is_shown_against_the_last_ones_of_its_machine() -> None:
     values = (9.9, 0.30, 0.31, None, 0.33, 0.32, 0.34)
     before = [entry(f"r{i}", value) for i, value in enumerate(values)]
     others = [entry("o1", 0.1, OTHER), entry("o2", 0.1, OTHER)]
-    found = shown(entry("new", 0.352), History((*before, *others)))
-    (row,) = found["benchmarks"]
-    assert row["name"] == "lstm"
-    assert row["step_time_s"] == pytest.approx(1.1 * 0.352)
-    assert row["over_canary"] == pytest.approx(3.52)
-    assert row["spread"] == pytest.approx(0, abs=1e-9)
-    assert row["change"] == pytest.approx(3.52 / 3.2 - 1)
-    assert (row["n_compared"], found["n_before"]) == (5, 7)
-    assert found["canary"]["spread"] == pytest.approx(0.3 / 1.1)
-    (other,) = found["others"]
-    assert (other["n"], other["differs"]) == (
-        2,
-        [{"name": "torch", "before": "2.13.0", "after": "2.12.1"}],
-    )
+    found = beside_earlier(entry("new", 0.352), SpeedHistory((*before, *others)))
+    (row,) = found.benchmarks
+    assert row.name == "lstm"
+    assert row.step_time_s == pytest.approx(1.1 * 0.352)
+    assert row.over_canary == pytest.approx(3.52)
+    assert row.spread == pytest.approx(0, abs=1e-9)
+    assert row.change == pytest.approx(3.52 / 3.2 - 1)
+    assert (row.n_compared, found.n_before) == (5, 7)
+    assert found.canary.spread == pytest.approx(0.3 / 1.1)
+    (other,) = found.others
+    assert (other.n, other.differs) == (2, (FactDifference("torch", "2.13.0", "2.12.1"),))
 
 
 def test_a_first_recording_is_compared_with_nothing() -> None:
@@ -45,8 +42,8 @@ def test_a_first_recording_is_compared_with_nothing() -> None:
         (entry("a", None), (entry("b"),)),
         (entry("a"), (entry("b", None),)),
     ):
-        (row,) = shown(new, History(before))["benchmarks"]
-        assert row["change"] is None
+        (row,) = beside_earlier(new, SpeedHistory(before)).benchmarks
+        assert row.change is None
 
 
 def test_the_spread_is_over_the_median() -> None:

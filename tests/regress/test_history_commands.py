@@ -19,20 +19,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.regress import __main__ as regress
+from harness.regress.history import HISTORY, append_entry, read_history
 from harness.regress.measuring.comparison_runner import SamplingPlan, TimedBlock
-from harness.regress.trend import recorder
-from harness.regress.trend.history import append_entry, read_history
-from harness.regress.trend.record import HISTORY
-from harness.regress.trend.recorder import Recording
+from harness.regress.record import recording
+from harness.regress.record.recording import Recording
+from harness.regress.sides.worker_answers import SideFacts
 from tests.regress.sided import git, repository, steps_file
-from tests.regress.trend.test_history import MACHINE, OTHER, entry
+from tests.regress.test_history import MACHINE, OTHER, entry
 from tests.simulated_history import NEWER, entries, write
 from tests.study.test_disk import Disk, disk
 from tests.tally import Tally
 
 __all__ = ["disk"]  # a fixture
 
-FACTS = {**MACHINE, "system": "Linux x86_64"}
+FACTS = SideFacts({**MACHINE, "system": "Linux x86_64"}, {}, {})
 BLOCK = TimedBlock({"lstm": ((0.33,),) * 3}, ((0.1,),) * 3)
 
 
@@ -60,11 +60,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """
     kept: list[tuple[Any, ...]] = []
 
-    def engine(_place: object, pace: SamplingPlan, n_blocks: int, _watcher: object) -> Recording:
-        kept.append((pace.budget_s, n_blocks))
-        return Recording(pace, (BLOCK,) * n_blocks, FACTS, 1.0)
+    def engine(
+        _target: object, sampling: SamplingPlan, n_blocks: int, _progress: object
+    ) -> Recording:
+        kept.append((sampling.budget_s, n_blocks))
+        return Recording(sampling, (BLOCK,) * n_blocks, FACTS, 1.0)
 
-    monkeypatch.setattr(recorder, "time_blocks", engine)
+    monkeypatch.setattr(recording, "time_blocks", engine)
     return kept
 
 
@@ -169,13 +171,13 @@ def test_a_disk_full_while_recording_loses_nothing(
     path = disk.folder / "history.jsonl"
     append_entry(path, entry("r1", 0.3))
     before = path.read_bytes()
-    engine = recorder.time_blocks
+    engine = recording.time_blocks
 
     def fill_and_time(*arguments: Any) -> Recording:
         disk.fill()
         return engine(*arguments)
 
-    monkeypatch.setattr(recorder, "time_blocks", fill_and_time)
+    monkeypatch.setattr(recording, "time_blocks", fill_and_time)
     options = ("record", "--steps", "steps.py", "--history", str(path), "--blocks", "900")
     done = invoke(*options, "--revision", "r2")
     *_, line, error = done.stderr.splitlines()
@@ -194,8 +196,8 @@ def test_a_disk_full_while_recording_loses_nothing(
 APPENDING = """
 import os, sys
 from pathlib import Path
-from harness.regress.trend import history
-from tests.regress.trend.test_history import entry
+from harness.regress import history
+from tests.regress.test_history import entry
 
 real = os.write
 def write(descriptor, data):  # a few bytes at a time, so that a kill finds half a line
@@ -225,7 +227,7 @@ def test_a_kill_while_appending_loses_nothing(tmp_path: Path, tally: Tally) -> N
                     [sys.executable, "-c", APPENDING, str(path)],
                     stdout=subprocess.PIPE,
                     text=True,
-                    cwd=Path(__file__).parents[1],
+                    cwd=Path(__file__).parents[2],
                 ) as child,
             ):
                 assert child.stdout is not None

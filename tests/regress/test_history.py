@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, StorageError
-from harness.regress.trend.history import (
+from harness.regress.history import (
     FINGERPRINT_FIELDS,
-    Entry,
+    HistoryEntry,
     append_entry,
     fingerprint_of,
     medians,
@@ -34,13 +34,13 @@ OTHER = {**MACHINE, "torch": "2.13.0"}
 
 def entry(
     revision: str, lstm: float | None = 0.3, machine: dict[str, object] | None = None
-) -> Entry:
+) -> HistoryEntry:
     """A recording of three blocks in which the machine is slower and slower.
 
     The canary takes 0.1 s at first.
     """
     slower = (1.0, 1.1, 1.3)
-    return Entry(
+    return HistoryEntry(
         machine=machine or MACHINE,  # type: ignore[arg-type]
         revision=revision,
         recorded="2026-01-01",
@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_appended_is_read(path: Path) -> None:
-    """Entry for entry, in the order of the file."""
+    """HistoryEntry for entry, in the order of the file."""
     assert read_history(path).entries == (entry("r1"), entry("r2", 0.33))
     assert [json.loads(line)["schema"] for line in path.read_text().splitlines()] == [1, 1]
 
@@ -148,18 +148,30 @@ def changed(line: str, **values: object) -> str:
         (lambda line: "<<<<<<< HEAD", "expected a recording as JSON"),
         (lambda line: "[" * 100_000, "expected a recording as JSON"),
         (lambda line: "[]", "expected a recording as a JSON object"),
-        (lambda line: changed(line, schema=2), "expected schema 1, got 2"),
+        (lambda line: changed(line, schema=2), "schema: expected 1, got 2"),
         (lambda line: changed(line, machine=OTHER), "that of its machine"),
         (lambda line: changed(line, machine={}), "no cpu"),
-        (lambda line: changed(line, machine={**MACHINE, "cpu": []}), "machine: cpu: a plain value"),
-        (lambda line: changed(line, revision=3), "a text expected, not 3"),
-        (lambda line: changed(line, figures_s={"lstm": [0.1]}), "lstm: 3 blocks expected"),
-        (lambda line: changed(line, figures_s={"lstm": "fast"}), "a list of seconds expected"),
-        (lambda line: changed(line, figures_s=[]), "an object expected"),
-        (lambda line: changed(line, canary_s=[True, None, 1]), "seconds or null expected"),
+        (
+            lambda line: changed(line, machine={**MACHINE, "cpu": []}),
+            "machine.cpu: expected a text, a number",
+        ),
+        (lambda line: changed(line, revision=3), "revision: expected a text, got 3"),
+        (
+            lambda line: changed(line, figures_s={"lstm": [0.1]}),
+            "lstm: 3 blocks, as the canary has",
+        ),
+        (lambda line: changed(line, figures_s={"lstm": "fast"}), "figures_s.lstm: expected a list"),
+        (lambda line: changed(line, figures_s=[]), "figures_s: expected an object"),
+        (
+            lambda line: changed(line, canary_s=[True, None, 1]),
+            "canary_s.0: expected a number, got True",
+        ),
         (lambda line: changed(line, canary_s=[0, 0.1, 0.1]), "seconds above 0"),
         (lambda line: line.replace("0.1,", "NaN,", 1), "expected a recording as JSON"),
-        (lambda line: line.replace('"revision"', '"version"'), "none named 'revision'"),
+        (
+            lambda line: line.replace('"revision"', '"version"'),
+            "revision: expected a value, got nothing",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_and_nothing_is_lost(path, change, says) -> None:
@@ -167,7 +179,7 @@ def test_a_line_that_cannot_be_read_is_named_and_nothing_is_lost(path, change, s
     first, second = path.read_text().splitlines()
     path.write_text(f"{change(first)}\n{second}\n")
     before = path.read_bytes()
-    with pytest.raises(InputError, match="line 1: expected") as caught:
+    with pytest.raises(InputError, match="line 1: ") as caught:
         append_entry(path, entry("r3"))
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
@@ -203,7 +215,7 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -0.1])
 def test_seconds_that_cannot_be_are_no_entry(value: float) -> None:
     """What was not measured is None."""
-    with pytest.raises(ValueError, match="lstm: seconds above 0 or None expected"):
+    with pytest.raises(ValueError, match="lstm: seconds above 0 or None"):
         dataclasses.replace(entry("r"), figures_s={"lstm": (value, 0.1, 0.1)})
 
 
