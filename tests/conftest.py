@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import hypothesis
 import pytest
@@ -92,6 +92,27 @@ def denormals_as_found() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+# --------------------------------------------------------------------------------------------- figures
+
+
+@pytest.fixture
+def no_png() -> Iterator[None]:
+    """Reports of this test have no real PNG files; every night they do."""
+    from tests.rendering.pages import empty_png
+
+    with nullcontext() if NIGHTLY else empty_png():
+        yield
+
+
+@pytest.fixture
+def no_figures() -> Iterator[None]:
+    """Reports of this test have empty figures; every night they are drawn."""
+    from tests.rendering.pages import empty_figures
+
+    with nullcontext() if NIGHTLY else empty_figures():
+        yield
 
 
 # --------------------------------------------------------------------------------------------- skips

@@ -344,6 +344,7 @@ def test_an_offer_reaches_the_workers(site: Path, spawn: bool) -> None:
     assert [each.data["end"] for each in events if each.kind == "outcome"] == ["complete"]
 
 
+@pytest.mark.nightly
 def test_an_offer_is_timed(site: Path) -> None:
     """harness.timing finds cells and tasks that a package offers.
 

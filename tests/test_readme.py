@@ -185,6 +185,7 @@ def test_readme_plugs_in_a_cell_and_a_task(tmp_path: Path) -> None:
     assert "mgu" in (tmp_path / "results" / "first" / "report.html").read_text()
 
 
+@pytest.mark.nightly
 def test_readme_plug_ins_are_timed(tmp_path: Path) -> None:
     """harness.timing times README's cell on the task of docs/plugins.md, and counts its operations.
 
@@ -268,6 +269,7 @@ def test_permuted_sequences_are_studied(documented: Path) -> None:
     assert "data.permuted" in other.stderr
 
 
+@pytest.mark.nightly
 def test_the_documented_comparison_runs(documented: Path) -> None:
     """docs/plugins.md's study of a cell beside baselines.
 

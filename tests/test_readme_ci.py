@@ -150,6 +150,7 @@ def test_a_step_is_compared_with_main(outside: Outside) -> None:
     assert "| training\\_step |" in outside.summary.read_text()
 
 
+@pytest.mark.nightly
 def test_a_pull_request_is_compared_with_its_merge_base(outside: Outside) -> None:
     """Step 4, on GitHub's side: not with what main is by now.
 
@@ -171,6 +172,7 @@ def test_a_pull_request_is_compared_with_its_merge_base(outside: Outside) -> Non
     assert outside.noted.read_text().splitlines() == [lines["INSTALL"]]
 
 
+@pytest.mark.nightly
 def test_main_is_recorded_on_a_branch_of_its_own(outside: Outside) -> None:
     """Step 4, on GitHub's side: a fresh machine finds what another one has recorded, and appends to it."""
     plan, _ = edited_workflow()
@@ -237,6 +239,7 @@ def push_a_change(outside: Outside) -> tuple[str, str]:
     return forked, git(clone, "rev-parse", "HEAD")
 
 
+@pytest.mark.nightly
 def test_an_upgrade_of_torch_is_compared_in_two_environments(outside: Outside) -> None:
     """Both sides are requirements.
 

@@ -14,10 +14,11 @@ import scipy.stats
 
 from harness import stats
 from tests import simulated
+from tests.kinds import everyday
 from tests.simulated import Found
 
 MOST_LUCK = 1e-4
-N = 250
+N = everyday(100, nightly=250)
 
 
 def too_many(found: Found) -> bool:
@@ -62,7 +63,7 @@ def test_each_interval_covers_as_often_as_it_says() -> None:
 
 def test_the_importances_intervals_cover() -> None:
     """The jackknife over searches holds the mean share in nine studies of ten at least, as the report says."""
-    for one in simulated.importances_coverage(np.random.default_rng(4), 150):
+    for one in simulated.importances_coverage(np.random.default_rng(4), everyday(60, nightly=150)):
         assert not too_few(Found(one.what, 0.92, one.k, one.n)), one
 
 

@@ -350,6 +350,7 @@ class Huge(Plugged):
         raise AssertionError
 
 
+@pytest.mark.nightly
 @pytest.mark.alone
 def test_a_large_cell_takes_seconds():
     """LSTM, 128 units, 600 steps: its gain takes less than 20 s."""

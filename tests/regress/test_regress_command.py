@@ -188,6 +188,7 @@ def test_steps_of_a_revision_against_the_working_tree(repo: Path) -> None:
     assert git(repo, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.nightly
 def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
     """For real: both register one name, each in its own processes.
 

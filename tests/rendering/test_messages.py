@@ -158,6 +158,7 @@ DATA = {
 }
 
 
+@pytest.mark.usefixtures("no_png")
 def test_every_word_of_a_report_comes_from_the_catalogue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +207,7 @@ BENCH_DATA = {
 }
 
 
+@pytest.mark.usefixtures("no_png")
 def test_every_word_of_a_bench_comes_from_the_catalogue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_no_source_takes_durations_from_a_clock_that_is_set() -> None:
     assert found == dated | {"workspace.py"}
 
 
+@pytest.mark.nightly
 def test_thousands_of_evaluations_of_one_trial(tmp_path: Path, tally: Tally) -> None:
     """All are kept, in the storage and in the table, and reading them back takes no time to speak of."""
     n = 2_000

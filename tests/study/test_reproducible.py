@@ -64,6 +64,7 @@ def test_another_seed(tmp_path: Path, executor: LocalExecutor | None) -> None:
         assert first["learning_rate"] != second["learning_rate"]
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
 def test_spawned_workers(tmp_path: Path, executor: LocalExecutor) -> None:
     """Spawned workers, as on systems without a fork server, give the tables that forked ones give."""

@@ -126,6 +126,7 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) 
     assert (row["end"], row["number"]) == ("complete", "0")
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
 def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
     """A second Ctrl-C ends the command at once, though it waits for a storage.

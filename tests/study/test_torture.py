@@ -111,6 +111,7 @@ def kill(pids: Sequence[int]) -> int:
     return n_killed
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.timeout(120 + 30 * N_KILLS)
 def test_killed_at_random_moments(tmp_path: Path, tally: Tally) -> None:

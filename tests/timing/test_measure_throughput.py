@@ -188,6 +188,7 @@ def test_machine_facts_name_no_host():
     assert os.uname().nodename not in json.dumps(facts)
 
 
+@pytest.mark.nightly
 def test_few_blocks_have_no_interval():
     """Below five blocks there is a median and no interval."""
     (row,) = measure(dataclasses.replace(QUICK, n_blocks=3))["results"]
@@ -275,6 +276,7 @@ def test_workers_end_with_their_session():
     assert process.poll() == 0
 
 
+@pytest.mark.nightly
 def test_an_interrupted_request_waits_for_nothing():
     """Ctrl-C in the middle of a request ends its workers at once, whatever they are busy with, and the next one has new ones."""
 
@@ -418,6 +420,7 @@ register_cell(Cell("leaky", Leaky, None, {"pytorch": lambda cell, length, genera
 """
 
 
+@pytest.mark.nightly
 def test_a_plugged_in_cell_is_timed_too(tmp_path):
     """A plug-in's cell is timed, its printing spoils no JSON, and its unknown FLOPs are null."""
     (tmp_path / "leaky.py").write_text(PLUGIN)

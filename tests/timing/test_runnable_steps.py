@@ -125,6 +125,7 @@ def test_bfloat16_products_over_float32_weights():
     assert loss == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings(
     "ignore"
 )  # dynamo looks at what torch warns of, and imports what it deprecates

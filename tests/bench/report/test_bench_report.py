@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,8 @@ from harness.bench.report import bench_report
 from harness.rendering.render import WrittenReport
 from harness.report import dispatch
 from tests.bench.report.synthetic_bench import FACTOR, BenchWish, write_bench
-from tests.rendering.pages import HtmlPage, visible_text
+from tests.kinds import NIGHTLY
+from tests.rendering.pages import HtmlPage, empty_png, visible_text
 
 QUESTION = "몇 배? <script>alert(1)</script> | **b** [x](http://evil.example) $\\alpha$"
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -63,21 +65,34 @@ class Rendered:
     page: HtmlPage
 
 
+WITH_PNG = ("quick", "hostile")  # of the others every night
+pytestmark = pytest.mark.usefixtures("no_png")
+
+
+class Reports(dict[str, Rendered]):
+    """A report of each kind of bench, rendered when it is first asked for."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, name: str) -> Rendered:
+        directory = write_bench(self.folders.mktemp(name.replace(" ", "_")), WISHES[name])
+        with nullcontext() if NIGHTLY or name in WITH_PNG else empty_png():
+            answer = dispatch.render_folder(directory)
+        html, markdown = answer.html.read_text("utf-8"), answer.markdown.read_text("utf-8")
+        self[name] = Rendered(directory, answer, html, markdown, HtmlPage(html))
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
-    """A report of each kind of bench, rendered once."""
-    found = {}
-    for name, wish in WISHES.items():
-        directory = write_bench(tmp_path_factory.mktemp(name.replace(" ", "_")), wish)
-        answer = dispatch.render_folder(directory)
-        html = answer.html.read_text("utf-8")
-        markdown = answer.markdown.read_text("utf-8")
-        found[name] = Rendered(directory, answer, html, markdown, HtmlPage(html))
-    return found
+def every(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """A report of each kind of bench."""
+    return Reports(tmp_path_factory)
 
 
-@pytest.fixture(params=WISHES)
-def report(request: pytest.FixtureRequest, every: dict[str, Rendered]) -> Rendered:
+@pytest.fixture(scope="module", params=WISHES)
+def report(request: pytest.FixtureRequest, every: Reports) -> Rendered:
     """Each of these reports in turn."""
     return every[request.param]
 
@@ -122,7 +137,7 @@ def test_tables_are_rectangles(report: Rendered) -> None:
         assert len(counts) == 1
 
 
-def test_the_same_records_give_the_same_bytes(every: dict[str, Rendered]) -> None:
+def test_the_same_records_give_the_same_bytes(every: Reports) -> None:
     """A report that is rendered again is the same file, figures included."""
     directory = every["two devices"].directory
     before = {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
@@ -133,7 +148,7 @@ def test_the_same_records_give_the_same_bytes(every: dict[str, Rendered]) -> Non
 # --- The answer -------------------------------------------------------------------------------------
 
 
-def test_the_answer_says_what_is_fastest_and_what_to_change(every: dict[str, Rendered]) -> None:
+def test_the_answer_says_what_is_fastest_and_what_to_change(every: Reports) -> None:
     """Numbers of the table: the fastest cell, the first change with its interval, what loses, and the limit."""
     report = every["quick"]
     table = records.read_bench(report.directory).throughput
@@ -161,7 +176,7 @@ def test_the_answer_says_what_is_fastest_and_what_to_change(every: dict[str, Ren
     )
 
 
-def test_nothing_is_advised_where_intervals_hold_1(every: dict[str, Rendered]) -> None:
+def test_nothing_is_advised_where_intervals_hold_1(every: Reports) -> None:
     """Variants that differ by noise alone.
 
     Neither advice nor loss, and no fastest cell where intervals overlap.
@@ -172,7 +187,7 @@ def test_nothing_is_advised_where_intervals_hold_1(every: dict[str, Rendered]) -
     assert "What loses" not in text
 
 
-def test_nothing_is_advised_from_too_few_rounds(every: dict[str, Rendered]) -> None:
+def test_nothing_is_advised_from_too_few_rounds(every: Reports) -> None:
     """Three rounds give no interval.
 
     Gains of 3 times are shown and not advised, and no cell is the fastest.
@@ -184,14 +199,14 @@ def test_nothing_is_advised_from_too_few_rounds(every: dict[str, Rendered]) -> N
     assert re.search(r"no difference is shown for 3\.\d+ times for", visible_text(report.html))
 
 
-def test_each_device_has_its_own_answer(every: dict[str, Rendered]) -> None:
+def test_each_device_has_its_own_answer(every: Reports) -> None:
     """With two devices each paragraph says which it is about."""
     text = every["two devices"].answer.text
     assert re.search(r"On CPU: At hidden size 32.*On CPU: What to change first", text)
     assert re.search(r"On cuda:0: At hidden size 32.*On cuda:0: What to change first", text)
 
 
-def test_without_a_time_the_report_says_so(every: dict[str, Rendered]) -> None:
+def test_without_a_time_the_report_says_so(every: Reports) -> None:
     """Every row failed: one sentence, the cells by name, the caller is told, the reasons are in the page."""
     report = every["nothing works"]
     assert report.answer.text.startswith(
@@ -202,7 +217,7 @@ def test_without_a_time_the_report_says_so(every: dict[str, Rendered]) -> None:
     assert not [i for i in report.page.ids if i.startswith("figure-")]
 
 
-def test_the_answer_alone_needs_no_figures(every: dict[str, Rendered]) -> None:
+def test_the_answer_alone_needs_no_figures(every: Reports) -> None:
     """What the index and the terminal show is what the report opens with."""
     report = every["two devices"]
     found = records.read_bench(report.directory)
@@ -212,7 +227,7 @@ def test_the_answer_alone_needs_no_figures(every: dict[str, Rendered]) -> None:
 # --- Sections ---------------------------------------------------------------------------------------
 
 
-def test_losing_and_missing_variants_are_shown(every: dict[str, Rendered]) -> None:
+def test_losing_and_missing_variants_are_shown(every: Reports) -> None:
     """A variant that loses is in the map and its table.
 
     One that is not to be had stands with its reason.
@@ -228,7 +243,7 @@ def test_losing_and_missing_variants_are_shown(every: dict[str, Rendered]) -> No
     assert "<pattern" in svg  # hatched: no time there
 
 
-def test_the_map_pools_many_shapes(every: dict[str, Rendered]) -> None:
+def test_the_map_pools_many_shapes(every: Reports) -> None:
     """More shapes than lines: a line stands for several, and the table has them all."""
     report = every["many shapes"]
     assert "A line stands for several shapes" in visible_text(report.html)
@@ -240,7 +255,7 @@ def test_the_map_pools_many_shapes(every: dict[str, Rendered]) -> None:
     assert len(re.findall(r"<td>bfloat16</td>", speedups)) == len(gains) > 45 / 3
 
 
-def test_doubling_the_length_is_said_in_words(every: dict[str, Rendered]) -> None:
+def test_doubling_the_length_is_said_in_words(every: Reports) -> None:
     """Time in proportion to length costs about 2 times for twice the length, with an interval that holds 2."""
     text = every["quick"].markdown
     found = re.search(
@@ -261,7 +276,7 @@ def test_two_lengths_are_no_power_law(tmp_path: Path) -> None:
     assert "What a longer sequence costs. It takes at least 3 lengths" in text
 
 
-def test_flushing_wins_where_gradients_vanish(every: dict[str, Rendered]) -> None:
+def test_flushing_wins_where_gradients_vanish(every: Reports) -> None:
     """With pytorch's initialisation entries are denormal and flushing wins.
 
     With the others neither.
@@ -291,7 +306,7 @@ def test_parts_that_noise_hides_are_not_resolved(tmp_path: Path) -> None:
     assert not re.search(r"<td[^>]*>-\d[\d.]* .?s</td>", html)
 
 
-def test_what_was_not_measured_is_named(every: dict[str, Rendered]) -> None:
+def test_what_was_not_measured_is_named(every: Reports) -> None:
     """A bench without limits, references, memory and lengths says so in one place, and draws the rest."""
     text = every["bare"].markdown.partition("## Not measured")[2]
     for reason in ("No limit was measured", "least 3 lengths", "timing.memory", "inference.csv"):
@@ -300,9 +315,7 @@ def test_what_was_not_measured_is_named(every: dict[str, Rendered]) -> None:
     assert every["bare"].answer.text.count("reaches") == 0
 
 
-def test_a_machine_that_was_not_quiet_is_a_caveat(
-    every: dict[str, Rendered], tmp_path: Path
-) -> None:
+def test_a_machine_that_was_not_quiet_is_a_caveat(every: Reports, tmp_path: Path) -> None:
     """Wide intervals are told first among the caveats; narrow ones are not."""
     directory = write_bench(tmp_path, BenchWish(vary="", noise=0.2))
     noisy = dispatch.render_folder(directory).markdown.read_text("utf-8")
@@ -310,7 +323,7 @@ def test_a_machine_that_was_not_quiet_is_a_caveat(
     assert "not quiet" not in every["quick"].markdown
 
 
-def test_rows_that_never_settled_are_a_caveat(every: dict[str, Rendered], tmp_path: Path) -> None:
+def test_rows_that_never_settled_are_a_caveat(every: Reports, tmp_path: Path) -> None:
     """One of three variants of each of three cells.
 
     Tables of earlier versions say nothing of it.
@@ -329,7 +342,7 @@ def test_rows_that_never_settled_are_a_caveat(every: dict[str, Rendered], tmp_pa
     assert "had not settled" not in dispatch.render_folder(directory).markdown.read_text("utf-8")
 
 
-def test_without_plain_nothing_is_compared(every: dict[str, Rendered]) -> None:
+def test_without_plain_nothing_is_compared(every: Reports) -> None:
     """Gains are over plain, so without it there are none; speeds are there all the same."""
     report = every["no plain"]
     assert "What to change" in report.markdown.partition("## Not measured")[2]
@@ -337,7 +350,7 @@ def test_without_plain_nothing_is_compared(every: dict[str, Rendered]) -> None:
     assert "No change" not in report.answer.text
 
 
-def test_names_are_shown_not_obeyed(every: dict[str, Rendered]) -> None:
+def test_names_are_shown_not_obeyed(every: Reports) -> None:
     """Markup in a name, a question, a reason or a note is shown letter by letter in both pages."""
     report = every["hostile"]
     assert "<script>" not in report.html
@@ -350,7 +363,7 @@ def test_names_are_shown_not_obeyed(every: dict[str, Rendered]) -> None:
     assert "<script" not in report.markdown
 
 
-def test_old_figures_are_removed(every: dict[str, Rendered], tmp_path: Path) -> None:
+def test_old_figures_are_removed(every: Reports, tmp_path: Path) -> None:
     """A figure that no longer applies does not stay behind; a file that is not ours does."""
     directory = tmp_path / "copy"
     shutil.copytree(every["quick"].directory, directory)
@@ -360,7 +373,7 @@ def test_old_figures_are_removed(every: dict[str, Rendered], tmp_path: Path) -> 
     assert {path.name for path in (directory / "figures").iterdir()} == {"mine.svg"}
 
 
-def test_without_blocks_there_is_a_report(every: dict[str, Rendered], tmp_path: Path) -> None:
+def test_without_blocks_there_is_a_report(every: Reports, tmp_path: Path) -> None:
     """The table alone is enough: what needs single blocks has no interval, and nothing fails."""
     directory = tmp_path / "copy"
     shutil.copytree(every["quick"].directory, directory)
@@ -370,7 +383,7 @@ def test_without_blocks_there_is_a_report(every: dict[str, Rendered], tmp_path: 
     assert "What to change first: run one thread" in text
 
 
-def test_columns_without_a_number_are_safe(every: dict[str, Rendered], tmp_path: Path) -> None:
+def test_columns_without_a_number_are_safe(every: Reports, tmp_path: Path) -> None:
     """Each number column in turn is emptied where it may be.
 
     The report is drawn, and never says nan.

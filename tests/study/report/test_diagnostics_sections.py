@@ -15,6 +15,7 @@ from harness.study.report import study_report
 from tests.study.report.synthetic import Wish, write
 
 LAGS = [1, 10, 30, 60, 100]
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def gain(cell: str, state: str, log10_gain: list[float | None], **more: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from harness.study.report.study_context import StudyContext, study_context
 from tests.study.report.synthetic import Wish, inference_answer, write
 
 ABSENT = "Latency, bytes and memory. There is no inference.csv."
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

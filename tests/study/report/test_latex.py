@@ -8,6 +8,8 @@ import pytest
 from harness import records
 from harness.rendering.escaping import escape_latex
 from harness.study.report import study_report
+from harness.study.report.sections import latex
+from harness.study.report.study_context import study_context
 from tests.rendering.pages import visible_text
 from tests.study.report.synthetic import Wish, write
 
@@ -24,10 +26,8 @@ HOSTILE = Wish(
 
 
 def paper(directory: Path, wish: Wish) -> str:
-    """paper.tex of such a study."""
-    found = records.read(write(directory, wish))
-    study_report.render(found, directory)
-    return (directory / "paper.tex").read_text("utf-8")
+    """The text of paper.tex of such a study."""
+    return latex.text(study_context(records.read(write(directory, wish)), directory, "en"))
 
 
 def groups(text: str) -> list[int]:
@@ -146,8 +146,7 @@ def test_what_a_cell_has_of_its_own_is_said_of_it(tmp_path: Path) -> None:
     spec = (directory / "spec.toml").read_text("utf-8")
     own = '[space.rnn]\ninitialization = ["pytorch"]\n[search]'
     records.write_text(directory / "spec.toml", spec.replace("[search]", own))
-    study_report.render(records.read(directory), directory)
-    text = " ".join((directory / "paper.tex").read_text("utf-8").split())
+    text = " ".join(latex.text(study_context(records.read(directory), directory, "en")).split())
     assert "For rnn instead: initialisation pytorch." in text
 
 
@@ -158,9 +157,12 @@ def test_without_a_confirmation_there_are_methods_and_no_table(tmp_path: Path) -
     assert "No trial was confirmed by fresh runs" in " ".join(text.split())
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_report_shows_the_file(tmp_path: Path) -> None:
     """The page and the Markdown hold table and methods line by line as paper.tex has them."""
-    text = paper(tmp_path, Wish(trials=2))
+    study_report.render(records.read(write(tmp_path, Wish(trials=2))), tmp_path)
+    text = (tmp_path / "paper.tex").read_text("utf-8")
+    assert text == latex.text(study_context(records.read(tmp_path), tmp_path, "en"))
     parts = text.split("\n\n")[1:]
     page = visible_text((tmp_path / "report.html").read_text("utf-8"))
     markdown = (tmp_path / "report.md").read_text("utf-8")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from harness import records
 from harness.rendering import fonts
 from harness.rendering.render import WrittenReport
 from harness.study.report import study_report
-from tests.rendering.pages import HtmlPage, visible_text
+from tests.kinds import NIGHTLY
+from tests.rendering.pages import HtmlPage, empty_png, visible_text
 from tests.study.report.synthetic import MACHINE, Wish, write
 
 HOSTILE = "엘 & 'q' `b` $y$ _z_"
@@ -140,22 +142,33 @@ class Rendered:
     page: HtmlPage
 
 
+WITH_PNG = ("published", "hostile")  # of the others every night
+
+
+class Reports(dict[str, Rendered]):
+    """A report of each kind of study, rendered when it is first asked for."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, name: str) -> Rendered:
+        directory = write(self.folders.mktemp(name.replace(" ", "_")), WISHES[name])
+        with nullcontext() if NIGHTLY or name in WITH_PNG else empty_png():
+            answer = study_report.render(records.read(directory), directory)
+        html, markdown = answer.html.read_text("utf-8"), answer.markdown.read_text("utf-8")
+        self[name] = Rendered(directory, answer, html, markdown, HtmlPage(html))
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
-    """A report of each kind of study, rendered once."""
-    found = {}
-    for name, wish in WISHES.items():
-        directory = write(tmp_path_factory.mktemp(name.replace(" ", "_")), wish)
-        answer = study_report.render(records.read(directory), directory)
-        html = answer.html.read_text("utf-8")
-        found[name] = Rendered(
-            directory, answer, html, answer.markdown.read_text("utf-8"), HtmlPage(html)
-        )
-    return found
+def every(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """A report of each kind of study."""
+    return Reports(tmp_path_factory)
 
 
-@pytest.fixture(params=WISHES)
-def report(request: pytest.FixtureRequest, every: dict[str, Rendered]) -> Rendered:
+@pytest.fixture(scope="module", params=WISHES)
+def report(request: pytest.FixtureRequest, every: Reports) -> Rendered:
     """Each of these reports in turn."""
     return every[request.param]
 
@@ -232,7 +245,7 @@ def test_both_pages_have_the_same_headings(report: Rendered) -> None:
     assert headings == report.page.headings[1:]
 
 
-def test_rendering_again_gives_the_same_bytes(every: dict[str, Rendered]) -> None:
+def test_rendering_again_gives_the_same_bytes(every: Reports) -> None:
     """Equal records give equal files, so that a report can be compared with an older one."""
     directory = every["hostile"].directory
     before = {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
@@ -253,7 +266,7 @@ def test_nothing_reads_nan_or_none(report: Rendered) -> None:
 # --- Particular ones ----------------------------------------------------------------------------
 
 
-def test_the_quickstart_answers_its_question(every: dict[str, Rendered]) -> None:
+def test_the_quickstart_answers_its_question(every: Reports) -> None:
     """Spans with intervals, the differences that are shown, and speed, each in a sentence."""
     text = every["quickstart"].answer.text
     assert re.search(r"On temporal_order, rnn remembers [<≥ \d]+ steps back", text)
@@ -262,7 +275,7 @@ def test_the_quickstart_answers_its_question(every: dict[str, Rendered]) -> None
     assert "tokens/s" in text
 
 
-def test_below_five_searches_there_is_no_ranking(every: dict[str, Rendered]) -> None:
+def test_below_five_searches_there_is_no_ranking(every: Reports) -> None:
     """One search gives values; no sentence and no table compares cells."""
     for name in ("one search", "lesson"):
         text = visible_text(every[name].html)
@@ -271,12 +284,12 @@ def test_below_five_searches_there_is_no_ranking(every: dict[str, Rendered]) -> 
         assert "no ranking" in text or "not a ranking" in text
 
 
-def test_twins_are_not_called_different(every: dict[str, Rendered]) -> None:
+def test_twins_are_not_called_different(every: Reports) -> None:
     """Two cells that are the same show no difference."""
     assert "No difference shown between lstm and twin." in every["identical"].answer.text
 
 
-def test_a_study_without_confirmation_answers_from_its_trials(every: dict[str, Rendered]) -> None:
+def test_a_study_without_confirmation_answers_from_its_trials(every: Reports) -> None:
     """The lesson's report says final loss and accuracy, and its one picture is how the losses fell."""
     report = every["lesson"]
     assert re.search(r"loss [\d.]+ and accuracy [\d.]+ % for rnn", report.answer.text)
@@ -285,7 +298,7 @@ def test_a_study_without_confirmation_answers_from_its_trials(every: dict[str, R
     assert "Memory spans. This study has no confirmation." in absent
 
 
-def test_a_cell_without_result_is_named(every: dict[str, Rendered]) -> None:
+def test_a_cell_without_result_is_named(every: Reports) -> None:
     """The answer names it, the table says not measured, and the caller is told."""
     report = every["a dead cell"]
     assert report.answer.missing == (("temporal_order", "rnn"),)
@@ -293,21 +306,21 @@ def test_a_cell_without_result_is_named(every: dict[str, Rendered]) -> None:
     assert "not measured" in visible_text(report.html)
 
 
-def test_a_study_without_any_result_still_has_a_report(every: dict[str, Rendered]) -> None:
+def test_a_study_without_any_result_still_has_a_report(every: Reports) -> None:
     """If every trial raised, the report says so, with the reasons."""
     report = every["nothing works"]
     assert len(report.answer.missing) == 3
     assert "shapes" in report.html
 
 
-def test_claims_stand_beside_what_was_found(every: dict[str, Rendered]) -> None:
+def test_claims_stand_beside_what_was_found(every: Reports) -> None:
     """Claimed ..., here ..., for every label the claim is about and every task."""
     text = visible_text(every["several tasks"].html)
     assert "Claimed: “an RNN fades after about 30 steps” (the lesson). Here: rnn on" in text
     assert text.count("Runs that solve lag 95") == 1
 
 
-def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
+def test_published_numbers_open_the_report(every: Reports) -> None:
     """How many are reproduced, each beside ours, in the first sentence and the first figure.
 
     Their set-up in a note.
@@ -323,7 +336,7 @@ def test_published_numbers_open_the_report(every: dict[str, Rendered]) -> None:
     assert "A paper, table 1: Theirs: another recipe." in visible_text(report.html)
 
 
-def test_at_one_length_there_is_no_span(every: dict[str, Rendered]) -> None:
+def test_at_one_length_there_is_no_span(every: Reports) -> None:
     """The share of runs that solve the task stands in its place, with the training that it took."""
     report = every["published"]
     assert "figure-memory" not in report.page.ids
@@ -333,7 +346,7 @@ def test_at_one_length_there_is_no_span(every: dict[str, Rendered]) -> None:
     assert "Runs that solve the task" in report.page.headings
 
 
-def test_extrapolation_counts_the_runs_that_had_solved(every: dict[str, Rendered]) -> None:
+def test_extrapolation_counts_the_runs_that_had_solved(every: Reports) -> None:
     """The sentence has the numbers of the file: those that still solve, of those that solved."""
     report = every["quickstart"]
     table = records.read(report.directory).extrapolation
@@ -345,7 +358,7 @@ def test_extrapolation_counts_the_runs_that_had_solved(every: dict[str, Rendered
     assert said in visible_text(report.html)
 
 
-def test_every_end_is_counted_with_its_reason(every: dict[str, Rendered]) -> None:
+def test_every_end_is_counted_with_its_reason(every: Reports) -> None:
     """Each way to end that occurs is named, with the reason that was kept."""
     text = visible_text(every["several tasks"].html)
     for name in ("diverged", "out of time", "error", "out of memory", "crashed", "interrupted"):
@@ -353,7 +366,7 @@ def test_every_end_is_counted_with_its_reason(every: dict[str, Rendered]) -> Non
     assert "signal 11 (SIGSEGV), 3 attempts" in text
 
 
-def test_names_are_shown_not_obeyed(every: dict[str, Rendered]) -> None:
+def test_names_are_shown_not_obeyed(every: Reports) -> None:
     """Markup in a name, a question or a reason is shown letter by letter in both pages."""
     report = every["hostile"]
     assert "<script>" not in report.html
@@ -363,7 +376,7 @@ def test_names_are_shown_not_obeyed(every: dict[str, Rendered]) -> None:
     assert "<script" not in report.markdown
 
 
-def test_korean_survives(every: dict[str, Rendered]) -> None:
+def test_korean_survives(every: Reports) -> None:
     """Hangul is text in the page and in the SVG files, with fonts that have it, and a $ stays a $."""
     report = every["hostile"]
     assert "몇 단계?" in visible_text(report.html)
@@ -372,6 +385,7 @@ def test_korean_survives(every: dict[str, Rendered]) -> None:
     assert "'Noto Sans KR'" in svg
 
 
+@pytest.mark.usefixtures("no_png")
 def test_letters_that_no_font_has_are_a_caveat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +399,7 @@ def test_letters_that_no_font_has_are_a_caveat(
     assert "has the letters 엘" in answer.html.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_old_figures_are_removed(tmp_path: Path) -> None:
     """A figure that no longer applies does not stay behind; a file that is not ours does."""
     directory = write(tmp_path, Wish(repeats=1, trials=2))
@@ -397,6 +412,7 @@ def test_old_figures_are_removed(tmp_path: Path) -> None:
     assert (directory / "figures" / "mine.svg").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_warnings_of_the_run_are_caveats(tmp_path: Path) -> None:
     """What the study noted about itself is repeated where a reader looks."""
     machine = {**MACHINE, "warnings": ["torch 2.11 before, 2.13 now"]}
@@ -405,6 +421,7 @@ def test_warnings_of_the_run_are_caveats(tmp_path: Path) -> None:
     assert "torch 2.11 before, 2.13 now" in visible_text(page.read_text("utf-8"))
 
 
+@pytest.mark.nightly
 def test_ten_thousand_trials_are_a_page_that_a_browser_opens(tmp_path: Path) -> None:
     """It hardly grows with the trials; benchmarks/scale.py times the report."""
     sizes = []
