@@ -1,7 +1,4 @@
-"""A number against the two sizes of a shape, hidden size and sequence length.
-
-Two panels for each device, a line for each cell.
-"""
+"""A number against hidden size and against sequence length: panels by device, lines by cell."""
 
 from __future__ import annotations
 
@@ -13,21 +10,21 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness.rendering import theme
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short_number, spaced_ticks
+from harness.rendering.figures.curves import ValueRange, draw_curve
+from harness.rendering.figures.ticks import set_size_axis, short_number
 from harness.rendering.report_context import ReportContext
 
 Row = Mapping[Any, Any]
 OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
-ValueRange = tuple[float, float, float]  # a value and the two ends of its interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """What is drawn of each row, and how the axis calls it: a logarithmic one, or one from 0."""
+    """The number to draw of each row, and the label of its axis: logarithmic, or from 0."""
 
     value: Callable[[Row], ValueRange]
     name: str
@@ -37,9 +34,9 @@ class Quantity:
 def plot_against_shape(
     context: ReportContext, rows: pd.DataFrame, drawn: Quantity, sizes: Sequence[str] = tuple(OTHER)
 ) -> Figure:
-    """Draw a positive number of each row against hidden size and against length, the other held where most was measured.
+    """Draw a positive number of each row against hidden size and against sequence length.
 
-    `sizes` may leave one of the two out.
+    The other size is fixed at the value with the most rows. `sizes` may leave one of the two out.
     """
     devices, n = list(rows["device"].unique()), len(sizes)
     drawing, panels = theme.grid(n * len(devices), columns=n, height=2.9, sharey="row")
@@ -61,7 +58,7 @@ def plot_against_shape(
 
 
 def speed(row: Row) -> ValueRange:
-    """Tokens per second with its interval: that of the step's time, turned round."""
+    """Tokens per second with its interval, from the interval of the step's time."""
     value, step = float(row["tokens_per_second"]), float(row["step_time_s"])
     return (
         value,
@@ -71,7 +68,7 @@ def speed(row: Row) -> ValueRange:
 
 
 def speed_interval(context: ReportContext, low: float, high: float) -> str:
-    """The two ends of the interval of a speed; a dash where it has none."""
+    """The interval of a speed as text; a dash where it has none."""
     if math.isnan(low) or math.isnan(high):
         return context.messages("none")
     low_text, high_text = (context.number("tokens_per_second", end) for end in (low, high))
@@ -79,7 +76,7 @@ def speed_interval(context: ReportContext, low: float, high: float) -> str:
 
 
 def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]:
-    """The rows of that value of `other` at which most values of `x` were timed."""
+    """The value of `other` with the most values of `x`, and its rows."""
     widths = rows.groupby(other)[x].nunique()
     fixed = float(widths[widths == widths.max()].index[-1])
     layers = rows["num_layers"].min()
@@ -90,31 +87,15 @@ def _lines(
     context: ReportContext, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
 ) -> list[direct_labels.LineEnd]:
     """A line a cell; returns where they end."""
-    values = sorted(rows[x].unique())
-    axes.set_xscale("log")
     if drawn.is_log:
         axes.set_yscale("log")
     ends = []
+    set_size_axis(context, axes, x, sorted(rows[x].unique()), 0.09)
     for cell in context.cells:
-        own = rows[rows["cell"] == cell].sort_values(x)
-        if len(own) == 0:
-            continue
-        style = context.styles[cell]
-        found = [drawn.value(row) for row in own.to_dict("records")]
-        for at, (_, low, high) in zip(own[x], found, strict=True):
-            axes.plot([at, at], [low, high], color=style.colour, alpha=0.4, linewidth=3)
-        axes.plot(
-            own[x],
-            [middle for middle, _, _ in found],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markeredgecolor="none",
-        )
-        ends.append(direct_labels.LineEnd(float(own[x].iloc[-1]), found[-1][0], cell, style.colour))
-    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(values, 0.09)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: context.number(x, at)))
+        own = rows[rows["cell"] == cell].sort_values(x).to_dict("records")
+        if own:
+            points = [(row[x], drawn.value(row)) for row in own]
+            ends.append(draw_curve(axes, cell, context.styles[cell], points))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: short_number(context, at)))
     if drawn.is_log:
         axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))

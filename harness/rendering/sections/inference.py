@@ -11,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.rendering import theme
 from harness.rendering.document import BulletList, Column, ContentBlock, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import short_number, spaced_ticks
+from harness.rendering.figures.curves import draw_curve
+from harness.rendering.figures.ticks import set_size_axis, short_number
 from harness.rendering.report_context import ReportContext
 
 DTYPES = ("float32", "bfloat16", "int8")  # in this order
@@ -210,39 +211,20 @@ def _lines(
     context: ReportContext, axes: Axes, rows: pd.DataFrame, y: str
 ) -> list[direct_labels.LineEnd]:
     """A line a cell; returns where they end."""
-    axes.set_xscale("log")
     axes.set_yscale("log")
+    set_size_axis(context, axes, "hidden_size", sorted(rows["hidden_size"].unique()), 0.14)
     ends = []
+    bounds = ("median_low_us", "median_high_us") if y == "median_us" else None
     for cell in context.cells:
         own = rows[(rows["cell"] == cell) & rows[y].notna()].sort_values("hidden_size")
-        own = own.drop_duplicates("hidden_size")
-        if len(own) == 0:
-            continue
-        style = context.styles[cell]
-        if y == "median_us":
-            for row in own.to_dict("records"):
-                at, span = row["hidden_size"], [row["median_low_us"], row["median_high_us"]]
-                axes.plot([at, at], span, color=style.colour, alpha=0.4, linewidth=3)
-        axes.plot(
-            own["hidden_size"],
-            own[y],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markeredgecolor="none",
-        )
-        ends.append(
-            direct_labels.LineEnd(
-                float(own["hidden_size"].iloc[-1]), float(own[y].iloc[-1]), cell, style.colour
-            )
-        )
-    axes.xaxis.set_major_locator(
-        FixedLocator(spaced_ticks(sorted(rows["hidden_size"].unique()), 0.14))
-    )
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: context.number("hidden_size", value))
-    )
+        points = [
+            (row["hidden_size"], (row[y], *(row[end] for end in bounds)))
+            if bounds
+            else (row["hidden_size"], (row[y], math.nan, math.nan))
+            for row in own.drop_duplicates("hidden_size").to_dict("records")
+        ]
+        if points:
+            ends.append(draw_curve(axes, cell, context.styles[cell], points))
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(
         LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 90 * low else (1.0,))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness import stats
 from harness.bench.report.bench_context import BenchContext
@@ -19,9 +19,12 @@ from harness.columns import seconds, whole
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import spaced_ticks
+from harness.rendering.figures.curves import draw_curve
+from harness.rendering.figures.ticks import set_size_axis
 
-LEAST_LENGTHS = 3  # two lie on any power law
+# Two points lie on any power law.
+LEAST_LENGTHS = 3
+STEP_TIME = ("step_time_s", "step_time_low_s", "step_time_high_s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,35 +111,21 @@ def _doubling(law: stats.PowerLaw) -> tuple[float, float, float]:
 def _draw(
     context: BenchContext, axes: Axes, found: Sequence[_Growth]
 ) -> list[direct_labels.LineEnd]:
-    axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
     for growth in found:
         style = context.styles[growth.cell]
         at = np.array([float(row["sequence_length"]) for row in growth.rows])
-        times = np.array([float(row["step_time_s"]) for row in growth.rows])
         fitted = growth.law.factor * at**growth.law.exponent
         axes.plot(at, fitted, color=style.colour, linestyle=style.line, linewidth=1.5, alpha=0.75)
-        for x, row in zip(at, growth.rows, strict=True):
-            between = [row["step_time_low_s"], row["step_time_high_s"]]
-            axes.plot([x, x], between, color=style.colour, alpha=0.4, linewidth=3)
-        axes.plot(
-            at,
-            times,
-            linestyle="none",
-            color=style.colour,
-            marker=style.marker,
-            markeredgecolor="none",
-        )
+        ranges = [[float(row[name]) for name in STEP_TIME] for row in growth.rows]
+        points = [(x, (value, low, high)) for x, (value, low, high) in zip(at, ranges, strict=True)]
+        draw_curve(axes, growth.cell, style, points, linestyle="none")
         ends.append(
             direct_labels.LineEnd(float(at[-1]), float(fitted[-1]), growth.cell, style.colour)
         )
     lengths = sorted({float(row["sequence_length"]) for growth in found for row in growth.rows})
-    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(lengths, 0.09)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda at, _: context.number("sequence_length", at))
-    )
+    set_size_axis(context, axes, "sequence_length", lengths, 0.09)
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: _axis_seconds(at)))

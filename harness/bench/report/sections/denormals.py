@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
 from harness.bench.report.bench_context import BenchContext
@@ -15,7 +15,8 @@ from harness.bench.report.bench_summary import KEPT, TUNED, Row, shape_of
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
-from harness.rendering.figures.ticks import spaced_ticks
+from harness.rendering.figures.curves import ValueRange, draw_curve
+from harness.rendering.figures.ticks import set_size_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _sentence(context: BenchContext, points: Sequence[_Point], name: str) -> str
 def _picture(context: BenchContext, points: Sequence[_Point]) -> Picture:
     messages = context.messages
     names = _initializations(points)
-    kinds: list[tuple[str, Callable[[_Point], tuple[float, float, float]]]] = [
+    kinds: list[tuple[str, Callable[[_Point], ValueRange]]] = [
         ("denormal", lambda point: (point.denormal,) * 3),
         ("zero", lambda point: (point.zero,) * 3),
         ("gain", _ends),
@@ -167,7 +168,7 @@ def _picture(context: BenchContext, points: Sequence[_Point]) -> Picture:
     return Picture("denormals", drawing, messages("denormals.description"), caption, table)
 
 
-def _ends(point: _Point) -> tuple[float, float, float]:
+def _ends(point: _Point) -> ValueRange:
     """The gain and its interval; NaN where it is not known."""
     if point.gain.value is None:
         return math.nan, math.nan, math.nan
@@ -180,38 +181,19 @@ def _draw(
     context: BenchContext,
     axes: Axes,
     points: Sequence[_Point],
-    value: Callable[[_Point], tuple[float, float, float]],
+    value: Callable[[_Point], ValueRange],
 ) -> list[direct_labels.LineEnd]:
     ends = []
     for cell in context.cells:
-        own = [p for p in points if p.cell == cell and not math.isnan(value(p)[0])]
-        if not own:
-            continue
-        style = context.styles[cell]
-        at, found = [point.length for point in own], [value(point) for point in own]
-        for x, (_, low, high) in zip(at, found, strict=True):
-            axes.plot([x, x], [low, high], color=style.colour, alpha=0.4, linewidth=3)
-        axes.plot(
-            at,
-            [middle for middle, _, _ in found],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markersize=5,
-            markeredgecolor="none",
-        )
-        ends.append(direct_labels.LineEnd(at[-1], found[-1][0], cell, style.colour))
+        own = [(p.length, value(p)) for p in points if p.cell == cell]
+        if own := [point for point in own if not math.isnan(point[1][0])]:
+            ends.append(draw_curve(axes, cell, context.styles[cell], own, markersize=5))
     return ends
 
 
 def _scale(context: BenchContext, axes: Axes, kind: str, points: Sequence[_Point]) -> None:
     lengths = sorted({point.length for point in points})
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(lengths, 0.2)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda at, _: context.number("sequence_length", at))
-    )
+    set_size_axis(context, axes, "sequence_length", lengths, 0.2)
     if kind == "gain":
         axes.axhline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
         axes.set_ylim(bottom=0)

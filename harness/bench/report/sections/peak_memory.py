@@ -7,11 +7,11 @@ import pandas as pd
 from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.sections.throughput import drawn
 from harness.rendering.document import Column, Picture, Section, Table
+from harness.rendering.figures.curves import ValueRange
 from harness.rendering.figures.shape_panels import (
     OTHER,
     Quantity,
     Row,
-    ValueRange,
     plot_against_shape,
 )
 

@@ -11,9 +11,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.rendering import theme
 from harness.rendering.document import BulletList, Column, ContentBlock, Picture, Section, Table
 from harness.rendering.figures import direct_labels
+from harness.rendering.figures.curves import ValueRange
 from harness.rendering.figures.shape_panels import (
     Quantity,
-    ValueRange,
     plot_against_shape,
     speed,
     speed_interval,
