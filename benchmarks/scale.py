@@ -125,7 +125,7 @@ def open_study(folder: Path, trials: int, sampler: str) -> specs.StudySpec:
     """The study above."""
     path = folder / "scale.toml"
     path.write_text(STUDY.format(trials=trials, sampler=sampler), encoding="utf-8")
-    return specs.check(specs.load(path), path.name, TASKS, CELLS, 2**33)
+    return specs.check_study(specs.load_study(path), path.name, TASKS, CELLS, 2**33)
 
 
 def phase(name: str, folder: Path, trials: int, sampler: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def read_study(folder: Path) -> specs.StudySpec:
     """The study above."""
     path = folder / "overhead.toml"
     path.write_text(STUDY)
-    return specs.check(specs.load(path), path.name, TASKS, CELLS, 2**33)
+    return specs.check_study(specs.load_study(path), path.name, TASKS, CELLS, 2**33)
 
 
 def harness_overheads(folder: Path) -> list[float]:

@@ -84,8 +84,8 @@ def write_small(folder: Path) -> Path:
 def small_spec(folder: Path, *settings: str) -> specs.StudySpec:
     """The small study with `KEY=VALUE` settings, as the study command would read it."""
     load_plugins([FAULTY])
-    spec = specs.load(write_small(folder), settings)
-    return specs.check(spec, "small.toml", TASKS, CELLS, 8 << 30)
+    spec = specs.load_study(write_small(folder), settings)
+    return specs.check_study(spec, "small.toml", TASKS, CELLS, 8 << 30)
 
 
 class RecordingObserver(StudyObserver):

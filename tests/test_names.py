@@ -73,7 +73,7 @@ def test_a_study_in_any_script(
     plain["claims"] = [{"cell": variant, "text": f"{variant} remembers", "lag": 9}]
     path = tmp_path / f"{variant[:30]}.toml"
     path.write_text(tomli_w.dumps(plain), encoding="utf-8")
-    spec = specs.check(specs.load(path), path.name, TASKS, CELLS, 8 << 30)
+    spec = specs.check_study(specs.load_study(path), path.name, TASKS, CELLS, 8 << 30)
     options = run_context.StudyOptions(
         tmp_path / f"{study[:30]} results", "cpu", 1, plugins=(str(plugin),), where=path.name
     )

@@ -49,8 +49,8 @@ CODE = ("README.md", "docs/plugins.md")
 def test_the_study_in_readme_is_complete() -> None:
     """The study that README shows is accepted as it stands."""
     (text,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    spec = specs.parse(tomllib.loads(text), "README.md")
-    checked = specs.check(spec, "README.md", TASKS, CELLS, 2**33)
+    spec = specs.parse_study(tomllib.loads(text), "README.md")
+    checked = specs.check_study(spec, "README.md", TASKS, CELLS, 2**33)
     assert checked.study.name == "recall"
 
 
@@ -92,12 +92,17 @@ def test_the_grid_file_is_documented() -> None:
                 assert tomllib.loads(f"value = {shown}")["value"] == plain(default), key
             else:
                 assert field.is_required() or isinstance(default, str | tuple), key
-    words = {*FIXED, *(f"{kind}=N" for kind in COUNTED), *MEASURES, *grid_config.Vary.model_fields}
+    words = {
+        *FIXED,
+        *(f"{kind}=N" for kind in COUNTED),
+        *MEASURES,
+        *grid_config.VaryTable.model_fields,
+    }
     words |= {*records.THROUGHPUT_COLUMNS, *records.INFERENCE_COLUMNS}
     assert {word for word in words if f"`{word}`" not in page} == set()
     (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
     spec = specs.parse_grid(tomllib.loads(text), "docs/bench.md")
-    specs.check_grid_spec(spec, "docs/bench.md", TASKS, CELLS)
+    specs.check_grid(spec, "docs/bench.md", TASKS, CELLS)
     assert len(specs.training_groups(spec, CELLS, "cpu")) == 6
 
 
@@ -121,7 +126,14 @@ def plain(default: object) -> object:
 def test_every_key_of_a_study_file_is_documented() -> None:
     """docs/study_file.md has a row for each key that a study file can hold."""
     page = (ROOT / "docs" / "study_file.md").read_text(encoding="utf-8")
-    models = (specs.Study, specs.Compare, specs.Training, specs.Search, specs.Confirm, specs.Claim)
+    models = (
+        specs.StudyTable,
+        specs.CompareTable,
+        specs.TrainingTable,
+        specs.SearchTable,
+        specs.ConfirmTable,
+        specs.Claim,
+    )
     keys = {key for model in models for key in model.model_fields}
     assert {key for key in keys if f"`{key}`" not in page} == set()
 

@@ -98,7 +98,9 @@ def read_study(folder: Path, trials: TrialList) -> specs.StudySpec:
     fixed = ("task", "batch_size", "sequences", "evaluation_sequences", "max_grad_norm")
     filled = {name: getattr(trials, name) for name in fixed}
     path.write_text(STUDY.format(**filled, n_trials=len(trials.trials)), encoding="utf-8")
-    return specs.check(specs.load(path), path.name, TASKS, CELLS, machine.memory_bytes())
+    return specs.check_study(
+        specs.load_study(path), path.name, TASKS, CELLS, machine.memory_bytes()
+    )
 
 
 def open_series(study: StudyRun, cell: str, trials: TrialList) -> TrialSeries:

@@ -114,7 +114,7 @@ def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[GridSpec
     named = {cell for _, block in spec.blocks() for cell in block["cells"]}
     for cell in sorted(named & {*offered(cells.GROUP)}):
         cells.get_cell(cell)
-    specs.check_grid_spec(spec, path.name, tasks.TASKS, cells.CELLS)
+    specs.check_grid(spec, path.name, tasks.TASKS, cells.CELLS)
     return spec, path.name
 
 

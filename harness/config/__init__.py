@@ -1,14 +1,21 @@
 """The study file and the grid file as frozen, validated data. Never runs code.
 
-`load` reads the file and checks what it says by itself; `check` holds it against the tasks, the
-cells and the memory that are at hand; `load_grid` and `check_grid_spec` do so for a grid. All raise
-InputError: the file, the key, what was expected, what was got, the nearest valid name.
+`load_study` reads a study file and checks it by itself. `check_study` checks it against the
+available tasks, cells and memory. `load_grid` and `check_grid` do the same for a grid file. All
+raise InputError with the file, the key, what was expected, what was got, and the nearest valid name.
 """
 
-from harness.config.feasibility import KnownCell, KnownTask, check, count_trials, ladder, notes
+from harness.config.feasibility import (
+    KnownCell,
+    KnownTask,
+    check_study,
+    confirmation_lengths,
+    count_trials,
+    study_notes,
+)
 from harness.config.grid_config import (
     GridSpec,
-    check_grid_spec,
+    check_grid,
     find_grid,
     list_grids,
     load_grid,
@@ -17,48 +24,48 @@ from harness.config.grid_config import (
 from harness.config.grid_groups import Group, inference_groups, training_groups
 from harness.config.study_config import (
     Claim,
-    Compare,
-    Confirm,
+    CompareTable,
+    ConfirmTable,
     Published,
-    Search,
-    Study,
+    SearchTable,
     StudySpec,
-    Throughput,
-    Training,
+    StudyTable,
+    ThroughputTable,
+    TrainingTable,
 )
-from harness.config.study_file import find_study, list_studies, load, parse
-from harness.config.toml_text import read_toml
+from harness.config.study_file import find_study, list_studies, load_study, parse_study
+from harness.config.toml_file import read_toml
 from harness.config.validation import RESERVED_NAMES
 
 __all__ = [
     "RESERVED_NAMES",
     "Claim",
-    "Compare",
-    "Confirm",
+    "CompareTable",
+    "ConfirmTable",
     "GridSpec",
     "Group",
     "KnownCell",
     "KnownTask",
     "Published",
-    "Search",
-    "Study",
+    "SearchTable",
     "StudySpec",
-    "Throughput",
-    "Training",
-    "check",
-    "check_grid_spec",
+    "StudyTable",
+    "ThroughputTable",
+    "TrainingTable",
+    "check_grid",
+    "check_study",
+    "confirmation_lengths",
     "count_trials",
     "find_grid",
     "find_study",
     "inference_groups",
-    "ladder",
     "list_grids",
     "list_studies",
-    "load",
     "load_grid",
-    "notes",
-    "parse",
+    "load_study",
     "parse_grid",
+    "parse_study",
     "read_toml",
+    "study_notes",
     "training_groups",
 ]

@@ -1,4 +1,4 @@
-"""A study held against what is at hand: tasks, cells, memory; and what follows from it.
+"""Checks a study against the available tasks, cells and memory, and counts its trials.
 
 Never reads a file.
 """
@@ -10,16 +10,17 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from harness.config.config_table import check_known
 from harness.config.study_config import StudySpec
-from harness.config.validation import check_grid
+from harness.config.validation import check_lists
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import INITIALIZATION, KINDS, Choice, Fixed, Parameter, numbers_of
 
-LONGEST_LAG = 100_000  # on a ladder of lags, whose lengths are looked for up to ten times as far
+LONGEST_LAG = 100_000  # on a ladder; lengths up to ten times it are searched for a lag
 
 
 class KnownTask(Protocol):
-    """What `check` asks of a task."""
+    """What `check_study` needs of a task."""
 
     @property
     def least_length(self) -> int: ...
@@ -36,13 +37,13 @@ class KnownTask(Protocol):
 
 @runtime_checkable
 class LengthenedTask(Protocol):
-    """What a task has as well whose sequences have other steps than their length."""
+    """A task whose sequences have more or fewer steps than `sequence_length`."""
 
     def steps(self, sequence_length: int) -> int: ...
 
 
 class KnownCell(Protocol):
-    """What `check` asks of a cell."""
+    """What `check_study` needs of a cell."""
 
     @property
     def gates(self) -> int | None: ...
@@ -52,19 +53,18 @@ class KnownCell(Protocol):
     def hyperparameters(self) -> Mapping[str, Any]: ...
 
 
-def check(
+def check_study(
     spec: StudySpec,
     where: str,
     tasks: Mapping[str, KnownTask],
     cells: Mapping[str, KnownCell],
     memory_bytes: int,
 ) -> StudySpec:
-    """Hold a spec against what is at hand; returns it with what hangs on the cells filled in.
+    """Check a spec against the tasks, cells and memory; returns it completed by what the cells declare.
 
-    The initialisations that a cell does not have are removed from its space, and its own
-    hyperparameters of which the study says nothing are added as the cell declares them. Raises
-    InputError for an unknown task or cell, a length too short for its task, and a size whose memory
-    cannot fit.
+    The initialisations that a cell does not have are removed from its space. Its own
+    hyperparameters are added where the study does not set them. Raises InputError for an unknown
+    task or cell, a length too short for its task, and a trial that needs more memory.
     """
     _check_labels(where, spec, tasks, cells)
     for index, row in enumerate(spec.published):
@@ -94,8 +94,8 @@ def check(
         declared = {
             name: each for name, each in cell.hyperparameters.items() if name not in parameters
         }
-        if spec.search.sampler == "grid":  # the study's own were looked at when it was read
-            check_grid(where, f"space.{label}", declared)
+        if spec.search.sampler == "grid":  # those of the file were checked when it was read
+            check_lists(where, f"space.{label}", declared)
         if declared:
             cell_space[label] = {**cell_space.get(label, {}), **declared}
         known = {name for each in cells.values() for name in each.initializations}
@@ -104,7 +104,7 @@ def check(
             cell_space.setdefault(label, {})[INITIALIZATION] = applying
         lengths = numbers_of(parameters["sequence_length"])
         _check_lengths(where, spec, task, known_task, lengths)
-        lengths += ladder(spec, known_task) if spec.confirm.seeds else ()
+        lengths += confirmation_lengths(spec, known_task) if spec.confirm.seeds else ()
         longest = parameters | {"sequence_length": Fixed(max(lengths))}
         needed = _largest_trial(longest, known_task, cell.gates or 4)
         _check_memory(where, label, needed, memory_bytes)
@@ -117,7 +117,7 @@ def _check_labels(
     tasks: Mapping[str, KnownTask],
     cells: Mapping[str, KnownCell],
 ) -> None:
-    """Refuse names of tasks and cells that are not there, and variants that take the name of another one."""
+    """Refuse unknown tasks and cells, and variants with the name of another one."""
     kinds: tuple[tuple[str, str, tuple[str, ...], Mapping[str, object]], ...] = (
         ("task", "tasks", spec.compare.tasks, tasks),
         ("cell", "cells", spec.compare.cells, cells),
@@ -126,19 +126,17 @@ def _check_labels(
         for index, label in enumerate(labels):
             base = spec.base(label)
             key = f"compare.variants.{label}" if base != label else f"compare.{plural}.{index}"
-            _known(where, key, what, base, known)
+            check_known(where, key, what, base, known)
             if label in known and base != label:
                 raise InputError(
                     where, key, expected=f"a name of its own, not that of another {what}", got=label
                 )
 
 
-def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
-    """The lengths at which winners are confirmed.
+def confirmation_lengths(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
+    """The lengths at which winners are confirmed, as given or the least that has each lag.
 
-    As given, or for each lag the least length that has it.
-
-    Empty where each is confirmed at its own length.
+    Empty where each winner is confirmed at its own length.
     """
     if not spec.confirm.lags:
         return spec.confirm.sequence_lengths
@@ -149,10 +147,10 @@ def ladder(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     return tuple(dict.fromkeys(task.least_length + place for place in places))
 
 
-def notes(
+def study_notes(
     spec: StudySpec, tasks: Mapping[str, KnownTask], cells: Mapping[str, KnownCell]
 ) -> tuple[str, ...]:
-    """What is allowed and yet worth a word before the study starts."""
+    """Remarks on settings that are allowed, shown before the study starts."""
     found = []
     for name, label in spec.pairs:
         base = spec.base(label)
@@ -166,7 +164,7 @@ def notes(
     if spec.confirm.seeds:
         for name, label in spec.pairs:
             longest = max(numbers_of(spec.parameters(name, label)["sequence_length"]))
-            top = max(ladder(spec, tasks[spec.base(name)]), default=longest)
+            top = max(confirmation_lengths(spec, tasks[spec.base(name)]), default=longest)
             if top < longest:
                 found.append(
                     f"the confirmation ladder of {name} ends at length {top}, below the "
@@ -195,16 +193,9 @@ def count_trials(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> tuple[int, 
             points = (len(each.values()) for each in spec.parameters(name, label).values())
             trials = min(trials, math.prod(points))
         searched += trials * spec.search.repeats
-        rungs = len(ladder(spec, tasks[spec.base(name)])) or 1
+        rungs = len(confirmation_lengths(spec, tasks[spec.base(name)])) or 1
         confirmed += rungs * spec.confirm.seeds * spec.search.repeats
     return searched, confirmed
-
-
-def _known(where: str, key: str, what: str, name: str, known: Mapping[str, object]) -> None:
-    if name not in known:
-        raise InputError(
-            where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known)
-        )
 
 
 def _applying(
@@ -213,7 +204,7 @@ def _applying(
     names = [str(value) for value in wanted.values()]
     for name in names:
         if name not in known:
-            _known(where, f"space.{INITIALIZATION}", INITIALIZATION, name, dict.fromkeys(known))
+            check_known(where, f"space.{INITIALIZATION}", INITIALIZATION, name, known)
     applying = tuple(name for name in names if name in cell.initializations)
     if not applying:
         raise InputError(
@@ -228,7 +219,7 @@ def _applying(
 def _check_lengths(
     where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Sequence[float]
 ) -> None:
-    """Refuse lengths, searched or on the ladder, that the task does not have, and lags that it never reaches."""
+    """Refuse searched or confirmed lengths that the task does not have, and lags out of its reach."""
     places = [("space.sequence_length", lengths)]
     if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
@@ -253,9 +244,9 @@ def _check_lengths(
                 remedy=f"raise it to {task.least_length}",
             )
     lags = spec.confirm.lags if spec.confirm.seeds else ()
-    reached = LONGEST_LAG  # where a lag is above it, that one is named, and no length is looked for
+    reached = LONGEST_LAG  # a lag above it is named without a search for its length
     if lags and max(lags) <= LONGEST_LAG:
-        reached = task.lag(max(ladder(spec, task)))
+        reached = task.lag(max(confirmation_lengths(spec, task)))
     for lag in lags:
         if lag > reached:
             raise InputError(
@@ -267,7 +258,7 @@ def _check_lengths(
 
 
 def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes: int) -> None:
-    """Refuse the largest trial of a cell where it cannot fit."""
+    """Refuse a cell whose largest trial needs more memory than there is."""
     needed_bytes, largest = needed
     if needed_bytes > memory_bytes:
         raise InputError(
@@ -282,9 +273,9 @@ def _check_memory(where: str, label: str, needed: tuple[int, str], memory_bytes:
 def _largest_trial(
     parameters: Mapping[str, Parameter], task: KnownTask, gates: int
 ) -> tuple[int, str]:
-    """About how many bytes the largest trial needs.
+    """About how many bytes the largest trial needs, and its sizes.
 
-    Weights, gradients, two moments, and the activations of its steps.
+    It counts weights, gradients, two moments, and the activations of its steps.
     """
     names = ("hidden_size", "num_layers", "sequence_length", "batch_size")
     largest = {
@@ -297,7 +288,7 @@ def _largest_trial(
     weights = gates * (hidden * task.input_size + hidden * hidden + (layers - 1) * 2 * hidden**2)
     length = largest["sequence_length"]
     steps = task.steps(length) if isinstance(task, LengthenedTask) else length
-    outputs = 2 * task.output_size if task.dense else 0  # and what the loss makes of them
+    outputs = 2 * task.output_size if task.dense else 0  # and the loss's copy of them
     activations = task.input_size + layers * (gates + 2) * hidden + outputs
     needed = 4 * (4 * weights + largest["batch_size"] * steps * activations)
     return needed, ", ".join(f"{name} {value:,}" for name, value in largest.items())

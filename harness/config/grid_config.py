@@ -1,9 +1,7 @@
 """The grid file as frozen, validated data: which training steps are timed, at which shapes.
 
-Never times one.
-
-A grid is a point, [shape], and blocks [[vary]] that leave it: each is the product of its lists.
-groups.py writes them out.
+A grid is a point, [shape], and blocks [[vary]]: each is the product of its lists, with [shape] for
+the rest. `grid_groups` lists its benchmarks.
 """
 
 from __future__ import annotations
@@ -18,50 +16,48 @@ import pydantic
 import tomli_w
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from harness.config.feasibility import KnownTask
-from harness.config.find_studies import (
-    GRID,
-    check_kind,
+from harness.config.config_table import (
+    ConfigTable,
+    check_known,
     check_tables,
-    find_file,
-    list_files,
     read_rows,
-    read_settings,
     read_table,
 )
-from harness.config.study_config import Table
+from harness.config.feasibility import KnownTask
+from harness.config.find_studies import GRID, check_kind, find_file, list_files
+from harness.config.toml_file import read_settings
 from harness.config.validation import check_name, check_once
-from harness.errors import InputError, Shown, nearest
+from harness.errors import InputError, Shown
 from harness.parameters import MOST
 
-MOST_BENCHMARKS = 100_000  # a day and more even where each takes a second
+MOST_GRID_BENCHMARKS = 100_000  # more than a day where each takes a second
 SIZES = ("hidden_size", "num_layers", "sequence_length", "batch_size")
 
 Size = Annotated[StrictInt, Field(ge=1, le=MOST)]
 Layers = Annotated[StrictInt, Field(ge=1, le=1_000)]
-Measure = Literal["training_step", "forward_backward", "forward"]
+TrainingMeasure = Literal["training_step", "forward_backward", "forward"]
 Names = Annotated[tuple[StrictStr, ...], Field(min_length=1)]
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
 
 
-class Grid(Table):
-    """[grid]: what it is called and what it asks."""
+class GridTable(ConfigTable):
+    """[grid]: its name and its question."""
 
     name: StrictStr
     question: StrictStr = ""
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
 
 
-class Compare(Table):
-    """[compare]: cells, ways of running a step, and what of a step is timed."""
+class GridCompareTable(ConfigTable):
+    """[compare]: cells, variants of the step, and which part of a step is timed."""
 
     cells: Names
     variants: Names = ("plain", "tuned")
-    measures: Annotated[tuple[Measure, ...], Field(min_length=1)] = ("training_step",)
+    measures: Annotated[tuple[TrainingMeasure, ...], Field(min_length=1)] = ("training_step",)
 
 
-class Shape(Table):
-    """[shape]: the point at which everything that a block does not vary is held."""
+class ShapeTable(ConfigTable):
+    """[shape]: the values of everything that a block does not vary."""
 
     task: StrictStr = "temporal_order"
     hidden_size: Size = 32
@@ -74,8 +70,8 @@ class Shape(Table):
     max_grad_norm: Annotated[StrictFloat, Field(ge=0, le=1e9)] = 1.0
 
 
-class Vary(Table):
-    """[[vary]]: lists whose product is timed; what is left out is that of [shape] or [compare]."""
+class VaryTable(ConfigTable):
+    """[[vary]]: lists whose product is timed; missing ones come from [shape] or [compare]."""
 
     hidden_size: Sizes | None = None
     num_layers: Annotated[tuple[Layers, ...], Field(min_length=1)] | None = None
@@ -84,10 +80,10 @@ class Vary(Table):
     initialization: Names | None = None
     cells: Names | None = None
     variants: Names | None = None
-    measures: Annotated[tuple[Measure, ...], Field(min_length=1)] | None = None
+    measures: Annotated[tuple[TrainingMeasure, ...], Field(min_length=1)] | None = None
 
 
-class Timing(Table):
+class TimingTable(ConfigTable):
     """[timing]: blocks of about `block_s` seconds for each benchmark.
 
     `time_budget_s` > 0 ends a group's rounds early.
@@ -99,7 +95,7 @@ class Timing(Table):
     memory: pydantic.StrictBool = True
 
 
-class Inference(Table):
+class InferenceTable(ConfigTable):
     """[inference]: calls of the network alone, one sequence at a time, one thread (--mode inference).
 
     `n_calls` of each; `time_budget_s` > 0 ends a group's rounds early.
@@ -118,25 +114,25 @@ class Inference(Table):
     time_budget_s: Annotated[StrictFloat, Field(ge=0, le=1e6)] = 0.0
 
 
-TABLES: Mapping[str, type[Table]] = {
-    "grid": Grid,
-    "compare": Compare,
-    "shape": Shape,
-    "timing": Timing,
-    "inference": Inference,
+TABLES: Mapping[str, type[ConfigTable]] = {
+    "grid": GridTable,
+    "compare": GridCompareTable,
+    "shape": ShapeTable,
+    "timing": TimingTable,
+    "inference": InferenceTable,
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class GridSpec:
-    """A whole grid file, checked by itself; `check_grid_spec` holds it against tasks and cells."""
+    """A whole grid file, checked by itself; `check_grid` checks it against tasks and cells."""
 
-    grid: Grid
-    compare: Compare
-    shape: Shape
-    vary: tuple[Vary, ...]
-    timing: Timing
-    inference: Inference
+    grid: GridTable
+    compare: GridCompareTable
+    shape: ShapeTable
+    vary: tuple[VaryTable, ...]
+    timing: TimingTable
+    inference: InferenceTable
 
     def to_plain(self) -> dict[str, Any]:
         """The resolved grid file as plain values, every default written out."""
@@ -150,9 +146,9 @@ class GridSpec:
         return tomli_w.dumps(self.to_plain())
 
     def with_variants(self, names: Sequence[str]) -> GridSpec:
-        """The grid in these variants only.
+        """The grid with these variants only.
 
-        A block that lists its own keeps those of them, and goes where none is left.
+        A block with its own list keeps those that it names, and is left out where none remains.
         """
         kept = []
         for block in self.vary:
@@ -163,26 +159,26 @@ class GridSpec:
         return dataclasses.replace(self, compare=compare, vary=tuple(kept))
 
     def blocks(self) -> Iterator[tuple[str, dict[str, Sequence[Any]]]]:
-        """Each block with the key that names it in errors, and the values of everything that may be varied."""
-        held: dict[str, Sequence[Any]] = {
+        """Each block: its key in errors, and the values of everything that may vary."""
+        fixed: dict[str, Sequence[Any]] = {
             name: (getattr(self.shape, name),) for name in (*SIZES, "initialization")
         }
-        held |= {name: getattr(self.compare, name) for name in ("cells", "variants", "measures")}
+        fixed |= {name: getattr(self.compare, name) for name in ("cells", "variants", "measures")}
         if not self.vary:
-            yield "shape", held
+            yield "shape", fixed
         for index, block in enumerate(self.vary):
-            yield f"vary.{index}", held | block.model_dump(exclude_none=True)
+            yield f"vary.{index}", fixed | block.model_dump(exclude_none=True)
 
 
 class InitializedCell(Protocol):
-    """What a grid asks of a cell."""
+    """What a grid needs of a cell."""
 
     @property
     def initializations(self) -> Mapping[str, Any]: ...
 
 
 def list_grids() -> dict[str, str]:
-    """The names of the grids at hand, each with its question."""
+    """The names of the grids in the studies folder, each with its question."""
     return list_files(GRID)
 
 
@@ -197,7 +193,7 @@ def find_grid(name: str) -> Path:
 def load_grid(path: Path, overrides: Sequence[str] = ()) -> GridSpec:
     """Read a grid file, with `KEY=VALUE` overrides applied.
 
-    Raises InputError for whatever is not as it should be.
+    Raises InputError for the first error.
     """
     return parse_grid(read_settings(path, overrides), path.name)
 
@@ -209,34 +205,34 @@ def parse_grid(raw: Mapping[str, Any], where: str) -> GridSpec:
     tables = {
         name: read_table(where, name, table, raw.get(name, {})) for name, table in TABLES.items()
     }
-    spec = GridSpec(vary=read_rows(where, "vary", Vary, raw.get("vary", [])), **tables)
+    spec = GridSpec(vary=read_rows(where, "vary", VaryTable, raw.get("vary", [])), **tables)
     check_name(where, "grid.name", spec.grid.name)
     check_once(where, "compare.cells", spec.compare.cells)
     _check_number(where, spec)
     return spec
 
 
-def check_grid_spec(
+def check_grid(
     spec: GridSpec,
     where: str,
     tasks: Mapping[str, KnownTask],
     cells: Mapping[str, InitializedCell],
 ) -> None:
-    """Hold a grid against what is at hand.
+    """Check a grid against the available tasks and cells.
 
     Raises InputError for an unknown task, cell or initialisation, for a length that the task does
-    not have, and for a cell of which nothing is left because it has none of the initialisations.
+    not have, and for a cell that has none of the initialisations.
     """
-    _known(where, "shape.task", "task", spec.shape.task, tasks)
+    check_known(where, "shape.task", "task", spec.shape.task, tasks)
     task = tasks[spec.shape.task]
     known = dict.fromkeys(name for cell in cells.values() for name in cell.initializations)
     timed = set()
     for key, block in spec.blocks():
         for name in block["cells"]:
             at = f"{key}.cells" if key != "shape" else "compare.cells"
-            _known(where, at, "cell", name, cells)
+            check_known(where, at, "cell", name, cells)
         for name in block["initialization"]:
-            _known(where, f"{key}.initialization", "initialisation", name, known)
+            check_known(where, f"{key}.initialization", "initialisation", name, known)
             timed |= {cell for cell in block["cells"] if name in cells[cell].initializations}
         for length in block["sequence_length"]:
             _check_length(where, f"{key}.sequence_length", spec.shape.task, task, length)
@@ -252,13 +248,13 @@ def check_grid_spec(
 
 
 def _check_number(where: str, spec: GridSpec) -> None:
-    """Refuse more benchmarks than anyone waits for, before they are written out."""
+    """Refuse a grid of too many benchmarks, before they are listed."""
     number = sum(math.prod(len(values) for values in block.values()) for _, block in spec.blocks())
-    if number > MOST_BENCHMARKS:
+    if number > MOST_GRID_BENCHMARKS:
         raise InputError(
             where,
             "vary",
-            expected=f"at most {MOST_BENCHMARKS:,} benchmarks",
+            expected=f"at most {MOST_GRID_BENCHMARKS:,} benchmarks",
             got=Shown(f"{number:,}"),
             remedy="shorten its lists",
         )
@@ -271,10 +267,3 @@ def _check_length(where: str, key: str, name: str, task: KnownTask, length: int)
         if task.finite:
             expected = f"{least}, the length of the fixed sequences of the task {name}"
         raise InputError(where, key, expected=expected, got=length)
-
-
-def _known(where: str, key: str, what: str, name: str, known: Mapping[str, object]) -> None:
-    if name not in known:
-        raise InputError(
-            where, key, expected=f"a known {what}", got=name, remedy=nearest(name, known)
-        )

@@ -1,7 +1,4 @@
-"""A grid written out: groups of benchmarks as plain data, in the order of the file.
-
-Never times one.
-"""
+"""The benchmarks of a grid in groups, as plain data, in the order of the file. Never times one."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from harness.config.grid_config import SIZES, GridSpec, InitializedCell
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """What is timed together, interleaved: one shape on one device.
+    """Benchmarks that are timed together, interleaved: one shape on one device.
 
-    Each benchmark is plain data with a name of its own.
+    Each benchmark is plain data with a unique name.
     """
 
     label: str
@@ -30,9 +27,7 @@ def training_groups(
 ) -> tuple[Group, ...]:
     """The groups of training steps on a device, in the order of the file.
 
-    Equal benchmarks of two blocks stand once.
-
-    An initialisation that a cell lacks is left out for that cell.
+    A benchmark of two blocks occurs once. An initialisation that a cell lacks is left out for it.
     """
     found: dict[tuple[int, ...], dict[str, dict[str, Any]]] = {}
     keys = ("cells", "initialization", "measures", "variants")
@@ -55,10 +50,10 @@ def training_groups(
 
 
 def inference_groups(spec: GridSpec, cells: Mapping[str, InitializedCell]) -> tuple[Group, ...]:
-    """The groups of inference: for each hidden size and number of layers the step, and sequences of each length.
+    """The groups of inference, one for each hidden size and number of layers.
 
-    Neither batch size nor initialisation decides them: one sequence at a time, in the first
-    initialisation that a cell has.
+    Each has the step and sequences of each length. The batch size is 1, and the initialisation is
+    that of [shape], or the cell's first one.
     """
     found: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
     for _, block in spec.blocks():

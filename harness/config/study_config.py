@@ -1,4 +1,4 @@
-"""The tables of a study file as frozen data, their defaults, and what makes two studies the same.
+"""The tables of a study file as frozen data, with their defaults, and the identity of a study.
 
 Never reads a file.
 """
@@ -12,6 +12,7 @@ import pydantic
 import tomli_w
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
+from harness.config.config_table import ConfigTable
 from harness.parameters import KINDS, SPACE, Fixed, Parameter, Value
 
 Positive = Annotated[StrictInt, Field(ge=1, le=10**9)]
@@ -19,16 +20,8 @@ Factor = Annotated[StrictInt, Field(ge=2, le=100)]
 Seconds = Annotated[StrictFloat, Field(gt=0, le=1e9)]
 
 
-class Table(pydantic.BaseModel):
-    """A table of a study file: frozen, unknown keys are errors, no value is converted, no number is NaN or infinite."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-class Study(Table):
-    """[study]: what it is called and what it asks."""
+class StudyTable(ConfigTable):
+    """[study]: its name and its question."""
 
     name: StrictStr
     question: StrictStr = ""
@@ -36,7 +29,7 @@ class Study(Table):
     print_evaluations: pydantic.StrictBool = False
 
 
-class Compare(Table):
+class CompareTable(ConfigTable):
     """[compare]: tasks and cells.
 
     `variants` gives one of them a further name, under which [space.<name>] may differ.
@@ -47,10 +40,10 @@ class Compare(Table):
     variants: Mapping[StrictStr, StrictStr] = Field(default_factory=dict)
 
 
-class Training(Table):
-    """[training]: held fixed for every trial.
+class TrainingTable(ConfigTable):
+    """[training]: fixed for every trial.
 
-    A key of [space] may stand here instead, and the other way round.
+    Any key may move to [space], and any key of [space] here.
     """
 
     batch_size: Value = 32
@@ -69,7 +62,7 @@ class Training(Table):
     initialization: Value | None = None
 
 
-class Search(Table):
+class SearchTable(ConfigTable):
     """[search]: how Optuna searches, for each (task, cell), in each repeat."""
 
     trials: Positive = 12
@@ -83,11 +76,11 @@ class Search(Table):
     trial_memory_bytes: Annotated[StrictInt, Field(ge=0, lt=2**60)] = 0
 
 
-class Confirm(Table):
-    """[confirm]: each search's winner, trained anew along a ladder of lengths, or of lags where those are given.
+class ConfirmTable(ConfigTable):
+    """[confirm]: each search's winner is trained again on a ladder of lengths, or of lags.
 
-    With neither (`sequence_lengths = []`) at its own length. `extrapolation`: a run that has solved
-    its task is then evaluated at so many times its length, without further training.
+    With neither (`sequence_lengths = []`) it is trained at its own length. `extrapolation`: a run
+    that solved its task is then evaluated at these multiples of its length, without training.
     """
 
     seeds: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
@@ -104,14 +97,14 @@ class Confirm(Table):
     extrapolation: Annotated[tuple[Factor, ...], Field(max_length=8)] = (2, 4)
 
 
-class Throughput(Table):
+class ThroughputTable(ConfigTable):
     """[throughput]: whether training steps are timed after everything else."""
 
     enabled: pydantic.StrictBool = True
 
 
-class Claim(Table):
-    """[[claims]]: a sentence in circulation that the report prints beside what this study found."""
+class Claim(ConfigTable):
+    """[[claims]]: a common statement that the report prints beside what this study found."""
 
     cell: StrictStr
     text: StrictStr
@@ -120,10 +113,10 @@ class Claim(Table):
     source: StrictStr = ""
 
 
-class Published(Table):
-    """[[published]]: a number from the literature that the report prints beside ours, and what counts as reproduced.
+class Published(ConfigTable):
+    """[[published]]: a number from the literature that the report prints beside ours.
 
-    Ours is reproduced where it is at least, at most or about (within a factor of 2) `bound`, which
+    Ours reproduces it where it is at least, at most or about (within a factor of 2) `bound`, which
     is `value` unless given. `metric` is a number of the confirmation runs, `diverged_share` of the
     search's trials, or `importance` of `parameter`.
     """
@@ -147,34 +140,34 @@ class Published(Table):
 
     @property
     def limit(self) -> float:
-        """What ours is held against."""
+        """The number that ours is compared with."""
         return float(self.value if self.bound is None else self.bound)
 
 
-class StudySpec(Table):
-    """A whole study. `space`, `cell_space` and `task_space` hold parsed parameters.
+class StudySpec(ConfigTable):
+    """A whole study. `space`, `cell_space` and `task_space` are parsed parameters.
 
-    `training` only what is not in [space].
+    `training` has only the keys that are not in [space].
     """
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
     )
 
-    study: Study
-    compare: Compare
+    study: StudyTable
+    compare: CompareTable
     space: Mapping[str, Parameter]
     cell_space: Mapping[str, Mapping[str, Parameter]]
     task_space: Mapping[str, Mapping[str, Parameter]]
-    training: Training
-    search: Search
-    confirm: Confirm
-    throughput: Throughput
+    training: TrainingTable
+    search: SearchTable
+    confirm: ConfirmTable
+    throughput: ThroughputTable
     claims: tuple[Claim, ...] = ()
     published: tuple[Published, ...] = ()
 
     def base(self, label: str) -> str:
-        """The cell or task that the label stands for: itself, unless it is a variant."""
+        """The cell or task of a label: the label itself, unless it is a variant."""
         return self.compare.variants.get(label, label)
 
     @property
@@ -183,9 +176,9 @@ class StudySpec(Table):
         return tuple((task, cell) for task in self.compare.tasks for cell in self.compare.cells)
 
     def parameters(self, task: str, cell: str) -> dict[str, Parameter]:
-        """Every hyperparameter of a trial of this (task, cell), fixed ones included, in a fixed order.
+        """Every hyperparameter of a trial of this (task, cell), fixed ones too, in a fixed order.
 
-        Where several tables set one, the cell's wins over the task's, and both over [space].
+        The table of the cell overrides that of the task, and both override [space].
         """
         merged: dict[str, Parameter] = {
             name: Fixed(value)
@@ -201,10 +194,7 @@ class StudySpec(Table):
         return {name: merged[name] for name in [*ordered, *sorted(set(merged) - set(ordered))]}
 
     def searched_keys(self) -> tuple[str, ...]:
-        """The hyperparameters that are columns of trials.csv.
-
-        Those of [space], and every other that is searched.
-        """
+        """The hyperparameters that are columns of trials.csv: those of [space] and all searched ones."""
         keys = dict.fromkeys(SPACE)
         for pair in self.pairs:
             for name, parameter in self.parameters(*pair).items():
@@ -237,16 +227,13 @@ class StudySpec(Table):
         return plain
 
     def dump(self) -> str:
-        """The resolved study file as TOML; `load` reads it back as an equal spec."""
+        """The resolved study file as TOML; `load_study` reads it back as an equal spec."""
         return tomli_w.dumps(self.to_plain())
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials comparable.
+        """Every key that may not change when a study is resumed: what makes trials comparable.
 
-        Every key but those that may change when a study is resumed.
-
-        A key that older studies did not have is left out at its default, so that they can be
-        resumed.
+        A key that older studies did not have is left out at its default, so that they can resume.
         """
         plain = self.to_plain()
         for free in ("confirm", "throughput", "claims", "published"):
@@ -262,7 +249,7 @@ class StudySpec(Table):
 
 
 LATER_KEYS: Mapping[str, Any] = {"training.learning_rate_schedule": "constant"}
-"""Keys that came after the first release of the storage's schema, with the defaults that were built in before."""
+"""Keys that are newer than the storage's schema, with the values that were built in before."""
 
 
 def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

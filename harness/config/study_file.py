@@ -1,4 +1,4 @@
-"""Reading a study file: its tables, and the first thing that is wrong with them, in one line.
+"""Reads a study file as a StudySpec, or raises one InputError for its first error.
 
 Never runs code.
 """
@@ -9,35 +9,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config.find_studies import (
-    STUDY,
-    check_kind,
-    check_tables,
-    find_file,
-    list_files,
-    read_rows,
-    read_settings,
-    read_table,
-)
+from harness.config.config_table import ConfigTable, check_tables, read_rows, read_table
+from harness.config.find_studies import STUDY, check_kind, find_file, list_files
 from harness.config.study_config import (
     Claim,
-    Compare,
-    Confirm,
+    CompareTable,
+    ConfirmTable,
     Published,
-    Search,
-    Study,
+    SearchTable,
     StudySpec,
-    Table,
-    Throughput,
-    Training,
+    StudyTable,
+    ThroughputTable,
+    TrainingTable,
 )
-from harness.config.validation import check_names, check_rows, check_sense, labels_of
+from harness.config.toml_file import read_settings
+from harness.config.validation import check_rows, check_study_keys, check_study_names, labels_of
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import KINDS, Fixed, Parameter, parse_parameter
 
 
 def list_studies() -> dict[str, str]:
-    """The names of the studies at hand, each with its question."""
+    """The names of the studies in the studies folder, each with its question."""
     return list_files(STUDY)
 
 
@@ -49,34 +41,34 @@ def find_study(name: str) -> Path:
     return find_file(STUDY, name)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read a study file, with `KEY=VALUE` overrides applied.
 
-    Raises InputError for whatever is not as it should be.
+    Raises InputError for the first error.
     """
-    return parse(read_settings(path, overrides), path.name)
+    return parse_study(read_settings(path, overrides), path.name)
 
 
-def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
+def parse_study(raw: Mapping[str, Any], where: str) -> StudySpec:
     """Validate the plain values of a study file; `where` names it in errors."""
     check_kind(STUDY, raw, where)
     tables: dict[str, Any] = {}
-    lists: dict[str, type[Table]] = {"claims": Claim, "published": Published}
+    lists: dict[str, type[ConfigTable]] = {"claims": Claim, "published": Published}
     known = ("study", "compare", "space", "training", "search", "confirm", "throughput", *lists)
     check_tables(where, raw, known)
     for name, model in (
-        ("study", Study),
-        ("compare", Compare),
-        ("training", Training),
-        ("search", Search),
-        ("confirm", Confirm),
-        ("throughput", Throughput),
+        ("study", StudyTable),
+        ("compare", CompareTable),
+        ("training", TrainingTable),
+        ("search", SearchTable),
+        ("confirm", ConfirmTable),
+        ("throughput", ThroughputTable),
     ):
         tables[name] = read_table(where, name, model, raw.get(name, {}))
     for name, row_model in lists.items():
         tables[name] = read_rows(where, name, row_model, raw.get(name, []))
     compare = tables["compare"]
-    check_names(where, tables["study"].name, compare)
+    check_study_names(where, tables["study"].name, compare)
     check_rows(where, compare, tables["claims"], tables["published"])
     space, own = _parse_space(where, raw.get("space", {}), compare)
     task_names = labels_of(compare, compare.tasks)
@@ -104,12 +96,12 @@ def parse(raw: Mapping[str, Any], where: str) -> StudySpec:
             )
     tables["training"] = tables["training"].model_copy(update=dict.fromkeys(space))
     spec = StudySpec(space=space, **tables)
-    check_sense(where, spec, raw)
+    check_study_keys(where, spec, raw)
     return spec
 
 
 def _parse_space(
-    where: str, raw: object, compare: Compare
+    where: str, raw: object, compare: CompareTable
 ) -> tuple[dict[str, Parameter], dict[str, dict[str, Parameter]]]:
     if not isinstance(raw, Mapping):
         raise InputError(where, "space", expected="a table", got=raw)

@@ -1,4 +1,4 @@
-"""What a study file says, held against itself: names, claims, ladders, sizes, budgets.
+"""Checks the keys of a study file against each other: names, claims, ladders, sizes, budgets.
 
 Knows no task and no cell.
 """
@@ -9,20 +9,17 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from harness.config.study_config import Claim, Compare, Published, StudySpec
+from harness.config.study_config import Claim, CompareTable, Published, StudySpec
 from harness.errors import InputError, Shown, nearest
 from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, Range, numbers_of
 
 NAME_LENGTH = 80
-MOST_PAIRS = 1_000  # (task, cell): ten times the largest study anybody would wait for
+MOST_PAIRS = 1_000  # (task, cell): ten times the largest feasible study
 MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: each is held in memory
 BOUNDED = ("remembered_steps", "sequences_to_solve")
-"""Objectives of which it is known while a trial runs what it may still find.
+"""Objectives whose best reachable value is known while a trial runs (harness.columns)."""
 
-`reachable` of harness.columns.
-"""
-
-SHARES = ("accuracy", "diverged_share", "importance")
+FRACTION_METRICS = ("accuracy", "diverged_share", "importance")
 RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
     {
         *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
@@ -31,16 +28,13 @@ RESERVED_NAMES = frozenset(  # files of these names do not exist on Windows
 )
 
 
-def labels_of(compare: Compare, names: tuple[str, ...]) -> set[str]:
-    """The names among `names`, and what those of them that are variants stand for."""
+def labels_of(compare: CompareTable, names: tuple[str, ...]) -> set[str]:
+    """The names, and the cells or tasks of those that are variants."""
     return {*names, *(base for label, base in compare.variants.items() if label in names)}
 
 
-def check_names(where: str, name: str, compare: Compare) -> None:
-    """Names become files and folders: none may be empty, very long, a path or unprintable.
-
-    Labels are used once.
-    """
+def check_study_names(where: str, name: str, compare: CompareTable) -> None:
+    """Refuse names that cannot be files and folders, and names that are used twice."""
     pairs = len(compare.tasks) * len(compare.cells)
     if pairs > MOST_PAIRS:
         expected = f"at most {MOST_PAIRS:,} pairs of a task and a cell"
@@ -68,7 +62,7 @@ def check_names(where: str, name: str, compare: Compare) -> None:
 
 
 def check_name(where: str, key: str, text: str) -> None:
-    """Refuse what is no name of a file or folder on some system."""
+    """Refuse a text that cannot be the name of a file or folder on some system."""
     plain = text.isprintable() and not set(text) & set('/\\:*?"<>|') and text == text.strip(" .")
     reserved = text.partition(".")[0].strip().upper() in RESERVED_NAMES
     if not plain or not text or reserved or len(text.encode()) > NAME_LENGTH:
@@ -82,10 +76,7 @@ def check_name(where: str, key: str, text: str) -> None:
 
 
 def check_once(where: str, key: str, values: tuple[str, ...]) -> None:
-    """Refuse a name that stands twice, by whatever case.
-
-    Some file systems keep one file for both.
-    """
+    """Refuse a name that occurs twice in any case, because some file systems ignore case."""
     folded = [unicodedata.normalize("NFC", each).casefold() for each in values]
     for each, same in zip(values, folded, strict=True):
         if folded.count(same) > 1:
@@ -94,11 +85,11 @@ def check_once(where: str, key: str, values: tuple[str, ...]) -> None:
 
 def check_rows(
     where: str,
-    compare: Compare,
+    compare: CompareTable,
     claims: tuple[Claim, ...],
     published: tuple[Published, ...],
 ) -> None:
-    """Claims and published numbers are of a cell, and a task, that the study compares."""
+    """Refuse claims and published numbers of a cell or task that the study does not compare."""
     cells = labels_of(compare, compare.cells)
     named = [(f"claims.{i}.cell", claim.cell, "cell", cells) for i, claim in enumerate(claims)]
     for i, row in enumerate(published):
@@ -114,7 +105,7 @@ def check_rows(
                 remedy=nearest(name, known),
             )
     for i, row in enumerate(published):
-        if row.metric in SHARES and max(row.value, row.limit) > 1:
+        if row.metric in FRACTION_METRICS and max(row.value, row.limit) > 1:
             raise InputError(
                 where,
                 f"published.{i}.value",
@@ -131,7 +122,7 @@ def check_rows(
             )
 
 
-def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
+def check_study_keys(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
     """Refuse what contradicts itself; `raw` is the file as it was read.
 
     Raises InputError naming the key.
@@ -162,7 +153,7 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
                     remedy=f"add {name} to [space], or to [training] to hold it fixed",
                 )
         if spec.search.sampler == "grid":
-            check_grid(where, "space", parameters)
+            check_lists(where, "space", parameters)
     for task in spec.compare.tasks:
         _check_own_length(where, spec, task)
     for index, row in enumerate(spec.published):
@@ -172,7 +163,7 @@ def check_sense(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
 
 
 def _check_measurable(where: str, spec: StudySpec, index: int, row: Published) -> None:
-    """A published number must be one that this study can measure."""
+    """Refuse a published number that this study cannot measure."""
     searched = [
         name
         for name, each in spec.parameters(row.task, row.cell).items()
@@ -197,7 +188,7 @@ def _check_measurable(where: str, spec: StudySpec, index: int, row: Published) -
 
 
 def _check_pruner(where: str, spec: StudySpec) -> None:
-    """Refuse `bound` where nothing is known of what a trial may still find."""
+    """Refuse `bound` with an objective whose best reachable value is not known."""
     if spec.search.pruner == "bound" and spec.search.objective not in BOUNDED:
         raise InputError(
             where,
@@ -228,7 +219,7 @@ def _check_ladder(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> None:
 
 
 def _check_own_length(where: str, spec: StudySpec, task: str) -> None:
-    """Winners on a task that are confirmed at their own lengths must have the same one."""
+    """Refuse winners of a task that are confirmed at different lengths."""
     if not spec.confirm.seeds or spec.confirm.lags or spec.confirm.sequence_lengths:
         return
     found = {spec.parameters(task, cell)["sequence_length"] for cell in spec.compare.cells}
@@ -243,7 +234,7 @@ def _check_own_length(where: str, spec: StudySpec, task: str) -> None:
 
 
 def _check_sizes(where: str, spec: StudySpec, task: str, cell: str) -> None:
-    """num_parameters, where it derives hidden_size, must be positive, and hidden_size left out."""
+    """Refuse num_parameters that is not positive where it is searched, or beside hidden_size."""
     wanted = spec.parameters(task, cell)["num_parameters"]
     if wanted == Fixed(0):
         return
@@ -269,11 +260,8 @@ def _check_sizes(where: str, spec: StudySpec, task: str, cell: str) -> None:
         )
 
 
-def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> None:
-    """Refuse a range where the sampler grid needs a list.
-
-    Raises InputError naming its key in that table.
-    """
+def check_lists(where: str, table: str, parameters: Mapping[str, Parameter]) -> None:
+    """Refuse a range where the sampler grid needs a list, naming its key in that table."""
     for name, parameter in parameters.items():
         if isinstance(parameter, Range):
             raise InputError(
@@ -286,10 +274,7 @@ def check_grid(where: str, table: str, parameters: Mapping[str, Parameter]) -> N
 
 
 def _check_number(where: str, spec: StudySpec) -> None:
-    """Refuse more trials, or confirmation runs, than can be kept in mind.
-
-    Nobody waits for so many.
-    """
+    """Refuse more trials or confirmation runs than fit into memory."""
     searches = len(spec.pairs) * spec.search.repeats
     rungs = len(spec.confirm.lags or spec.confirm.sequence_lengths) or 1
     for key, what, number in (

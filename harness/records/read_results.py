@@ -91,7 +91,7 @@ def read(directory: Path) -> StudyRecords:
     """
     directory = Path(directory)
     _require(directory, "study", ("spec.toml", "trials.csv", "machine.json"))
-    spec = specs.load(directory / "spec.toml")
+    spec = specs.load_study(directory / "spec.toml")
     machine = _read_machine(directory)
     tables = {
         name: _read_table(directory / f"{name}.csv", columns)

@@ -80,7 +80,7 @@ def suite_benchmarks(name: str, device: str) -> tuple[Mapping[str, Any], ...]:
     named = {cell for _, block in spec.blocks() for cell in block["cells"]}
     for cell in sorted(named & {*offered(cells.GROUP)}):
         cells.get_cell(cell)
-    config.check_grid_spec(spec, path.name, tasks.TASKS, cells.CELLS)
+    config.check_grid(spec, path.name, tasks.TASKS, cells.CELLS)
     found = [
         {**each, "name": _short_name(each)}
         for group in config.training_groups(spec, cells.CELLS, device)

@@ -142,13 +142,13 @@ def _load(
 
     path = specs.find_study(name)
     remarks = _load_plugins(plugins)
-    spec = specs.load(path, overrides)
+    spec = specs.load_study(path, overrides)
     for task in {spec.base(label) for label in spec.compare.tasks} & {*offered(tasks.GROUP)}:
         tasks.get_task(task)
     for cell in {spec.base(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
         cells.get_cell(cell)
-    spec = specs.check(spec, path.name, TASKS, CELLS, memory_bytes())
-    return spec, path.name, (*remarks, *specs.notes(spec, TASKS, CELLS))
+    spec = specs.check_study(spec, path.name, TASKS, CELLS, memory_bytes())
+    return spec, path.name, (*remarks, *specs.study_notes(spec, TASKS, CELLS))
 
 
 def _load_plugins(names: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cells, machine, records, tasks
-from harness.config import StudySpec, ladder
+from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
@@ -253,7 +253,7 @@ def _confirm(
     opened = []
     for winner in winners:
         params = winner.record.params
-        rungs = ladder(study.spec, get_task(study.spec.base(winner.key.task)))
+        rungs = confirmation_lengths(study.spec, get_task(study.spec.base(winner.key.task)))
         lengths = rungs or (int(params["sequence_length"]),)
         opened.append((winner, open_confirmation(study, winner.key, params, lengths)))
     every = [series for _, series in opened]

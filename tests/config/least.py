@@ -41,12 +41,12 @@ def raw(**tables: Any) -> dict[str, Any]:
 
 def parse(**tables: Any) -> StudySpec:
     """The least study with some keys set, read."""
-    return specs.parse(raw(**tables), "f.toml")
+    return specs.parse_study(raw(**tables), "f.toml")
 
 
 def check(spec: StudySpec, memory_bytes: int = 16 * GIGABYTE, **cells: Cell) -> StudySpec:
     """The study held against the registries and a memory."""
-    return specs.check(spec, "f.toml", TASKS, {**CELLS, **cells}, memory_bytes)
+    return specs.check_study(spec, "f.toml", TASKS, {**CELLS, **cells}, memory_bytes)
 
 
 def write(folder: Path, text: str) -> Path:

@@ -103,7 +103,7 @@ def test_fixed_sequences_are_confirmed_at_their_own_length() -> None:
     """A ladder of that length alone is climbed, as is one of lags that they have: 3 steps, at 4."""
     for confirm, expected in (({"sequence_lengths": [4]}, (4,)), ({"lags": [1, 2, 3]}, (4,))):
         spec = parse(compare={"tasks": ["lesson"]}, space={"sequence_length": 4}, confirm=confirm)
-        assert specs.ladder(check(spec), TASKS["lesson"]) == expected
+        assert specs.confirmation_lengths(check(spec), TASKS["lesson"]) == expected
 
 
 # ---------------------------------------------------------------------------------------- memory
@@ -142,7 +142,7 @@ def test_every_size_counts(tables: dict[str, Any]) -> None:
 
 def test_num_parameters_counts() -> None:
     """A size that is derived later is refused like one that is written."""
-    spec = specs.parse(
+    spec = specs.parse_study(
         {**LEAST, "space": WITHOUT_SIZE, "training": {"num_parameters": 2**31 - 1}}, "f.toml"
     )
     with pytest.raises(InputError, match=r"got about [34][0-9],"):  # 4 x 4 bytes x 2^31
@@ -216,7 +216,7 @@ def test_hostile_numbers_allocate_nothing(tables: dict[str, Any]) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(InputError):
-            check(specs.parse(plain, "f.toml"))
+            check(specs.parse_study(plain, "f.toml"))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -272,7 +272,7 @@ def test_what_a_cell_declares_is_searched() -> None:
     assert spec.parameters("adding", "own")["zoneout"] == Range(0.0, 0.5)
     assert "zoneout" not in spec.parameters("adding", "rnn")
     assert spec.searched_keys()[-1] == "zoneout"
-    assert check(specs.parse(spec.to_plain(), "f.toml"), own=OWN) == spec
+    assert check(specs.parse_study(spec.to_plain(), "f.toml"), own=OWN) == spec
 
 
 @pytest.mark.parametrize("table", ["own", "narrow"])
@@ -307,14 +307,14 @@ def test_a_ladder_below_the_searched_range_is_a_note() -> None:
             training={"sequences": 1_600},
         )
     )
-    (note,) = specs.notes(spec, TASKS, CELLS)
+    (note,) = specs.study_notes(spec, TASKS, CELLS)
     assert "ladder of adding ends at length 20, below the 300 that is searched" in note
 
 
 def test_sequences_that_are_not_scored_are_a_note() -> None:
     """A budget that is no multiple of the evaluation's distance leaves a rest, which is named."""
     spec = parse(training={"sequences": 1_000, "evaluate_every": 300})
-    (note,) = specs.notes(spec, TASKS, CELLS)
+    (note,) = specs.study_notes(spec, TASKS, CELLS)
     assert "the last 100 sequences" in note
 
 
@@ -328,18 +328,18 @@ def test_an_initialisation_that_only_a_plug_in_has_and_no_one_searches() -> None
     )
     cells = {**CELLS, "own": own}
     plain = {"compare": {"cells": ["own"]}, "training": {"sequences": 1_600}}
-    (note,) = specs.notes(check(parse(**plain), own=own), TASKS, cells)
+    (note,) = specs.study_notes(check(parse(**plain), own=own), TASKS, cells)
     assert "slow, an initialisation of own, is not searched" in note
     told = {
         **plain,
         "space": {"own": {"initialization": ["pytorch", "slow"]}, "initialization": "pytorch"},
     }
-    assert specs.notes(check(parse(**told), own=own), TASKS, cells) == ()
+    assert specs.study_notes(check(parse(**told), own=own), TASKS, cells) == ()
 
 
 def test_a_sound_study_has_no_notes() -> None:
     """Nothing is said where nothing is to be said."""
-    assert specs.notes(parse(training={"sequences": 1_600}), TASKS, CELLS) == ()
+    assert specs.study_notes(parse(training={"sequences": 1_600}), TASKS, CELLS) == ()
 
 
 @pytest.mark.parametrize(
@@ -360,13 +360,17 @@ def test_a_sound_study_has_no_notes() -> None:
 )
 def test_a_ladder_of_lags(lags: list[int], task: str, expected: tuple[int, ...]) -> None:
     """Each lag gets the least length that has it, each length once."""
-    assert specs.ladder(parse(confirm={"lags": lags}), TASKS[task]) == expected
+    assert specs.confirmation_lengths(parse(confirm={"lags": lags}), TASKS[task]) == expected
 
 
 def test_a_ladder_of_lengths_is_as_written() -> None:
     """Without lags the rungs are those of the file."""
-    assert specs.ladder(parse(confirm={"sequence_lengths": [5, 50]}), TASKS["adding"]) == (5, 50)
-    assert specs.ladder(parse(confirm={"sequence_lengths": []}), TASKS["adding"]) == ()
+    assert specs.confirmation_lengths(
+        parse(confirm={"sequence_lengths": [5, 50]}), TASKS["adding"]
+    ) == (5, 50)
+    assert (
+        specs.confirmation_lengths(parse(confirm={"sequence_lengths": []}), TASKS["adding"]) == ()
+    )
 
 
 def test_count_trials() -> None:

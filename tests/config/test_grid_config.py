@@ -14,7 +14,7 @@ import pytest
 
 from harness import config as specs
 from harness.cells import CELLS
-from harness.config.grid_config import Shape
+from harness.config.grid_config import ShapeTable
 from harness.errors import InputError
 from harness.parameters import OPTIMIZERS
 from harness.tasks import TASKS
@@ -31,7 +31,7 @@ def parse(**tables: Any) -> specs.GridSpec:
 
 def check(**tables: Any) -> None:
     """The same, held against the cells and tasks at hand."""
-    specs.check_grid_spec(parse(**tables), "f.toml", TASKS, CELLS)
+    specs.check_grid(parse(**tables), "f.toml", TASKS, CELLS)
 
 
 def benchmarks(spec: specs.GridSpec, device: str = "cpu") -> list[Any]:
@@ -50,7 +50,7 @@ def test_the_grids_that_come_along_are_valid(path: Path) -> None:
     spec = specs.load_grid(path)
     assert spec.grid.name == path.stem
     assert spec.grid.question
-    specs.check_grid_spec(spec, path.name, TASKS, CELLS)
+    specs.check_grid(spec, path.name, TASKS, CELLS)
     assert specs.parse_grid(tomllib.loads(spec.dump()), "again") == spec
     assert specs.find_grid(path.stem) == path
     assert specs.list_grids()[path.stem] == spec.grid.question
@@ -68,7 +68,7 @@ def test_grids_and_studies_are_told_apart() -> None:
 
 @pytest.mark.parametrize(
     ("read", "name", "command"),
-    [(specs.load, "bench_quick", "bench"), (specs.load_grid, "quickstart", "study")],
+    [(specs.load_study, "bench_quick", "bench"), (specs.load_grid, "quickstart", "study")],
 )
 def test_a_path_to_a_file_of_the_other_kind(read: Any, name: str, command: str) -> None:
     """Given by its path, it is found out when it is read."""
@@ -167,7 +167,7 @@ def test_what_is_not_at_hand_is_refused(tables: dict[str, Any], match: str) -> N
 
 def test_the_words_of_optimisers_are_those_of_a_study() -> None:
     """The grid file takes what a study takes."""
-    assert get_args(Shape.model_fields["optimizer"].annotation) == OPTIMIZERS
+    assert get_args(ShapeTable.model_fields["optimizer"].annotation) == OPTIMIZERS
 
 
 # ------------------------------------------------------------------------------------- written out
@@ -217,7 +217,7 @@ def test_an_initialisation_that_a_cell_lacks_is_left_out_for_it() -> None:
         compare={"cells": ["rnn", "gru"], "variants": ["tuned"]},
         vary=[{"initialization": ["pytorch", "chrono"]}],
     )
-    specs.check_grid_spec(spec, "f.toml", TASKS, CELLS)
+    specs.check_grid(spec, "f.toml", TASKS, CELLS)
     found = {(each["cell"], each["initialization"]) for each in benchmarks(spec)}
     assert found == {("rnn", "pytorch"), ("gru", "pytorch"), ("gru", "chrono")}
 

@@ -64,24 +64,24 @@ def test_anything_is_a_study_or_refused(plain: dict[str, Any], onto_a_study: boo
     if onto_a_study:
         plain = merge(copy.deepcopy(LEAST), plain)
     try:
-        spec = check(specs.parse(plain, "f.toml"))
-        specs.notes(spec, TASKS, CELLS)
+        spec = check(specs.parse_study(plain, "f.toml"))
+        specs.study_notes(spec, TASKS, CELLS)
         specs.count_trials(spec, TASKS)
     except InputError:
         return
-    assert specs.parse(tomllib.loads(spec.dump()), "again") == spec
+    assert specs.parse_study(tomllib.loads(spec.dump()), "again") == spec
 
 
 places = st.sampled_from(
     [
         (table, key)
         for table, model in (
-            ("study", specs.Study),
-            ("compare", specs.Compare),
-            ("training", specs.Training),
-            ("search", specs.Search),
-            ("confirm", specs.Confirm),
-            ("throughput", specs.Throughput),
+            ("study", specs.StudyTable),
+            ("compare", specs.CompareTable),
+            ("training", specs.TrainingTable),
+            ("search", specs.SearchTable),
+            ("confirm", specs.ConfirmTable),
+            ("throughput", specs.ThroughputTable),
         )
         for key in model.model_fields
     ]
@@ -98,4 +98,4 @@ def test_any_value_of_a_known_key_is_read_or_refused(place: tuple[str, str], val
         spec = check(parse(**{table: {key: value}}))
     except InputError:
         return
-    assert specs.parse(tomllib.loads(spec.dump()), "again") == spec
+    assert specs.parse_study(tomllib.loads(spec.dump()), "again") == spec

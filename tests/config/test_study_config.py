@@ -117,7 +117,7 @@ def test_a_key_of_the_space_may_be_held_fixed_in_training() -> None:
     """[training] may hold any key of [space], and [space] any of [training]."""
     fixed = {name: value for name, value in LEAST["space"].items() if name != "learning_rate"}
     plain = {**LEAST, "space": {**fixed, "optimizer": ["adam", "sgd"]}}
-    spec = specs.parse({**plain, "training": {"learning_rate": 0.5}}, "f.toml")
+    spec = specs.parse_study({**plain, "training": {"learning_rate": 0.5}}, "f.toml")
     assert spec.parameters("adding", "lstm")["learning_rate"] == Fixed(0.5)
     assert spec.parameters("adding", "lstm")["optimizer"] == Choice(("adam", "sgd"))
     assert "optimizer" in spec.searched_keys()
@@ -134,7 +134,7 @@ def test_searched_keys() -> None:
 
 def test_num_parameters_takes_the_place_of_hidden_size() -> None:
     """With num_parameters, hidden_size is no hyperparameter of the trial."""
-    spec = specs.parse(
+    spec = specs.parse_study(
         {**LEAST, "space": WITHOUT_SIZE, "training": {"num_parameters": 5_000}}, "f.toml"
     )
     assert "hidden_size" not in spec.parameters("adding", "lstm")
@@ -243,11 +243,11 @@ def test_what_is_dumped_is_read_back(
     plain: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The resolved study, as it is and held against the registries, is an equal study when it is read again."""
-    spec = specs.parse(plain, "f.toml")
+    spec = specs.parse_study(plain, "f.toml")
     path = tmp_path_factory.getbasetemp() / "round.toml"
     for each in (spec, check(spec, 10**18)):
         path.write_text(each.dump(), encoding="utf-8")
-        again = specs.load(path)
+        again = specs.load_study(path)
         assert again == each
         assert again.identity() == each.identity()
         assert all(again.parameters(*pair) == each.parameters(*pair) for pair in spec.pairs)

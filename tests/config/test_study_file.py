@@ -10,7 +10,7 @@ import pytest
 
 from harness import config as specs
 from harness.columns import OBJECTIVES
-from harness.config.toml_text import parse_toml
+from harness.config.toml_file import parse_toml
 from harness.config.validation import BOUNDED
 from harness.errors import InputError
 from harness.parameters import Fixed, Range
@@ -188,7 +188,7 @@ def test_a_hyperparameter_that_stands_nowhere(missing: str) -> None:
     """Each key of [space] must be somewhere, and the message says where it may be."""
     space = {name: value for name, value in LEAST["space"].items() if name != missing}
     with pytest.raises(InputError, match=rf"space.{missing}: .*got nothing; add {missing} to \[sp"):
-        specs.parse({**LEAST, "space": space}, "f.toml")
+        specs.parse_study({**LEAST, "space": space}, "f.toml")
 
 
 @pytest.mark.parametrize("table", ["study", "compare"])
@@ -196,14 +196,14 @@ def test_a_table_that_must_be_there(table: str) -> None:
     """A study has a name, and says what it compares."""
     plain = {name: value for name, value in LEAST.items() if name != table}
     with pytest.raises(InputError, match=rf"{table}\.\w+: expected a value, got nothing"):
-        specs.parse(plain, "f.toml")
+        specs.parse_study(plain, "f.toml")
 
 
 @pytest.mark.parametrize("sizes", [[0, 5_000], {"low": 0, "high": 5_000}])
 def test_num_parameters_is_not_searched_through_zero(sizes: object) -> None:
     """0 switches num_parameters off, and a trial without a size has none."""
     with pytest.raises(InputError, match=r"space.num_parameters: expected numbers >= 1"):
-        specs.parse({**LEAST, "space": {**WITHOUT_SIZE, "num_parameters": sizes}}, "f.toml")
+        specs.parse_study({**LEAST, "space": {**WITHOUT_SIZE, "num_parameters": sizes}}, "f.toml")
 
 
 def test_a_variant_may_not_inherit_a_size_beside_num_parameters() -> None:
@@ -213,7 +213,7 @@ def test_a_variant_may_not_inherit_a_size_beside_num_parameters() -> None:
         "space": {**WITHOUT_SIZE, "lstm": {"hidden_size": 8}, "wide": {"num_parameters": 5_000}},
     }
     with pytest.raises(InputError, match=r"hidden_size left out"):
-        specs.parse(tables, "f.toml")
+        specs.parse_study(tables, "f.toml")
 
 
 # ----------------------------------------------------------------------------------------- names
@@ -270,11 +270,11 @@ def test_labels_are_used_once(cells: list[str]) -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=[path.stem for path in STUDIES])
 def test_the_studies_that_come_along_are_valid(path: Path) -> None:
     """Each file of studies/ loads, fits a machine of 8 GB, is named as its file, and survives a round trip."""
-    spec = specs.load(path)
+    spec = specs.load_study(path)
     assert spec.study.name == path.stem
     assert spec.study.question
     checked = check(spec, 8 * GIGABYTE)
-    assert specs.parse(tomllib.loads(checked.dump()), "again") == checked
+    assert specs.parse_study(tomllib.loads(checked.dump()), "again") == checked
     assert specs.find_study(path.stem) == path
     assert specs.list_studies()[path.stem] == spec.study.question
 
@@ -308,7 +308,7 @@ def test_a_broken_study_does_not_hide_the_others(
     assert "cannot be read" in listed["broken"]
     assert specs.find_study("good").stem == "good"
     with pytest.raises(InputError, match=r"broken.toml: expected TOML"):
-        specs.load(specs.find_study("broken"))
+        specs.load_study(specs.find_study("broken"))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_file_that_is_no_study(tmp_path: Path, text: bytes, match: str, tally:
     path.write_bytes(text)
     with tally.each("a file that is no study", "refused, with its place") as count, count.one():
         with pytest.raises(InputError, match=match) as caught:
-            specs.load(path)
+            specs.load_study(path)
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -353,7 +353,7 @@ def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
     """A byte order mark and its line ends are no part of the study."""
     path = tmp_path / "f.toml"
     path.write_bytes(b"\xef\xbb\xbf" + parse().dump().replace("\n", "\r\n").encode())
-    assert specs.load(path) == parse()
+    assert specs.load_study(path) == parse()
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_no_more_than_anybody_would_wait_for(tables: dict[str, Any], match: str)
 def test_a_folder_is_no_study(tmp_path: Path) -> None:
     """What cannot be opened is named."""
     with pytest.raises(InputError, match=r"expected a readable text file"):
-        specs.load(tmp_path)
+        specs.load_study(tmp_path)
 
 
 @pytest.fixture
@@ -425,12 +425,12 @@ def least_file(tmp_path: Path) -> Path:
 )
 def test_an_override_sets_one_key(least_file: Path, override: str, get: Any, expected: Any) -> None:
     """--set takes any key of the study file, dotted, and TOML as its value."""
-    assert get(specs.load(least_file, [override])) == expected
+    assert get(specs.load_study(least_file, [override])) == expected
 
 
 def test_the_last_override_counts(least_file: Path) -> None:
     """Overrides are applied in their order."""
-    spec = specs.load(least_file, ["search.trials=1", "search.trials=2"])
+    spec = specs.load_study(least_file, ["search.trials=1", "search.trials=2"])
     assert spec.search.trials == 2
 
 
@@ -440,13 +440,13 @@ def test_a_ladder_that_is_set_takes_the_place_of_the_other(tmp_path: Path) -> No
     A file that says both is refused.
     """
     path = write(tmp_path, parse(confirm={"lags": [5, 10]}).dump())
-    spec = specs.load(path, ["confirm.sequence_lengths=[10, 20]"])
+    spec = specs.load_study(path, ["confirm.sequence_lengths=[10, 20]"])
     assert (spec.confirm.sequence_lengths, spec.confirm.lags) == ((10, 20), ())
-    spec = specs.load(path, ["confirm.sequence_lengths=[10]", "confirm.lags=[7]"])
+    spec = specs.load_study(path, ["confirm.sequence_lengths=[10]", "confirm.lags=[7]"])
     assert spec.confirm.lags == (7,)
     path = write(tmp_path, path.read_text().replace("lags", "sequence_lengths=[9]\nlags"))
     with pytest.raises(InputError, match="either lags or sequence_lengths"):
-        specs.load(path)
+        specs.load_study(path)
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_ladder_that_is_set_takes_the_place_of_the_other(tmp_path: Path) -> No
 def test_a_bad_override_is_refused(least_file: Path, override: str, match: str) -> None:
     """What is no key, no TOML or no sense is answered like a mistake in the file."""
     with pytest.raises(InputError, match=match):
-        specs.load(least_file, [override])
+        specs.load_study(least_file, [override])
 
 
 def test_the_objectives_of_a_study_file_are_those_that_exist() -> None:

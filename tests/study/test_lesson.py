@@ -48,7 +48,7 @@ def plain_script(cell: str, seed: int) -> tuple[list[float], list[float], list[f
 
 def harness_config(cell: str, seed: int) -> TrainingConfig:
     """The trial of the study, with that seed."""
-    study = specs.check(specs.load(STUDY), STUDY.name, TASKS, CELLS, 10**10)
+    study = specs.check_study(specs.load_study(STUDY), STUDY.name, TASKS, CELLS, 10**10)
     return dataclasses.replace(training_config(study, "lesson", cell, {}), seed=seed)
 
 
@@ -68,7 +68,7 @@ def test_the_study_is_the_script(cell: str, seed: int) -> None:
 
 def test_the_study_is_one_trial_for_each_cell() -> None:
     """Three trials, no confirmation: the loss of step 500 is the loss of the trial."""
-    study = specs.load(STUDY)
+    study = specs.load_study(STUDY)
     assert specs.count_trials(study, TASKS) == (3, 0)
     assert study.compare.cells == ("rnn", "gru", "lstm")
     assert study.study.print_evaluations

@@ -28,7 +28,7 @@ def study(**compare: Any) -> StudySpec:
     """The small study of other cells or tasks, held against what is at hand."""
     raw = tomllib.loads(SMALL)
     raw["compare"] |= compare
-    return specs.check(specs.parse(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
+    return specs.check_study(specs.parse_study(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
 
 
 class Wrong(nn.Module):

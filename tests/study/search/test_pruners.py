@@ -5,7 +5,7 @@ import typing
 import pytest
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
-from harness.config import Search as SearchTable
+from harness.config import SearchTable
 from harness.study.search.pruners import PRUNERS, create_pruner
 
 

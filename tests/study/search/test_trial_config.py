@@ -74,7 +74,7 @@ def test_derived_size(tmp_path: Path, cell: str) -> None:
     text = ("training.num_parameters=2000", f'compare.cells=["{cell}"]')
     path = write_small(tmp_path)
     path.write_text(path.read_text().replace("hidden_size = { low = 2, high = 4 }", ""))
-    spec = specs.load(path, text)
+    spec = specs.load_study(path, text)
     assert "hidden_size" not in suggested(spec, "temporal_order", cell)
     config = training_config(
         spec, "temporal_order", cell, {"learning_rate": 0.1, "sequence_length": 10}
@@ -117,9 +117,9 @@ def test_sizes_are_checked_before_the_study(tmp_path: Path) -> None:
     raw["space"]["num_layers"] = {"low": 1, "high": 3}
     raw["training"]["num_parameters"] = 60
     with pytest.raises(InputError, match=r"f.toml: training.num_parameters: .*within 5 %, got 60"):
-        check_sizes(specs.parse(raw, "f.toml"), "f.toml")
+        check_sizes(specs.parse_study(raw, "f.toml"), "f.toml")
     raw["training"]["num_parameters"] = 200_000
-    check_sizes(specs.parse(raw, "f.toml"), "f.toml")
+    check_sizes(specs.parse_study(raw, "f.toml"), "f.toml")
 
 
 def derived(**own: Any) -> dict[str, Any]:
@@ -150,7 +150,9 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("wide")
 def test_a_size_is_derived_for_each_setting_of_a_cells_own() -> None:
     """The count depends on the cell's own hyperparameter, so each value of it gets its own size, within 5 %."""
-    spec = specs.check(specs.parse(derived(), "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
+    spec = specs.check_study(
+        specs.parse_study(derived(), "f.toml"), "f.toml", TASKS, CELLS, 8 << 30
+    )
     check_sizes(spec, "f.toml")
     sizes = []
     for extra in (0, 450, 900):
@@ -177,7 +179,7 @@ def test_a_size_is_derived_for_each_setting_of_a_cells_own() -> None:
 def test_a_setting_of_a_cells_own_that_no_size_reaches(extra: Any, match: str) -> None:
     """A value at either end, or in a list, that makes num_parameters unreachable is named before the study, in one line."""
     raw = derived(extra=extra)
-    spec = specs.check(specs.parse(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
+    spec = specs.check_study(specs.parse_study(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
     with pytest.raises(InputError, match=match) as caught:
         check_sizes(spec, "f.toml")
     assert "\n" not in str(caught.value)
