@@ -8,34 +8,62 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.timing.answers import InferenceAnswer, TrainingAnswer
+
 MACHINE = {
     "cpu": "Example CPU",
     "cores": 2,
+    "cpu_capability": "AVX2",
+    "system": "Linux x86_64",
+    "python": "3.12.0",
     "torch": "2.13.0",
+    "cuda": None,
+    "cudnn": None,
     "devices": {"cpu": "Example CPU"},
+    "regime": "as in an example",
 }
-LIMITS = {"matrix_products": [{"device": "cpu"}], "copies": [], "latencies": []}
+UNUSED_TIMES = {"wall_times_s": [], "warm_up_times_s": [], "interval_level": None}
+LATENCY = {
+    "name": "latency, temporal_order/rnn/pytorch, length 64, cpu",
+    **UNUSED_TIMES,
+    "n_blocks": 1,
+    "n_steps_per_block": 4,
+    "steady": True,
+    "step_times_s": [64e-6],
+    "step_time_s": 64e-6,
+    "step_time_low_s": None,
+    "step_time_high_s": None,
+    "host_time_s": 64e-6,
+}
 ABSENT = {"tf32": "no CUDA device", "cuda_graph": "no CUDA device", "float16": "no CUDA device"}
 
 
-def training_answer(request: Mapping[str, Any], step_time_s: float = 0.01) -> dict[str, Any]:
-    """An answer with a row for each benchmark; variants of CUDA are not to be had."""
-    rows = [_timed(each, step_time_s) for each in request["benchmarks"]]
-    more = {"latencies": [{"device": "cpu", "latency_s": 1e-6}]} if request.get("limits") else {}
+def training_answer(request: Mapping[str, Any]) -> TrainingAnswer:
+    """An answer with a row for each benchmark; variants of CUDA are unavailable."""
+    return TrainingAnswer.from_json(plain_training_answer(request))
+
+
+def inference_answer(request: Mapping[str, Any]) -> InferenceAnswer:
+    """The same in inference mode; bfloat16 is unavailable."""
+    return InferenceAnswer.from_json(plain_inference_answer(request))
+
+
+def plain_training_answer(request: Mapping[str, Any], step_time_s: float = 0.01) -> dict[str, Any]:
+    """The JSON of `training_answer`."""
     return {
         "schema": 2,
         "machine": MACHINE,
-        **LIMITS,
-        **more,
-        "results": rows,
+        "latencies": [LATENCY] if request.get("limits") else [],
+        "results": [_timed(each, step_time_s) for each in request["benchmarks"]],
         "wall_time_s": 1.0,
     }
 
 
-def inference_answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The same in inference mode; bfloat16 is not to be had."""
+def plain_inference_answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of `inference_answer`."""
     rows = []
-    for index, each in enumerate(request["benchmarks"], start=1):
+    for index, benchmark in enumerate(request["benchmarks"], start=1):
+        each = {**benchmark, "device_name": "Example CPU"}
         if each["dtype"] == "bfloat16":
             rows.append({**each, "unavailable": "no bfloat16 here", "error": None})
             continue
@@ -44,6 +72,7 @@ def inference_answer(request: Mapping[str, Any]) -> dict[str, Any]:
             {
                 **each,
                 "n_calls": len(times),
+                "n_blocks": 1,
                 "call_times_ns": times,
                 "num_parameters": 100,
                 "median_us": float(index),
@@ -70,6 +99,8 @@ def _timed(benchmark: Mapping[str, Any], step_time_s: float) -> dict[str, Any]:
         "num_parameters": 100,
         "n_threads": 1,
         "n_processes": 1,
+        "n_time_steps": benchmark["sequence_length"],
+        **UNUSED_TIMES,
         "n_blocks": len(times),
         "n_steps_per_block": 4,
         "steady": True,

@@ -1,8 +1,6 @@
-"""`python -m harness.bench [GRID]`: how fast training steps run.
+"""`python -m harness.bench [GRID]`: reads the command line and starts a bench.
 
-Thin: reads the command line and hands on.
-
-Heavy imports stand inside the functions, so that --help answers at once.
+Heavy imports are inside the functions, so that --help answers at once.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from harness.bench.run import BenchOptions
     from harness.config import GridSpec
 
-INCOMPLETE = 3  # as of a study: done, but some cell has no valid result
+INCOMPLETE = 3  # as of a study: finished, but some cell has no result
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -64,7 +62,7 @@ def bench(  # one parameter for each option of the command
         bool, typer.Option("--list", help="Print the grids, cells, variants and devices.")
     ] = False,
 ) -> None:
-    """How fast does each cell train here, how far is that from the nearest limit, and what should be changed?
+    """Measure how fast each cell trains here, what limits it, and what would make it faster.
 
     Run the same command again to resume.
     """
@@ -101,7 +99,7 @@ def bench(  # one parameter for each option of the command
 
 
 def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[GridSpec, str]:
-    """The grid of that name or file, held against what is at hand here."""
+    """The grid of that name or file, checked against the cells and tasks that exist here."""
     from harness import cells, tasks
     from harness import config as specs
     from harness.plugins import load_plugins, offered
@@ -119,19 +117,19 @@ def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[GridSpec
 
 
 def _describe(spec: GridSpec, options: BenchOptions) -> None:
-    """--dry-run: the resolved grid, its number of benchmarks, and what cannot be had here."""
-    from harness.bench.run import check_bench, not_to_be_had
+    """--dry-run: the resolved grid, its number of benchmarks, and what is unavailable here."""
+    from harness.bench.run import check_bench, unavailable_variants
 
     groups = check_bench(spec, options)
     typer.echo(spec.dump())
     number = sum(len(group.benchmarks) for group in groups)
     typer.echo(f"# {number} benchmarks in {len(groups)} groups on {', '.join(options.devices)}")
-    for name, reason in not_to_be_had(groups).items():
-        typer.echo(f"# not to be had here: {name} ({reason})")
+    for name, reason in unavailable_variants(groups).items():
+        typer.echo(f"# unavailable here: {name} ({reason})")
 
 
 def _list(plugins: list[str]) -> None:
-    """--list: what can be measured here. What installed packages offer is named, not loaded."""
+    """--list: what can be measured here; what installed packages offer is not loaded."""
     from harness import cells, tasks, timing
     from harness.bench.run import resolve_devices
     from harness.config import list_grids
@@ -166,16 +164,13 @@ def _list(plugins: list[str]) -> None:
 
 
 def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, Path | None]:
-    """Run the bench, show how it goes, and what it found.
-
-    Returns the exit code, and the JSON file.
-    """
+    """Run the bench with its console; returns the exit code and the JSON file."""
     from harness.bench.console import open_bench_console
-    from harness.bench.run import check_bench, not_to_be_had, run_bench
+    from harness.bench.run import check_bench, run_bench, unavailable_variants
 
     with open_bench_console(spec, on_stderr=as_json) as console:
-        for name, reason in not_to_be_had(check_bench(spec, options)).items():
-            console.note(f"{name} is not to be had here: {reason}")
+        for name, reason in unavailable_variants(check_bench(spec, options)).items():
+            console.note(f"{name} is unavailable here: {reason}")
         try:
             outcome = run_bench(spec, options, console)
         except KeyboardInterrupt:

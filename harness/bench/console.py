@@ -1,17 +1,15 @@
-"""How a bench goes: one bar over its groups with the time left, and a compact table at the end.
+"""Progress of a bench on a terminal: one bar over its groups, and a short table at the end.
 
-Never decides anything.
-
-The bar is drawn anew only when something begins or ends: a clock that ticks beside a measurement
-takes part in it.
+The bar is redrawn only when something begins or ends, because a ticking clock would disturb what is
+measured. Decides nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,14 +19,17 @@ from rich.table import Table
 from harness.bench.run import BenchOutcome
 from harness.columns import significant
 from harness.config import GridSpec, Group
+from harness.timing.answers import Answer, BenchmarkResult, InferenceResult, TimedStep
 
-FAILURE_LINES = 10
-SHAPE = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")
-SHAPE_OF_CALLS = SHAPE[:2]  # a step costs the same whatever the length
+SHOWN_FAILURES = 10
+SHAPE_OF_STEPS = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")
+SHAPE_OF_CALLS = SHAPE_OF_STEPS[:2]  # a single step costs the same at every length
+
+Result = TypeVar("Result", BenchmarkResult, InferenceResult)
 
 
 class BenchConsole:
-    """Tells how a bench goes; a BenchWatcher of the pipeline."""
+    """Prints the progress of a bench; a BenchObserver."""
 
     def __init__(self, spec: GridSpec, console: Console) -> None:
         self.spec, self.console = spec, console
@@ -38,7 +39,7 @@ class BenchConsole:
         self.started = 0.0
 
     def begin(self, groups: Sequence[Group], kept: int) -> None:
-        """Show what is to be measured."""
+        """Show what will be measured."""
         self.n_groups = len(groups)
         self.total = sum(len(group.benchmarks) for group in groups)
         self.started = time.monotonic()
@@ -62,15 +63,15 @@ class BenchConsole:
             state = f"{self.n_done}/{self.n_groups} groups{self._left()}  {group.label}: {text}"
             self.live.update(self.line, state=escape(state), refresh=True)
 
-    def finished(self, group: Group, answer: Mapping[str, Any]) -> None:
+    def finished(self, group: Group, answer: Answer) -> None:
         """Show that a group is done, and what failed in it."""
         self.n_done += 1
         self.done += len(group.benchmarks)
-        for result in answer["results"]:
-            if result.get("error"):
+        for result in answer.results:
+            if result.error:
                 self.n_failed += 1
-                if self.n_failed <= FAILURE_LINES:
-                    self._print(f"{result['name']}: {result['error']}")
+                if self.n_failed <= SHOWN_FAILURES:
+                    self._print(f"{result.benchmark.name}: {result.error}")
         if self.live is not None:
             state = f"{self.n_done}/{self.n_groups} groups{self._left()}"
             self.live.update(self.line, completed=self.done, state=state, refresh=True)
@@ -78,20 +79,21 @@ class BenchConsole:
             self._print(f"{self.n_done} of {self.n_groups}: {group.label}{self._left()}")
 
     def note(self, text: str) -> None:
-        """Show a remark."""
+        """Print a remark."""
         self._print(f"note: {text}")
 
     def interrupted(self, command: str) -> None:
-        """Say that all is saved, and how to go on."""
+        """Print that all is saved, and the command that resumes."""
         self.close()
-        self._print("interrupted: the groups that were finished are saved; to go on, run")
+        self._print("interrupted: the finished groups are saved; to resume, run")
         self._print(f"  {command}")
 
     def done_with(self, outcome: BenchOutcome) -> None:
-        """Show what was found at the grid's own shape, and where the rest is."""
+        """Print the numbers at the grid's own shape, and where all files are."""
         self.close()
-        make = self._calls if _are_calls(outcome.rows) else self._steps
-        title, table = make(outcome.rows)
+        steps = [each for each in outcome.results if isinstance(each, BenchmarkResult)]
+        calls = [each for each in outcome.results if isinstance(each, InferenceResult)]
+        title, table = self._calls(calls) if calls else self._steps(steps)
         self.console.print()
         self._print(title)
         self.console.print(table)
@@ -101,94 +103,89 @@ class BenchConsole:
             )
         if outcome.missing:
             pairs = ", ".join(f"{cell} on {device}" for cell, device in outcome.missing)
-            self._print(f"without a single time: {pairs}")
+            self._print(f"nothing could be timed: {pairs}")
         self._print(f"tables: {outcome.json_path.with_suffix('.csv')}")
-        if outcome.report is not None:
-            self._print(f"report: {outcome.report}")
+        self._print(f"report: {outcome.report}")
 
     def close(self) -> None:
-        """Take the bar down; it stays as it is."""
+        """Stop updating the bar; what it shows stays."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
     def _left(self) -> str:
-        """About how long the rest takes, from what the benchmarks so far took."""
+        """How much time is left, estimated from the benchmarks so far."""
         if not self.done or self.done == self.total:
             return ""
         seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
         return f", about {_duration(seconds)} left"
 
-    def _steps(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
-        shown, title = _at_shape(rows, self.spec, SHAPE)
-        measures = self.spec.compare.measures
-        shown = [row for row in shown if row["measure"] == measures[0]] or shown
-        title = f"{shown[0]['measure'].replace('_', ' ') if shown else 'nothing'} at {title}"
+    def _steps(self, results: Sequence[BenchmarkResult]) -> tuple[str, Table]:
+        shown, title = _at_shape(results, self.spec, SHAPE_OF_STEPS)
+        measure = self.spec.compare.measures[0]
+        shown = [each for each in shown if each.benchmark.measure == measure] or shown
+        what = shown[0].benchmark.measure.replace("_", " ") if shown else "nothing"
+        shown = [each for each in shown if not each.unavailable]  # noted before the first group
+        order = list(dict.fromkeys(each.benchmark.cell for each in shown))
+        shown.sort(key=lambda each: order.index(each.benchmark.cell))
         table = Table("cell", "variant")
-        shown = [row for row in shown if not row.get("unavailable")]  # noted before the first group
-        order = list(dict.fromkeys(row["cell"] for row in shown))
-        shown.sort(key=lambda row: order.index(row["cell"]))
-        devices = dict.fromkeys(row["device"] for row in shown)
         for name in ("sequences/s", "over plain"):
             table.add_column(name, justify="right")
+        devices = {each.benchmark.device for each in shown}
         if len(devices) > 1:
             table.add_column("device")
-        for row in shown:
-            found = row.get("sequences_per_second")
-            reason = row.get("error") or ""
-            cells = [
-                row["cell"],
-                row["variant"],
-                significant(found) if found else reason,
-                _speedup(row),
-            ]
-            table.add_row(*map(escape, [*cells, *([row["device"]] if len(devices) > 1 else [])]))
-        return title, table
+        for each in shown:
+            timed = each.timed
+            speed = significant(timed.sequences_per_second) if timed else each.error or ""
+            texts = [each.benchmark.cell, each.benchmark.variant, speed, _speedup(timed)]
+            device = [each.benchmark.device] if len(devices) > 1 else []
+            table.add_row(*map(escape, [*texts, *device]))
+        return f"{what} at {title}", table
 
-    def _calls(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
-        steps = [row for row in rows if row["measure"] == "step"] or list(rows)
+    def _calls(self, results: Sequence[InferenceResult]) -> tuple[str, Table]:
+        steps = [each for each in results if each.benchmark.measure == "step"] or results
         shown, title = _at_shape(steps, self.spec, SHAPE_OF_CALLS)
-        title = f"{shown[0]['measure']} at {title}"
         table = Table("cell", "dtype")
         for name in ("median µs", "99th percentile µs", "bytes of weights"):
             table.add_column(name, justify="right")
-        for row in shown:
-            reason = row.get("error") or row.get("unavailable") or ""
-            numbers = [row.get(name) for name in ("median_us", "p99_us", "weights_bytes")]
-            texts = ["" if number is None else significant(number) for number in numbers]
-            table.add_row(*map(escape, (row["cell"], row["dtype"], texts[0] or reason, *texts[1:])))
-        return title, table
+        for each in shown:
+            texts = [each.error or each.unavailable, "", ""]
+            if each.timed is not None:
+                numbers = (each.timed.median_us, each.timed.p99_us, each.timed.weights_bytes)
+                texts = ["" if number is None else significant(number) for number in numbers]
+            table.add_row(*map(escape, (each.benchmark.cell, each.benchmark.dtype, *texts)))
+        return f"{shown[0].benchmark.measure} at {title}", table
 
     def _print(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
 
 
-def _are_calls(rows: Sequence[Mapping[str, Any]]) -> bool:
-    return bool(rows) and "dtype" in rows[0]
-
-
 def _at_shape(
-    rows: Sequence[Mapping[str, Any]], spec: GridSpec, names: Sequence[str]
-) -> tuple[list[Mapping[str, Any]], str]:
-    """The rows at the grid's own shape, or at that of the first row where it was not measured, and the shape in words."""
-    if not rows:
+    results: Sequence[Result], spec: GridSpec, names: Sequence[str]
+) -> tuple[list[Result], str]:
+    """The results at the grid's own shape, or at that of the first one, and the shape in words."""
+    if not results:
         return [], "any shape"
-    shape = {name: getattr(spec.shape, name) for name in names}
-    at_own = [row for row in rows if all(row[name] == shape[name] for name in names)]
-    if not at_own:
-        shape = {name: rows[0][name] for name in names}
-        at_own = [row for row in rows if all(row[name] == shape[name] for name in names)]
-    words = [f"{name.replace('_', ' ')} {value}" for name, value in shape.items()]
-    return at_own, ", ".join(words)
+    shown: list[Result] = []
+    shape: dict[str, Any] = {}
+    for source in (spec.shape, results[0].benchmark):
+        if not shown:
+            shape = {name: getattr(source, name) for name in names}
+            shown = [
+                each
+                for each in results
+                if all(getattr(each.benchmark, name) == shape[name] for name in names)
+            ]
+    return shown, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shape.items())
 
 
-def _speedup(row: Mapping[str, Any]) -> str:
+def _speedup(timed: TimedStep | None) -> str:
     """How much faster than plain, with its interval."""
-    numbers = [row.get(name) for name in ("speedup", "speedup_low", "speedup_high")]
-    if any(number is None for number in numbers):
+    if timed is None:
         return ""
-    value, low, high = (f"{number:.2f}" for number in numbers)
-    return f"{value} ({low} to {high})"
+    numbers = [timed.speedup, timed.speedup_low, timed.speedup_high]
+    texts = [f"{number:.2f}" for number in numbers if number is not None]
+    return "{} ({} to {})".format(*texts) if len(texts) == len(numbers) else ""
 
 
 def _duration(seconds: float) -> str:
@@ -199,10 +196,7 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def open_bench_console(spec: GridSpec, *, on_stderr: bool = False) -> Iterator[BenchConsole]:
-    """A console on standard output, or error.
-
-    Its bar is taken down at the end, whatever happens.
-    """
+    """A console on standard output or standard error; its bar is stopped at the end."""
     console = BenchConsole(spec, Console(stderr=on_stderr))
     try:
         yield console

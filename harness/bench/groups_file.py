@@ -1,7 +1,4 @@
-"""groups.jsonl: what a bench has measured, a line for each group, as it was answered.
-
-Appended to, never rewritten.
-"""
+"""groups.jsonl: what a bench has measured, one line for each group. Appended to, never rewritten."""
 
 from __future__ import annotations
 
@@ -11,45 +8,56 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness.errors import IdentityError, InputError, Shown
+from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
 
-FILE = "groups.jsonl"
-SCHEMA = 1
+GROUPS_FILE = "groups.jsonl"
+GROUPS_SCHEMA = 2  # 1: answers without latency_s and n_time_steps
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredGroup:
-    """One line: the hash of what was asked, what was asked for, on which machine, and the answer of harness.timing."""
+    """One line: the key of a request, its group and machine, and the answer of harness.timing."""
 
     key: str
     mode: str
     label: str
     device: str
     identity: Mapping[str, Any]
-    answer: Mapping[str, Any]
+    answer: Answer
 
     @property
     def failed(self) -> bool:
-        """Whether one of its benchmarks failed (not: is not to be had here)."""
-        return any(result.get("error") for result in self.answer["results"])
+        """Whether one of its benchmarks failed; one that is unavailable has not."""
+        return any(result.error for result in self.answer.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"schema": GROUPS_SCHEMA, **vars(self), "answer": self.answer.to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gives."""
+        values = {key: value for key, value in plain.items() if key != "schema"}
+        kind = InferenceAnswer if plain["mode"] == "inference" else TrainingAnswer
+        return cls(**{**values, "answer": kind.from_json(plain["answer"])})
 
 
 def key_of(request: Mapping[str, Any], plugins: Mapping[str, str]) -> str:
-    """The content hash of a request and of the source of the plug-ins that it is measured with."""
+    """The content hash of a request and of the source of its plug-ins."""
     text = json.dumps({"request": request, "plugins": plugins}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_groups(directory: Path) -> dict[str, StoredGroup]:
-    """What was measured, by key, the newest where there are several.
+    """What was measured, by key, in the order of measuring; the newest where there are several.
 
-    A last line that was torn is cut off the file.
-
-    Raises InputError for any other line that is not ours.
+    Cuts an incomplete last line off the file. Raises InputError for any other line that is not a
+    group of this schema.
     """
-    path = directory / FILE
+    path = directory / GROUPS_FILE
     if not path.is_file():
         return {}
     content = path.read_bytes()
@@ -61,15 +69,15 @@ def read_groups(directory: Path) -> dict[str, StoredGroup]:
     groups: dict[str, StoredGroup] = {}
     for number, line in enumerate(whole.splitlines(), start=1):
         group = _parse(path, number, line)
-        groups.pop(group.key, None)  # the order is that of measuring
+        groups.pop(group.key, None)  # so that the newest comes last
         groups[group.key] = group
     return groups
 
 
 def append_group(directory: Path, group: StoredGroup) -> None:
-    """Add a line, and be sure that it is on the disk."""
-    line = json.dumps({"schema": SCHEMA, **dataclasses.asdict(group)}) + "\n"
-    with (directory / FILE).open("ab") as file:
+    """Add a line and wait until it is on the disk."""
+    line = json.dumps(group.to_json()) + "\n"
+    with (directory / GROUPS_FILE).open("ab") as file:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -78,11 +86,10 @@ def append_group(directory: Path, group: StoredGroup) -> None:
 def check_identity(
     stored: Iterable[StoredGroup], now: Mapping[str, Mapping[str, Any]], where: str
 ) -> None:
-    """Refuse to put numbers of two machines, or of two versions of what measures them, into one table.
+    """Refuse to mix numbers of two machines or versions: IdentityError names what differs first.
 
-    `now` is the identity of each device; a line of a device that is not used now is held against
-    any of them, but for the device's name. Raises IdentityError naming the first thing that
-    differs.
+    `now` is the identity of each device. A group of a device that is not used now is compared with
+    the first of them, except for the device's name.
     """
     for group in stored:
         wanted = now.get(group.device) or {**next(iter(now.values())), "device_name": None}
@@ -102,9 +109,8 @@ def _parse(path: Path, number: int, line: bytes) -> StoredGroup:
     place = f"{path}, line {number}"
     try:
         plain = json.loads(line)
-        schema = plain.pop("schema")
-        group = StoredGroup(**plain)
-        _ = [result["name"] for result in group.answer["results"]]
+        schema = plain["schema"]
+        group = StoredGroup.from_json(plain) if schema == GROUPS_SCHEMA else None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             place,
@@ -112,7 +118,7 @@ def _parse(path: Path, number: int, line: bytes) -> StoredGroup:
             got=Shown(f"{type(error).__name__}: {error}"),
             remedy="remove the line, or start over with --fresh",
         ) from error
-    if schema != SCHEMA:
+    if group is None:
         remedy = "start over with --fresh, or use the version that wrote it"
-        raise InputError(place, "schema", expected=str(SCHEMA), got=schema, remedy=remedy)
+        raise InputError(place, "schema", expected=str(GROUPS_SCHEMA), got=schema, remedy=remedy)
     return group

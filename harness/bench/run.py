@@ -1,7 +1,6 @@
-"""A bench: the groups of a grid, measured one after the other, kept as they come, and written as tables and a report.
+"""A bench: the groups of a grid, measured one after the other, then written as tables and a report.
 
-What is measured lies in groups.jsonl before the next group begins; a bench that is run again goes
-on where it was.
+Each group is in groups.jsonl before the next one begins; a bench that is run again resumes.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +17,7 @@ import torch
 from harness import cells as cell_registry
 from harness import machine, records, tasks, timing
 from harness.bench.groups_file import (
-    FILE,
+    GROUPS_FILE,
     StoredGroup,
     append_group,
     check_identity,
@@ -32,28 +31,37 @@ from harness.errors import InputError
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import check_folder, make_folder, put_aside, writing
-from harness.timing.benchmark_request import SCHEMA as TRAINING_SCHEMA
+from harness.timing.answers import (
+    Answer,
+    BenchmarkResult,
+    InferenceAnswer,
+    InferenceResult,
+    MachineFacts,
+    TrainingAnswer,
+)
+from harness.timing.benchmark_request import TRAINING_SCHEMA, Benchmark, TimingRequest
+from harness.timing.benchmark_session import ProgressCallback
 from harness.timing.client import ask
 from harness.timing.hardware_limits import latency_bound_s
-from harness.timing.inference import INFERENCE_SCHEMA
+from harness.timing.inference_request import (
+    INFERENCE_SCHEMA,
+    InferenceBenchmark,
+    InferenceRequest,
+)
 
 Mode = Literal["training", "inference"]
-Progress = Callable[[str], None]
+Request = TimingRequest | InferenceRequest
 SCHEMAS: Mapping[Mode, int] = {"training": TRAINING_SCHEMA, "inference": INFERENCE_SCHEMA}
 ORIGIN = "bench"
 OF_A_STUDY = frozenset(
     ("threads_per_worker", "denormals", "evaluation", "freed_memory", "recurrence")
 )
-"""What a fingerprint says of a study's trials; here it is each variant's own."""
-WRITERS: Mapping[Mode, Callable[..., Path]] = {
-    "training": records.write_throughput,
-    "inference": records.write_inference,
-}
+"""The parts of a fingerprint that are about a study's trials; in a bench they differ by variant."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchOptions:
-    """What the command line says. `devices` are resolved; `command` is shown in the report."""
+    """The command line's options. `devices` are resolved; the report shows `command`."""
 
     results: Path
     devices: tuple[str, ...] = ("cpu",)
@@ -66,37 +74,35 @@ class BenchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class BenchOutcome:
-    """What a bench came to: its folder, the rows of its mode, and the report's path, if one was drawn."""
+    """A finished bench: its folder, the results of its mode, and the path of its report."""
 
     directory: Path
     json_path: Path
-    rows: tuple[Mapping[str, Any], ...]
-    report: Path | None
+    results: tuple[BenchmarkResult, ...] | tuple[InferenceResult, ...]
+    report: Path
 
     @property
     def missing(self) -> tuple[tuple[str, str], ...]:
-        """(cell, device) without a single time."""
-        timed = {
-            (row["cell"], row["device"])
-            for row in self.rows
-            if row.get("step_time_s") or row.get("median_us")
-        }
-        every = dict.fromkeys((row["cell"], row["device"]) for row in self.rows)
-        return tuple(pair for pair in every if pair not in timed)
+        """The (cell, device) of which no benchmark was timed."""
+        timed: dict[tuple[str, str], bool] = {}
+        for each in self.results:
+            pair = (each.benchmark.cell, each.benchmark.device)
+            timed[pair] = timed.get(pair, False) or each.timed is not None
+        return tuple(pair for pair, has_times in timed.items() if not has_times)
 
 
-class BenchWatcher(Protocol):
-    """Who is told how the bench goes."""
+class BenchObserver(Protocol):
+    """Is told the progress of a bench."""
 
     def begin(self, groups: Sequence[Group], kept: int) -> None:
-        """The groups that are left to be measured, and how many were kept of earlier sessions."""
+        """The groups to measure, and how many an earlier session has measured."""
         ...
 
     def step(self, group: Group, text: str) -> None:
         """What begins within a group."""
         ...
 
-    def finished(self, group: Group, answer: Mapping[str, Any]) -> None:
+    def finished(self, group: Group, answer: Answer) -> None:
         """A group has been measured and is on the disk."""
         ...
 
@@ -106,32 +112,25 @@ class BenchWatcher(Protocol):
 
 
 class Engine(Protocol):
-    """What measures: a request of harness.timing to its answer."""
+    """What measures: from a request to its answer."""
 
-    def measure(self, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    def measure(self, request: Request, progress: ProgressCallback) -> Answer:
         """Time the benchmarks of the request."""
         ...
 
 
 class TimingEngine:
-    """harness.timing: training in live workers, kept from group to group.
-
-    Inference in a process of its own.
-    """
+    """harness.timing: training in live workers, inference in one process for each group."""
 
     def __init__(self, workers: timing.WorkerPool) -> None:
         self._workers = workers
 
-    def measure(self, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-        """Time the benchmarks of the request."""
-        if request.get("mode") == "inference":
+    def measure(self, request: Request, progress: ProgressCallback) -> Answer:
+        """Time the benchmarks of the request; inference takes as long as its calls take."""
+        if isinstance(request, InferenceRequest):
             progress("calls")
-            return ask(
-                request, timeout_s=None
-            )  # as long as its calls take, and it is interrupted by hand
-        return timing.measure(
-            timing.TimingRequest.from_dict(dict(request)), self._workers, progress
-        )
+            return ask(request, timeout_s=None)
+        return timing.measure_throughput(request, self._workers, progress)
 
 
 @contextlib.contextmanager
@@ -142,10 +141,9 @@ def timing_engine(plugins: Sequence[str]) -> Iterator[Engine]:
 
 
 def resolve_devices(names: Sequence[str], mode: Mode) -> tuple[str, ...]:
-    """The devices to measure on; `auto` is the CPU, and the first CUDA device where there is one.
+    """The devices to measure on; `auto` is the CPU, and the first CUDA device if there is one.
 
-    Raises InputError for a device that is not there, and for another than the CPU in inference
-    mode.
+    Raises InputError for a missing device, and in inference mode for any but the CPU.
     """
     resolved: list[str] = []
     for name in names or ("auto",):
@@ -160,7 +158,7 @@ def resolve_devices(names: Sequence[str], mode: Mode) -> tuple[str, ...]:
     return tuple(dict.fromkeys(resolved))
 
 
-def plan(spec: GridSpec, devices: Sequence[str], mode: Mode) -> tuple[Group, ...]:
+def plan_groups(spec: GridSpec, devices: Sequence[str], mode: Mode) -> tuple[Group, ...]:
     """The groups of a grid, device after device."""
     if mode == "inference":
         return inference_groups(spec, CELLS)
@@ -168,17 +166,17 @@ def plan(spec: GridSpec, devices: Sequence[str], mode: Mode) -> tuple[Group, ...
 
 
 def check_bench(spec: GridSpec, options: BenchOptions) -> tuple[Group, ...]:
-    """The groups to measure. Raises InputError for an unknown variant and for a step that cannot fit into memory."""
+    """The groups to measure; InputError for an unknown variant or too large a step."""
     for _, block in spec.blocks():
         for name in block["variants"]:
             timing.parse_variant(name, options.where)
-    groups = plan(spec, options.devices, options.mode)
+    groups = plan_groups(spec, options.devices, options.mode)
     check_memory(groups, options.mode, options.where)
     return groups
 
 
-def not_to_be_had(groups: Sequence[Group]) -> dict[str, str]:
-    """The variants of a grid that this machine has not got, as "<variant> on <device>", each with the reason."""
+def unavailable_variants(groups: Sequence[Group]) -> dict[str, str]:
+    """The variants that can't be had on this machine: "<variant> on <device>" to the reason."""
     pairs = dict.fromkeys(
         (each["variant"], each["device"])
         for group in groups
@@ -192,15 +190,14 @@ def not_to_be_had(groups: Sequence[Group]) -> dict[str, str]:
 def run_bench(
     spec: GridSpec,
     options: BenchOptions,
-    watcher: BenchWatcher,
+    observer: BenchObserver,
     engine: Engine | None = None,
 ) -> BenchOutcome:
-    """Measure every group, or what is left of them.
+    """Measure every group that has not been measured, then write the tables and the report.
 
-    KeyboardInterrupt passes through, with everything finished saved.
-
-    Raises InputError for what cannot be measured, and IdentityError where the folder holds another
-    machine's results, before anything is timed; FileError where a disk is full.
+    Raises, before anything is timed, InputError for what can't be measured and IdentityError where
+    the folder holds results of another machine; FileError where a disk is full. KeyboardInterrupt
+    passes through; every finished group is saved.
     """
     groups = check_bench(spec, options)
     directory = options.results / spec.grid.name
@@ -209,11 +206,11 @@ def run_bench(
     with contextlib.ExitStack() as held:
         held.enter_context(writing())
         if options.fresh and directory.exists():
-            with hold_file(directory / FILE):
-                pass  # refuses where another bench is at work in it
+            with hold_file(directory / GROUPS_FILE):
+                pass  # refuses where another bench is writing
             put_aside(directory)
         make_folder(directory)
-        held.enter_context(hold_file(directory / FILE))
+        held.enter_context(hold_file(directory / GROUPS_FILE))
         stored = read_groups(directory)
         of_mode = [group for group in stored.values() if group.mode == options.mode]
         check_identity(of_mode, identities, str(directory))
@@ -221,32 +218,30 @@ def run_bench(
         left = [
             group for group in groups if _is_missing(stored.get(bench.key(group, options.mode)))
         ]
-        watcher.begin(left, len(groups) - len(left))
+        observer.begin(left, len(groups) - len(left))
         if left and engine is None:
             engine = held.enter_context(timing_engine(options.plugins))
         known: set[tuple[str, str]] = set()
         for group in left:
             assert engine is not None
             request = bench.request(group, options.mode)
-            if options.mode == "training":
-                pairs = {(each["cell"], group.device) for each in group.benchmarks}
-                request["limits"] = bool(pairs - known)
+            if isinstance(request, TimingRequest):  # limits are measured once in a session
+                pairs = {(each.cell, group.device) for each in request.benchmarks}
+                request = dataclasses.replace(request, limits=bool(pairs - known))
                 known |= pairs
-            answer = engine.measure(request, functools.partial(watcher.step, group))
+            answer = engine.measure(request, functools.partial(observer.step, group))
             key, identity = bench.key(group, options.mode), identities[group.device]
             line = StoredGroup(key, options.mode, group.label, group.device, identity, answer)
             append_group(directory, line)
-            watcher.finished(group, answer)
+            observer.finished(group, answer)
         return _write(bench, read_groups(directory))
 
 
 def identity_of(device: str, mode: Mode) -> dict[str, Any]:
-    """What must be the same for two numbers to stand in one table.
-
-    Machine, device, versions of what measures.
+    """What two numbers of one table must have in common: machine, device and versions.
 
     In training also torch's default number of threads, with which `plain` runs (environment
-    variables change it), and whether every other variant keeps freed memory.
+    variables change it), and whether the other variants keep freed memory.
     """
     facts = machine.fingerprint(device)
     names = ("cpu", "cores", "cpu_capability", "system", "python", "device_name")
@@ -266,31 +261,27 @@ def identity_of(device: str, mode: Mode) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Bench:
-    """A grid under way in its folder."""
+    """A grid that is being measured into its folder; `plugins` are their content hashes."""
 
     spec: GridSpec
     options: BenchOptions
     directory: Path
     plugins: Mapping[str, str]
 
-    def request(self, group: Group, mode: Mode) -> dict[str, Any]:
+    def request(self, group: Group, mode: Mode) -> Request:
         """The request to harness.timing for a group."""
-        spec = self.spec
-        request: dict[str, Any] = {
-            "schema": SCHEMAS[mode],
-            "benchmarks": [dict(each) for each in group.benchmarks],
-            "seed": spec.grid.seed,
-            "plugins": list(self.options.plugins),
-        }
+        seed, plugins = self.spec.grid.seed, self.options.plugins
         if mode == "inference":
-            own = spec.inference.model_dump(include={"n_calls", "time_budget_s"})
-            return request | {"mode": "inference", **own}
-        return request | spec.timing.model_dump()
+            calls = tuple(InferenceBenchmark(**each) for each in group.benchmarks)
+            own = self.spec.inference.model_dump(include={"n_calls", "time_budget_s"})
+            return InferenceRequest(calls, **own, seed=seed, plugins=plugins)
+        steps = tuple(Benchmark(**each) for each in group.benchmarks)
+        return TimingRequest(steps, **self.spec.timing.model_dump(), seed=seed, plugins=plugins)
 
     def key(self, group: Group, mode: Mode) -> str:
-        """What a group's answer is kept under."""
-        request = self.request(group, mode)
-        del request["plugins"]  # their sources count, not where they lie
+        """What a group's answer is stored under."""
+        request = self.request(group, mode).to_dict()
+        del request["plugins"]  # their content counts, not their path
         return key_of(request, self.plugins)
 
 
@@ -315,7 +306,7 @@ def _plugin_hashes(spec: GridSpec, options: BenchOptions) -> dict[str, str]:
 
 
 def _write(bench: _Bench, stored: Mapping[str, StoredGroup]) -> BenchOutcome:
-    """All files of a bench from what is stored of its grid, in either mode and on every device."""
+    """Write all files of a bench: both modes, every device that has been measured."""
     directory, options = bench.directory, bench.options
     records.write_grid(directory, bench.spec.dump())
     here = {
@@ -325,79 +316,90 @@ def _write(bench: _Bench, stored: Mapping[str, StoredGroup]) -> BenchOutcome:
     }
     devices = sorted({group.device for group in stored.values()})
     records.write_machine(directory, {**here, "command": options.command, "devices": devices})
-    rows: dict[Mode, Sequence[Mapping[str, Any]]] = {}
-    latencies = latencies_of(stored.values())
-    for mode, write in WRITERS.items():
-        answers = [group.answer for group in _of_this_grid(bench, stored, mode)]
-        whole = combine(answers, latencies)
-        if answers:
-            write(directory, {ORIGIN: whole}, here)
-        rows[mode] = whole["results"]
+    steps = [
+        each for each in _answers(bench, stored, "training") if isinstance(each, TrainingAnswer)
+    ]
+    calls = [
+        each for each in _answers(bench, stored, "inference") if isinstance(each, InferenceAnswer)
+    ]
+    latencies = latencies_of(group.answer for group in stored.values())
+    training, inference = combine_training(steps, latencies), combine_inference(calls)
+    if training is not None:
+        records.write_throughput(directory, {ORIGIN: training}, here)
+    if inference is not None:
+        records.write_inference(directory, {ORIGIN: inference}, here)
+    answer = inference if options.mode == "inference" else training
     name = "inference.json" if options.mode == "inference" else "throughput.json"
-    return BenchOutcome(directory, directory / name, tuple(rows[options.mode]), _render(directory))
+    results = () if answer is None else answer.results
+    return BenchOutcome(directory, directory / name, results, _render(directory))
 
 
-def _of_this_grid(
-    bench: _Bench, stored: Mapping[str, StoredGroup], mode: Mode
-) -> list[StoredGroup]:
-    """What is stored of the grid as it is now, in its order.
+def _answers(bench: _Bench, stored: Mapping[str, StoredGroup], mode: Mode) -> list[Answer]:
+    """The answers to the groups of the grid as it is now, in its order.
 
-    Also of a device that this session does not use.
+    Also those of a device that this session does not use.
     """
     devices = dict.fromkeys((*bench.options.devices, *(each.device for each in stored.values())))
-    keys = [bench.key(group, mode) for group in plan(bench.spec, tuple(devices), mode)]
-    return [stored[key] for key in keys if key in stored]
+    keys = [bench.key(group, mode) for group in plan_groups(bench.spec, tuple(devices), mode)]
+    return [stored[key].answer for key in keys if key in stored]
 
 
-def combine(
-    answers: Sequence[Mapping[str, Any]], latencies: Mapping[tuple[str, str], float]
-) -> dict[str, Any]:
-    """The answers to several requests as one, with the bound that follows from the latencies in every row that lacks it."""
-    facts: dict[str, Any] = {}
-    for answer in answers:
-        found = answer["machine"]
-        merged = {
-            name: {**facts.get(name, {}), **found[name]}
-            for name in ("devices", "variants")
-            if isinstance(found.get(name), Mapping)
-        }
-        facts |= found | merged
-    lists = {
-        name: [row for answer in answers for row in answer.get(name, ())]
-        for name in ("matrix_products", "copies", "latencies", "results")
-    }
-    return {
-        "machine": facts,
-        **lists,
-        "results": [_bounded(row, latencies) for row in lists["results"]],
-    }
+def combine_training(
+    answers: Sequence[TrainingAnswer], latencies: Mapping[tuple[str, str], float]
+) -> TrainingAnswer | None:
+    """Several answers as one; every training step has the bound that follows from `latencies`."""
+    if not answers:
+        return None
+    return TrainingAnswer(
+        _merged(answers),
+        tuple(_bounded(result, latencies) for each in answers for result in each.results),
+        tuple(row for each in answers for row in each.matrix_products),
+        tuple(row for each in answers for row in each.copies),
+        tuple(row for each in answers for row in each.latencies),
+        sum(each.wall_time_s for each in answers),
+    )
 
 
-def latencies_of(stored: Iterable[StoredGroup]) -> dict[tuple[str, str], float]:
-    """Seconds that one time step costs at least, by cell and device.
+def combine_inference(answers: Sequence[InferenceAnswer]) -> InferenceAnswer | None:
+    """Several answers as one."""
+    if not answers:
+        return None
+    results = tuple(result for each in answers for result in each.results)
+    return InferenceAnswer(_merged(answers), results, sum(each.wall_time_s for each in answers))
 
-    Measured once a session, of which the newest counts.
+
+def latencies_of(answers: Iterable[Answer]) -> dict[tuple[str, str], float]:
+    """Seconds that one time step costs at least, by (cell, device).
+
+    It is measured once in a session; the newest counts.
     """
     return {
-        (row["cell"], row["device"]): row["latency_bound_s"] / latency_bound_s(1.0, *_depth(row))
-        for group in stored
-        for row in group.answer["results"]
-        if row.get("latency_bound_s") is not None
+        (result.benchmark.cell, result.benchmark.device): result.timed.latency_s
+        for answer in answers
+        if isinstance(answer, TrainingAnswer)
+        for result in answer.results
+        if result.timed is not None and result.timed.latency_s is not None
     }
 
 
-def _bounded(row: Mapping[str, Any], latencies: Mapping[tuple[str, str], float]) -> dict[str, Any]:
-    latency = latencies.get((row["cell"], row["device"]))
-    lacks = row.get("measure") == "training_step" and row.get("latency_bound_s") is None
-    if latency is None or not lacks or not row.get("step_time_s"):
-        return dict(row)
-    return {**row, "latency_bound_s": latency_bound_s(latency, *_depth(row))}
+def _merged(answers: Sequence[Answer]) -> MachineFacts:
+    return functools.reduce(MachineFacts.merged_with, (each.machine for each in answers))
 
 
-def _depth(row: Mapping[str, Any]) -> tuple[int, int, str]:
-    """Time steps that follow each other (a task may add some to its length), layers, device."""
-    n_steps = row["tokens_per_second"] / row["sequences_per_second"]
-    return round(n_steps), row["num_layers"], row["device"]
+def _bounded(
+    result: BenchmarkResult, latencies: Mapping[tuple[str, str], float]
+) -> BenchmarkResult:
+    """The result with a latency bound, where it is a training step that lacks one."""
+    benchmark, timed = result.benchmark, result.timed
+    latency_s = latencies.get((benchmark.cell, benchmark.device))
+    if latency_s is None or timed is None or timed.latency_bound_s is not None:
+        return result
+    if benchmark.measure != "training_step":
+        return result
+    bound_s = latency_bound_s(latency_s, timed.n_time_steps, benchmark.num_layers, benchmark.device)
+    return dataclasses.replace(
+        result, timed=dataclasses.replace(timed, latency_s=latency_s, latency_bound_s=bound_s)
+    )
 
 
 def _render(directory: Path) -> Path:

@@ -1,8 +1,6 @@
-"""throughput and inference, .csv and .json.
+"""throughput and inference, .csv and .json: what harness.timing answered, as pytest-benchmark's JSON.
 
-What harness.timing answered, as a table and as pytest-benchmark's JSON.
-
-It measures nothing. The raw time of every block, or call, is kept in the JSON file.
+The JSON file holds the raw time of every block, or call. Measures nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +9,18 @@ import datetime as dt
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.records.atomic_write import write_csv, write_json
 from harness.records.result_columns import INFERENCE_COLUMNS, SCHEMA, THROUGHPUT_COLUMNS
+
+if TYPE_CHECKING:  # harness.timing imports torch, for which a report does not wait
+    from harness.timing.answers import (
+        BenchmarkResult,
+        InferenceAnswer,
+        InferenceResult,
+        TrainingAnswer,
+    )
 
 _VERSION = "5.1.0"  # of the pytest-benchmark whose schema this is
 INFERENCE_PARAMS = (
@@ -32,36 +38,34 @@ PARAMS = (
 
 
 def remove_throughput(directory: Path) -> None:
-    """Remove the files of both, if they are there.
-
-    What they hold is of another session's winners.
-    """
+    """Remove both tables and their JSON files: they are of the winners of an earlier session."""
     for name in ("throughput.csv", "throughput.json", "inference.csv", "inference.json"):
         (directory / name).unlink(missing_ok=True)
 
 
 def write_throughput(
     directory: Path,
-    answers: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, TrainingAnswer],
     machine: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write throughput.csv and throughput.json from answers of harness.timing, by origin ("winner", "grid", "bench").
+    """Write throughput.csv and throughput.json; returns the path of the table.
 
-    A benchmark named `<task>/<cell>/...` belongs to those labels, which may be variants. One that
-    failed, or is not to be had here, has a row with its reason and no numbers, and no entry in the
-    JSON file. `machine` is the fingerprint, which goes into its machine_info. Returns the path of
-    the table.
+    `answers` are by origin ("winner", "grid", "bench"). A benchmark named `<task>/<cell>/...`
+    belongs to those labels, which may be variants of a study. One that failed or can't be had on
+    this machine has a row with the reason and no numbers, and no entry in the JSON file. `machine`
+    is the fingerprint, which goes into its machine_info.
     """
     rows, entries = [], []
     for origin, answer in answers.items():
-        for result in answer["results"]:
+        for result in answer.results:
             row = _row(THROUGHPUT_COLUMNS, origin, result)
             rows.append(row)
-            if result.get("step_times_s"):
-                times, n_steps = result["step_times_s"], result.get("n_steps_per_block", 1)
-                entries.append(_entry(row, PARAMS, block_statistics(times, n_steps)))
+            if result.timed is not None:
+                times = result.timed.times
+                found = block_statistics(times.step_times_s, times.n_steps_per_block)
+                entries.append(_entry(row, PARAMS, found))
     limits = {
-        name: {origin: answer[name] for origin, answer in answers.items() if name in answer}
+        name: {origin: answer.to_json()[name] for origin, answer in answers.items()}
         for name in ("matrix_products", "copies", "latencies")
     }
     _write_entries(directory / "throughput.json", answers, machine, entries, limits)
@@ -70,22 +74,17 @@ def write_throughput(
 
 def write_inference(
     directory: Path,
-    answers: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, InferenceAnswer],
     machine: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write inference.csv and inference.json from answers of harness.timing in inference mode, as `write_throughput` does.
-
-    In the JSON file a round is one call.
-    """
+    """Write inference.csv and inference.json, as `write_throughput` does; a round is one call."""
     rows, entries = [], []
     for origin, answer in answers.items():
-        devices = answer.get("machine", {}).get("devices", {})
-        for result in answer["results"]:
+        for result in answer.results:
             row = _row(INFERENCE_COLUMNS, origin, result)
-            row["device_name"] = row["device_name"] or devices.get(row["device"])
             rows.append(row)
-            if result.get("call_times_ns"):
-                times = [time / 1e9 for time in result["call_times_ns"]]
+            if result.timed is not None:
+                times = [time / 1e9 for time in result.timed.call_times_ns]
                 entries.append(_entry(row, INFERENCE_PARAMS, block_statistics(times, 1)))
     _write_entries(directory / "inference.json", answers, machine, entries, {})
     return write_csv(directory / "inference.csv", INFERENCE_COLUMNS, rows)
@@ -93,15 +92,15 @@ def write_inference(
 
 def _write_entries(
     path: Path,
-    answers: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, TrainingAnswer] | Mapping[str, InferenceAnswer],
     machine: Mapping[str, Any] | None,
     entries: Sequence[Mapping[str, Any]],
     more: Mapping[str, Any],
 ) -> None:
-    """A file of pytest-benchmark's schema; keys of ours stand beside its own."""
+    """Write pytest-benchmark's JSON, with keys of ours beside its own."""
     facts = dict(machine or {})
     for answer in answers.values():
-        facts |= answer.get("machine", {})
+        facts |= answer.machine.to_json()
     write_json(
         path,
         {
@@ -116,14 +115,17 @@ def _write_entries(
     )
 
 
-def _row(columns: Sequence[str], origin: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    parts = str(result["name"]).split("/")
+def _row(
+    columns: Sequence[str], origin: str, result: BenchmarkResult | InferenceResult
+) -> dict[str, Any]:
+    plain = result.to_json()
+    parts = result.benchmark.name.split("/")
     labels = {"task": parts[0], "cell": parts[1]} if len(parts) > 2 else {}
-    return {column: result.get(column) for column in columns} | {
-        "benchmark": result["name"],
+    return {column: plain.get(column) for column in columns} | {
+        "benchmark": result.benchmark.name,
         **labels,
         "origin": origin,
-        "reason": result.get("error") or result.get("unavailable") or "",
+        "reason": result.error or result.unavailable,
     }
 
 

@@ -17,8 +17,9 @@ from contextlib import redirect_stdout
 from harness.errors import HarnessError, InputError, Shown
 from harness.plugins import load_plugins
 from harness.timing.benchmark_request import TimingRequest
-from harness.timing.inference import InferenceRequest, measure_inference
-from harness.timing.measure_throughput import measure, measure_memory
+from harness.timing.inference import measure_inference
+from harness.timing.inference_request import InferenceRequest
+from harness.timing.throughput import measure_memory, measure_throughput
 from harness.timing.variant_worker import apply_variant, serve_variant
 from harness.timing.variants import FIXED, parse_variant
 
@@ -39,11 +40,11 @@ def main(arguments: list[str]) -> int:
                 apply_variant(FIXED["tuned"])
             request = read_request(_standard_input())
             if isinstance(request, InferenceRequest):
-                answer = measure_inference(request)
+                answer = measure_inference(request).to_json()
+            elif arguments:
+                answer = dataclasses.asdict(measure_memory(request))
             else:
-                answer = (
-                    dataclasses.asdict(measure_memory(request)) if arguments else measure(request)
-                )
+                answer = measure_throughput(request).to_json()
     except HarnessError as error:
         print(error, file=sys.stderr)
         return error.exit_code

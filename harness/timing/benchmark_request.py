@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,13 +19,13 @@ from harness.timing.variants import MEASURES, parse_variant
 from harness.training.model import ModelConfig
 from harness.training.optimizer_step import OPTIMIZERS
 
-SCHEMA = 2
-MOST = 2**31 - 1
+TRAINING_SCHEMA = 2
+MAX_INT32 = 2**31 - 1
 NUMBERS: Mapping[str, tuple[type, float, float]] = {
-    "hidden_size": (int, 1, MOST),
+    "hidden_size": (int, 1, MAX_INT32),
     "num_layers": (int, 1, 1_000),
-    "sequence_length": (int, 1, MOST),
-    "batch_size": (int, 1, MOST),
+    "sequence_length": (int, 1, MAX_INT32),
+    "batch_size": (int, 1, MAX_INT32),
     "learning_rate": (float, 0, sys.float_info.max),
     "max_grad_norm": (float, 0, sys.float_info.max),
     "n_blocks": (int, 1, 10**6),
@@ -36,7 +36,7 @@ NUMBERS: Mapping[str, tuple[type, float, float]] = {
 }
 """What a request's numbers are, and the least and the greatest that they may be."""
 TEXTS = ("name", "task", "cell", "initialization", "optimizer", "device", "variant", "measure")
-MOST_BENCHMARKS = 10_000
+MAX_BENCHMARKS_OF_A_REQUEST = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +113,15 @@ class TimingRequest:
 
         Raises InputError naming the key, and the nearest one that there is.
         """
-        values = checked(cls, "request", plain, schema=SCHEMA)
+        values = checked(cls, "request", plain, schema=TRAINING_SCHEMA)
         listed = values.get("benchmarks")
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
-        if len(listed) > MOST_BENCHMARKS:
-            expected = f"a list of at most {MOST_BENCHMARKS:,}"
+        if len(listed) > MAX_BENCHMARKS_OF_A_REQUEST:
+            expected = f"a list of at most {MAX_BENCHMARKS_OF_A_REQUEST:,}"
             raise InputError("request", "benchmarks", expected=expected, got=Shown(len(listed)))
         benchmarks = tuple(_benchmark(i, each) for i, each in enumerate(listed))
-        ((name, times),) = Counter(each.name for each in benchmarks).most_common(1)
-        if times > 1:
-            raise InputError("request", "benchmarks", expected="names that differ", got=name)
+        check_names(each.name for each in benchmarks)
         request = cls(
             **{
                 **values,
@@ -145,23 +143,12 @@ class TimingRequest:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         benchmarks = [benchmark.to_dict() for benchmark in self.benchmarks]
         plugins = list(self.plugins)
-        return {"schema": SCHEMA, **plain, "benchmarks": benchmarks, "plugins": plugins}
+        return {"schema": TRAINING_SCHEMA, **plain, "benchmarks": benchmarks, "plugins": plugins}
 
 
 def _benchmark(index: int, plain: object) -> Benchmark:
     where = f"benchmarks[{index}]"
-    values = checked(Benchmark, where, plain)
-    for field in dataclasses.fields(Benchmark):
-        missing = field.default is dataclasses.MISSING
-        if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
-            raise InputError(where, field.name, expected="a value", got=None)
-        if field.name in NUMBERS and field.name in values:
-            check_number(where, field.name, values[field.name])
-        if field.name in TEXTS and not isinstance(values.get(field.name, ""), str):
-            raise InputError(where, field.name, expected="a text", got=values[field.name])
-    if not isinstance(values.get("hyperparameters", {}), dict):
-        got = values["hyperparameters"]
-        raise InputError(where, "hyperparameters", expected="a JSON object", got=got)
+    values = checked_benchmark(Benchmark, where, plain)
     optimizer = values.get("optimizer", "adam")
     if optimizer not in OPTIMIZERS:
         remedy = nearest(str(optimizer), OPTIMIZERS)
@@ -176,6 +163,30 @@ def _benchmark(index: int, plain: object) -> Benchmark:
     get_cell(values["cell"])
     check_length(where, values["task"], values["sequence_length"])
     return Benchmark(**values)
+
+
+def checked_benchmark(cls: type, where: str, plain: object) -> dict[str, Any]:
+    """The keys of a benchmark of either kind, with every number and text as it must be."""
+    values = checked(cls, where, plain)
+    for field in dataclasses.fields(cls):
+        missing = field.default is dataclasses.MISSING
+        if missing and field.default_factory is dataclasses.MISSING and field.name not in values:
+            raise InputError(where, field.name, expected="a value", got=None)
+        if field.name in NUMBERS and field.name in values:
+            check_number(where, field.name, values[field.name])
+        if field.name in TEXTS and not isinstance(values.get(field.name, ""), str):
+            raise InputError(where, field.name, expected="a text", got=values[field.name])
+    if not isinstance(values.get("hyperparameters", {}), dict):
+        got = values["hyperparameters"]
+        raise InputError(where, "hyperparameters", expected="a JSON object", got=got)
+    return values
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse two benchmarks of one name."""
+    ((name, times),) = Counter(names).most_common(1)
+    if times > 1:
+        raise InputError("request", "benchmarks", expected="names that differ", got=name)
 
 
 def check_length(where: str, name: str, got: int) -> None:

@@ -1,6 +1,6 @@
-"""From what a session measured to the answer as JSON takes it.
+"""From what a session measured to its answer: raw times, and what follows from them.
 
-Raw times, and what follows from them. Times nothing.
+Times nothing.
 """
 
 from __future__ import annotations
@@ -8,13 +8,26 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 
 from harness.machine import cpu_model, describe_device, num_cores
-from harness.timing.benchmark_request import SCHEMA, Benchmark, TimingRequest
-from harness.timing.benchmark_session import Measured, Timed, same_gradients
+from harness.timing.answers import (
+    BenchmarkResult,
+    LimitResult,
+    MachineFacts,
+    StepTimes,
+    TimedStep,
+    TrainingAnswer,
+    VariantSettings,
+)
+from harness.timing.benchmark_request import Benchmark, TimingRequest
+from harness.timing.benchmark_session import (
+    PreparedStep,
+    ReferenceFacts,
+    SessionResult,
+    same_gradients,
+)
 from harness.timing.clocks import BlockTime, median_of
 from harness.timing.hardware_limits import (
     LONG,
@@ -24,183 +37,189 @@ from harness.timing.hardware_limits import (
     latency_name,
     product_name,
 )
-from harness.timing.memory import PeakMemory
 from harness.timing.variants import parse_variant
 
+REGIME = "weights of the initialisation at the start of each block"
 
-def answer_of(request: TimingRequest, measured: Measured, wall_time_s: float) -> dict[str, Any]:
-    """The answer to a request, a row for each of its benchmarks in their order."""
-    limits = Limits(measured)
-    timed = {each.name for each in measured.timed}
+
+def answer_of(request: TimingRequest, found: SessionResult, wall_time_s: float) -> TrainingAnswer:
+    """The answer to a request, with a result for each of its benchmarks in their order."""
+    limits = MeasuredLimits(found)
+    timed = {each.name: each for each in found.timed}
     plain = {
-        _same_work(each): [block.step_time_s for block in measured.blocks[each.name]]
+        _same_work(each): [block.step_time_s for block in found.blocks[each.name]]
         for each in request.benchmarks
         if each.variant == "plain" and each.name in timed
     }
-    return {
-        "schema": SCHEMA,
-        "machine": machine_facts({each.device for each in request.benchmarks})
-        | {"variants": measured.settings},
-        **limits.answer(),
-        "results": [_row(each, measured, limits, plain) for each in request.benchmarks],
-        "wall_time_s": wall_time_s,
-    }
+    results = []
+    for benchmark in request.benchmarks:
+        name, numbers = benchmark.name, None
+        if name in timed:
+            base = plain.get(_same_work(benchmark))
+            numbers = _numbers(benchmark, timed[name], found, limits, base)
+        memory = found.memory.get(name)
+        results.append(
+            BenchmarkResult(
+                benchmark,
+                peak_memory_bytes=memory and memory.peak_bytes,
+                memory_before_bytes=memory and memory.before_bytes,
+                memory_kind=memory and memory.kind,
+                unavailable=found.missing.get(name, ""),
+                error=found.failures.get(name),
+                timed=numbers,
+            )
+        )
+    return TrainingAnswer(
+        machine_facts({each.device for each in request.benchmarks}, REGIME, found.settings),
+        tuple(results),
+        limits.results("matrix product"),
+        limits.results("copy"),
+        limits.results("latency"),
+        wall_time_s,
+    )
 
 
-def machine_facts(devices: Iterable[str]) -> dict[str, Any]:
-    """What decides speed here, and can be told where only torch is installed."""
-    return {
-        "cpu": cpu_model(),
-        "cores": num_cores(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "devices": {device: describe_device(device) for device in sorted(devices)},
-        "regime": "weights of the initialisation at the start of each block",
-    }
+def machine_facts(
+    devices: Iterable[str],
+    regime: str,
+    variants: Mapping[str, VariantSettings] | None = None,
+) -> MachineFacts:
+    """What decides speed here and is known where only torch is installed."""
+    return MachineFacts(
+        cpu=cpu_model(),
+        cores=num_cores(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        devices={device: describe_device(device) for device in sorted(devices)},
+        regime=regime,
+        variants=variants,
+    )
 
 
-class Limits:
-    """What bounds steps here, as measured between them."""
+class MeasuredLimits:
+    """What bounds steps on this machine, as measured between them."""
 
-    def __init__(self, measured: Measured) -> None:
-        self._facts = {each.name: each.facts for each in measured.limits}
-        self._times = {
-            each.name: times_of(each, measured.blocks[each.name]) for each in measured.limits
-        }
+    def __init__(self, found: SessionResult) -> None:
+        self._facts = {each.name: each.facts for each in found.limits}
+        self._times = {each.name: times_of(each, found.blocks[each.name]) for each in found.limits}
 
     def peak(self, benchmark: Benchmark, copies: int) -> float | None:
-        """GFLOP/s of the matrix product at the benchmark's threads and precision.
-
-        Of so many copies of it.
-        """
+        """GFLOP/s of so many matrix products at once, at the benchmark's threads and precision."""
         name = product_name(benchmark)
         if name not in self._times:
             return None
         at_once = _at_once(benchmark, copies)
-        return _rate(self._facts[name]["flops"], self._times[name]["step_time_s"], at_once)
+        return _rate(self._facts[name].flops, self._times[name].step_time_s, at_once)
 
     def bandwidth(self, benchmark: Benchmark, copies: int) -> float | None:
-        """Bytes per second of a copy at the benchmark's threads.
-
-        Of so many at once, were they not to share memory.
-        """
+        """Bytes per second of so many copies at once, if they did not share the memory's rate."""
         name = copy_name(benchmark)
-        if name not in self._times:
+        num_bytes = self._facts[name].num_bytes if name in self._times else None
+        if num_bytes is None:
             return None
-        at_once = _at_once(benchmark, copies)
-        return float(at_once * self._facts[name]["num_bytes"] / self._times[name]["step_time_s"])
+        return float(_at_once(benchmark, copies) * num_bytes / self._times[name].step_time_s)
 
-    def latency_bound_s(self, benchmark: Benchmark, n_steps: int) -> float | None:
-        """Seconds that the time steps of a training step take at least.
-
-        None for other measures, or if not asked for.
-        """
+    def latency_s(self, benchmark: Benchmark) -> float | None:
+        """Seconds that one time step of a training step takes at least; None if not measured."""
         pair = [latency_name(benchmark, length) for length in (SHORT, LONG)]
         if benchmark.measure != "training_step" or not all(name in self._times for name in pair):
             return None
-        steps = [self._facts[name]["num_tokens"] for name in pair]  # a batch of one sequence
-        times = [self._times[name]["step_time_s"] for name in pair]
-        latency_s = max((times[1] - times[0]) / (steps[1] - steps[0]), 0.0)
-        return latency_bound_s(latency_s, n_steps, benchmark.num_layers, benchmark.device)
+        steps = [self._facts[name].num_tokens for name in pair]  # a batch of one sequence
+        times = [self._times[name].step_time_s for name in pair]
+        return max((times[1] - times[0]) / (steps[1] - steps[0]), 0.0)
 
-    def answer(self) -> dict[str, Any]:
-        """As the answer holds them: raw times and the rates that follow."""
-        rows: dict[str, list[dict[str, Any]]] = {"matrix product": [], "copy": [], "latency": []}
+    def results(self, kind: str) -> tuple[LimitResult, ...]:
+        """Those of a kind, "matrix product", "copy" or "latency": times and the rate that follows."""
+        found = []
         for name, times in self._times.items():
-            facts = self._facts[name]
-            kind = next(kind for kind in rows if name.startswith(kind))
-            rate = {
-                "gflops_per_second": _rate(facts.get("flops"), times["step_time_s"], 1),
-                "bytes_per_second": (facts.get("num_bytes") or 0) / times["step_time_s"] or None,
-            }
-            rows[kind].append({"name": name, **times, **(rate if kind != "latency" else {})})
-        return {
-            "matrix_products": rows["matrix product"],
-            "copies": rows["copy"],
-            "latencies": rows["latency"],
-        }
+            if not name.startswith(kind):
+                continue
+            flops, num_bytes = self._facts[name].flops, self._facts[name].num_bytes
+            if kind == "latency":
+                flops = num_bytes = None
+            bytes_per_second = None if num_bytes is None else num_bytes / times.step_time_s
+            gflops = _rate(flops, times.step_time_s, 1)
+            found.append(LimitResult(name, times, gflops, bytes_per_second))
+        return tuple(found)
 
 
-def _row(
-    benchmark: Benchmark, measured: Measured, limits: Limits, plain: Mapping[str, Sequence[float]]
-) -> dict[str, Any]:
-    """One row of the answer: the benchmark, its numbers if it was timed, and why if it was not."""
-    name = benchmark.name
-    row = benchmark.to_dict()
-    row |= _memory_result(measured.memory.get(name))
-    row |= {"unavailable": measured.missing.get(name, ""), "error": measured.failures.get(name)}
-    timed = next((each for each in measured.timed if each.name == name), None)
-    if timed is None:
-        return row
-    own, facts = times_of(timed, measured.blocks[name]), timed.facts
-    copies, time_s = parse_variant(benchmark.variant).n_processes, own["step_time_s"]
-    gflops = _rate(facts["flops"], time_s, copies)
-    peak = limits.peak(benchmark, copies)
-    reference = measured.references.get(same_gradients(benchmark), {})
-    has_gradient = benchmark.measure != "forward"
-    base = plain.get(_same_work(benchmark))
-    return row | {
-        "device_name": describe_device(benchmark.device),
-        "num_parameters": facts["num_parameters"],
-        "n_processes": copies,
-        "n_threads": measured.settings[benchmark.variant]["n_threads"],
-        "flops_per_step": facts["flops"],
-        "bytes_per_step": facts["num_bytes"],
-        **own,
-        "sequences_per_second": copies * facts["num_sequences"] / time_s,
-        "tokens_per_second": copies * facts["num_tokens"] / time_s,
-        "gflops_per_second": gflops,
-        "peak_gflops_per_second": peak,
-        "fraction_of_peak": None if gflops is None or peak is None else gflops / peak,
-        "copy_bytes_per_second": limits.bandwidth(benchmark, copies),
-        "latency_bound_s": limits.latency_bound_s(
-            benchmark, facts["num_tokens"] // facts["num_sequences"]
-        ),
-        **_speedup(base, own["step_times_s"], copies),
-        "loss_error": facts.get("loss_error"),
-        "gradient_error": facts.get("gradient_error"),
-        "reference": reference.get("precision"),
-        "denormal_fraction": reference.get("denormal_fraction") if has_gradient else None,
-        "zero_fraction": reference.get("zero_fraction") if has_gradient else None,
-        "compile_time_s": facts["compile_time_s"],
-        "graph_breaks": facts["graph_breaks"],
-    }
+def times_of(timed: PreparedStep, blocks: Sequence[BlockTime]) -> StepTimes:
+    """Raw times of the blocks, their median and its interval."""
+    median = median_of([block.step_time_s for block in blocks])
+    return StepTimes(
+        n_blocks=median.n,
+        n_steps_per_block=timed.warm_up.n_steps,
+        steady=timed.warm_up.steady,
+        step_times_s=tuple(block.step_time_s for block in blocks),
+        wall_times_s=tuple(block.wall_time_s for block in blocks),
+        warm_up_times_s=tuple(block.step_time_s for block in timed.warm_up.blocks),
+        step_time_s=median.value,
+        step_time_low_s=median.low,
+        step_time_high_s=median.high,
+        interval_level=median.level,
+        host_time_s=median_of([block.wall_time_s for block in blocks]).value,
+    )
+
+
+def _numbers(
+    benchmark: Benchmark,
+    prepared: PreparedStep,
+    found: SessionResult,
+    limits: MeasuredLimits,
+    plain: Sequence[float] | None,
+) -> TimedStep:
+    """The numbers of a benchmark; `plain` are the times of the same work in that variant."""
+    facts, times = prepared.facts, times_of(prepared, found.blocks[benchmark.name])
+    copies = parse_variant(benchmark.variant).n_processes
+    gflops, peak = _rate(facts.flops, times.step_time_s, copies), limits.peak(benchmark, copies)
+    reference = found.references.get(same_gradients(benchmark), ReferenceFacts())
+    gradient = reference if benchmark.measure != "forward" else ReferenceFacts()
+    n_steps, latency_s = facts.num_tokens // facts.num_sequences, limits.latency_s(benchmark)
+    bound_s = None
+    if latency_s is not None:
+        bound_s = latency_bound_s(latency_s, n_steps, benchmark.num_layers, benchmark.device)
+    speedup = None
+    if plain is not None:  # of blocks of the same round, so that drift cancels
+        pairs = zip(plain, times.step_times_s, strict=True)
+        speedup = median_of([copies * slow / own for slow, own in pairs])
+    return TimedStep(
+        times=times,
+        device_name=describe_device(benchmark.device),
+        num_parameters=facts.num_parameters,
+        n_processes=copies,
+        n_threads=found.settings[benchmark.variant].n_threads,
+        n_time_steps=n_steps,
+        sequences_per_second=copies * facts.num_sequences / times.step_time_s,
+        tokens_per_second=copies * facts.num_tokens / times.step_time_s,
+        flops_per_step=facts.flops,
+        bytes_per_step=facts.num_bytes,
+        gflops_per_second=gflops,
+        peak_gflops_per_second=peak,
+        fraction_of_peak=None if gflops is None or peak is None else gflops / peak,
+        copy_bytes_per_second=limits.bandwidth(benchmark, copies),
+        latency_s=latency_s,
+        latency_bound_s=bound_s,
+        speedup=speedup and speedup.value,
+        speedup_low=speedup and speedup.low,
+        speedup_high=speedup and speedup.high,
+        loss_error=facts.loss_error,
+        gradient_error=facts.gradient_error,
+        reference=reference.precision,
+        denormal_fraction=gradient.denormal_fraction,
+        zero_fraction=gradient.zero_fraction,
+        compile_time_s=facts.compile_time_s,
+        graph_breaks=facts.graph_breaks,
+    )
 
 
 def _same_work(benchmark: Benchmark) -> str:
     """What benchmarks have in common that differ in their variant alone."""
     plain = benchmark.to_dict()
     return json.dumps({k: v for k, v in plain.items() if k not in ("name", "variant")}, default=str)
-
-
-def times_of(timed: Timed, blocks: Sequence[BlockTime]) -> dict[str, Any]:
-    """Raw times of the blocks, their median and its interval."""
-    median = median_of([block.step_time_s for block in blocks])
-    return {
-        "n_blocks": median.n,
-        "n_steps_per_block": timed.warm_up.n_steps,
-        "steady": timed.warm_up.steady,
-        "step_times_s": [block.step_time_s for block in blocks],
-        "wall_times_s": [block.wall_time_s for block in blocks],
-        "warm_up_times_s": [block.step_time_s for block in timed.warm_up.blocks],
-        "step_time_s": median.value,
-        "step_time_low_s": median.low,
-        "step_time_high_s": median.high,
-        "interval_level": median.level,
-        "host_time_s": median_of([block.wall_time_s for block in blocks]).value,
-    }
-
-
-def _speedup(base: Sequence[float] | None, own: Sequence[float], copies: int) -> dict[str, Any]:
-    """Sequences per second over those of `plain`, as ratios of the blocks of the same round."""
-    if base is None:
-        return {"speedup": None, "speedup_low": None, "speedup_high": None}
-    median = median_of([copies * a / b for a, b in zip(base, own, strict=True)])
-    return {"speedup": median.value, "speedup_low": median.low, "speedup_high": median.high}
 
 
 def _at_once(benchmark: Benchmark, copies: int) -> int:
@@ -210,13 +229,3 @@ def _at_once(benchmark: Benchmark, copies: int) -> int:
 
 def _rate(flops: int | None, time_s: float, copies: int) -> float | None:
     return None if flops is None else copies * flops / time_s / 1e9
-
-
-def _memory_result(memory: PeakMemory | None) -> dict[str, Any]:
-    if memory is None:
-        return {"peak_memory_bytes": None, "memory_before_bytes": None, "memory_kind": None}
-    return {
-        "peak_memory_bytes": memory.peak_bytes,
-        "memory_before_bytes": memory.before_bytes,
-        "memory_kind": memory.kind,
-    }

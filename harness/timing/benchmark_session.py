@@ -1,12 +1,13 @@
-"""One request under way: what can't be had, memory, references, warm-up, then interleaved blocks in live workers. Never prints.
+"""One request in progress: memory, references, warm-up, then interleaved blocks in live workers.
 
-What fails costs its own benchmark alone.
+What can't be had here or fails costs its own benchmark alone. Never prints.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import time
@@ -17,8 +18,9 @@ from typing import Any
 
 from harness.machine import num_cores
 from harness.processes.worker_client import WorkerFailed, WorkerGone
+from harness.timing.answers import VariantSettings
 from harness.timing.benchmark_request import Benchmark, TimingRequest
-from harness.timing.clocks import BlockTime, WarmUp, warm_up
+from harness.timing.clocks import MIN_BLOCKS, BlockTime, WarmUp, warm_up
 from harness.timing.hardware_limits import (
     LONG,
     SHORT,
@@ -32,87 +34,106 @@ from harness.timing.variant_worker import failure_text
 from harness.timing.variants import unavailable
 from harness.timing.worker_pool import WorkerPool
 
-LEAST_ROUNDS = 5  # fewer give no interval
 # The variant that computes references: one thread, nothing flushed
 REFERENCE_VARIANT = "denormals_kept"
-Progress = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Timed:
-    """Something that stands ready in a worker.
+class StepFacts:
+    """What a worker answers once it has prepared a step; the numbers are of one step."""
 
-    How to run a block of it, and what is known of it already.
-    """
+    flops: int | None = None
+    num_bytes: int | None = None
+    num_sequences: int = 0
+    num_tokens: int = 0
+    num_parameters: int = 0
+    compile_time_s: float | None = None
+    graph_breaks: int | None = None
+    loss_error: float | None = None
+    gradient_error: float | None = None
+    peak: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedStep:
+    """A step that is prepared and warm in a worker; `block` times one block of it."""
 
     name: str
-    variant: str
-    facts: Mapping[str, Any]
+    facts: StepFacts
     warm_up: WarmUp
     block: Callable[[], BlockTime]
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """What a session came to, by the names of benchmarks.
+class ReferenceFacts:
+    """A float64 reference in a file at `path`, or why there is none."""
 
-    `references` by what `same_gradients` says.
+    path: str = ""
+    precision: str | None = None
+    denormal_fraction: float | None = None
+    zero_fraction: float | None = None
+    failure: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionResult:
+    """What a session found, by the names of benchmarks; `references` by `same_gradients`.
 
     `missing` and `failures` hold reasons, `settings` how each variant's process was set, `limits`
-    what bounds the others.
+    the steps that bound the others.
     """
 
     missing: Mapping[str, str]
     failures: Mapping[str, str]
     memory: Mapping[str, PeakMemory]
-    references: Mapping[str, Mapping[str, Any]]
-    settings: Mapping[str, Mapping[str, Any]]
-    timed: tuple[Timed, ...]
-    limits: tuple[Timed, ...]
+    references: Mapping[str, ReferenceFacts]
+    settings: Mapping[str, VariantSettings]
+    timed: tuple[PreparedStep, ...]
+    limits: tuple[PreparedStep, ...]
     blocks: Mapping[str, Sequence[BlockTime]]
 
 
 def interleave(
-    every: Sequence[Timed],
+    every: Sequence[PreparedStep],
     n_blocks: int,
     deadline: float = math.inf,
     failures: dict[str, str] | None = None,
 ) -> list[tuple[BlockTime, ...]]:
-    """Rounds of one block of each (A B C A B C ...).
+    """Time rounds of one block of each (A B C A B C ...).
 
-    Whole rounds only, so all that do not fail have equally many.
-
-    After `deadline` (of time.monotonic) no round begins, except that the first five always do. What
-    fails is named in `failures`, once, and left out of the rounds that follow.
+    Rounds are whole, so all that do not fail have equally many blocks. After `deadline` (of
+    time.monotonic) no round begins, except that the first five always do. A step that fails is
+    named in `failures` and left out of the rounds that follow.
     """
     failed: dict[str, str] = {} if failures is None else failures
     found: list[list[BlockTime]] = [[] for _ in every]
     for done in range(n_blocks):
-        if done >= LEAST_ROUNDS and time.monotonic() > deadline:
+        if done >= MIN_BLOCKS and time.monotonic() > deadline:
             break
-        for timed, own in zip(every, found, strict=True):
-            if timed.name in failed:
+        for step, own in zip(every, found, strict=True):
+            if step.name in failed:
                 continue
             try:
-                own.append(timed.block())
+                own.append(step.block())
             except WorkerFailed as error:
-                failed[timed.name] = str(error)
+                failed[step.name] = str(error)
     return [tuple(own) for own in found]
 
 
 class Session:
-    """One request under way: what failed, what stands ready, what was found."""
+    """One request in progress: what failed, what is prepared, what was found."""
 
     def __init__(
-        self, request: TimingRequest, workers: WorkerPool, progress: Progress, folder: Path
+        self, request: TimingRequest, workers: WorkerPool, progress: ProgressCallback, folder: Path
     ) -> None:
         self.request, self.workers, self.progress, self.folder = request, workers, progress, folder
         self.missing: dict[str, str] = {}
         self.failures: dict[str, str] = {}
         self.memory: dict[str, PeakMemory] = {}
-        self.references: dict[str, dict[str, Any]] = {}
+        self.references: dict[str, ReferenceFacts] = {}
 
-    def measure(self) -> Measured:
+    def measure(self) -> SessionResult:
         """Everything in order: memory, references, warm-up, rounds."""
         request = self.request
         for benchmark in request.benchmarks:
@@ -123,34 +144,34 @@ class Session:
         if request.reference and variants:
             self.workers.start([*variants, REFERENCE_VARIANT])
             self._compute_references()
-        ready = [timed for variant in variants for timed in self._prepare(variant)]
+        ready = [step for variant in variants for step in self._prepare(variant)]
         order = {benchmark.name: i for i, benchmark in enumerate(request.benchmarks)}
-        ready.sort(key=lambda timed: order[timed.name])
+        ready.sort(key=lambda step: order[step.name])
         limits = self._limits(ready)
         self.progress("interleaved blocks")
-        settings = self._settings(variants)  # a worker that ends in a round takes them along
+        settings = self._settings(variants)  # before the rounds: a worker may end in one
         every = [*ready, *limits]
         deadline = time.monotonic() + (request.time_budget_s or math.inf)
         blocks = interleave(every, request.n_blocks, deadline, self.failures)
-        by_name = dict(zip((timed.name for timed in every), blocks, strict=True))
-        return Measured(
+        by_name = dict(zip((step.name for step in every), blocks, strict=True))
+        return SessionResult(
             missing=self.missing,
             failures=self.failures,
             memory=self.memory,
             references=self.references,
             settings=settings,
-            timed=tuple(timed for timed in ready if timed.name not in self.failures),
-            limits=tuple(timed for timed in limits if timed.name not in self.failures),
+            timed=tuple(step for step in ready if step.name not in self.failures),
+            limits=tuple(step for step in limits if step.name not in self.failures),
             blocks=by_name,
         )
 
     def _open(self) -> list[Benchmark]:
-        """The benchmarks of which nothing bad is known yet."""
+        """The benchmarks that can be had and have not failed."""
         closed = self.missing | self.failures
         return [each for each in self.request.benchmarks if each.name not in closed]
 
     def _probe_memory(self) -> None:
-        """Peak memory of tuned training steps on the CPU, in fresh processes.
+        """Measure the peak memory of tuned training steps on the CPU, in fresh processes.
 
         A benchmark that fails there is not timed.
         """
@@ -171,7 +192,7 @@ class Session:
             except (RuntimeError, OSError) as error:
                 return failure_text(error)
 
-        with ThreadPoolExecutor(num_cores()) as pool:  # memory does not mind company
+        with ThreadPoolExecutor(num_cores()) as pool:  # their memory is the same side by side
             for benchmark, found in zip(asked, pool.map(probe, asked), strict=True):
                 if isinstance(found, PeakMemory):
                     self.memory[benchmark.name] = found
@@ -179,48 +200,42 @@ class Session:
                     self.failures[benchmark.name] = found
 
     def _compute_references(self) -> None:
-        """A reference for each piece of work, whatever its variant and measure.
-
-        One that fails closes its benchmarks.
-        """
+        """Compute one reference for all benchmarks of the same gradients; they fail with it."""
         for benchmark in self._open():
-            work = same_gradients(benchmark)
-            if work in self.references:
-                reason = self.references[work].get("failure")
-                if reason:
-                    self.failures[benchmark.name] = reason
-                continue
-            self.progress(f"float64 reference of {benchmark.name}")
-            path = self.folder / f"reference{len(self.references)}.pt"
-            try:
-                found = self.workers.group(REFERENCE_VARIANT).ask(
-                    "reference",
-                    benchmark=benchmark.to_dict(),
-                    seed=self.request.seed,
-                    path=str(path),
-                )
-                self.references[work] = {**found, "path": str(path)}
-            except WorkerFailed as error:
-                if isinstance(error, WorkerGone):
-                    self.workers.discard(REFERENCE_VARIANT)
-                self.failures[benchmark.name] = str(error)
-                self.references[work] = {"failure": str(error)}
+            key = same_gradients(benchmark)
+            if key not in self.references:
+                self.progress(f"float64 reference of {benchmark.name}")
+                self.references[key] = self._reference(benchmark)
+            if failure := self.references[key].failure:
+                self.failures[benchmark.name] = failure
 
-    def _prepare(self, variant: str) -> list[Timed]:
+    def _reference(self, benchmark: Benchmark) -> ReferenceFacts:
+        path = str(self.folder / f"reference{len(self.references)}.pt")
+        try:
+            found = self.workers.group(REFERENCE_VARIANT).ask(
+                "reference", benchmark=benchmark.to_dict(), seed=self.request.seed, path=path
+            )
+        except WorkerFailed as error:
+            if isinstance(error, WorkerGone):
+                self.workers.discard(REFERENCE_VARIANT)
+            return ReferenceFacts(failure=str(error))
+        return ReferenceFacts(path, **found)
+
+    def _prepare(self, variant: str) -> list[PreparedStep]:
         """Build, check and warm up the benchmarks of a variant in its worker.
 
-        Anew without the culprit where the worker ends.
+        Where the worker ends, all are prepared again in another one, without the benchmark that
+        ended it.
         """
         while True:
-            ready: list[Timed] = []
+            ready: list[PreparedStep] = []
             for benchmark in self._open():
                 if benchmark.variant != variant:
                     continue
                 self.progress(f"warm-up of {benchmark.name}")
-                reference = self.references.get(same_gradients(benchmark), {}).get("path", "")
+                reference = self.references.get(same_gradients(benchmark), ReferenceFacts()).path
                 try:
-                    command = self._preparation(benchmark, reference)
-                    timed = self._stand(benchmark.name, variant, command)
+                    step = self._prepare_benchmark(benchmark, reference)
                 except WorkerGone as error:
                     self.failures[benchmark.name] = f"its process ended: {error}"
                     self.workers.discard(variant)
@@ -228,60 +243,64 @@ class Session:
                 except WorkerFailed as error:
                     self.failures[benchmark.name] = str(error)
                     continue
-                for peak in timed.facts.get("peak", ()):
+                for peak in step.facts.peak:
                     self.memory[benchmark.name] = PeakMemory(**peak)
-                ready.append(timed)
+                ready.append(step)
             else:
                 return ready
 
-    def _preparation(self, benchmark: Benchmark, reference: str = "") -> dict[str, Any]:
-        return {
-            "do": "prepare",
+    def _prepare_benchmark(self, benchmark: Benchmark, reference: str = "") -> PreparedStep:
+        arguments = {
             "benchmark": benchmark.to_dict(),
             "seed": self.request.seed,
             "reference": reference,
         }
+        return self._prepare_step(benchmark.name, benchmark.variant, "prepare", arguments)
 
-    def _stand(self, name: str, variant: str, command: Mapping[str, Any]) -> Timed:
-        """Prepare something in a variant's worker and warm it up."""
+    def _prepare_step(
+        self, name: str, variant: str, do: str, arguments: Mapping[str, Any]
+    ) -> PreparedStep:
+        """Prepare a step in a variant's worker with the command `do`, and warm it up."""
         group = self.workers.group(variant)
-        facts = group.ask(**command)
+        facts = StepFacts(**group.ask(do, **arguments))
         found = warm_up(lambda n_steps: group.block(name, n_steps), self.request.block_s)
-        return Timed(name, variant, facts, found, lambda: group.block(name, found.n_steps))
+        return PreparedStep(name, facts, found, lambda: group.block(name, found.n_steps))
 
-    def _limits(self, ready: Sequence[Timed]) -> list[Timed]:
+    def _limits(self, ready: Sequence[PreparedStep]) -> list[PreparedStep]:
         """Matrix products and copies for what is timed, and the smallest steps if asked for.
 
         What fails is left out.
         """
         by_name = {each.name: each for each in self.request.benchmarks}
-        wanted: dict[str, tuple[str, dict[str, Any]]] = {}
-        for timed in ready:
-            benchmark = by_name[timed.name]
+        wanted: dict[str, Callable[[], PreparedStep]] = {}
+        for step in ready:
+            benchmark = by_name[step.name]
             for kind, name in (
                 ("product", product_name(benchmark)),
                 ("copy", copy_name(benchmark)),
             ):
-                command = {"do": kind, "name": name, "device": benchmark.device}
-                wanted.setdefault(name, (timed.variant, command))
+                command = {"name": name, "device": benchmark.device}
+                wanted.setdefault(
+                    name,
+                    functools.partial(self._prepare_step, name, benchmark.variant, kind, command),
+                )
             if self.request.limits:
                 for length in (SHORT, LONG):
-                    name = latency_name(benchmark, length)
-                    small = smallest(benchmark, name, length)
-                    wanted.setdefault(name, ("tuned", self._preparation(small)))
+                    small = smallest(benchmark, latency_name(benchmark, length), length)
+                    wanted.setdefault(small.name, functools.partial(self._prepare_benchmark, small))
         found = []
-        for name, (worker, command) in wanted.items():
+        for name, prepare in wanted.items():
             self.progress(name)
             with contextlib.suppress(WorkerFailed):
-                found.append(self._stand(name, worker, command))
+                found.append(prepare())
         return found
 
-    def _settings(self, variants: Iterable[str]) -> dict[str, Any]:
+    def _settings(self, variants: Iterable[str]) -> dict[str, VariantSettings]:
         """How the process of each variant is set."""
         found = {}
         for variant in variants:
             with contextlib.suppress(WorkerFailed):
-                found[variant] = self.workers.group(variant).ask("facts")
+                found[variant] = VariantSettings(**self.workers.group(variant).ask("facts"))
         return found
 
 

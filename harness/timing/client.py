@@ -9,16 +9,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
+from typing import overload
 
 from harness.errors import WorkerError
+from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
+from harness.timing.benchmark_request import TimingRequest
+from harness.timing.inference_request import InferenceRequest
 
 TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
 
 
-def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict[str, Any]:
-    """Run `python -m harness.timing` in a process of its own; None: however long it takes.
+@overload
+def ask(request: TimingRequest, timeout_s: float | None = ...) -> TrainingAnswer: ...
+@overload
+def ask(request: InferenceRequest, timeout_s: float | None = ...) -> InferenceAnswer: ...
+def ask(request: TimingRequest | InferenceRequest, timeout_s: float | None = TIMEOUT_S) -> Answer:
+    """Time what is asked for in a process of its own; `timeout_s` None is no limit.
 
     Raises WorkerError where it fails.
     """
@@ -28,7 +34,7 @@ def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict
                 *(sys.executable, "-m", "harness.processes.die_with_parent"),
                 *(str(os.getpid()), "harness.timing"),
             ],
-            input=json.dumps(request),
+            input=json.dumps(request.to_dict()),
             capture_output=True,
             text=True,
             check=False,
@@ -39,5 +45,7 @@ def ask(request: Mapping[str, Any], timeout_s: float | None = TIMEOUT_S) -> dict
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise WorkerError(f"timing failed: {lines[-1]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    plain = json.loads(done.stdout)
+    if isinstance(request, InferenceRequest):
+        return InferenceAnswer.from_json(plain)
+    return TrainingAnswer.from_json(plain)

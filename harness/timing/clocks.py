@@ -9,10 +9,12 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import final
 
 import torch
 
-AGREEMENT = 0.02  # warm-up ends when three blocks in a row differ by no more than this
+MIN_BLOCKS = 5  # fewer blocks give no interval
+WARM_UP_AGREEMENT = 0.02  # warm-up ends when three blocks in a row differ by no more than this
 WARM_UP_BLOCKS = 12  # and here at the latest
 
 
@@ -30,6 +32,7 @@ class BlockTime:
     wall_time_s: float
 
 
+@final
 @dataclasses.dataclass(frozen=True)
 class Median:
     """Median of `n` blocks; the interval between two order statistics covers it with probability `level`.
@@ -101,7 +104,7 @@ def warm_up(run: Callable[[int], BlockTime], block_s: float) -> WarmUp:
         if len(blocks) == 1:  # One step is a poor guide to many: once more, from the whole block.
             n_steps = max(1, math.ceil(block_s / max(blocks[0].wall_time_s, 1e-9)))
         last = [block.step_time_s for block in blocks[-3:]]
-        if len(last) == 3 and max(last) <= (1 + AGREEMENT) * min(last):
+        if len(last) == 3 and max(last) <= (1 + WARM_UP_AGREEMENT) * min(last):
             return WarmUp(n_steps, tuple(blocks), steady=True)
     return WarmUp(n_steps, tuple(blocks), steady=False)
 
@@ -121,7 +124,7 @@ def median_of(samples: Sequence[float], level: float = 0.95) -> Median:
         return Median(math.nan, None, None, None, len(samples))
     ordered, n = sorted(samples), len(samples)
     median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    if n < 5:
+    if n < MIN_BLOCKS:
         return Median(median, None, None, None, n)
 
     def coverage(rank: int) -> float:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import final
 
 import torch
 
@@ -27,6 +28,7 @@ CUDA_ALLOCATOR = "cuda_allocator"
 PROCESS_HIGH_WATER = "process_high_water"
 
 
+@final
 @dataclasses.dataclass(frozen=True)
 class PeakMemory:
     """The most memory that a benchmark needed at once, in bytes, and what `kind` of number that is.

@@ -160,11 +160,8 @@ class CommandHandler:
             for _ in range(STEPS):
                 subject.step()
         self.subjects[asked.name] = subject
-        facts = {
-            field.name: getattr(subject, field.name)
-            for field in dataclasses.fields(subject)
-            if field.name not in ("step", "reset")
-        }
+        own = ("name", "device", "step", "reset")
+        facts = {key: value for key, value in vars(subject).items() if key not in own}
         return {**facts, **errors, "peak": [dataclasses.asdict(each) for each in peaks]}
 
     def product(self, name: str, device: str) -> dict[str, Any]:

@@ -12,15 +12,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from harness import config as specs
 from harness.bench import __main__ as bench
+from harness.bench.run import Request
+from harness.timing.answers import Answer
+from harness.timing.inference_request import InferenceRequest
 from tests.timed import inference_answer, training_answer
 
 SMALL = """
@@ -46,13 +48,12 @@ n_calls = 5
 class Fake:
     """Answers at once, and prints as a plug-in might."""
 
-    def measure(
-        self, request: Mapping[str, Any], _progress: Callable[[str], None]
-    ) -> dict[str, Any]:
+    def measure(self, request: Request, _progress: Callable[[str], None]) -> Answer:
         """What harness.timing would answer."""
         print("said while it measures")
-        inference = request.get("mode") == "inference"
-        return inference_answer(request) if inference else training_answer(request)
+        plain = request.to_dict()
+        inference = isinstance(request, InferenceRequest)
+        return inference_answer(plain) if inference else training_answer(plain)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_cell_without_a_time_is_exit_code_3(
     """
     done = invoke("small.toml", "--device", "cpu", *arguments)
     assert done.exit_code == 3, done.output
-    assert "without a single time: lstm on cpu" in done.stdout
+    assert "nothing could be timed: lstm on cpu" in done.stdout
     name = "inference" if "inference" in arguments else "throughput"
     assert Path(f"results/small/{name}.csv").is_file()
 
@@ -155,7 +156,7 @@ def test_variants_and_settings_decide_what_is_measured(invoke: Callable[..., Res
     done = invoke(
         "small.toml", "--device", "cpu", "--variants", "tuned,tf32", "--set", "shape.batch_size=3"
     )
-    assert "note: tf32 on cpu is not to be had here: needs a CUDA device" in done.stdout
+    assert "note: tf32 on cpu is unavailable here: needs a CUDA device" in done.stdout
     spec = specs.load_grid(Path("results/small/grid.toml"))
     assert (spec.compare.variants, spec.shape.batch_size) == (("tuned", "tf32"), 3)
 
@@ -165,7 +166,7 @@ def test_a_dry_run_measures_nothing(invoke: Callable[..., Result]) -> None:
     done = invoke("small.toml", "--device", "cpu", "--variants", "plain,cuda_graph", "--dry-run")
     assert done.exit_code == 0
     assert "# 2 benchmarks in 1 groups on cpu" in done.stdout
-    assert "# not to be had here: cuda_graph on cpu (needs a CUDA device)" in done.stdout
+    assert "# unavailable here: cuda_graph on cpu (needs a CUDA device)" in done.stdout
     assert "max_grad_norm = 1.0" in done.stdout
     assert not Path("results").exists()
 
@@ -236,7 +237,7 @@ def test_stopped_and_resumed_for_real(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
-    assert "interrupted: the groups that were finished are saved; to go on, run" in out
+    assert "interrupted: the finished groups are saved; to resume, run" in out
     assert "-m harness.bench small.toml --device cpu --variants tuned" in out
     n_before = len(stored.read_bytes().splitlines())
     assert n_before >= 1

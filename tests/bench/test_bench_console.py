@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,13 @@ def told(*, terminal: bool = False) -> Told:
     return BenchConsole(SPEC, console), file.getvalue
 
 
-def outcome(rows: list[dict[str, Any]], report: Path | None = None) -> BenchOutcome:
-    """What a bench came to."""
+def outcome(results: Sequence[Any]) -> BenchOutcome:
+    """A finished bench."""
     return BenchOutcome(
-        Path("results/small"), Path("results/small/throughput.json"), tuple(rows), report
+        Path("results/small"),
+        Path("results/small/throughput.json"),
+        tuple(results),
+        Path("results/small/report.html"),
     )
 
 
@@ -77,8 +81,9 @@ def test_what_failed_is_said_but_not_without_end() -> None:
     """Ten failures are told as they come, all are counted at the end."""
     console, said = told()
     console.begin(GROUPS, kept=0)
-    failed = [{"name": f"benchmark {i}", "error": "no [memory]"} for i in range(12)]
-    console.finished(GROUPS[0], {"results": failed})
+    answer = training_answer({"benchmarks": GROUPS[0].benchmarks})
+    failed = dataclasses.replace(answer.results[0], timed=None, error="no [memory]")
+    console.finished(GROUPS[0], dataclasses.replace(answer, results=(failed,) * 12))
     assert said().count("no [memory]") == 10
     console.done_with(outcome([]))
     assert "12 benchmarks failed; run the same command to try their groups again" in said()
@@ -91,11 +96,9 @@ def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
     """
     console, said = told()
     rows = [
-        row
-        for group in GROUPS
-        for row in training_answer({"benchmarks": group.benchmarks})["results"]
+        row for group in GROUPS for row in training_answer({"benchmarks": group.benchmarks}).results
     ]
-    console.done_with(outcome(rows, Path("results/small/report.html")))
+    console.done_with(outcome(rows))
     text = said()
     assert (
         "training step at hidden size 16, num layers 1, sequence length 100, batch size 32" in text
@@ -111,7 +114,7 @@ def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
 def test_another_shape_is_shown_where_the_own_was_not_measured() -> None:
     """A grid need not time its own point."""
     console, said = told()
-    console.done_with(outcome(training_answer({"benchmarks": GROUPS[0].benchmarks})["results"]))
+    console.done_with(outcome(training_answer({"benchmarks": GROUPS[0].benchmarks}).results))
     assert "hidden size 8" in said()
 
 
@@ -122,7 +125,7 @@ def test_the_table_of_calls() -> None:
     rows = [
         row
         for group in groups
-        for row in inference_answer({"benchmarks": group.benchmarks, "n_calls": 5})["results"]
+        for row in inference_answer({"benchmarks": group.benchmarks, "n_calls": 5}).results
     ]
     console.done_with(outcome(rows))
     (line,) = (line for line in said().splitlines() if "lstm" in line and "bfloat16" in line)

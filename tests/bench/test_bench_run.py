@@ -15,12 +15,14 @@ import pytest
 from harness import config as specs
 from harness import machine, records
 from harness.bench import run as bench
-from harness.bench.groups_file import FILE, read_groups
+from harness.bench.groups_file import GROUPS_FILE, read_groups
 from harness.bench.run import BenchOptions, resolve_devices, run_bench
 from harness.errors import IdentityError, InputError, StorageError
 from harness.plugins import load_plugin
 from harness.records.file_lock import hold_file
-from tests.timed import inference_answer, training_answer
+from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
+from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
+from tests.timed import plain_inference_answer, plain_training_answer
 
 GRID: dict[str, Any] = {
     "grid": {"name": "small"},
@@ -50,18 +52,17 @@ class Fake:
         self.requests: list[Mapping[str, Any]] = []
         self.stop_after, self.change = stop_after, change
 
-    def measure(
-        self, request: Mapping[str, Any], progress: Callable[[str], None]
-    ) -> dict[str, Any]:
+    def measure(self, request: bench.Request, progress: Callable[[str], None]) -> Answer:
         """What harness.timing would answer."""
         if len(self.requests) == self.stop_after:
             raise KeyboardInterrupt
         progress("blocks")
-        self.requests.append(request)
-        inference = request.get("mode") == "inference"
-        answer = inference_answer(request) if inference else training_answer(request)
-        self.change(request, answer)
-        return answer
+        plain = request.to_dict()
+        self.requests.append(plain)
+        inference = isinstance(request, InferenceRequest)
+        answer = plain_inference_answer(plain) if inference else plain_training_answer(plain)
+        self.change(plain, answer)
+        return (InferenceAnswer if inference else TrainingAnswer).from_json(answer)
 
     @property
     def sizes(self) -> list[int]:
@@ -82,7 +83,7 @@ class Watcher:
     def step(self, group: specs.Group, text: str) -> None:
         self.told.append(f"{group.label}: {text}")
 
-    def finished(self, group: specs.Group, answer: Mapping[str, Any]) -> None:
+    def finished(self, group: specs.Group, answer: Answer) -> None:
         self.told.append(f"{group.label} done")
 
     def note(self, text: str) -> None:
@@ -141,19 +142,14 @@ def test_a_bench_measures_each_group_once_and_writes_its_files(tmp_path: Path) -
 
 def test_the_request_is_one_that_harness_timing_takes(tmp_path: Path) -> None:
     """Both requests are read by the engine's own reader, and come back as they were."""
-    from harness.timing import InferenceRequest, TimingRequest
+    from harness.timing import TimingRequest
 
     _, engine, _ = run(tmp_path)
     for request in engine.requests:
-        again = TimingRequest.from_dict(dict(request)).to_dict()
-        assert {name: again[name] for name in request if name != "benchmarks"} == {
-            name: value for name, value in request.items() if name != "benchmarks"
-        }
+        assert TimingRequest.from_dict(dict(request)).to_dict() == request
     _, engine, _ = run(tmp_path, mode="inference")
     for request in engine.requests:
-        assert len(InferenceRequest.from_dict(dict(request)).benchmarks) == len(
-            request["benchmarks"]
-        )
+        assert InferenceRequest.from_dict(dict(request)).to_dict() == request
 
 
 def test_an_interrupted_bench_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -179,7 +175,7 @@ def test_a_torn_last_line_costs_its_group_alone(tmp_path: Path) -> None:
     It is cut off, and its group measured again.
     """
     run(tmp_path)
-    path = tmp_path / "small" / FILE
+    path = tmp_path / "small" / GROUPS_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])
     _, engine, _ = run(tmp_path)
@@ -190,23 +186,33 @@ def test_a_torn_last_line_costs_its_group_alone(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["{}", "not JSON", '{"schema": 99, "key": "a"}', "[]"])
-def test_a_line_that_is_not_ours_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("{}", "expected a group"),
+        ("not JSON", "expected a group"),
+        ("[]", "expected a group"),
+        ('{"schema": 2, "key": "a"}', "expected a group"),
+        ('{"schema": 99, "key": "a"}', "schema: expected 2, got 99"),
+    ],
+)
+def test_a_line_that_is_not_ours_is_named(tmp_path: Path, line: str, match: str) -> None:
     """A broken line elsewhere is not passed over in silence."""
     run(tmp_path)
-    path = tmp_path / "small" / FILE
+    path = tmp_path / "small" / GROUPS_FILE
     path.write_text(f"{line}\n{path.read_text()}")
-    with pytest.raises(InputError, match=r"groups.jsonl, line 1: expected a group"):
+    with pytest.raises(InputError, match=rf"groups.jsonl, line 1: {match}"):
         run(tmp_path)
 
 
-def test_a_line_of_a_later_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [1, 3])
+def test_a_line_of_another_version_is_refused(tmp_path: Path, schema: int) -> None:
     """A file of another schema is not read as if it were of ours."""
     run(tmp_path)
-    path = tmp_path / "small" / FILE
-    path.write_text(path.read_text().replace('"schema": 1, "key"', '"schema": 2, "key"'))
+    path = tmp_path / "small" / GROUPS_FILE
+    path.write_text(path.read_text().replace('"schema": 2, "key"', f'"schema": {schema}, "key"'))
     with pytest.raises(
-        InputError, match=r"line 1: schema: expected 1, got 2; start over with --fr"
+        InputError, match=rf"line 1: schema: expected 2, got {schema}; start over with --fr"
     ):
         run(tmp_path)
 
@@ -269,6 +275,7 @@ def test_latencies_are_asked_for_once_a_session_and_bound_every_row(tmp_path: Pa
     def answer(request: Mapping[str, Any], answered: dict[str, Any]) -> None:
         if request["limits"]:
             for row in answered["results"]:
+                row["latency_s"] = 1e-6
                 row["latency_bound_s"] = row["sequence_length"] * row["num_layers"] * 1e-6
 
     grid = {**GRID, "vary": [{"hidden_size": [8]}, {"sequence_length": [50], "num_layers": [2]}]}
@@ -301,7 +308,7 @@ def test_another_machine_or_version_is_refused(
     --fresh moves the old ones aside.
     """
     run(tmp_path)
-    path = tmp_path / "small" / FILE
+    path = tmp_path / "small" / GROUPS_FILE
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         line["identity"][key] = value
@@ -313,12 +320,15 @@ def test_another_machine_or_version_is_refused(
     assert engine.requests == []
     _, engine, _ = run(tmp_path, fresh=True)
     assert engine.sizes == [8, 16, 32]
-    assert (tmp_path / "small.old-1" / FILE).read_text() == text
+    assert (tmp_path / "small.old-1" / GROUPS_FILE).read_text() == text
 
 
 def test_two_benches_at_once_are_refused(tmp_path: Path) -> None:
     """One folder has one writer."""
-    with hold_file(tmp_path / "small" / FILE), pytest.raises(StorageError, match="in use by"):
+    with (
+        hold_file(tmp_path / "small" / GROUPS_FILE),
+        pytest.raises(StorageError, match="in use by"),
+    ):
         run(tmp_path)
 
 
@@ -376,11 +386,13 @@ def test_an_inference_group_may_take_longer_than_a_request_of_a_study(
 
     def run(*_arguments: object, timeout: object, **_options: object) -> object:
         given.append(timeout)
-        return subprocess.CompletedProcess([], 0, stdout="{}", stderr="")
+        answer = json.dumps(plain_inference_answer({"benchmarks": []}))
+        return subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
     with bench.timing_engine(()) as engine:
-        engine.measure({"mode": "inference"}, lambda _text: None)
+        calls = InferenceBenchmark("one", "temporal_order", "rnn", 4, 1, 12)
+        engine.measure(InferenceRequest((calls,)), lambda _text: None)
     assert given == [None]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness import machine
 from harness.bench.memory_check import WORKER_BYTES, check_memory
-from harness.bench.run import BenchOptions, check_bench, plan
+from harness.bench.run import BenchOptions, check_bench, plan_groups
 from harness.cells import CELLS
 from harness.config import parse_grid
 from harness.errors import InputError
@@ -31,7 +31,7 @@ def needed(
     grid = {"grid": {"name": "a"}, "compare": {"cells": ["lstm"], "variants": [*variants]}}
     spec = parse_grid(grid | changes, "a.toml")
     with pytest.raises(InputError) as refused:
-        check_memory(plan(spec, devices, mode), mode, "a.toml")
+        check_memory(plan_groups(spec, devices, mode), mode, "a.toml")
     found = re.search(r"about ([\d,]+) bytes", str(refused.value))
     assert found is not None
     return int(found.group(1).replace(",", ""))

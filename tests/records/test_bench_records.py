@@ -22,7 +22,7 @@ from harness import records
 from harness.cells import CELLS
 from harness.errors import InputError
 from harness.records.result_columns import LATER_IN
-from tests.timed import inference_answer, training_answer
+from tests.timed import LATENCY, inference_answer, training_answer
 
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = {"cpu": "Example CPU", "cores": 2, "versions": {"torch": "2.13.0"}}
@@ -188,4 +188,4 @@ def test_the_file_says_when_and_where(tmp_path: Path) -> None:
     assert dt.datetime.fromisoformat(plain["datetime"]).tzinfo is not None
     assert plain["machine_info"]["versions"] == {"torch": "2.13.0"}
     assert plain["machine_info"]["devices"] == {"cpu": "Example CPU"}
-    assert plain["latencies"]["bench"] == [{"device": "cpu", "latency_s": 1e-6}]
+    assert plain["latencies"]["bench"] == [LATENCY]

@@ -11,12 +11,18 @@ from pytest_benchmark.stats import Stats
 
 from harness import records
 from harness.records.throughput_files import block_statistics
+from harness.timing.answers import TrainingAnswer
 from tests.study.report.synthetic import Wish, throughput_answers, write
 
 
 def answers(**wishes: object) -> dict[str, dict[str, object]]:
     """What harness.timing answers, by origin."""
     return throughput_answers(random.Random(0), Wish(**wishes))  # type: ignore[arg-type]
+
+
+def typed(given: dict[str, dict[str, object]]) -> dict[str, TrainingAnswer]:
+    """The same as dataclasses."""
+    return {origin: TrainingAnswer.from_json(answer) for origin, answer in given.items()}
 
 
 def test_each_benchmark_is_a_row(tmp_path: Path) -> None:
@@ -42,7 +48,7 @@ def test_a_benchmark_that_failed_has_its_reason_and_no_numbers(tmp_path: Path) -
         del first[key]
     first["error"] = "OutOfMemoryError: no"
     directory = write(tmp_path, Wish(cells=("rnn",), repeats=1, trials=1))
-    records.write_throughput(directory, given)
+    records.write_throughput(directory, typed(given))
     table = records.read(directory).throughput
     assert table is not None
     assert table["reason"].iloc[0] == "OutOfMemoryError: no"
@@ -56,7 +62,7 @@ def test_a_benchmark_that_failed_has_its_reason_and_no_numbers(tmp_path: Path) -
 def test_raw_times_of_blocks_are_kept(tmp_path: Path) -> None:
     """stats.data holds the time of every block, in order."""
     given = answers(cells=("rnn",))
-    records.write_throughput(tmp_path, given)
+    records.write_throughput(tmp_path, typed(given))
     benchmarks = json.loads((tmp_path / "throughput.json").read_text())["benchmarks"]
     timed = [result for answer in given.values() for result in answer["results"]]  # type: ignore[attr-defined]
     assert [b["stats"]["data"] for b in benchmarks] == [t["step_times_s"] for t in timed]
@@ -88,7 +94,7 @@ def test_statistics_agree_with_pytest_benchmark(n: int) -> None:
 
 def test_pytest_benchmark_reads_the_file(tmp_path: Path) -> None:
     """`pytest-benchmark compare` prints a table of our file, with every column that it knows."""
-    records.write_throughput(tmp_path, answers(cells=("rnn", "gru")))
+    records.write_throughput(tmp_path, typed(answers(cells=("rnn", "gru"))))
     columns = "min,max,mean,stddev,median,iqr,outliers,ops,rounds,iterations"
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "throughput.json"]
     done = subprocess.run(

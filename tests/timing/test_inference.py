@@ -16,17 +16,19 @@ from harness.errors import HarnessError, InputError
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing import deployed_model, inference
+from harness.timing.answers import InferenceAnswer
 from harness.timing.inference import (
-    InferenceBenchmark,
-    InferenceRequest,
-    Ready,
+    ModelFacts,
+    ReadyModel,
     measure_inference,
     percentile,
     prepare_inference,
 )
+from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
 from harness.training.model import build_model
 from tests.timing.test_deployed_model import Averaging
 
+FACTS = ModelFacts(1, 4, None, 0.0)
 BENCHMARK = InferenceBenchmark("one", "temporal_order", "lstm", 4, 1, 12)
 PLAIN = InferenceRequest((BENCHMARK,)).to_dict()
 
@@ -87,7 +89,7 @@ def test_calls_carry_the_state_through_the_tasks_own_steps():
     assert not torch.allclose(further, whole[:, 0], atol=1e-6)
     ready.reset()
     assert torch.allclose(ready.call(), whole[:, 0], atol=1e-6)
-    assert ready.facts["output_error"] < 1e-5
+    assert ready.facts.output_error < 1e-5
 
 
 @torch.inference_mode()
@@ -141,7 +143,9 @@ def test_a_row_that_fails_costs_itself_alone(monkeypatch):
         InferenceBenchmark("whole", "temporal_order", "forgetful", 2, 1, 12, measure="sequence"),
     )
     answer = measure_inference(InferenceRequest(rows, n_calls=402, n_blocks=6))
-    forgets, none, whole = answer["results"]
+    plain = json.loads(json.dumps(answer.to_json()))
+    assert InferenceAnswer.from_json(plain) == answer
+    forgets, none, whole = plain["results"]
     assert forgets["error"].startswith("not timed: its outputs differ from float64 by 0.")
     assert none["unavailable"] == "torch has no dynamic int8 nn.RNN"
     assert none["error"] is None
@@ -158,19 +162,19 @@ def test_a_row_that_fails_costs_itself_alone(monkeypatch):
 def test_numbers_come_from_the_raw_times():
     """Median and 99th percentile of each block, then the median over blocks, with two order statistics; by hand for 5 blocks."""
     blocks = [[1000 * (block + call) for call in range(1, 101)] for block in (4, 0, 3, 1, 2)]
-    row = inference._row(Ready(lambda: None, lambda: None, {}), blocks)
+    row = vars(inference._numbers(FACTS, blocks))
     assert (row["median_us"], row["median_low_us"], row["median_high_us"]) == (52.5, 50.5, 54.5)
     assert row["p99_us"] == pytest.approx(2 + 0.99 * (100 + 1 / 3) + 1 / 3)
     assert row["p99_high_us"] - row["p99_low_us"] == pytest.approx(4)
     assert row["interval_level"] == 0.9375
-    assert row["call_times_ns"][:2] == [5000, 6000]
+    assert row["call_times_ns"][:2] == (5000, 6000)
 
 
 def test_few_calls_have_no_tail():
     """With fewer than 67 calls in a block there is no 99th percentile, and with fewer than 5 blocks no interval."""
     assert percentile(range(66), 0.99) is None
-    assert percentile(range(inference.LEAST_TAIL_CALLS), 0.99) is not None
-    row = inference._row(Ready(lambda: None, lambda: None, {}), [[1, 2, 3]] * 4)
+    assert percentile(range(67), 0.99) is not None
+    row = vars(inference._numbers(FACTS, [[1, 2, 3]] * 4))
     assert (row["p99_us"], row["p99_low_us"], row["median_low_us"]) == (None, None, None)
     assert row["median_us"] == 0.002
 
@@ -185,13 +189,13 @@ def test_the_percentile_of_known_samples():
 
 def _covered(random_, wobble, n=400):
     """How often the two intervals of 10 blocks of 100 calls hold the true values of a typical block."""
-    ready, hits = Ready(lambda: None, lambda: None, {}), [0, 0]
+    hits = [0, 0]
     for _ in range(n):
         blocks = []
         for _ in range(10):
             shift = random_.gauss(0, wobble)
             blocks.append([10 + shift + random_.expovariate(1) for _ in range(100)])
-        row = inference._row(ready, [[1e3 * time for time in block] for block in blocks])
+        row = vars(inference._numbers(FACTS, [[1e3 * time for time in block] for block in blocks]))
         hits[0] += row["median_low_us"] <= 10 + 0.6931 <= row["median_high_us"]
         hits[1] += row["p99_low_us"] <= 10 + 4.6052 <= row["p99_high_us"]
     return [each / n for each in hits]
@@ -210,7 +214,10 @@ def test_intervals_hold_the_true_values(wobble):
 def test_blocks_are_interleaved():
     """A B A B: after some untimed calls each row has its block, from its first state, and the budget ends whole rounds."""
     seen = []
-    rows = [Ready(lambda n=n: seen.append(n), lambda n=n: seen.append(n.upper()), {}) for n in "ab"]
+    rows = [
+        ReadyModel(lambda n=n: seen.append(n), lambda n=n: seen.append(n.upper()), FACTS)
+        for n in "ab"
+    ]
     request = InferenceRequest((BENCHMARK,), n_calls=24, n_blocks=12)
     rounds = inference._rounds(rows, request, deadline=0.0)
     assert "".join(seen) == ("A" + 5 * "a" + "B" + 5 * "b") * 5

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import StudyRun
+from harness.timing.answers import InferenceAnswer
 from harness.timing.client import ask
+from harness.timing.inference_request import (
+    INFERENCE_DTYPES,
+    INFERENCE_MEASURES,
+    InferenceBenchmark,
+    InferenceRequest,
+)
 
-DTYPES = ("float32", "bfloat16", "int8")
-MEASURES = ("step", "sequence")
 N_CALLS, N_BLOCKS = 1_000, 10  # 100 calls a block: enough for its 99th percentile
 TIME_BUDGET_S = 25.0  # for the rounds; five are made in any case
 
 
-def time_inference(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
+def time_inference(study: StudyRun, kept: Sequence[Winner]) -> InferenceAnswer:
     """Time each winner's single step and whole sequence at each dtype, on the CPU.
 
     Raises WorkerError where that fails.
@@ -25,27 +29,20 @@ def time_inference(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     benchmarks = [
         _benchmark(study, winner, dtype, measure)
         for winner in kept
-        for dtype in DTYPES
-        for measure in MEASURES
+        for dtype in INFERENCE_DTYPES
+        for measure in INFERENCE_MEASURES
     ]
-    request = {
-        "schema": 1,
-        "mode": "inference",
-        "benchmarks": benchmarks,
-        "n_calls": N_CALLS,
-        "n_blocks": N_BLOCKS,
-        "time_budget_s": TIME_BUDGET_S,
-        "plugins": list(study.options.plugins),
-    }
+    request = InferenceRequest(
+        tuple(benchmarks),
+        n_calls=N_CALLS,
+        n_blocks=N_BLOCKS,
+        time_budget_s=TIME_BUDGET_S,
+        plugins=tuple(study.options.plugins),
+    )
     return ask(request)
 
 
-def _benchmark(study: StudyRun, winner: Winner, dtype: str, measure: str) -> dict[str, Any]:
+def _benchmark(study: StudyRun, winner: Winner, dtype: str, measure: str) -> InferenceBenchmark:
+    name = f"{winner.key.task}/{winner.key.cell}/winner/{dtype}/{measure}"
     model = configuration_of(study.spec, winner).model
-    return {
-        "name": f"{winner.key.task}/{winner.key.cell}/winner/{dtype}/{measure}",
-        **vars(model),
-        "hyperparameters": dict(model.hyperparameters),
-        "dtype": dtype,
-        "measure": measure,
-    }
+    return InferenceBenchmark(name, **vars(model), dtype=dtype, measure=measure)

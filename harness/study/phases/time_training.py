@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.config import StudySpec
 from harness.parameters import Choice, Fixed, Range
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import StudyRun
+from harness.timing.answers import TrainingAnswer
+from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.client import ask
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
 TIME_BUDGET_S = 25.0  # for the rounds of one request
 
 
-def time_winners(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
-    """Time each winner's training step, with its peak memory.
-
-    Returns the answer of harness.timing.
-    """
+def time_winners(study: StudyRun, kept: Sequence[Winner]) -> TrainingAnswer:
+    """Time each winner's training step, with its peak memory."""
     spec = study.spec
     benchmarks = [
         _benchmark(f"{winner.key.task}/{winner.key.cell}/winner/{device}", spec, winner, device)
@@ -30,7 +29,7 @@ def time_winners(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     return _time(study, benchmarks, memory=True)
 
 
-def time_grid(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
+def time_grid(study: StudyRun, kept: Sequence[Winner]) -> TrainingAnswer:
     """Time every cell at the same few shapes, so that cells compare.
 
     Hidden sizes at one length, lengths at one size.
@@ -40,11 +39,14 @@ def time_grid(study: StudyRun, kept: Sequence[Winner]) -> dict[str, Any]:
     for device in _devices(study):
         for winner in kept:
             key = winner.key
-            base = _benchmark("", spec, winner, device) | {"num_layers": 1}
+            base = dataclasses.replace(_benchmark("", spec, winner, device), num_layers=1)
             for hidden_size, length in _shapes(spec, winner):
                 name = f"{key.task}/{key.cell}/h{hidden_size}/t{length}/{device}"
-                shape = {"name": name, "hidden_size": hidden_size, "sequence_length": length}
-                benchmarks.append(base | shape)
+                benchmarks.append(
+                    dataclasses.replace(
+                        base, name=name, hidden_size=hidden_size, sequence_length=length
+                    )
+                )
     return _time(study, benchmarks, memory=False)
 
 
@@ -74,31 +76,27 @@ def _points(parameter: Range | Choice | Fixed) -> list[int]:
     return sorted({low, middle, high})
 
 
-def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> dict[str, Any]:
+def _benchmark(name: str, spec: StudySpec, winner: Winner, device: str) -> Benchmark:
     config = configuration_of(spec, winner)
-    model = {**vars(config.model), "hyperparameters": dict(config.model.hyperparameters)}
-    return {
-        "name": name,
-        **model,
-        "batch_size": config.batch_size,
-        "learning_rate": config.learning_rate,
-        "optimizer": config.optimizer,
-        "max_grad_norm": config.max_grad_norm,
-        "device": device,
-    }
+    return Benchmark(
+        name,
+        **vars(config.model),
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        optimizer=config.optimizer,
+        max_grad_norm=config.max_grad_norm,
+        device=device,
+    )
 
 
-def _time(
-    study: StudyRun, benchmarks: Sequence[Mapping[str, Any]], *, memory: bool
-) -> dict[str, Any]:
+def _time(study: StudyRun, benchmarks: Sequence[Benchmark], *, memory: bool) -> TrainingAnswer:
     """Time training steps. Raises WorkerError where that fails."""
-    request = {
-        "schema": 2,
-        "reference": False,  # what was trained so all along
-        "benchmarks": list(benchmarks),
-        "memory": memory,
-        "n_blocks": N_BLOCKS,
-        "time_budget_s": TIME_BUDGET_S,
-        "plugins": list(study.options.plugins),
-    }
+    request = TimingRequest(
+        tuple(benchmarks),
+        n_blocks=N_BLOCKS,
+        time_budget_s=TIME_BUDGET_S,
+        memory=memory,
+        reference=False,  # these steps have trained the winners
+        plugins=tuple(study.options.plugins),
+    )
     return ask(request)

@@ -18,6 +18,8 @@ from typing import Any
 
 from harness import records
 from harness.study import result_files
+from harness.timing.answers import InferenceAnswer, TrainingAnswer
+from tests import timed
 
 LAGS = {
     "temporal_order": lambda length: length - 1 - math.floor(0.2 * length),
@@ -128,10 +130,14 @@ def write(directory: Path, wish: Wish = Wish()) -> Path:
         curves = [line for name, rows in phases for row in rows for line in _curve(rng, name, row)]
         result_files.write_evaluations(directory, curves)
     if wish.throughput:
-        records.write_throughput(directory, throughput_answers(rng, wish))
+        answers = {
+            origin: TrainingAnswer.from_json(answer)
+            for origin, answer in throughput_answers(rng, wish).items()
+        }
+        records.write_throughput(directory, answers)
     if wish.throughput and wish.inference:
         answer = inference_answer(wish.tasks, wish.cells, wish.variants)
-        records.write_inference(directory, {"winner": answer})
+        records.write_inference(directory, {"winner": InferenceAnswer.from_json(answer)})
     if wish.diagnostics:
         found = {"gradient_gain": _gains(wish), "gates": _gates(wish), "time_scales": _scales(wish)}
         result_files.write_diagnostics(directory, found)
@@ -328,8 +334,7 @@ def throughput_answers(rng: random.Random, wish: Wish) -> dict[str, Any]:
                         shape |= {"hidden_size": hidden, "sequence_length": length}
                         shape |= {"name": f"{task}/{cell}/{end}"}
                         results.append(_timed(rng, shape))
-        machine = {"cpu": "Example CPU", "torch": "2.13.0", "threads": 1, "denormals_flushed": True}
-        answers[origin] = {"schema": 1, "machine": machine, "results": results}
+        answers[origin] = {"machine": timed.MACHINE, "results": results, "wall_time_s": 1.0}
     return answers
 
 
@@ -344,8 +349,14 @@ def _timed(rng: random.Random, shape: dict[str, Any]) -> dict[str, Any]:
         "batch_size": 32,
         "device_name": "Example CPU" if shape["device"] == "cpu" else "Example GPU",
         "num_parameters": 4 * hidden * (hidden + 10),
+        "n_threads": 1,
+        "n_processes": 1,
+        "n_time_steps": length,
+        **timed.UNUSED_TIMES,
         "n_blocks": 11,
         "n_steps_per_block": 20,
+        "steady": True,
+        "host_time_s": step,
         "step_times_s": times,
         "step_time_s": step,
         "step_time_low_s": sorted(times)[1],
@@ -400,10 +411,14 @@ def inference_answer(
             "median_high_us": 1.03 * middle,
         }
         row |= {"p99_us": 2 * middle, "p99_low_us": 1.6 * middle, "p99_high_us": 9 * middle}
-        row |= {"n_calls": 20, "call_times_ns": [int(1e3 * middle) + i for i in range(20)]}
+        row |= {
+            "n_calls": 20,
+            "n_blocks": 1,
+            "call_times_ns": [int(1e3 * middle) + i for i in range(20)],
+        }
         results.append(row | {"output_error": {4: 3e-7, 2: 4e-3, 1: 2e-2}[size]})
-    machine = {"cpu": "Example CPU", "torch": "2.13.0", "threads": 1, "denormals_flushed": True}
-    return {"schema": 1, "mode": "inference", "machine": machine, "results": results}
+    machine = {**timed.MACHINE, "threads": 1, "denormals_flushed": True}
+    return {"schema": 1, "machine": machine, "results": results, "wall_time_s": 1.0}
 
 
 def _gains(wish: Wish) -> list[dict[str, Any]]:

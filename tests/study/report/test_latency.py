@@ -16,6 +16,7 @@ from harness.study.report import study_report
 from harness.study.report.sections import latency
 from harness.study.report.sections.latency import Deployed, round_up, round_up_bytes
 from harness.study.report.study_context import StudyContext, study_context
+from harness.timing.answers import InferenceAnswer
 from tests.study.report.synthetic import Wish, inference_answer, write
 
 ABSENT = "Latency, bytes and memory. There is no inference.csv."
@@ -33,7 +34,7 @@ def bench_table(tmp_path: Path, sizes: tuple[int, ...]) -> pd.DataFrame:
     """A bench's inference.csv, read as a study's."""
     write(tmp_path, Wish(trials=1, evaluations=False, diagnostics=False))
     answer = inference_answer(("temporal_order",), ("rnn", "gru", "lstm"), {}, sizes)
-    records.write_inference(tmp_path, {"bench": answer})
+    records.write_inference(tmp_path, {"bench": InferenceAnswer.from_json(answer)})
     table = records.read(tmp_path).inference
     assert table is not None
     return table

@@ -11,24 +11,24 @@ import dataclasses
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from harness.machine import resolve_device
+from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import TimingRequest
 from harness.timing.benchmark_results import answer_of
-from harness.timing.benchmark_session import Progress, Session
+from harness.timing.benchmark_session import ProgressCallback, Session
 from harness.timing.memory import PROCESS_HIGH_WATER, STEPS, PeakMemory, high_water_bytes
 from harness.timing.runnable_steps import prepare
 from harness.timing.variants import parse_variant
 from harness.timing.worker_pool import WorkerPool
 
 
-def measure(
+def measure_throughput(
     request: TimingRequest,
     workers: WorkerPool | None = None,
-    progress: Progress = lambda _text: None,
-) -> dict[str, Any]:
-    """Time every benchmark of the request and give the answer as JSON takes it.
+    progress: ProgressCallback = lambda _text: None,
+) -> TrainingAnswer:
+    """Time every benchmark of the request.
 
     Raises InputError for a device that is not there, before anything is timed. `workers` are
     started here and ended unless they are given; what they have prepared is dropped at the end, and

@@ -1,4 +1,4 @@
-"""harness.timing.measure_throughput and its session.
+"""harness.timing.throughput and its session.
 
 Variants side by side, the answer, and what fails.
 """
@@ -22,12 +22,13 @@ from harness.plugins import load_plugins
 from harness.processes.worker_client import WorkerFailed
 from harness.tasks import get_task
 from harness.timing import variant_worker
+from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.benchmark_results import _at_once, machine_facts
-from harness.timing.benchmark_session import Timed, interleave
-from harness.timing.clocks import BlockTime, time_block
-from harness.timing.measure_throughput import measure
+from harness.timing.benchmark_session import PreparedStep, StepFacts, interleave
+from harness.timing.clocks import BlockTime, WarmUp, time_block
 from harness.timing.memory import high_water_bytes, step_bytes_needed
+from harness.timing.throughput import measure_throughput
 from harness.timing.variants import FIXED
 from harness.timing.worker_pool import WorkerPool
 from harness.training.model import build_model
@@ -35,6 +36,14 @@ from harness.training.model import build_model
 BENCHMARK = Benchmark("one", "temporal_order", "rnn", 8, 1, 20, batch_size=8)
 QUICK = TimingRequest((BENCHMARK,), n_blocks=6, block_s=0.002, memory=False, reference=False)
 VARIANTS = ("plain", "tuned", "processes=2", "bfloat16", "tf32")
+
+
+def measure_json(*arguments, **options):
+    """The answer as its JSON has it, which can be read again."""
+    answer = measure_throughput(*arguments, **options)
+    plain = json.loads(json.dumps(answer.to_json()))
+    assert TrainingAnswer.from_json(plain) == answer
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +56,13 @@ def variants():
     ]
     request = TimingRequest(tuple(benchmarks), n_blocks=6, block_s=0.002, limits=True)
     progress = []
-    answer = measure(request, progress=progress.append)
+    answer = measure_json(request, progress=progress.append)
     return answer, {row["name"]: row for row in answer["results"]}, progress
 
 
 def timed(name, block):
     """Something that stands ready, in no process."""
-    return Timed(name, "tuned", {}, {}, block)
+    return PreparedStep(name, StepFacts(), WarmUp(1, (), steady=True), block)
 
 
 def test_blocks_are_interleaved():
@@ -176,14 +185,17 @@ def test_memory_and_latency_are_measured_where_they_mean_something(variants):
     _, rows, progress = variants
     assert rows["tuned"]["memory_kind"] == "process_high_water"
     assert rows["plain"]["peak_memory_bytes"] is None
-    assert 0 <= rows["tuned"]["latency_bound_s"] < 3 * rows["tuned"]["step_time_s"]
+    tuned = rows["tuned"]
+    assert 0 <= tuned["latency_bound_s"] < 3 * tuned["step_time_s"]
+    assert tuned["n_time_steps"] == 20
+    assert tuned["latency_bound_s"] == pytest.approx(20 * tuned["latency_s"])
     assert rows["forward"]["latency_bound_s"] is None
     assert progress[-1] == "interleaved blocks"
 
 
 def test_machine_facts_name_no_host():
     """Processor, cores and versions, and nothing that says whose they are."""
-    facts = machine_facts(["cpu"])
+    facts = machine_facts(["cpu"], "any").to_json()
     assert set(facts) >= {"cpu", "cores", "torch", "python", "devices"}
     assert os.uname().nodename not in json.dumps(facts)
 
@@ -191,7 +203,7 @@ def test_machine_facts_name_no_host():
 @pytest.mark.nightly
 def test_few_blocks_have_no_interval():
     """Below five blocks there is a median and no interval."""
-    (row,) = measure(dataclasses.replace(QUICK, n_blocks=3))["results"]
+    (row,) = measure_json(dataclasses.replace(QUICK, n_blocks=3))["results"]
     assert (row["step_time_low_s"], row["step_time_high_s"]) == (None, None)
     assert row["step_time_s"] > 0
 
@@ -238,13 +250,13 @@ def test_what_fails_costs_itself_alone(tmp_path):
         plugins=plugins,
     )
     with WorkerPool(plugins) as workers:
-        rows = {row["name"]: row for row in measure(request, workers)["results"]}
+        rows = {row["name"]: row for row in measure_json(request, workers)["results"]}
         assert [rows[cell]["error"] for cell in ("rnn", "gru", "wrong")] == [None, None, None]
         assert rows["raising"]["error"] == "RuntimeError: no such kernel"
         assert rows["deadly"]["error"] == "its process ended: killed by signal 9"
         wrong = dataclasses.replace(BENCHMARK, name="wrong", cell="wrong")
         checked = dataclasses.replace(request, benchmarks=(wrong, BENCHMARK), reference=True)
-        refused, fine = measure(checked, workers)["results"]
+        refused, fine = measure_json(checked, workers)["results"]
         assert refused["error"].startswith("not timed: its ")
         assert "step_time_s" not in refused
         assert fine["error"] is None
@@ -253,7 +265,7 @@ def test_what_fails_costs_itself_alone(tmp_path):
 def test_nothing_but_failures_is_still_an_answer(tmp_path):
     """Where every benchmark is unavailable or fails, the answer has their reasons and no times."""
     bad = dataclasses.replace(BENCHMARK, variant="cuda_graph")
-    answer = measure(dataclasses.replace(QUICK, benchmarks=(bad,), reference=True))
+    answer = measure_json(dataclasses.replace(QUICK, benchmarks=(bad,), reference=True))
     assert answer["matrix_products"] == []
     assert answer["results"][0]["unavailable"]
 
@@ -265,7 +277,7 @@ def test_a_missing_device_is_refused_before_anything_is_timed():
         QUICK, benchmarks=(dataclasses.replace(BENCHMARK, device="cuda"),)
     )
     with pytest.raises(InputError, match="expected a CUDA device that is there"):
-        measure(request)
+        measure_json(request)
 
 
 def test_workers_end_with_their_session():
@@ -289,10 +301,10 @@ def test_an_interrupted_request_waits_for_nothing():
         process = workers.group("tuned").members[0].process
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            measure(QUICK, workers, interrupt)
+            measure_json(QUICK, workers, interrupt)
         assert process.poll() is not None
         assert time.monotonic() - started < 60
-        (row,) = measure(QUICK, workers)["results"]
+        (row,) = measure_json(QUICK, workers)["results"]
         assert row["error"] is None
 
 
@@ -338,7 +350,7 @@ def test_every_variant_of_a_card_is_timed():
         dataclasses.replace(BENCHMARK, name=name, variant=name, device="cuda:0") for name in names
     )
     request = TimingRequest(benchmarks, n_blocks=5, block_s=0.005, limits=True)
-    for row in measure(request)["results"]:
+    for row in measure_json(request)["results"]:
         assert row["error"] is None, row["name"]
         assert row["unavailable"] or row["step_time_s"] > 0
         assert row["memory_kind"] == "cuda_allocator"
