@@ -51,7 +51,10 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(name, marks=() if name == "signs" else pytest.mark.nightly) for name in SCRIPTS],
+)
 def test_a_study_in_any_script(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:

@@ -372,6 +372,7 @@ def test_an_offer_is_timed(site: Path) -> None:
     assert (timed["cell"], timed["flops_per_step"]) == ("mine", None)
 
 
+@pytest.mark.nightly
 def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
     """A cell and a task of an installed package are studied by name, beside a broken package.
 

@@ -251,6 +251,7 @@ def documented(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.nightly
 def test_permuted_sequences_are_studied(documented: Path) -> None:
     """docs/plugins.md's study of sequences from a file runs in its workers.
 

@@ -136,6 +136,7 @@ def outside(tmp_path: Path) -> Outside:
     return Outside(tmp_path)
 
 
+@pytest.mark.nightly
 def test_a_step_is_compared_with_main(outside: Outside) -> None:
     """Steps 1 to 3: install, the file of steps, the trial."""
     install, trial, _ = fences("")

@@ -220,6 +220,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "harness.bench", "small.toml", "--device", "cpu", *arguments]
 
 
+def test_measured_for_real(tmp_path: Path) -> None:
+    """A process of its own measures each benchmark, and leaves a report."""
+    (tmp_path / "small.toml").write_text(SMALL, encoding="utf-8")
+    one = command("--variants", "tuned", "--json")
+    done = subprocess.run(one, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (measured,) = json.loads(done.stdout)["benchmarks"]
+    assert measured["stats"]["mean"] > 0
+    assert (tmp_path / "results" / "small" / "report.html").is_file()
+
+
+@pytest.mark.nightly
 def test_stopped_and_resumed_for_real(tmp_path: Path) -> None:
     """SIGTERM ends it with 130, all finished groups saved and the command that resumes.
 

@@ -213,6 +213,7 @@ def test_a_program_that_fails_says_its_last_words(tmp_path: Path) -> None:
     assert "none.json" in ended["failed"]
 
 
+@pytest.mark.nightly
 def test_the_tiny_list_is_raced_told_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

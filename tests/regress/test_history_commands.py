@@ -244,7 +244,7 @@ def test_a_kill_while_appending_loses_nothing(tmp_path: Path, tally: Tally) -> N
         assert read_history(path).torn_bytes == 0
 
 
-def test_steps_are_recorded_for_real(repo: Path) -> None:
+def test_steps_are_recorded_for_real(repo: Path, invoke: Callable[..., Result]) -> None:
     """As another process: one line more, and nothing left behind."""
     command = [sys.executable, "-m", "harness.regress", "record", "--steps", "steps.py"]
     command += ["--blocks", "1", "--budget", "1", "--json"]
@@ -257,10 +257,10 @@ def test_steps_are_recorded_for_real(repo: Path) -> None:
     assert git(repo, "worktree", "list").count("\n") == 0
     broken = "def one():\n    return None, lambda: 1 / 0, 1\n"
     (repo / "steps.py").write_text(broken)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    failed = invoke(*command[3:])
+    assert failed.exit_code == 2
     assert re.search(
-        r"error: the working tree: one: expected steps.*ZeroDivisionError", done.stderr
+        r"error: the working tree: one: expected steps.*ZeroDivisionError", failed.stderr
     )
     assert len(read_history(HISTORY).entries) == 1
 

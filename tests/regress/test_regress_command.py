@@ -239,7 +239,7 @@ def workers_below(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.nightly), "SIGKILL"])
 def test_a_comparison_that_is_ended_leaves_no_process(
     repo: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:

@@ -75,7 +75,10 @@ def terminate(pid: int) -> None:
 
 
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
-@pytest.mark.parametrize("stop", [signal_group, signal_process, terminate])
+@pytest.mark.parametrize(
+    "stop",
+    [signal_group, pytest.param(signal_process, marks=pytest.mark.nightly), terminate],
+)
 def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) -> None:
     """It ends with 130 and the command that resumes.
 

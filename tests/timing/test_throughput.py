@@ -463,6 +463,7 @@ def test_bad_input_is_one_line_and_exit_code_two(text, says):
     assert says in done.stderr
 
 
+@pytest.mark.nightly
 @pytest.mark.alone
 def test_a_ten_line_loop_by_hand_agrees():
     """tuned takes as long as the same step in a hand-written loop.

@@ -113,14 +113,14 @@ def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
 
     Then there is nothing to do.
     """
-    steps_file(tmp_path / "steps.py", one=3, two=3)
+    steps_file(tmp_path / "steps.py", one=3)
     with pytest.raises(KeyboardInterrupt):
         run_selftest(options(tmp_path), Watching(most=1))
     path = tmp_path / "out" / RUNS_FILE
     assert path.read_text().count("\n") == 1
     watcher = Watching()
     outcome = run_selftest(options(tmp_path), watcher)
-    assert watcher.said[0] == (2, 1, ("one", "two"))
+    assert watcher.said[0] == (2, 1, ("one",))
     assert len(watcher.made) == 1
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert sorted((line["effect"], line["slowed"]) for line in lines) == [(0.0, None), (0.5, "one")]

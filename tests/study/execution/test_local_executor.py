@@ -27,7 +27,11 @@ from tests.study.requests import config_of, events_of, request_of, run_one, subm
 needs_fork = pytest.mark.skipif(
     not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
 )
-FORMS = [pytest.param("fork", marks=needs_fork), "spawn"]
+FORMS = [
+    pytest.param("fork", marks=needs_fork),
+    # every day where there is no other form
+    pytest.param("spawn", marks=pytest.mark.nightly if local_executor.HAS_FORK_SERVER else ()),
+]
 
 
 @pytest.fixture(scope="module", params=FORMS)
