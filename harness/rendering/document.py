@@ -1,7 +1,4 @@
-"""What a report is made of, before it is HTML or Markdown.
-
-Sections of paragraphs, tables and pictures. All plain text.
-"""
+"""The document model: a report as sections of paragraphs, tables and pictures, in plain text."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -11,7 +8,11 @@ from matplotlib.figure import Figure
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table: numbers are set to the right, the name of a cell gets its colour, a group is named once."""
+    """A column of a table.
+
+    "number" aligns to the right, "cell" shows the name of a recurrent cell in its colour, "group"
+    shows a repeated text once.
+    """
 
     title: str
     kind: Literal["text", "number", "cell", "group"] = "text"
@@ -19,9 +20,9 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts, one text for each column; `note` says units, n and kind of interval.
+    """A table: rows of texts, one text for each column.
 
-    A `folded` one opens on demand.
+    `note` explains units, n and the kind of interval. A `folded` table opens on a click.
     """
 
     kind: ClassVar = "table"
@@ -33,7 +34,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """One paragraph; a `quiet` one is an aside."""
+    """One paragraph. A `quiet` paragraph is shown in grey."""
 
     kind: ClassVar = "paragraph"
     text: str
@@ -50,7 +51,7 @@ class BulletList:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Something to type into a shell, on one line; or lines to copy in another language."""
+    """A shell command on one line, or lines of another language to copy."""
 
     kind: ClassVar = "code"
     text: str
@@ -59,7 +60,10 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure with its table. `name` is the stem of its files, `description` what a reader who can't see it is told."""
+    """A figure with its table.
+
+    `name` is the stem of its files. `description` is the text for a screen reader.
+    """
 
     kind: ClassVar = "picture"
     name: str
@@ -74,9 +78,9 @@ ContentBlock = Paragraph | BulletList | Code | Table | Picture
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One heading and what stands under it; `key` is its anchor.
+    """A heading and its blocks. `key` is its anchor.
 
-    `absent`: why there is nothing, and then no blocks.
+    `absent` is the reason why a section has no blocks.
     """
 
     key: str
@@ -89,8 +93,8 @@ class Section:
 class Report:
     """A whole report: the question, the answer, one picture, then the sections.
 
-    `figures` names every figure that a report of its kind may have: those that this one lacks are
-    removed from its folder.
+    `figures` names every figure that a report of this kind can have. Those that this report lacks
+    are removed from its folder.
     """
 
     language: str

@@ -1,7 +1,4 @@
-"""Plain text and matplotlib's SVG as what a page can hold.
-
-Markdown and LaTeX that show what they were given, SVG that fits.
-"""
+"""Escapes plain text for Markdown and LaTeX, and adapts matplotlib's SVG to a page."""
 
 from __future__ import annotations
 
@@ -15,22 +12,18 @@ _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$#])|(?<![^\W_])_|_(?![^\W_])")
 
 
 _BREAKS = re.compile(r"(?<=[≥<]) (?=\d)|(?<=\d) (?=%)")
-_RANGE = re.compile(
-    r"(?<=[\d%]) – (?=[≥<\d])"
-)  # a line may break after a dash, unless a word joiner says no
+# A line may break after a dash, unless a word joiner follows it.
+_RANGE = re.compile(r"(?<=[\d%]) – (?=[≥<\d])")
 
 
 def without_control_characters(text: str) -> str:
-    """Text without control characters, such as the colours in a message for a terminal.
-
-    A page has no place for them.
-    """
+    """The text without control characters, such as a terminal's colour codes."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def escape_markdown(text: object) -> str:
-    """Text that Markdown shows as it is, on one line.
+    """The text escaped for Markdown, on one line.
 
     Nothing in it starts a tag, a link, a table cell or a heading.
     """
@@ -68,16 +61,18 @@ _LATEX = {
     "]": "{]}",
     "*": "{*}",
 }
-_ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030c")  # those of LaTeX's oldest font encoding
+# The accents of LaTeX's oldest font encoding.
+_ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030c")
 
 
 def escape_latex(text: object) -> str:
-    """Text that any LaTeX sets as it is, on one line.
+    """The text escaped for LaTeX, on one line.
 
-    A letter that a bare document has no font for as [U+C5D8].
+    A letter that LaTeX's default font lacks becomes its code point, such as [U+C5D8].
     """
     line = re.sub(r"[ \t\n]+", " ", without_control_characters(str(text)))
-    apart = re.sub(r"-(?=-)", "-\x00", line)  # two hyphens would become a dash
+    # Two hyphens would become a dash.
+    apart = re.sub(r"-(?=-)", "-\x00", line)
     return "".join(map(_latex_letter, apart))
 
 
@@ -91,9 +86,9 @@ def _latex_letter(letter: str) -> str:
 
 
 def unbroken(value: object) -> object:
-    """Text whose numbers keep their sign, unit and range on one line.
+    """The text with no-break spaces, so that a number keeps its sign, unit and range on one line.
 
-    Anything else, and markup, as it is.
+    A value that is not a plain str, such as markup, is returned unchanged.
     """
     if type(value) is not str:
         return value
@@ -103,7 +98,7 @@ def unbroken(value: object) -> object:
 
 
 def standalone_svg(svg: str) -> str:
-    """An SVG file that names fonts which its reader may have, after those it was measured with."""
+    """The SVG for a file of its own: after the font it was measured with, fallback fonts."""
     return re.sub(
         r"font-family: ([^;\"]*)",
         lambda match: "font-family: " + ", ".join(_families(match.group(1))),
@@ -112,9 +107,7 @@ def standalone_svg(svg: str) -> str:
 
 
 def inline_svg(svg: str, name: str, description: str) -> str:
-    """The same picture for a page.
-
-    No prologue and no background, ids of its own, and the page's type and colours.
+    """The SVG for a page: ids prefixed by `name`, the page's font and colours, no background.
 
     `description` must be escaped for an attribute.
     """

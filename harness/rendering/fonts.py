@@ -1,9 +1,7 @@
-"""Which installed fonts draw the letters of a report.
+"""Chooses installed fonts for the letters of a report: a Latin one, then those its texts need.
 
-Latin first, then whatever the study's own texts need.
-
-It never downloads a font, and never fails for want of one: SVG and HTML keep their letters as text
-and name fallbacks for the reader's machine; only a PNG can lack a letter, and `missing` says so.
+It never downloads a font and never fails without one. SVG and HTML keep letters as text and name
+fallback fonts for the reader's machine. Only a PNG can lack a letter: `missing` lists those.
 """
 
 import dataclasses
@@ -25,7 +23,8 @@ LATIN = (
     "Arial",
     "DejaVu Sans",
 )
-FALLBACKS = (  # Hangul and Han, in the order of preference: free ones, macOS, Windows
+# Hangul and Han, by preference: free fonts, macOS, Windows.
+FALLBACKS = (
     "Noto Sans KR",
     "Noto Sans CJK KR",
     "NanumGothic",
@@ -45,7 +44,8 @@ FALLBACKS = (  # Hangul and Han, in the order of preference: free ones, macOS, W
     "Arial Unicode MS",
     "DejaVu Sans",
 )
-STACK = (  # for SVG and HTML: what a reader's machine may have, by CSS names
+# CSS names for SVG and HTML: fonts that a reader's machine may have.
+STACK = (
     "Inter",
     "'Source Sans 3'",
     "'Noto Sans'",
@@ -77,9 +77,7 @@ def choose(texts: Iterable[str]) -> Fonts:
     first = next(name for name in LATIN if name in installed)
     families = [first]
     needed -= _letters(installed[first])
-    if any(
-        letter > "\u024f" for letter in needed
-    ):  # beyond the Latin letters: look again on the disk
+    if any(letter > "\u024f" for letter in needed):  # beyond Latin
         installed = _installed_now()
     for name in (*FALLBACKS, *sorted(installed)):
         if not needed:
@@ -103,13 +101,13 @@ def _installed() -> dict[str, str]:
 
 @functools.cache
 def _installed_now() -> dict[str, str]:
-    """As `_installed`, after matplotlib has been told of fonts installed since it last looked."""
+    """As `_installed`, with the fonts that were installed after matplotlib's last scan."""
     known = {face.fname for face in font_manager.fontManager.ttflist}
     for path in font_manager.findSystemFonts():
         if path not in known:
             try:
                 font_manager.fontManager.addfont(path)
-            except (OSError, RuntimeError):  # a broken font file is somebody else's trouble
+            except (OSError, RuntimeError):  # a broken font file
                 continue
     return _installed()
 

@@ -1,6 +1,6 @@
-"""From a report to its files: report.html, report.md and figures/.
+"""Writes a report to its files: report.html, report.md and figures/.
 
-Knows no section and no number, loads nothing from a network.
+The files load nothing from a network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PNG_DPI = 160
 
 @dataclasses.dataclass(frozen=True)
 class WrittenReport:
-    """What a report says at its top, where it lies, and which (task, cell) have no valid result."""
+    """A report on disk: its answer, its two files, and the (task, cell) without a valid result."""
 
     text: str
     html: Path
@@ -36,12 +36,10 @@ class WrittenReport:
 def write_report(
     report: Report, context: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
 ) -> WrittenReport:
-    """Write report.html, report.md and figures/ into `directory`.
+    """Write report.html, report.md and figures/ into `directory`; remove figures it lacks.
 
-    Figures that no longer apply are removed.
-
-    To be called in the style that the figures were drawn in. The same report gives the same bytes
-    on the same machine.
+    Call it inside the `theme.style` that the figures were drawn in. The same report gives the same
+    bytes on the same machine.
     """
     drawings = {picture.name: _saved(picture, directory) for picture in report.pictures()}
     for name in report.figures:
@@ -54,7 +52,7 @@ def write_report(
 
 
 def _saved(picture: Picture, directory: Path) -> str:
-    """Write the SVG and the PNG of a figure; returns the SVG for the page."""
+    """Write the SVG and the PNG of a figure; return the SVG for the page."""
     svg = _drawn(picture.figure, "svg").decode()
     write_text(directory / "figures" / f"{picture.name}.svg", escaping.standalone_svg(svg))
     write_bytes(directory / "figures" / f"{picture.name}.png", _drawn(picture.figure, "png"))
@@ -97,7 +95,7 @@ def _html(context: ReportContext, report: Report, drawings: dict[str, str]) -> s
 
 
 def _colours(drawings: Mapping[str, str]) -> tuple[theme.Colour, ...]:
-    """The colours of a page: the scale for ratios only where a figure has any of it."""
+    """The colours of a page: those for ratios only if a figure uses them."""
     return tuple(
         colour
         for colour in theme.COLOURS

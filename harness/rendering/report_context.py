@@ -1,6 +1,6 @@
-"""What every section of any report is given, and the phrases that several of them use.
+"""What every section of any report is given, and phrases that several of them use.
 
-Draws nothing, knows no records.
+Draws nothing and reads no file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from harness.rendering.theme import SeriesStyle
 
 @dataclasses.dataclass(frozen=True)
 class ReportContext:
-    """The words and the look of one report.
+    """The texts, series styles and fonts of one report.
 
-    `command` renders it again; `tasks` and `cells` are in the order of its files.
+    `command` renders the report again. `tasks` and `cells` are in the order of the result files.
     """
 
     messages: Messages
@@ -34,7 +34,7 @@ class ReportContext:
 
     @property
     def many_tasks(self) -> bool:
-        """Whether tables need a column that says the task."""
+        """Whether tables need a column for the task."""
         return len(self.tasks) > 1
 
     def task_columns(self) -> tuple[Column, ...]:
@@ -51,7 +51,7 @@ class ReportContext:
         return Column(self.messages(f"column.{name}"), "number")
 
     def number(self, name: str, value: float | None) -> str:
-        """A number as its metric writes it, or "not measured"."""
+        """A number in its metric's format; "not measured" for None and NaN."""
         if value is None or math.isnan(value):
             return self.messages("not_measured")
         return METRICS[name].text(value)
@@ -61,39 +61,36 @@ class ReportContext:
         return self.messages("percent", value=f"{100 * share:.0f}")
 
     def percents(self, interval: stats.Interval | None) -> str:
-        """The two ends of the interval of a share; a dash where there is none."""
+        """The interval of a share as percentages; a dash for None."""
         if interval is None:
             return self.messages("none")
         low, high = f"{100 * interval.low:.0f}", self.percent(interval.high)
         return self.messages("range", low=low, high=high)
 
     def interval(self, name: str, interval: stats.Interval | None) -> str:
-        """The two ends of an interval, as the metric writes them; a dash where there is none."""
+        """An interval in the metric's format; a dash for None."""
         if interval is None:
             return self.messages("none")
         low, high = METRICS[name].text(interval.low), METRICS[name].text(interval.high)
         return self.messages("range", low=low, high=high) if low != high else low
 
     def level(self, interval: stats.Interval) -> str:
-        """The level of an interval as a percentage.
-
-        94 % for the 0.9375 that five searches can give.
-        """
+        """The level of an interval as a percentage, such as 94 % for 0.9375."""
         return self.percent(interval.level)
 
     def not_measured(self, key: str, title: str, reason: str) -> Section:
-        """A section that there is not, and why."""
+        """A section without blocks, with the reason."""
         return Section(key, title, (), reason)
 
     def left_out(self, absent: Sequence[Section]) -> tuple[Section, ...]:
-        """What was not measured, in one place; nothing where all was."""
+        """One section that lists what was not measured; none if all was."""
         if not absent:
             return ()
         items = (self.messages("absent.item", title=one.title, reason=one.absent) for one in absent)
         return (Section("absent", self.messages("absent.title"), (BulletList(tuple(items)),)),)
 
     def listed_pairs(self, pairs: Sequence[tuple[str, str]]) -> str:
-        """(task, cell) pairs as a sentence has them."""
+        """(task, cell) pairs as a list in a sentence."""
         named = [cell if not self.many_tasks else f"{cell} ({task})" for task, cell in pairs]
         return self.messages.listed(named)
 
@@ -101,7 +98,7 @@ class ReportContext:
 def report_command(directory: Path) -> str:
     """The command that renders the report of a folder again.
 
-    The folder relative to where we are, if it lies there.
+    The path is relative if the folder is inside the working directory.
     """
     here, there = Path.cwd().resolve(), directory.resolve()
     path = there.relative_to(here) if there.is_relative_to(here) else directory

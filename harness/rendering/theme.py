@@ -1,8 +1,8 @@
-"""How every figure looks: colours, markers, lines, type. Knows no data.
+"""The theme of every figure: colours, markers, lines, type. Knows no data.
 
-Colours are given in pairs, for a light and for a dark page. Figures are drawn in the light ones; in
-the HTML report each becomes a CSS variable, so that the page's style decides. A cell is told apart
-by marker and line style as well as colour.
+A colour is a pair: one value for a light page, one for a dark page. Figures are drawn in the light
+values. In the HTML report each colour becomes a CSS variable, so the page's style chooses the
+value. Cells differ by marker and line style as well as by colour.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from harness.columns import TrialStatus
 
-FIGURE_WIDTH = 7.4  # inches; the column of text is as wide
-FONT_SIZE = 9.5  # points
+# Inches: the width of the text column.
+FIGURE_WIDTH = 7.4
+# Points.
+FONT_SIZE = 9.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ INK = Colour("ink", "#1f2328", "#e6e8eb")
 MUTED = Colour("muted", "#646c76", "#9aa3ae")
 FAINT = Colour("faint", "#b4bac2", "#59616b")
 RULE = Colour("rule", "#e3e6ea", "#32383f")
-# After Okabe & Ito 2008, darkened to stand on white and lightened to stand on black.
+# After Okabe & Ito 2008, darkened for a white page and lightened for a dark one.
 CELL_COLOURS = (
     Colour("cell-0", "#c84e00", "#ff9a52"),
     Colour("cell-1", "#00946c", "#55e0b0"),
@@ -51,7 +53,8 @@ CELL_COLOURS = (
     Colour("cell-6", "#6a4fb3", "#b6a3f0"),
     Colour("cell-7", "#5d6b2f", "#b9c979"),
 )
-RAMP = (  # short to long: an ordered scale that neither page swallows
+# An ordered scale, short to long, with contrast on either page.
+RAMP = (
     Colour("ramp-0", "#d9a441", "#ffe08a"),
     Colour("ramp-1", "#d07a3a", "#fbb968"),
     Colour("ramp-2", "#bd5343", "#f2905f"),
@@ -69,7 +72,7 @@ STATUS_COLOURS: Mapping[str, Colour] = {
     TrialStatus.CRASHED: Colour("end-crashed", "#3d2b56", "#8d78b0"),
     TrialStatus.INTERRUPTED: Colour("end-interrupted", "#2f6f7e", "#6fb7c6"),
 }
-# A diverging scale around 1, from a little to a lot: grounds that ink stands on, on either page.
+# A diverging scale around 1, from a small to a large change: backgrounds for text on either page.
 LOSSES = (
     Colour("loss-1", "#fbdfcb", "#4d3023"),
     Colour("loss-2", "#f5b78e", "#7a401f"),
@@ -81,10 +84,12 @@ GAINS = (
     Colour("gain-2", "#9dc8ea", "#205078"),
     Colour("gain-3", "#64a7db", "#25699f"),
 )
-_STEPS = (1.25, 2.0)  # where a gain is in the next colour; a loss at their inverses
+# Gains from which the next colour is used; losses at their inverses.
+_STEPS = (1.25, 2.0)
 SCALE = (*LOSSES, EVEN, *GAINS)
 COLOURS = (INK, MUTED, FAINT, RULE, *CELL_COLOURS, *RAMP, *STATUS_COLOURS.values(), *SCALE)
-_USUAL = {"rnn": 0, "gru": 1, "lstm": 2}  # the same cell has the same colour in every report
+# The same cell has the same colour in every report.
+_USUAL = {"rnn": 0, "gru": 1, "lstm": 2}
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (1.3, 1.5)),
@@ -96,7 +101,7 @@ _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class SeriesStyle:
-    """How one cell is drawn. `slot` is its place in the palette, `line` a dash pattern of matplotlib's."""
+    """The style of one cell: `slot` in the palette, colour, marker and matplotlib dash pattern."""
 
     slot: int
     colour: str
@@ -105,9 +110,9 @@ class SeriesStyle:
 
 
 def series_styles(cells: Sequence[str]) -> dict[str, SeriesStyle]:
-    """The style of each cell. rnn, gru and lstm keep theirs.
+    """The style of each cell.
 
-    The others take what is left, in the order given.
+    rnn, gru and lstm always have the same one. Other cells get the free ones in the order given.
     """
     slots = {cell: _USUAL[cell] for cell in cells if cell in _USUAL}
     free = [slot for slot in range(len(CELL_COLOURS)) if slot not in slots.values()]
@@ -127,7 +132,10 @@ def series_styles(cells: Sequence[str]) -> dict[str, SeriesStyle]:
 
 
 def ratio_colour(ratio: float) -> Colour:
-    """The ground for a ratio: grey at 1 and where it is not known, blue above, orange below, as strong for 1/x as for x."""
+    """The background for a ratio: blue above 1, orange below 1, grey at 1 and for NaN.
+
+    It is as strong for 1/x as for x.
+    """
     if math.isnan(ratio) or ratio == 1:
         return EVEN
     away = max(ratio, 1 / ratio)
@@ -139,9 +147,9 @@ AxisSharing = bool | Literal["none", "all", "row", "col"]
 
 @contextlib.contextmanager
 def style(families: Sequence[str]) -> Iterator[None]:
-    """Everything drawn and saved inside has this look.
+    """A context manager: figures drawn and saved inside have this theme.
 
-    Text stays text in SVG, equal data give equal bytes.
+    Text stays text in SVG, and equal data give equal bytes.
     """
     rc: dict[Any, Any] = {
         "font.family": list(families),
@@ -187,15 +195,17 @@ def style(families: Sequence[str]) -> Iterator[None]:
         "savefig.facecolor": "none",
         "svg.fonttype": "none",
         "svg.hashsalt": "harness",
-        "text.parse_math": False,  # a dollar in a study's text is a dollar
+        # A dollar sign in a study's text is no formula.
+        "text.parse_math": False,
         "axes.unicode_minus": True,
     }
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
-    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
+    # Silences the warning about a fallback font without a bold face.
+    log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), mpl.rc_context(), sns.axes_style("ticks"):
-            # a letter that no font here has: the report says so in its own words
+            # The report has its own note about letters without a font.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             mpl.rcParams.update(rc)
             yield
@@ -217,7 +227,7 @@ def grid(
     sharey: AxisSharing = True,
     sharex: AxisSharing = False,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `n_panels` small panels in at most `columns` columns, each `height` inches high."""
+    """A figure of `n_panels` panels in at most `columns` columns, each `height` inches high."""
     n_columns = min(columns, n_panels)
     n_rows = -(-n_panels // n_columns)
     picture = figure(height * n_rows)

@@ -1,7 +1,4 @@
-"""What every section of a bench's report is given.
-
-Its numbers, and the phrases for shapes, variants and gains. Draws nothing.
-"""
+"""What every section of a bench's report is given: its numbers, and phrases for them."""
 
 from __future__ import annotations
 
@@ -21,26 +18,26 @@ from harness.rendering.report_context import ReportContext, report_command
 
 @dataclasses.dataclass(frozen=True)
 class BenchContext(ReportContext):
-    """The numbers of a bench, beside the words and the look of its report."""
+    """A ReportContext with the numbers of a bench."""
 
     timings: Timings
 
     @property
     def records(self) -> BenchRecords:
-        """What the bench left on the disk."""
+        """The result files of the bench."""
         return self.timings.records
 
     @property
     def many_devices(self) -> bool:
-        """Whether sentences must say which device they are about."""
+        """Whether sentences and tables must name the device."""
         return len(self.timings.devices) > 1
 
     def device(self, device: str) -> str:
-        """A device as a person calls it."""
+        """The name of a device for a reader, such as CPU."""
         return self.messages.of("device", device)
 
     def on(self, device: str, sentence: str) -> str:
-        """A sentence about one device; it says which only where there are several."""
+        """A sentence about one device, with the device's name if there are several."""
         if not self.many_devices:
             return sentence
         return self.messages("bench.on", device=self.device(device), sentence=sentence)
@@ -55,24 +52,24 @@ class BenchContext(ReportContext):
         )
 
     def lead(self, device: str, cell: str) -> tuple[str, ...]:
-        """The leading texts of such a row."""
+        """The texts of a row in the leading columns."""
         return (device, cell) if self.many_devices else (cell,)
 
     def shape_columns(self, keys: Sequence[str] = SHAPE) -> tuple[Column, ...]:
-        """The columns that say at which shape a row was timed."""
+        """The columns for the shape of a row."""
         return tuple(
             Column(self.messages(f"column.{key}"), "text" if key == "initialization" else "number")
             for key in keys
         )
 
     def shape_cells(self, row: Mapping[Any, Any], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
-        """The texts of such columns."""
+        """The texts of a row in the shape columns."""
         return tuple(
             str(row[key]) if key == "initialization" else self.number(key, row[key]) for key in keys
         )
 
     def shape(self, shape: Shape, keys: Sequence[str] = SHAPE) -> str:
-        """A shape as a sentence has it: those of its sizes that are asked for."""
+        """The sizes `keys` of a shape, as text for a sentence."""
         named = dict(zip(SHAPE, shape, strict=True))
         items = []
         for key in keys:
@@ -81,21 +78,21 @@ class BenchContext(ReportContext):
         return self.messages("bench.shape_between").join(items)
 
     def times(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
-        """A ratio with its interval in brackets, if it has one: 3.12 times (2.95 – 3.31)."""
+        """A ratio, with its interval in brackets if it has one: 3.12 times (2.95 – 3.31)."""
         text = self.messages("bench.times", value=self.number("speedup", value))
         if math.isnan(low) or math.isnan(high):
             return text
         return self.messages("bench.with_interval", value=text, interval=self.ends(low, high))
 
     def ends(self, low: float, high: float) -> str:
-        """The two ends of the interval of a ratio; a dash where there is none."""
+        """The interval of a ratio as text; a dash for NaN ends."""
         if math.isnan(low) or math.isnan(high):
             return self.messages("none")
         low_text, high_text = (self.number("speedup", end) for end in (low, high))
         return self.messages("range", low=low_text, high=high_text)
 
     def gains(self, gains: Sequence[Gain]) -> str:
-        """The gains of several cells as a sentence has them."""
+        """The gains of several cells as a list in a sentence."""
         items = (
             self.messages("bench.of_cell", cell=g.cell, value=self.times(g.value, g.low, g.high))
             for g in gains
@@ -103,10 +100,7 @@ class BenchContext(ReportContext):
         return self.messages.listed(items)
 
     def change(self, variant: str) -> str:
-        """What to do to have a variant, as advice has it.
-
-        "run one thread, flush denormals, ...".
-        """
+        """The advice that leads to a variant, such as "run one thread, flush denormals"."""
         kind, equals, count = variant.partition("=")
         return (
             self.messages.of("bench.change", kind, n=count)
@@ -118,7 +112,7 @@ class BenchContext(ReportContext):
 def bench_context(
     records: BenchRecords, blocks: Mapping[str, Sequence[float]], directory: Path, language: str
 ) -> BenchContext:
-    """The page of a bench's report that will lie in `directory`.
+    """The context of the report in `directory`. `blocks` are the block times of each benchmark.
 
     Raises InputError for a language without texts.
     """

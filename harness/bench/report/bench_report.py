@@ -1,4 +1,4 @@
-"""The report of a bench: which sections it has, in which order. Times nothing."""
+"""The report of a bench: its sections and their order. Times nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIGURES = (
 
 
 def answer_bench(records: BenchRecords, language: str = "en") -> str:
-    """The answer in a few sentences, as the report opens and as the terminal shows it.
+    """The answer in a few sentences, for the top of the report and the terminal.
 
     Draws nothing.
     """
@@ -48,12 +48,10 @@ def answer_bench(records: BenchRecords, language: str = "en") -> str:
 
 
 def render_bench(records: BenchRecords, directory: Path, language: str = "en") -> WrittenReport:
-    """Write report.html, report.md and figures/ into `directory`.
+    """Write report.html, report.md and figures/ into `directory`; remove figures it lacks.
 
-    Figures that no longer apply are removed.
-
-    The times of blocks are read from throughput.json beside the records. The same records give the
-    same bytes on the same machine. Raises InputError for a language without texts.
+    The block times come from throughput.json beside the records. The same records give the same
+    bytes on the same machine. Raises InputError for a language without texts.
     """
     directory = Path(directory)
     context = _page(records, directory, language)

@@ -1,9 +1,7 @@
-"""From the rows of a bench to the numbers that its report shows.
+"""The numbers of a bench's report, from its rows: gains over `plain`, limits, cost of length.
 
-Gains over `plain`, limits, growth with length. No words, no drawing.
-
-Everything is derived from the stored rows on reading. What was not measured is None, NaN or empty,
-never 0.
+All are computed when the stored rows are read. A number that was not measured is None, NaN or
+absent, never 0. No texts, no drawing.
 """
 
 from __future__ import annotations
@@ -25,25 +23,26 @@ PARTS = ("forward", "forward_backward", STEP)
 SHAPE = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")
 
 Row = Mapping[Any, Any]
-Shape = tuple[Any, ...]  # the values of SHAPE
+# The values of SHAPE.
+Shape = tuple[Any, ...]
 Effect = Literal["gain", "loss", "undecided"]
 PROCESS_MARGIN = 1.05
-"""Each variant runs in a process of its own, and the same code in two processes differs by more than 5 % in a quarter to a half
-of pairings (measured on 2 virtual cores), which no interval over the rounds of one pair knows of.
-So a smaller gain is no advice."""
+"""A smaller gain is no advice.
+
+Each variant runs in its own process. The same code in two processes differs by more than 5 % in a
+quarter to a half of all pairs (measured on 2 virtual cores). The interval over the rounds of one
+pair does not include this difference."""
 LIMITS = ("arithmetic", "bytes", "latency")
 OTHER_LATENCY = frozenset(("compiled", "cuda_graph"))
-"""Variants that run a time step in another way than the eager one whose latency was measured, so that it bounds none of theirs."""
+"""Variants without a latency limit: it was measured for eager time steps, which they replace."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """The speed of one row as a multiple of another's in the same rounds.
+    """The speed of one row as a multiple of another row's speed in the same rounds.
 
-    `low` and `high` are NaN with too few of them.
-
-    `over_tuned`: the same over `tuned`, which every other variant but `plain` is built on; None
-    where that was not timed.
+    `low` and `high` are the ends of the interval; NaN with too few rounds. `over_tuned` is the gain
+    over `tuned`, on which every variant except `plain` is built; None if `tuned` was not timed.
     """
 
     cell: str
@@ -55,21 +54,21 @@ class Gain:
 
     @property
     def effect(self) -> Effect:
-        """What the interval shows: only one that lies wholly on one side of 1 shows anything."""
+        """The effect that the interval shows: "undecided" if the interval contains 1."""
         if self.low > 1:
             return "gain"
         return "loss" if self.high < 1 else "undecided"
 
     @property
     def is_large(self) -> bool:
-        """Whether the whole interval lies further from 1 than another process might move it."""
+        """Whether the whole interval is further from 1 than PROCESS_MARGIN."""
         return self.low > PROCESS_MARGIN or self.high < 1 / PROCESS_MARGIN
 
     @property
     def is_advised(self) -> bool:
-        """Whether it gains over `plain`, and over `tuned` where that was timed.
+        """Whether there is a large gain over `plain`, and over `tuned` if that was timed.
 
-        Else the gain may be all of `tuned`'s.
+        Without the second condition, all of the gain may be that of `tuned`.
         """
         shown = (self, self.over_tuned or self)
         return all(gain.is_large and gain.effect == "gain" for gain in shown)
@@ -77,9 +76,9 @@ class Gain:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What one variant does to the speed of training on one device, at every shape.
+    """The gains of one variant on one device, at every shape.
 
-    `reference` are those at the reference shape.
+    `reference` holds those at the reference shape.
     """
 
     device: str
@@ -89,48 +88,45 @@ class Change:
 
     @property
     def median(self) -> float:
-        """Median gain over cells and shapes: what the changes are ranked by."""
+        """Median gain over cells and shapes. Changes are ranked by it."""
         return statistics.median(gain.value for gain in self.gains)
 
     def at_reference(self, effect: Effect) -> tuple[Gain, ...]:
-        """The cells for which the reference shape shows that effect."""
+        """The gains at the reference shape with this effect."""
         return tuple(gain for gain in self.reference if gain.effect == effect)
 
     @property
     def advised(self) -> tuple[Gain, ...]:
-        """The gains at the reference shape that an interval shows, the largest first.
+        """The advised gains at the reference shape, the largest first.
 
-        None of a variant that is there to compare.
+        Empty for `denormals_kept`, which is only a comparison.
         """
         found = (gain for gain in self.reference if gain.is_advised and self.variant != KEPT)
         return tuple(sorted(found, key=lambda gain: -gain.value))
 
     @property
     def losing(self) -> tuple[Gain, ...]:
-        """The losses at the reference shape that are large enough to be told."""
+        """The large losses at the reference shape."""
         return tuple(gain for gain in self.at_reference("loss") if gain.is_large)
 
     @property
     def worse_than_tuned(self) -> tuple[Gain, ...]:
-        """At the reference shape, over `tuned`.
-
-        What gains over `plain` and loses what `tuned` alone would gain.
-        """
+        """Gains over `plain` at the reference shape that are large losses over `tuned`."""
         if self.variant == KEPT:
             return ()
         gaining = (g.over_tuned for g in self.reference if g.effect == "gain")
         return tuple(own for own in gaining if own and own.effect == "loss" and own.is_large)
 
     def count(self, effect: Effect) -> int:
-        """Rows that show that effect, of all."""
+        """Number of rows with this effect."""
         return sum(gain.effect == effect for gain in self.gains)
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """What bounds a step: seconds that arithmetic, bytes and latency ask for at least, by name.
+    """The lower bounds of a step's time: seconds by name ("arithmetic", "bytes", "latency").
 
-    One that is not known is absent.
+    An unknown bound is absent.
     """
 
     step_time_s: float
@@ -138,22 +134,19 @@ class Limit:
 
     @property
     def nearest(self) -> str | None:
-        """The limit that asks for most; None where none is known."""
+        """The name of the largest bound; None if no bound is known."""
         return max(self.bounds_s, key=lambda name: self.bounds_s[name], default=None)
 
     def fraction(self, name: str) -> float:
-        """The time that a limit asks for, as a share of the time taken.
-
-        NaN where it is not known.
-        """
+        """A bound as a share of the time taken; NaN if it is unknown."""
         return self.bounds_s.get(name, math.nan) / self.step_time_s
 
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """Rows without a time: of one variant on one device, for one reason.
+    """The rows of one variant on one device that have no time, for one reason.
 
-    `everywhere`: the variant has no time there at all.
+    `everywhere`: no row of the variant on this device has a time.
     """
 
     device: str
@@ -165,9 +158,9 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True)
 class Timings:
-    """The numbers of a report, over the records of one bench.
+    """The numbers of a report, from the records of one bench.
 
-    `blocks` has the time of every block by name of the benchmark.
+    `blocks` has the time of every block, by name of the benchmark.
     """
 
     records: BenchRecords
@@ -210,14 +203,14 @@ class Timings:
         return tuple(each for each in dict.fromkeys([*listed, *found]) if each in found)
 
     def usual(self, device: str) -> str:
-        """The variant in which shapes are compared on a device: `tuned` where it was timed."""
+        """The variant used to compare shapes on a device: `tuned` if it was timed."""
         found = {row["variant"] for row in self.steps if row["device"] == device}
         return next((each for each in (TUNED, *self.variants) if each in found), TUNED)
 
     def reference(self, device: str) -> Shape | None:
-        """The grid's own shape where it was timed on a device, else the one at which most was.
+        """The grid's own shape if it was timed on the device, else the shape with the most rows.
 
-        None without any.
+        None if the device has no training step.
         """
         counts: dict[Shape, int] = {}
         for row in self.steps:
@@ -243,7 +236,7 @@ class Timings:
 
     @functools.cached_property
     def missing_cells(self) -> tuple[tuple[str, str], ...]:
-        """(task, cell) of the grid without a single time, of training or of inference."""
+        """(task, cell) of the grid without any time, of training or of inference."""
         found = {row["cell"] for row in self.timed}
         if (table := self.records.inference) is not None:
             found |= set(table.loc[table["median_us"].notna(), "cell"])
@@ -252,13 +245,13 @@ class Timings:
 
     @functools.cached_property
     def unsteady(self) -> tuple[str, ...]:
-        """Names of timed rows whose warm-up ended before its blocks agreed."""
+        """Benchmarks whose warm-up ended before their blocks agreed."""
         known = ((row["benchmark"], row["steady"]) for row in self.timed)
         return tuple(str(name) for name, steady in known if isinstance(steady, bool) and not steady)
 
     @functools.cached_property
     def usual_width(self) -> float:
-        """Median width of the intervals of step times, as a share of the time; NaN without any."""
+        """Median relative width of the intervals of step times; NaN without intervals."""
         ends = ((r["step_time_high_s"], r["step_time_low_s"], r["step_time_s"]) for r in self.steps)
         widths = [(high - low) / middle for high, low, middle in ends if high >= low]
         return statistics.median(widths) if widths else math.nan
@@ -267,7 +260,7 @@ class Timings:
 
     @functools.cached_property
     def changes(self) -> tuple[Change, ...]:
-        """Each variant but `plain` whose gain is known on a device, the largest median gain first."""
+        """Each variant except `plain` with a known gain, the largest median gain first."""
         found = []
         for device, variant in itertools.product(self.devices, self.variants):
             rows = [
@@ -307,7 +300,7 @@ class Timings:
 
     @functools.cached_property
     def missing(self) -> tuple[Missing, ...]:
-        """Rows without a time, by device, variant and reason."""
+        """Rows without a time, grouped by device, variant and reason."""
         has_time = {(row["device"], row["variant"]) for row in self.timed}
         groups: dict[tuple[str, str, str], list[str]] = {}
         for row in self.rows:
@@ -322,14 +315,11 @@ class Timings:
     # --- Against the blocks -----------------------------------------------------------------
 
     def times(self, row: Row) -> Sequence[float]:
-        """The times of a row's blocks, in the order of its rounds.
-
-        Its median alone where they were not kept.
-        """
+        """Block times of a row, in the order of rounds; only the median if none are stored."""
         return self.blocks.get(str(row["benchmark"])) or (float(row["step_time_s"]),)
 
     def ratio(self, first: Row, second: Row) -> stats.Estimate:
-        """How many times as long `first` takes as `second`, from the rounds that they share."""
+        """The time of `first` divided by that of `second`, over their shared rounds."""
         a, b = self.times(first), self.times(second)
         if len(a) != len(b):
             value = float(first["step_time_s"]) / float(second["step_time_s"])
@@ -337,7 +327,7 @@ class Timings:
         return stats.paired_ratio(a, b)
 
     def beyond(self, longer: Row, shorter: Row) -> stats.Estimate:
-        """What `longer` takes beyond `shorter`, in seconds, from the rounds that they share."""
+        """The time of `longer` minus that of `shorter`, in seconds, over their shared rounds."""
         a, b = self.times(longer), self.times(shorter)
         if len(a) != len(b):
             value = float(longer["step_time_s"]) - float(shorter["step_time_s"])
@@ -345,15 +335,15 @@ class Timings:
         return stats.median_interval(one - other for one, other in zip(a, b, strict=True))
 
     def growth(self, rows: Sequence[Row]) -> stats.PowerLaw | None:
-        """How the time of a step grows with the length of its sequences, over rows that differ in nothing else."""
+        """The power law of step time against sequence length. `rows` differ in nothing else."""
         return stats.power_law({float(row["sequence_length"]): self.times(row) for row in rows})
 
     # --- Choices of rows --------------------------------------------------------------------
 
     def along(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        """Rows that differ in one size alone.
+        """Rows that differ only in the size `name` (and in initialisation).
 
-        At those other sizes at which most of it was timed, the grid's own if it can be.
+        The other sizes are those with the most values of `name`; in a tie, the grid's own.
         """
         others = [key for key in SHAPE if key not in (name, "initialization")]
         groups: dict[Shape, list[Row]] = {}
@@ -368,7 +358,7 @@ class Timings:
         return [] if most is None else groups[most]
 
     def comparable(self, device: str) -> list[Row]:
-        """Training steps of the usual variant on a device, with the grid's initialisation where there is any."""
+        """Training steps of the usual variant on a device, at the grid's initialisation if timed."""
         rows: list[Row] = [
             row
             for row in self.steps
@@ -380,14 +370,14 @@ class Timings:
 
 
 def shape_of(row: Row) -> Shape:
-    """What a row was timed at, apart from task, cell, device and variant."""
+    """The values of SHAPE of a row."""
     return tuple(row[key] for key in SHAPE)
 
 
 def limit(row: Row) -> Limit:
-    """The limits of a row's step, from what was measured in the same run.
+    """The limits of a row's step, from the rates that were measured in the same run.
 
-    Rates are of all copies together, and so are the bytes.
+    Rates and bytes are sums over all processes of the row.
     """
     step, gflops = float(row["step_time_s"]), float(row["gflops_per_second"])
     peak, moved = float(row["peak_gflops_per_second"]), _bytes_of_all(row)
@@ -401,23 +391,20 @@ def limit(row: Row) -> Limit:
 
 
 def flops_per_byte(row: Row) -> float:
-    """Arithmetic of a step for each byte that it moves, by formula.
-
-    NaN where one of them is not known.
-    """
+    """FLOP of a step for each byte that it moves, both by formula; NaN if one is unknown."""
     moved = _bytes_of_all(row)
     work = float(row["gflops_per_second"]) * 1e9 * float(row["step_time_s"])
     return work / moved if moved > 0 else math.nan
 
 
 def _bytes_of_all(row: Row) -> float:
-    """The least bytes of a step in each of the row's processes, as its rates have the arithmetic of all."""
+    """The least bytes of a step, summed over the row's processes."""
     copies = float(row["n_processes"])
     return float(row["bytes_per_step"]) * (copies if copies > 1 else 1.0)
 
 
 def distinct(rows: Sequence[Row], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
-    """Those keys in which the rows differ."""
+    """The keys whose values differ between the rows."""
     return tuple(key for key in keys if len({row[key] for row in rows}) > 1)
 
 
@@ -429,7 +416,7 @@ def ordered(rows: Sequence[Row], cells: Sequence[str]) -> Iterator[tuple[str, li
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row whose sizes are whole numbers where they are known."""
+    """The row with its known sizes as whole numbers."""
     whole = {
         key: int(value)
         for key, value in row.items()

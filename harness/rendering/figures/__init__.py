@@ -1,1 +1,1 @@
-"""Figures and parts of figures that several reports draw."""
+"""Figures and parts of figures that several reports share."""

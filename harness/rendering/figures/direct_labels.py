@@ -1,4 +1,4 @@
-"""Names written beside what they name, so that none covers another. Knows no data."""
+"""Names written beside their lines or points, so that no name covers another. Knows no data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from matplotlib.transforms import Bbox
 from harness.rendering import theme
 
 LONGEST = 32
-"""Letters of a name beside a line: more would leave the lines no room. The table has it whole."""
+"""The most letters of a name beside a line. The table has the whole name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LineEnd:
-    """A name to be written beside the last point (x, y) of a line, in data coordinates."""
+    """The name of a line, to be written beside its last point (x, y) in data coordinates."""
 
     x: float
     y: float
@@ -27,11 +27,12 @@ class LineEnd:
 
 
 def label_line_ends(drawing: Figure, ends: Mapping[Axes, Sequence[LineEnd]]) -> None:
-    """Write each name to the right of its line's end, moved up or down so that none covers another.
+    """Write each name to the right of its line's end, moved up or down so that none overlap.
 
     A line that ends well before the others of its panel has its name at its own end.
     """
-    drawing.draw_without_rendering()  # once: it is the slow part
+    # Once for all panels: it is the slow part.
+    drawing.draw_without_rendering()
     for axes, those in ends.items():
         if those:
             _label_panel(axes, those, drawing.dpi)
@@ -69,21 +70,21 @@ def _write(axes: Axes, end: LineEnd, x: float, up: float) -> None:
 def _spread(
     wanted: Sequence[float], gap: float, inside: tuple[float, float] = (-1e9, 1e9)
 ) -> list[float]:
-    """Places at least `gap` apart, in order, as near to the wanted (ascending) ones as least squares has it.
+    """Positions at least `gap` apart, nearest to the wanted ascending ones by least squares.
 
-    A group of them that would reach out of `inside` is moved back in, as far as it fits.
+    A group of positions that reaches out of `inside` is moved back in as far as it fits.
     """
 
-    def held(centre: float, n: int) -> float:
+    def moved_inside(centre: float, n: int) -> float:
         half = (n - 1) / 2 * gap
         return min(max(centre, inside[0] + half), inside[1] - half)
 
     groups: list[tuple[list[int], float]] = []
     for i, place in enumerate(wanted):
-        members, centre = [i], held(place, 1)
+        members, centre = [i], moved_inside(place, 1)
         while groups and centre - groups[-1][1] < gap * (len(groups[-1][0]) + len(members)) / 2:
             members = groups.pop()[0] + members
-            centre = held(sum(wanted[k] for k in members) / len(members), len(members))
+            centre = moved_inside(sum(wanted[k] for k in members) / len(members), len(members))
         groups.append((members, centre))
     places = [0.0] * len(wanted)
     for members, centre in groups:
@@ -94,9 +95,9 @@ def _spread(
 
 @dataclasses.dataclass(frozen=True)
 class LabelledPoint:
-    """A name to be written near the point (x, y), in data coordinates.
+    """A point (x, y) in data coordinates and the name to be written near it.
 
-    `low` and `high` are the ends of its upright bar.
+    `low` and `high` are the ends of its vertical error bar.
     """
 
     x: float
@@ -107,7 +108,8 @@ class LabelledPoint:
     colour: str
 
 
-_AROUND = (  # (right, up) in points from the point, and how the text is aligned there
+# Offset (right, up) from the point, in typographic points, and the alignment of the text there.
+_AROUND = (
     (11, 4, "left"),
     (-11, 4, "right"),
     (11, -13, "left"),
@@ -118,7 +120,7 @@ _AROUND = (  # (right, up) in points from the point, and how the text is aligned
 
 
 def label_points(drawing: Figure, spots: Mapping[Axes, Sequence[LabelledPoint]]) -> None:
-    """Write each name on that side of its point where it covers the least of the points, bars and names already there."""
+    """Write each name where it covers the least of the points, error bars and other names."""
     drawing.draw_without_rendering()
     for axes, those in spots.items():
         _label_points(axes, those, drawing.dpi / 72)

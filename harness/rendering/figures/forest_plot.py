@@ -1,7 +1,4 @@
-"""A forest plot: changes with their intervals, one above the other, against what is looked for.
-
-Knows no comparison.
-"""
+"""A forest plot: changes with their intervals, one above the other. Knows no comparison."""
 
 from __future__ import annotations
 
@@ -18,11 +15,9 @@ from harness.rendering import theme
 
 @dataclasses.dataclass(frozen=True)
 class ForestRow:
-    """One line of the plot: a share of time more (0.05 is 5 % slower) and its interval.
+    """One row of the plot: a relative change of time (0.05 is 5 % slower) and its interval.
 
-    None: not measured.
-
-    `stands_out` draws it in the colour of what failed, `is_quiet` in grey.
+    None: not measured. `stands_out` draws the row in the colour of a failure, `is_quiet` in grey.
     """
 
     name: str
@@ -36,9 +31,9 @@ class ForestRow:
 
 @dataclasses.dataclass(frozen=True)
 class ForestAxis:
-    """What the plot says beside its rows.
+    """The axis of the plot: its label, the format of a change, and two marked values.
 
-    The axis' label, the text of a change, and two marked values, the first named.
+    `detect_label` is written above the line at `detect`.
     """
 
     label: str
@@ -49,7 +44,7 @@ class ForestAxis:
 
 
 def forest(rows: Sequence[ForestRow], axis: ForestAxis) -> Figure:
-    """Draw the rows, the first on top. To be called in the report's style."""
+    """Draw the rows, the first on top. Call it inside `theme.style`."""
     drawing = theme.figure(0.36 * len(rows) + 0.95)
     axes = drawing.subplots()
     for y, row in enumerate(rows):
@@ -104,13 +99,13 @@ def _draw(axes: Axes, y: int, row: ForestRow) -> None:
 
 
 def _change(axis: ForestAxis, value: float) -> str:
-    """A tick's text; 0 has no sign."""
+    """The text of a tick. 0 has no sign."""
     rounded = round(100 * value, 6)
     return axis.change.format(value=f"{rounded:+g}" if rounded else "0")
 
 
 def _range(rows: Sequence[ForestRow], axis: ForestAxis) -> tuple[float, float]:
-    """From the least to the most that is drawn, 0 and what is looked for among them, and a margin."""
+    """The range of everything drawn, with 0 and `detect` inside, plus a margin."""
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
     low, high = min([*ends, 0.0]), max([*ends, axis.detect])
     margin = 0.06 * (high - low)

@@ -86,7 +86,7 @@ def _slice(rows: pd.DataFrame, x: str, other: str) -> tuple[float, pd.DataFrame]
 def _lines(
     context: ReportContext, axes: Axes, rows: pd.DataFrame, x: str, drawn: Quantity
 ) -> list[direct_labels.LineEnd]:
-    """A line a cell; returns where they end."""
+    """Draw a line for each cell; return where their names belong."""
     if drawn.is_log:
         axes.set_yscale("log")
     ends = []

@@ -1,7 +1,4 @@
-"""Small multiples of series in steps.
-
-One panel a series, its points, its levels, and where they change. Knows no history.
-"""
+"""Small multiples of series: one panel for each, with points, levels and changes of level."""
 
 from __future__ import annotations
 
@@ -19,12 +16,16 @@ from harness.rendering import theme
 
 FASTER = theme.CELL_COLOURS[2]
 SLOWER = theme.STATUS_COLOURS[TrialStatus.DIVERGED]
-LEAST_RANGE = 0.03  # so that noise of a tenth of a percent does not fill a panel
-USUAL_DEVIATIONS = 8.0  # median absolute ones; what is further away is drawn at the edge
+# The least half height of a panel: noise of 0.1 % shall not fill it.
+LEAST_RANGE = 0.03
+# In median absolute deviations. Points further from their level are drawn at the edge.
+USUAL_DEVIATIONS = 8.0
 LONGEST_LABEL = 12
-WIDTHS = {1: 0.09, 2: 0.18, 3: 0.30}  # of a mark's text, as a share of a panel, by columns
-TITLES = {1: 90, 2: 42, 3: 26}  # letters that fit over a panel
-MOST_ROWS = 3
+# Width of the text of a change as a share of a panel, by number of columns.
+TEXT_WIDTHS = {1: 0.09, 2: 0.18, 3: 0.30}
+# Letters of a title that fit above a panel, by number of columns.
+TITLE_LENGTHS = {1: 90, 2: 42, 3: 26}
+MAX_TEXT_ROWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class LevelChange:
-    """A change: the first position of a new level, how it is named, and whether it is a change for the worse."""
+    """A change of level: the first position of the new level, the change, and its revision.
+
+    `worse` is true if the new level is slower.
+    """
 
     position: int
     change: str
@@ -48,7 +52,7 @@ class LevelChange:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One series: values by position (NaN: none), 1 where it began."""
+    """One series: values by position, relative to its first level. NaN: no value."""
 
     name: str
     values: Sequence[float]
@@ -58,10 +62,7 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What the panels have in common.
-
-    A label for each position, the axes' labels, and the text of a change in percent.
-    """
+    """What the panels share: a label for each position, axis labels, the format of a change."""
 
     labels: Sequence[str]
     x_label: str
@@ -70,19 +71,20 @@ class Frame:
 
 
 def multiples(panels: Sequence[Panel], frame: Frame) -> Figure:
-    """Draw the panels, all to one scale. To be called in the report's style."""
+    """Draw the panels, all with one y range. Call it inside `theme.style`."""
     n_columns = 1 if len(panels) == 1 else 2 if len(panels) <= 4 else 3
     panels = [
-        dataclasses.replace(panel, name=_cut(panel.name, TITLES[n_columns])) for panel in panels
+        dataclasses.replace(panel, name=_cut(panel.name, TITLE_LENGTHS[n_columns]))
+        for panel in panels
     ]
     height = 2.9 if n_columns == 1 else 2.1
     drawing, every = theme.grid(len(panels), columns=n_columns, height=height, sharey="all")
     low, high = _range(panels)
     for i, (axes, panel) in enumerate(zip(every, panels, strict=True)):
         _draw(axes, panel, (low, high))
-        for mark, place in zip(panel.marks, _places(panel, WIDTHS[n_columns]), strict=True):
+        for mark, place in zip(panel.marks, _places(panel, TEXT_WIDTHS[n_columns]), strict=True):
             _mark(axes, mark, *place)
-        is_last = i + n_columns >= len(panels)  # the lowest of its column
+        is_last = i + n_columns >= len(panels)
         _label_x(axes, frame, shown=is_last)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(frame, value)))
@@ -118,9 +120,9 @@ def _draw(axes: Axes, panel: Panel, ends: tuple[float, float]) -> None:
 
 
 def _places(panel: Panel, width: float) -> list[tuple[bool, int]]:
-    """For the text of each mark whether it stands to the left, and in which row.
+    """For the text of each change: whether it is left of its line, and its row.
 
-    Where it covers least.
+    The text covers as little as possible there.
     """
     n = len(panel.values)
     taken: list[tuple[int, float, float]] = []
@@ -136,7 +138,9 @@ def _places(panel: Panel, width: float) -> list[tuple[bool, int]]:
             covered = sum(row == place[1] and low < b and a < high for row, a, b in taken)
             return 100 * outside + 10 * covered + crossed + 0.1 * place[1]
 
-        best = min(((side, row) for row in range(MOST_ROWS) for side in (False, True)), key=cost)
+        best = min(
+            ((side, row) for row in range(MAX_TEXT_ROWS) for side in (False, True)), key=cost
+        )
         taken.append((best[1], *_reach(x, width, is_left=best[0])))
         found.append(best)
     return found
@@ -147,7 +151,7 @@ def _reach(x: float, width: float, *, is_left: bool) -> tuple[float, float]:
 
 
 def _mark(axes: Axes, mark: LevelChange, is_left: bool, row: int) -> None:
-    """A change: an upright line, and beside it how much and from which revision on."""
+    """Draw a change: a vertical line, and beside it the change and its revision."""
     colour = (SLOWER if mark.worse else FASTER).light
     x = mark.position - 0.5
     axes.axvline(x, color=colour, linewidth=1.1, linestyle=(0, (3, 2)), zorder=1)
@@ -167,7 +171,7 @@ def _mark(axes: Axes, mark: LevelChange, is_left: bool, row: int) -> None:
 
 
 def _label_x(axes: Axes, frame: Frame, *, shown: bool) -> None:
-    """The first and the last label, turned inwards where they stand at the edge."""
+    """Write the first and the last label, aligned inwards at the edges."""
     n = len(frame.labels)
     axes.set_xlim(-0.5 - 0.02 * n, n - 0.5 + 0.02 * n)
     places = [0] if n == 1 else [0, n - 1]
@@ -179,7 +183,7 @@ def _label_x(axes: Axes, frame: Frame, *, shown: bool) -> None:
 
 
 def _range(panels: Sequence[Panel]) -> tuple[float, float]:
-    """From the least to the most that is usual in any panel, with room above for the texts of changes."""
+    """The range of the usual points of all panels, with space above for the texts of changes."""
     shown = [1 - LEAST_RANGE, 1 + LEAST_RANGE]
     for panel in panels:
         for step in panel.steps:
@@ -188,8 +192,8 @@ def _range(panels: Sequence[Panel]) -> tuple[float, float]:
             shown += [step.value, *(v for v in own if abs(v - step.value) <= usual)]
     low, high = min(shown), max(shown)
     most = max((len(panel.marks) for panel in panels), default=0)
-    room = 0.08 + 0.17 * min(most, 3)
-    return low - 0.08 * (high - low), high + room * (high - low)
+    space = 0.08 + 0.17 * min(most, 3)
+    return low - 0.08 * (high - low), high + space * (high - low)
 
 
 def _size(n: int) -> float:

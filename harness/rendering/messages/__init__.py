@@ -1,7 +1,8 @@
-"""All words of a report, one file of texts for each language: `en.toml` beside this module.
+"""All texts of the reports: one file for each language, such as `en.toml` beside this module.
 
-A language is added as one file with the same keys and the same {fields}. Texts are plain: no HTML,
-no Markdown. This module never decides what is said, only how.
+To add a language, add one file, such as `ko.toml`, with the keys and the {fields} of `en.toml`.
+Nothing else is needed: `--language ko` finds it, and the tests compare its keys and fields with the
+English ones. Texts are plain: no HTML, no Markdown.
 """
 
 import dataclasses
@@ -29,15 +30,15 @@ class Messages:
         return self.texts[key].format(**values)
 
     def of(self, family: str, name: str, **values: object) -> str:
-        """The text of a key that data names, such as the end of a trial.
+        """The text of `family.name`, where data gives the name, such as a trial's status.
 
-        The name itself where there is none.
+        The name itself if there is no such text.
         """
         text = self.texts.get(f"{family}.{name}")
         return name if text is None else text.format(**values)
 
     def listed(self, items: Iterable[str]) -> str:
-        """A list as a sentence has it: "a, b and c"."""
+        """The items as a list in a sentence: "a, b and c"."""
         *first, last = items
         if not first:
             return last
@@ -45,17 +46,17 @@ class Messages:
 
 
 def languages() -> tuple[str, ...]:
-    """The languages there are texts for."""
+    """The languages that have a file of texts."""
     files = resources.files(__name__).iterdir()
     return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
 
 
 def load_messages(language: str) -> Messages:
-    """The texts of a language. Raises InputError for one that there is no file of."""
+    """The texts of a language. Raises InputError for a language without a file."""
     if language not in languages():
         raise InputError(
             "language",
-            expected="a language of the catalogue",
+            expected="a language with a file of texts",
             got=language,
             remedy=nearest(language, languages()),
         )

@@ -1,7 +1,4 @@
-"""How long a cell takes to answer, and the bytes that it occupies.
-
-The table and figures of any report with inference.csv.
-"""
+"""The section on inference: latency of one call and bytes of a model, from inference.csv."""
 
 from __future__ import annotations
 
@@ -20,13 +17,14 @@ from harness.rendering.figures.curves import draw_curve
 from harness.rendering.figures.ticks import set_size_axis, short_number
 from harness.rendering.report_context import ReportContext
 
-DTYPES = ("float32", "bfloat16", "int8")  # in this order
+# In this order.
+DTYPES = ("float32", "bfloat16", "int8")
 MEASURES = ("step", "sequence")
 SHAPE = ["hidden_size", "num_layers", "sequence_length"]
 
 
 def inference_section(context: ReportContext, table: pd.DataFrame) -> Section:
-    """The section of a bench: times by cell and dtype at one shape, and against hidden size where that was varied."""
+    """The section of a bench: times by cell and dtype, and against hidden size if that varies."""
     timed = table[table["median_us"].notna()]
     tail: tuple[ContentBlock, ...] = inference_failures(context, table)
     if len(timed) == 0:
@@ -38,7 +36,7 @@ def inference_section(context: ReportContext, table: pd.DataFrame) -> Section:
 
 
 def inference_failures(context: ReportContext, table: pd.DataFrame) -> tuple[BulletList, ...]:
-    """What was not timed, each cell and dtype with its reason; nothing where all was."""
+    """Each cell and dtype that was not timed, with its reason; empty if all were timed."""
     lines = [
         context.messages(
             "inference.failed",
@@ -56,7 +54,7 @@ def inference_table(
 ) -> Table:
     """Every timed row: times with their intervals, bytes and error.
 
-    `shapes`: with the sizes of its network.
+    `shapes` adds columns for the sizes of the network.
     """
     shape = SHAPE if shapes else []
     rows = [
@@ -86,7 +84,7 @@ def inference_table(
 
 
 def time_texts(context: ReportContext, row: Mapping[Any, Any], stem: str) -> tuple[str, str]:
-    """A time of a row and its interval, as texts."""
+    """The texts of a row's time and its interval. `stem` is "median" or "p99"."""
     name = f"{stem}_us"
     low, high = float(row[f"{stem}_low_us"]), float(row[f"{stem}_high_us"])
     if math.isnan(low) or math.isnan(high):
@@ -98,9 +96,9 @@ def time_texts(context: ReportContext, row: Mapping[Any, Any], stem: str) -> tup
 
 
 def by_dtype(context: ReportContext, timed: pd.DataFrame) -> Picture:
-    """Times of a call by cell and dtype at the shape of which most was timed.
+    """Times of a call by cell and dtype, at the shape with the most timed rows.
 
-    A panel a measure, a line a row.
+    One panel for each measure.
     """
     task = str(timed["task"].iloc[0])
     of_task = timed[timed["task"] == task]
@@ -157,7 +155,7 @@ def _dots(
 
 
 def draw_p99(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
-    """A thin line from a row's median to its 99th percentile, where it has one."""
+    """Draw a thin line from a row's median to its 99th percentile, if it has one."""
     if math.isnan(row["p99_us"]):
         return
     axes.plot([row["median_us"], row["p99_us"]], [y, y], color=colour, alpha=0.6, linewidth=1)
@@ -165,7 +163,7 @@ def draw_p99(axes: Axes, row: Mapping[Any, Any], y: float, colour: str) -> None:
 
 
 def set_time_axis(context: ReportContext, axes: Axes) -> None:
-    """A logarithmic x axis of microseconds, labelled at 1, 2 and 5 where that is not too dense, else at powers of ten."""
+    """Label a logarithmic axis of microseconds: at 1, 2 and 5 if they fit, else at powers of 10."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high < 40 * low else (1.0, 3.0) if high < 200 * low else (1.0,)
     axes.xaxis.set_major_locator(LogLocator(10, subs=subs))
@@ -174,10 +172,7 @@ def set_time_axis(context: ReportContext, axes: Axes) -> None:
 
 
 def against_size(context: ReportContext, timed: pd.DataFrame) -> Picture:
-    """Time of one step, and bytes, against hidden size.
-
-    A column of two panels a dtype, a line a cell.
-    """
+    """Time of one step, and bytes, against hidden size: a column of panels for each dtype."""
     steps = timed[timed["measure"] == "step"] if (timed["measure"] == "step").any() else timed
     steps = steps[steps["task"] == steps["task"].iloc[0]]
     widths = steps.groupby(["num_layers", "sequence_length"])["hidden_size"].nunique()
@@ -210,7 +205,7 @@ def against_size(context: ReportContext, timed: pd.DataFrame) -> Picture:
 def _lines(
     context: ReportContext, axes: Axes, rows: pd.DataFrame, y: str
 ) -> list[direct_labels.LineEnd]:
-    """A line a cell; returns where they end."""
+    """Draw a line for each cell; return where their names belong."""
     axes.set_yscale("log")
     set_size_axis(context, axes, "hidden_size", sorted(rows["hidden_size"].unique()), 0.14)
     ends = []

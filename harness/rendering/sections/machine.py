@@ -1,7 +1,4 @@
-"""What machine.json says, as a report shows it.
-
-A table of the machine, and what the run noted about itself.
-"""
+"""The section on the machine, from machine.json, and the warnings of the run."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _NOT_SHOWN = ("schema", "command", "warnings", "notes", "common_trials")
 
 
 def machine_section(context: ReportContext, found: Mapping[str, Any]) -> Section:
-    """The machine that was measured on, as machine.json has it."""
+    """A table of the properties of the machine."""
     messages = context.messages
     rows = [
         (messages.of("machine", key), value)
@@ -30,7 +27,7 @@ def machine_section(context: ReportContext, found: Mapping[str, Any]) -> Section
 
 
 def run_notes(context: ReportContext, found: Mapping[str, Any]) -> list[str]:
-    """Letters that no font here has, and the warnings that the run kept."""
+    """Letters without a font on this machine, and the stored warnings of the run."""
     said = []
     if context.fonts.missing:
         letters = " ".join(sorted(context.fonts.missing)[:12])

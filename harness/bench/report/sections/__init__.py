@@ -1,17 +1,18 @@
 """The sections of a bench's report, each with its sentences, its table and its figure.
 
-    opening.py       the answer: fastest cells, what to change first, how far from the limit; one
-                     picture
-    changes.py       every variant over `plain`, and the variants and rows that have no time
-    throughput.py    tokens a second against hidden size and length
-    lengths.py       what a longer sequence costs
-    limits.py        how far each step is from arithmetic, bytes and latency
-    parts.py         forward, backward, update
-    denormals.py     gradients that vanish, and what flushing wins
-    peak_memory.py   memory against size and length
-    precision.py     each variant against float64, and what compiling took
-    inference.py     latency and bytes of a model that only answers
-    closing.py       the caveats, the command
+    answer.py          the fastest cell, what to change first, the nearest limit; one figure
+    variant_gains.py   every variant over `plain`; the variants and rows without a time
+    throughput.py      tokens per second against hidden size and sequence length
+    cost_of_length.py  the cost of longer sequences
+    roofline.py        the limits of each step: arithmetic, bytes and latency
+    step_parts.py      forward, backward, update
+    denormals.py       vanishing gradients, and the gain of flushing denormals
+    peak_memory.py     memory against hidden size and sequence length
+    precision.py       the error of each variant against float64; compile times
+    inference.py       latency and bytes of a model in inference
+    caveats.py         the caveats, and the commands
 
-A section never reads a file and holds no words: those are in the catalogue.
+A section reads no file and holds no text: texts are in rendering/messages/. To add a section, write
+a module with `section(context: BenchContext) -> Section` here, add its texts to messages/en.toml,
+and call it in bench_report.py.
 """

@@ -1,4 +1,4 @@
-"""The answer of a bench: which cell trains fastest, what to change first, how far from the nearest limit; and one picture."""
+"""The answer of a bench: the fastest cell, what to change first, the nearest limit; a figure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from harness.rendering.figures import direct_labels
 from harness.rendering.figures.shape_panels import speed, speed_interval
 from harness.rendering.figures.ticks import short_number
 
-ADVISED = 3  # in the answer; the section has them all
+# Changes in the answer. The section lists all.
+MAX_ADVISED_CHANGES = 3
 
 
 def sentences(context: BenchContext) -> tuple[str, ...]:
-    """Three paragraphs a device: speeds, advice, distance from the limit.
-
-    Then what was not timed.
-    """
+    """Three paragraphs for each device (speeds, advice, limits), then the cells without a time."""
     messages, timings = context.messages, context.timings
     said = []
     for device in timings.devices:
@@ -36,7 +34,7 @@ def sentences(context: BenchContext) -> tuple[str, ...]:
 
 
 def _fastest(context: BenchContext, device: str) -> list[str]:
-    """The speeds of the cells at the reference shape, as a script runs them and tuned, fastest first."""
+    """The speeds of the cells at the reference shape, plain and tuned, fastest first."""
     messages, timings = context.messages, context.timings
     shape, items = timings.reference(device), []
     if shape is None:
@@ -65,10 +63,7 @@ def _fastest(context: BenchContext, device: str) -> list[str]:
 
 
 def _advice(context: BenchContext, device: str) -> list[str]:
-    """What to change first, and what loses.
-
-    Only what an interval shows beyond what processes differ by, the largest median gain first.
-    """
+    """What to change first, and what loses: only large effects, the largest median gain first."""
     messages = context.messages
     changes = [change for change in context.timings.changes if change.device == device]
     gains = [change for change in changes if change.advised]
@@ -76,7 +71,7 @@ def _advice(context: BenchContext, device: str) -> list[str]:
     if not changes:
         return []
     said = []
-    for i, change in enumerate(gains[:ADVISED]):
+    for i, change in enumerate(gains[:MAX_ADVISED_CHANGES]):
         listed = context.gains(change.advised) if i == 0 else _between(context, change.advised)
         key = "bench.first_change" if i == 0 else "bench.next_change"
         what = context.change(change.variant)
@@ -95,7 +90,7 @@ def _advice(context: BenchContext, device: str) -> list[str]:
 
 
 def _between(context: BenchContext, gains: Sequence[Gain]) -> str:
-    """The least and the most of several gains; one alone with its interval."""
+    """The smallest and the largest of several gains; a single one with its interval."""
     if len(gains) == 1:
         return context.gains(gains)
     ends = min(gain.value for gain in gains), max(gain.value for gain in gains)
@@ -109,7 +104,7 @@ def _between(context: BenchContext, gains: Sequence[Gain]) -> str:
 
 
 def _limits(context: BenchContext, device: str) -> list[str]:
-    """What share of the nearest limit each cell reaches at the reference shape."""
+    """The share of its nearest limit that each cell reaches at the reference shape."""
     messages, items = context.messages, list[str]()
     variant = context.timings.usual(device)
     for cell in context.cells:
@@ -126,7 +121,10 @@ def _limits(context: BenchContext, device: str) -> list[str]:
 
 
 def picture(context: BenchContext) -> Picture | None:
-    """Tokens a second of each variant at the reference shape, a mark for each cell, a panel a device; None without any."""
+    """Tokens per second of each variant and cell at the reference shape, a panel for each device.
+
+    None without a timed step.
+    """
     messages, timings = context.messages, context.timings
     devices = [d for d in timings.devices if timings.reference(d) is not None]
     if not devices:
@@ -202,7 +200,7 @@ def _draw(
 
 
 def log_ticks(context: BenchContext, axes: Axes) -> None:
-    """Labels of a logarithmic x axis that stand at round numbers and never crowd."""
+    """Label a logarithmic x axis at round numbers, without overlaps."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
     found = [tick for tick in LogLocator(10, subs=subs).tick_values(low, high) if low < tick < high]
@@ -239,7 +237,7 @@ def _table(context: BenchContext, devices: Sequence[str]) -> Table:
 
 
 def _over_plain(context: BenchContext, row: dict[str, object]) -> str:
-    """The gain of a row with its interval; that of `plain` is 1 by definition."""
+    """The gain of a row with its interval. That of `plain` is 1 by definition."""
     if row["variant"] == PLAIN and row["measure"] == STEP:
         return context.messages("bench.itself")
     value, low, high = (float(str(row[key])) for key in ("speedup", "speedup_low", "speedup_high"))

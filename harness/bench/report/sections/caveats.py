@@ -1,4 +1,4 @@
-"""The caveats of a bench, and its command."""
+"""The caveats of a bench, and the commands that run and render it again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from harness.columns import whole
 from harness.rendering.document import BulletList, Code, ContentBlock, Paragraph, Section
 from harness.rendering.sections.machine import run_notes
 
-NOISY = 0.1  # on a quiet machine intervals of 11 blocks are 1 to 4 % wide
+# Relative width. On a quiet machine, intervals of 11 blocks are 1 to 4 % wide.
+NOISY_WIDTH = 0.1
 
 
 def caveats(context: BenchContext) -> Section:
-    """What a careful reader would object, said first."""
+    """The limits of what the numbers show."""
     messages, timings = context.messages, context.timings
     said = []
-    if timings.usual_width > NOISY:
+    if timings.usual_width > NOISY_WIDTH:
         said.append(messages("bench.caveats.noisy", width=context.percent(timings.usual_width)))
     if timings.unsteady:
         n, of = (whole(number) for number in (len(timings.unsteady), len(timings.timed)))
@@ -35,7 +36,7 @@ def caveats(context: BenchContext) -> Section:
 
 
 def command(context: BenchContext) -> Section:
-    """What to type to run the bench again, and to render the report again."""
+    """The command that runs the bench again, and the one that renders the report again."""
     messages, records = context.messages, context.records
     known = records.machine.get("command")
     usual = f"python -m harness.bench {records.grid.grid.name}"

@@ -1,7 +1,4 @@
-"""What a longer sequence costs.
-
-The time of a step against length, with the exponent of a power law.
-"""
+"""The cost of longer sequences: step time against length, with the exponent of a power law."""
 
 from __future__ import annotations
 
@@ -29,7 +26,10 @@ STEP_TIME = ("step_time_s", "step_time_low_s", "step_time_high_s")
 
 @dataclasses.dataclass(frozen=True)
 class _Growth:
-    """The steps of one cell on one device, at ascending lengths that differ in nothing else, and the power law through them."""
+    """Steps of one cell on one device, at ascending lengths, and the power law through them.
+
+    The steps differ in nothing but length.
+    """
 
     device: str
     cell: str
@@ -38,7 +38,7 @@ class _Growth:
 
 
 def section(context: BenchContext) -> Section:
-    """The exponents in words, log-log lines with their fits, and the table."""
+    """A sentence on the cost of twice the length, a log-log figure with the fits, a table."""
     messages = context.messages
     title = messages("lengths.title")
     found = [growth for device in context.timings.devices for growth in _growths(context, device)]
@@ -84,7 +84,7 @@ def _growths(context: BenchContext, device: str) -> list[_Growth]:
 
 
 def _sentence(context: BenchContext, found: Sequence[_Growth]) -> str:
-    """What twice the length costs, for each cell of a device."""
+    """A sentence: the cost of twice the length, for each cell of a device."""
     messages = context.messages
     items = [
         messages("bench.of_cell", cell=growth.cell, value=context.times(*_doubling(growth.law)))
@@ -102,7 +102,7 @@ def _sentence(context: BenchContext, found: Sequence[_Growth]) -> str:
 
 
 def _doubling(law: stats.PowerLaw) -> tuple[float, float, float]:
-    """What twice the x costs, with the ends of its interval; NaN without one."""
+    """The time at twice the length as a multiple, with its interval; NaN without one."""
     if law.interval is None:
         return 2**law.exponent, float("nan"), float("nan")
     return 2**law.exponent, 2**law.interval.low, 2**law.interval.high
@@ -133,7 +133,7 @@ def _draw(
 
 
 def _axis_seconds(value: float) -> str:
-    """A duration as an axis has it: 20 ms, not 20.0 ms."""
+    """A duration for an axis: 20 ms, not 20.0 ms."""
     number, unit = seconds(value).split(" ")
     return f"{float(number.replace(',', '')):g} {unit}"
 

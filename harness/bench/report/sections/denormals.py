@@ -1,4 +1,4 @@
-"""Gradients that vanish: the share of denormal and of zero entries against length, and what flushing denormals wins."""
+"""Vanishing gradients: shares of denormal and zero entries, and the gain of flushing denormals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.rendering.figures.ticks import set_size_axis
 class _Point:
     """One cell at one length and initialisation.
 
-    `gain`: how many times as long a step takes that keeps denormals.
+    `gain`: the time of a step that keeps denormals divided by that of one that flushes them.
     """
 
     cell: str
@@ -47,10 +47,7 @@ NOT_TIMED = stats.Estimate(None, None, 0)
 
 
 def section(context: BenchContext) -> Section:
-    """Shares above, gains below, a column for each initialisation.
-
-    Both in words at the longest length.
-    """
+    """Sentences on the longest length, and a figure: shares above, gains below."""
     messages = context.messages
     title = messages("denormals.title")
     points = _points(context)
@@ -62,7 +59,7 @@ def section(context: BenchContext) -> Section:
 
 
 def _points(context: BenchContext) -> list[_Point]:
-    """Steps on the first CPU with a known share or gain, at the sizes at which most lengths were timed."""
+    """Steps on the CPU with a known share or gain, at the sizes with the most lengths."""
     timings = context.timings
     steps = [row for row in timings.steps if not str(row["device"]).startswith("cuda")]
     kept: dict[tuple[str, object], Row] = {
@@ -84,7 +81,7 @@ def _points(context: BenchContext) -> list[_Point]:
 
 
 def _initializations(points: Sequence[_Point]) -> list[str]:
-    """The initialisations, the one with most denormals first."""
+    """The initialisations, the one with the most denormals first."""
     names = dict.fromkeys(point.initialization for point in points)
 
     def most(name: str) -> float:
@@ -95,7 +92,7 @@ def _initializations(points: Sequence[_Point]) -> list[str]:
 
 
 def _sentence(context: BenchContext, points: Sequence[_Point], name: str) -> str:
-    """Shares and gains of each cell at the longest length with an initialisation."""
+    """Shares and gains of each cell at the longest length, for one initialisation."""
     messages = context.messages
     own = [point for point in points if point.initialization == name]
     longest = [point for point in own if point.length == own[-1].length]
@@ -169,7 +166,7 @@ def _picture(context: BenchContext, points: Sequence[_Point]) -> Picture:
 
 
 def _ends(point: _Point) -> ValueRange:
-    """The gain and its interval; NaN where it is not known."""
+    """The gain and its interval; NaN if it is unknown."""
     if point.gain.value is None:
         return math.nan, math.nan, math.nan
     between = point.gain.interval

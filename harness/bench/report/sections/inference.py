@@ -1,4 +1,4 @@
-"""Latency and bytes of a model that only answers."""
+"""Latency and bytes of a model in inference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.rendering.sections.inference import inference_section
 
 
 def section(context: BenchContext) -> Section:
-    """What every report with inference.csv shows."""
+    """The section that every report with inference.csv has."""
     table = context.records.inference
     if table is None or len(table) == 0:
         messages = context.messages

@@ -1,4 +1,4 @@
-"""The most memory that a training step held, against hidden size and length."""
+"""Peak memory of a training step, against hidden size and sequence length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 2.0**20
 
 
 def section(context: BenchContext) -> Section:
-    """The picture where a size was varied; every measured step in its table."""
+    """A figure if a size was varied; a table of every measured step."""
     messages, timings = context.messages, context.timings
     title = messages("peak_memory.title")
     known = [row for row in timings.steps if row["peak_memory_bytes"] > 0]

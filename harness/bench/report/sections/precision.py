@@ -1,4 +1,4 @@
-"""Each variant against a float64 reference before it was timed, and what compiling took."""
+"""The error of each variant against a float64 reference, and the time of compiling."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from harness.rendering.document import Column, ContentBlock, Paragraph, Section,
 
 
 def section(context: BenchContext) -> Section:
-    """The largest errors of each variant.
-
-    The time and the graph breaks of those that were compiled.
-    """
+    """A table of the largest errors of each variant, and one of compile times and graph breaks."""
     messages = context.messages
     title = messages("precision.title")
     found = [(name, rows) for name, rows in _groups(context) if _largest(rows, "loss_error")]
@@ -42,7 +39,7 @@ def _groups(context: BenchContext) -> list[tuple[tuple[str, str], list[Row]]]:
 
 
 def _largest(rows: Sequence[Row], name: str) -> Row | None:
-    """The row with the largest error; None where none is known."""
+    """The row with the largest error; None if no error is known."""
     known = [row for row in rows if not math.isnan(row[name])]
     return max(known, key=lambda row: float(row[name]), default=None)
 

@@ -1,8 +1,4 @@
-"""How far each step is from its limits.
-
-The roofs of arithmetic and of bytes, and the latency of the eager steps that must follow each
-other.
-"""
+"""The limits of each step: arithmetic, bytes, and the latency of consecutive time steps."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ from harness.rendering.figures.ticks import short_number
 
 
 def section(context: BenchContext) -> Section:
-    """The roofline of each device, and the nearest limit of every timed training step."""
+    """A roofline for each device, and a table of the limits of every timed training step."""
     messages, timings = context.messages, context.timings
     title = messages("limits.title")
     placed = {
@@ -46,7 +42,7 @@ def section(context: BenchContext) -> Section:
 
 
 def _is_placed(row: Row) -> bool:
-    """Whether a row has a place under its roofs."""
+    """Whether a row has a point in the roofline."""
     numbers = (row["peak_gflops_per_second"], row["copy_bytes_per_second"], flops_per_byte(row))
     return all(math.isfinite(number) and number > 0 for number in numbers)
 
@@ -65,10 +61,10 @@ def _picture(context: BenchContext, placed: dict[str, list[Row]], table: Table) 
         axes.set_xlabel(messages("limits.x"))
     panels[0].set_ylabel(messages("limits.y"))
     if any(_bounded(row) for rows in placed.values() for row in rows):
-        style = Line2D(
+        dash = Line2D(
             [], [], color=theme.MUTED.light, marker="_", markersize=11, mew=1.6, ls="none"
         )
-        drawing.legend([style], [messages("limits.latency_mark")], loc="outside lower right")
+        drawing.legend([dash], [messages("limits.latency_mark")], loc="outside lower right")
     direct_labels.label_points(drawing, spots)
     for axes, name in slanted.items():
         _turn(axes, name)
@@ -78,20 +74,20 @@ def _picture(context: BenchContext, placed: dict[str, list[Row]], table: Table) 
 
 
 def _bounded(row: Row) -> bool:
-    """Whether latency is the nearest limit of a step, so that its bound lies under the roofs."""
+    """Whether latency is the nearest limit of a step: its bound is then below the roofs."""
     return limit(row).nearest == "latency"
 
 
 def _at_latency(row: Row) -> float:
-    """GFLOP/s that a step would reach if it took no longer than its time steps at the latency of the smallest step."""
+    """GFLOP/s of a step whose time steps took no longer than those of the smallest model."""
     work = float(row["gflops_per_second"]) * float(row["step_time_s"])
     return work / float(row["latency_bound_s"])
 
 
 def _roofs(context: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
-    """What a step could reach at most at each FLOP per byte, from this run's own matrix product and copy.
+    """Draw the two roofs: the rates of this run's large matrix product and large copy.
 
-    Returns the name of the slanted one, to be turned once the panel has its size.
+    Returns the name of the slanted roof, which is turned after the panel has its final size.
     """
     peak = statistics.median(float(row["peak_gflops_per_second"]) for row in rows)
     rate = statistics.median(float(row["copy_bytes_per_second"]) for row in rows) / 1e9
@@ -127,7 +123,7 @@ def _roofs(context: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation
 def _beside(
     axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], side: str
 ) -> Annotation:
-    """A name beside a roof."""
+    """Write a name beside a roof."""
     return axes.annotate(
         text,
         at,
@@ -140,7 +136,7 @@ def _beside(
 
 
 def _turn(axes: Axes, name: Annotation) -> None:
-    """Set a name along a line of slope 1 on the logarithmic axes of its panel."""
+    """Turn a name to slope 1 on the logarithmic axes of its panel."""
     x, y = name.xy
     start, end = axes.transData.transform([(x, y), (2 * x, 2 * y)])
     name.set_rotation(math.degrees(math.atan2(end[1] - start[1], end[0] - start[0])))
@@ -176,7 +172,7 @@ def _points(
 
 
 def _table(context: BenchContext, rows: Sequence[Row]) -> Table:
-    """The share of each limit that every training step reaches, and which limit is nearest."""
+    """The share of each limit that every training step reaches, and its nearest limit."""
     messages, texts = context.messages, []
     hosted = any(str(row["device"]).startswith("cuda") for row in rows)
     for device, variant in itertools.product(context.timings.devices, context.timings.variants):

@@ -1,4 +1,4 @@
-"""The parts of a step: forward, backward and the update, as shares of its time."""
+"""The parts of a training step: forward, backward and update, as shares of its time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_BARS = 24
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """One step taken apart: what each part takes, from the rounds that its three measures share."""
+    """One step and the time of each part, over the rounds that its three measures share."""
 
     device: str
     variant: str
@@ -33,7 +33,7 @@ class _Step:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Seconds of each part; one that noise made negative is 0."""
+        """Seconds of each part; 0 for a negative estimate."""
         return tuple(max(part.value or 0.0, 0.0) for part in self.parts)
 
     @property
@@ -43,10 +43,7 @@ class _Step:
 
 
 def section(context: BenchContext) -> Section:
-    """A bar for each step of which all three were timed.
-
-    At the reference shape only, where that is too many.
-    """
+    """A bar for each step with all three measures; if too many, only at the reference shape."""
     messages = context.messages
     title = messages("parts.title")
     every = _steps(context)
@@ -143,7 +140,7 @@ def _draw(context: BenchContext, axes: Axes, steps: Sequence[_Step]) -> None:
 
 
 def _label(context: BenchContext, step: _Step, *, shapes: bool) -> str:
-    """The name of a bar: variant and cell, and what else tells the bars apart."""
+    """The label of a bar: variant and cell, and device and shape if they differ."""
     names = [step.variant, step.cell]
     if context.many_devices:
         names.insert(0, step.device)

@@ -1,4 +1,4 @@
-"""Tokens a second against hidden size and against length, a line for each cell, a row of panels for each device."""
+"""Tokens per second against hidden size and sequence length, a line for each cell."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from harness.rendering.figures.shape_panels import (
     speed_interval,
 )
 
-FEW_ROWS = 12  # a longer table opens on demand
+# A longer table opens on a click.
+FEW_ROWS = 12
 
 
 def section(context: BenchContext) -> Section:
-    """The picture where a size was varied; every training step in its table."""
+    """A figure if a size was varied; a table of every training step."""
     messages, timings = context.messages, context.timings
     title = messages("throughput.title")
     if not timings.steps:
@@ -47,7 +48,7 @@ def section(context: BenchContext) -> Section:
 
 
 def drawn(context: BenchContext, rows: Sequence[Row]) -> list[Row]:
-    """The rows at the batch size and number of layers at which most were timed, the grid's own if it can be."""
+    """The rows at the most frequent batch size and number of layers; in a tie, the grid's own."""
     shape = context.records.grid.shape
     for key in ("batch_size", "num_layers"):
         values = [row[key] for row in rows]

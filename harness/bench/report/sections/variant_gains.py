@@ -1,7 +1,4 @@
-"""What to change: the speed of every variant over `plain`, a row for each cell and shape.
-
-And what has no time, with its reason.
-"""
+"""The gains of every variant over `plain`, by cell and shape; and the rows without a time."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from matplotlib.text import Text
 
 from harness.bench.report.bench_context import BenchContext
 from harness.bench.report.bench_summary import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
+from harness.bench.report.sections.throughput import FEW_ROWS
 from harness.columns import whole
 from harness.rendering import theme
 from harness.rendering.document import (
@@ -34,20 +32,22 @@ SHOWN: Mapping[Effect, str] = {
     "loss": "changes.loss",
     "undecided": "changes.undecided",
 }
-MOST_ROWS = 45  # of the picture; more shapes are drawn together, a line for several
+# Rows of the heat map. More shapes are pooled: one row for several of them.
+MAX_MAP_ROWS = 45
+# Sizes that tell rows apart, tried in this order until the map has few enough rows.
 POOLS: tuple[tuple[str, ...], ...] = (
     SHAPE,
     ("hidden_size", "sequence_length"),
     ("hidden_size",),
     (),
 )
-WIDE = 6  # columns; beyond that their names are broken
-FEW_ROWS = 12  # a longer table opens on demand
-MOST_FAILED = 100
+# Columns. With more, their names are broken into lines.
+MAX_UNBROKEN_COLUMNS = 6
+MAX_FAILED_ROWS = 100
 
 
 def section(context: BenchContext) -> Section:
-    """Advice, the heat map of gains, and the rows without a time."""
+    """A list of effects, the heat map of gains, and the rows without a time."""
     messages, timings = context.messages, context.timings
     title = messages("changes.title")
     without = _without(context)
@@ -67,7 +67,7 @@ def section(context: BenchContext) -> Section:
 
 
 def _item(context: BenchContext, change: Change) -> str:
-    """What one variant does: what it shows at the reference shape, and in how many rows it gains and loses."""
+    """The effect of one variant at the reference shape, and its number of gains and losses."""
     messages = context.messages
     said = [
         messages(key, gains=context.gains(gains))
@@ -102,7 +102,7 @@ def _item(context: BenchContext, change: Change) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Square:
-    """One square of the map: the gains of one variant in the rows that a line of it stands for."""
+    """One square of the map: the gains of one variant in the pooled rows."""
 
     gains: tuple[Gain, ...]
 
@@ -113,25 +113,26 @@ class _Square:
 
     @property
     def colour(self) -> theme.Colour:
-        """That of the median; grey where no interval of a majority lies on its side of 1."""
+        """The colour of the median gain; grey unless most intervals show its direction."""
         middle = statistics.median(gain.value for gain in self.gains)
         effect = "gain" if middle > 1 else "loss"
         shown = sum(gain.effect == effect for gain in self.gains)
         return theme.ratio_colour(middle if 2 * shown > len(self.gains) else 1.0)
 
 
-Line = tuple[str, Shape]
+# A cell, and the sizes that tell its rows apart.
+MapRow = tuple[str, Shape]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Map:
-    """The map of one device: the square of each variant in each line, and what has no time there although it was asked for.
+    """The heat map of one device: a row for each cell and each value of the sizes `pooled`.
 
-    A line is a cell at the sizes `pooled`, for whatever else its rows differ in.
+    `lines` has the square of each variant in each row, `lost` the squares whose timing failed.
     """
 
     pooled: tuple[str, ...]
-    lines: Mapping[Line, Mapping[str, _Square]]
+    lines: Mapping[MapRow, Mapping[str, _Square]]
     lost: Container[tuple[str, str, Shape]]
 
 
@@ -141,7 +142,7 @@ def _picture(context: BenchContext) -> Picture:
     for pooled in POOLS:
         every_map = {device: _mapped(context, device, pooled) for device in timings.devices}
         maps = {device: one for device, one in every_map.items() if one.lines}
-        if sum(len(one.lines) for one in maps.values()) <= MOST_ROWS:
+        if sum(len(one.lines) for one in maps.values()) <= MAX_MAP_ROWS:
             break
     variants = [v for v in timings.variants if v != PLAIN]
     heights = [0.235 * len(one.lines) + 0.5 for one in maps.values()]
@@ -164,7 +165,7 @@ def _picture(context: BenchContext) -> Picture:
 
 
 def _mapped(context: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
-    found: dict[Line, dict[str, list[Gain]]] = {}
+    found: dict[MapRow, dict[str, list[Gain]]] = {}
     for change in context.timings.changes:
         if change.device != device:
             continue
@@ -185,7 +186,8 @@ def _mapped(context: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map
     return _Map(pooled, squares, lost)
 
 
-HEAD, COLUMN = -0.02, 0.13  # of the names left of the map, as shares of its width
+# Positions of the names left of the map, as shares of its width.
+HEAD, COLUMN = -0.02, 0.13
 
 
 def _draw(context: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str]) -> None:
@@ -201,7 +203,7 @@ def _draw(context: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str
     axes.set_ylim(len(drawn.lines) - 0.5, -0.5)
     axes.set_yticks([])
     names = [variant.replace("_", "\n") for variant in variants]
-    if len(names) > WIDE:
+    if len(names) > MAX_UNBROKEN_COLUMNS:
         names = [name.replace("=", "\n= ") for name in names]
     axes.set_xticks(range(len(variants)), names)
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
@@ -211,7 +213,7 @@ def _draw(context: BenchContext, axes: Axes, drawn: _Map, variants: Sequence[str
 
 
 def _name_lines(context: BenchContext, axes: Axes, drawn: _Map) -> None:
-    """Left of the map: each cell once, and the sizes in which the lines differ, a column each."""
+    """Write left of the map: each cell once, and a column for each size that varies."""
     shapes = [dict(zip(drawn.pooled, shape, strict=True)) for _, shape in drawn.lines]
     varying = [key for key in drawn.pooled if len({shape[key] for shape in shapes}) > 1]
     above = None
@@ -232,7 +234,7 @@ def _name_lines(context: BenchContext, axes: Axes, drawn: _Map) -> None:
 
 
 def _write(axes: Axes, column: int, y: float, text: str, colour: str) -> Text:
-    """A text left of the map; columns are counted from the map outwards."""
+    """Write a text left of the map. Columns are counted from the map outwards."""
     return axes.text(
         HEAD - COLUMN * column,
         y,
@@ -261,7 +263,8 @@ def _square(context: BenchContext, axes: Axes, x: int, y: int, square: _Square |
     values = sorted(gain.value for gain in square.gains)
     low, high = (_few_digits(context, value) for value in (values[0], values[-1]))
     text = low if low == high else context.messages("range", low=low, high=high)
-    if square.loses and square.colour not in theme.LOSSES:  # some of several lose: a corner says so
+    # A corner marks a square in which some of several rows lose.
+    if square.loses and square.colour not in theme.LOSSES:
         right, top = x + 0.48, y - 0.46
         points = [(right - 0.16, top), (right, top), (right, top + 0.34)]
         axes.add_patch(Polygon(points, facecolor=theme.LOSSES[-1].light, linewidth=0))
@@ -278,13 +281,13 @@ def _square(context: BenchContext, axes: Axes, x: int, y: int, square: _Square |
 
 
 def _few_digits(context: BenchContext, value: float) -> str:
-    """A gain in as few digits as a square has room for: 0.62, 1.04, 3.1, 12."""
+    """A gain in the few digits that fit into a square: 0.62, 1.04, 3.1, 12."""
     digits = 2 if value < 2 else 1 if value < 10 else 0
     return f"{value:.{digits}f}" if math.isfinite(value) else context.messages("not_measured")
 
 
 def _key(context: BenchContext, axes: Axes) -> None:
-    """What the colours mean, below the last panel."""
+    """The legend of the colours, below the last panel."""
     messages = context.messages
     steps = [*reversed(theme.LOSSES), theme.EVEN, *theme.GAINS]
     names = ("loss_3", "loss_2", "loss_1", "even", "gain_1", "gain_2", "gain_3")
@@ -304,7 +307,7 @@ def _key(context: BenchContext, axes: Axes) -> None:
 
 
 def _table(context: BenchContext) -> Table:
-    """Every gain with its interval, losing ones among them."""
+    """Every gain and every loss, with its interval."""
     messages, rows = context.messages, []
     for device, variant in itertools.product(context.timings.devices, context.timings.variants):
         for change in context.timings.changes:
@@ -343,7 +346,7 @@ def _over_tuned(context: BenchContext, gain: Gain) -> tuple[str, str]:
 
 
 def _without(context: BenchContext) -> tuple[ContentBlock, ...]:
-    """Variants that were not to be had, and single rows that failed, each with its reason."""
+    """Variants that are not available and rows that failed, each with its reason."""
     messages = context.messages
     nowhere = [one for one in context.timings.missing if one.everywhere]
     failed = [one for one in context.timings.missing if not one.everywhere]
@@ -372,10 +375,10 @@ def _without(context: BenchContext) -> tuple[ContentBlock, ...]:
         ]
         columns = (Column(messages("column.benchmark")), Column(messages("column.reason")))
         note = ""
-        if len(names) > MOST_FAILED:
-            note = messages("changes.more_failed", n=whole(len(names) - MOST_FAILED))
+        if len(names) > MAX_FAILED_ROWS:
+            note = messages("changes.more_failed", n=whole(len(names) - MAX_FAILED_ROWS))
         blocks.append(Paragraph(messages("changes.failed", n=whole(len(names)))))
         blocks.append(
-            Table(columns, tuple(names[:MOST_FAILED]), note, folded=len(names) > FEW_ROWS)
+            Table(columns, tuple(names[:MAX_FAILED_ROWS]), note, folded=len(names) > FEW_ROWS)
         )
     return tuple(blocks)
