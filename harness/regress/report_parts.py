@@ -28,7 +28,7 @@ def write_report(
     chosen = fonts.choose([*messages.texts.values(), *names])
     context = ReportContext(messages, {}, chosen, report_command(directory), (), ())
     with theme.style(context.fonts.families):
-        return render.write_report(build(context), context, directory, ())
+        return render.write_report_files(build(context), context, directory, ())
 
 
 def machine_facts(facts: Mapping[str, object]) -> dict[str, object]:

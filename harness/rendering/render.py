@@ -33,7 +33,7 @@ class WrittenReport:
     missing: tuple[tuple[str, str], ...]
 
 
-def write_report(
+def write_report_files(
     report: Report, context: ReportContext, directory: Path, missing: tuple[tuple[str, str], ...]
 ) -> WrittenReport:
     """Write report.html, report.md and figures/ into `directory`; remove figures it lacks.

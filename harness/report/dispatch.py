@@ -64,12 +64,12 @@ def render_folder(directory: Path, language: str = "en") -> WrittenReport:
 
 def kind_of(directory: Path) -> FolderKind | None:
     """The first kind whose marker the folder holds; None for any other path."""
-    return next((kind for kind in KINDS if (directory / kind.marker).is_file()), None)
+    return next((kind for kind in FOLDER_KINDS if (directory / kind.marker).is_file()), None)
 
 
 def _what_is_there(directory: Path) -> str:
     if directory.is_dir():
-        return "a folder without " + ", ".join(kind.marker for kind in KINDS)
+        return "a folder without " + ", ".join(kind.marker for kind in FOLDER_KINDS)
     return "a file" if directory.exists() else "no such folder"
 
 
@@ -117,7 +117,7 @@ def _describe_selftest(directory: Path, language: str) -> IndexEntry:
     return IndexEntry(directory.name, question, answer, machine, record.command)
 
 
-KINDS = (
+FOLDER_KINDS = (
     FolderKind("grid.toml", _render_bench, _describe_bench),
     FolderKind("spec.toml", _render_study, _describe_study),
     FolderKind("comparison.json", render_comparison),

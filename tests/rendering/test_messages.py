@@ -31,6 +31,8 @@ BUILT = {
     "throughput.at_sequence_length",
     "throughput.x_hidden_size",
     "throughput.x_sequence_length",
+    *("compare.command.run", "compare.command.report"),
+    *("trend.command.run", "trend.command.report"),
 }
 
 

@@ -93,11 +93,11 @@ def test_a_broken_file_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_an_unknown_language_is_bad_input(tmp_path: Path) -> None:
-    """A language that the catalogue lacks is refused."""
+    """A language without a file of texts is refused."""
     directory = write(tmp_path, Wish(repeats=1, trials=1))
     done = RUN.invoke(app, [str(directory), "--language", "xx"])
     assert done.exit_code == 2
-    assert "language: expected a language of the catalogue" in done.stderr
+    assert "language: expected a language with a file of texts" in done.stderr
 
 
 @pytest.mark.alone

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.bench.report.bench_summary import SHAPE, Gain, Shape, Timings
+from harness.bench.report.bench_summary import SHAPE_KEYS, ShapeValues, Timings, VariantGain
 from harness.records import BenchRecords
 from harness.rendering import fonts, theme
 from harness.rendering.document import Column
@@ -55,22 +55,24 @@ class BenchContext(ReportContext):
         """The texts of a row in the leading columns."""
         return (device, cell) if self.many_devices else (cell,)
 
-    def shape_columns(self, keys: Sequence[str] = SHAPE) -> tuple[Column, ...]:
+    def shape_columns(self, keys: Sequence[str] = SHAPE_KEYS) -> tuple[Column, ...]:
         """The columns for the shape of a row."""
         return tuple(
             Column(self.messages(f"column.{key}"), "text" if key == "initialization" else "number")
             for key in keys
         )
 
-    def shape_cells(self, row: Mapping[Any, Any], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
+    def shape_cells(
+        self, row: Mapping[Any, Any], keys: Sequence[str] = SHAPE_KEYS
+    ) -> tuple[str, ...]:
         """The texts of a row in the shape columns."""
         return tuple(
             str(row[key]) if key == "initialization" else self.number(key, row[key]) for key in keys
         )
 
-    def shape(self, shape: Shape, keys: Sequence[str] = SHAPE) -> str:
+    def shape(self, shape: ShapeValues, keys: Sequence[str] = SHAPE_KEYS) -> str:
         """The sizes `keys` of a shape, as text for a sentence."""
-        named = dict(zip(SHAPE, shape, strict=True))
+        named = dict(zip(SHAPE_KEYS, shape, strict=True))
         items = []
         for key in keys:
             text = str(named[key]) if key == "initialization" else self.number(key, named[key])
@@ -91,7 +93,7 @@ class BenchContext(ReportContext):
         low_text, high_text = (self.number("speedup", end) for end in (low, high))
         return self.messages("range", low=low_text, high=high_text)
 
-    def gains(self, gains: Sequence[Gain]) -> str:
+    def gains(self, gains: Sequence[VariantGain]) -> str:
         """The gains of several cells as a list in a sentence."""
         items = (
             self.messages("bench.of_cell", cell=g.cell, value=self.times(g.value, g.low, g.high))

@@ -25,7 +25,7 @@ from harness.rendering.document import Report
 from harness.rendering.render import WrittenReport
 from harness.rendering.sections.machine import machine_section
 
-FIGURES = (
+BENCH_FIGURES = (
     "variants",
     "speedup",
     "throughput",
@@ -44,7 +44,7 @@ def answer_bench(records: BenchRecords, language: str = "en") -> str:
 
     Draws nothing.
     """
-    return " ".join(answer.sentences(_page(records, Path(records.directory), language)))
+    return " ".join(answer.answer_sentences(_page(records, Path(records.directory), language)))
 
 
 def render_bench(records: BenchRecords, directory: Path, language: str = "en") -> WrittenReport:
@@ -56,7 +56,7 @@ def render_bench(records: BenchRecords, directory: Path, language: str = "en") -
     directory = Path(directory)
     context = _page(records, directory, language)
     with theme.style(context.fonts.families):
-        return render.write_report(
+        return render.write_report_files(
             _report(context), context, directory, context.timings.missing_cells
         )
 
@@ -67,7 +67,7 @@ def _page(records: BenchRecords, directory: Path, language: str) -> BenchContext
 
 def _report(context: BenchContext) -> Report:
     messages, grid = context.messages, context.records.grid.grid
-    picture = answer.picture(context)
+    picture = answer.answer_picture(context)
     body = [
         variant_gains.section(context),
         throughput.section(context),
@@ -82,18 +82,18 @@ def _report(context: BenchContext) -> Report:
     found = [section for section in body if not section.absent]
     absent = context.left_out([section for section in body if section.absent])
     closed = [
-        caveats.caveats(context),
+        caveats.caveats_section(context),
         machine_section(context, context.records.machine),
-        caveats.command(context),
+        caveats.command_section(context),
     ]
     return Report(
         language=messages.language,
         title=messages("page.title", name=grid.name),
         question=grid.question,
-        answer=answer.sentences(context),
+        answer=answer.answer_sentences(context),
         opening=(picture,) if picture else (),
         sections=(*found, *absent, *closed),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),
-        figures=FIGURES,
+        figures=BENCH_FIGURES,
     )

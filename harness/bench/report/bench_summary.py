@@ -20,11 +20,11 @@ from harness.records import BenchRecords
 PLAIN, TUNED, KEPT = "plain", "tuned", "denormals_kept"
 STEP = "training_step"
 PARTS = ("forward", "forward_backward", STEP)
-SHAPE = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")
+SHAPE_KEYS = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")
 
-Row = Mapping[Any, Any]
+ThroughputRow = Mapping[Any, Any]
 # The values of SHAPE.
-Shape = tuple[Any, ...]
+ShapeValues = tuple[Any, ...]
 Effect = Literal["gain", "loss", "undecided"]
 PROCESS_MARGIN = 1.05
 """A smaller gain is no advice.
@@ -38,7 +38,7 @@ OTHER_LATENCY = frozenset(("compiled", "cuda_graph"))
 
 
 @dataclasses.dataclass(frozen=True)
-class Gain:
+class VariantGain:
     """The speed of one row as a multiple of another row's speed in the same rounds.
 
     `low` and `high` are the ends of the interval; NaN with too few rounds. `over_tuned` is the gain
@@ -46,11 +46,11 @@ class Gain:
     """
 
     cell: str
-    shape: Shape
+    shape: ShapeValues
     value: float
     low: float
     high: float
-    over_tuned: Gain | None = None
+    over_tuned: VariantGain | None = None
 
     @property
     def effect(self) -> Effect:
@@ -75,7 +75,7 @@ class Gain:
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class VariantEffect:
     """The gains of one variant on one device, at every shape.
 
     `reference` holds those at the reference shape.
@@ -83,20 +83,20 @@ class Change:
 
     device: str
     variant: str
-    gains: tuple[Gain, ...]
-    reference: tuple[Gain, ...]
+    gains: tuple[VariantGain, ...]
+    reference: tuple[VariantGain, ...]
 
     @property
     def median(self) -> float:
         """Median gain over cells and shapes. Changes are ranked by it."""
         return statistics.median(gain.value for gain in self.gains)
 
-    def at_reference(self, effect: Effect) -> tuple[Gain, ...]:
+    def at_reference(self, effect: Effect) -> tuple[VariantGain, ...]:
         """The gains at the reference shape with this effect."""
         return tuple(gain for gain in self.reference if gain.effect == effect)
 
     @property
-    def advised(self) -> tuple[Gain, ...]:
+    def advised(self) -> tuple[VariantGain, ...]:
         """The advised gains at the reference shape, the largest first.
 
         Empty for `denormals_kept`, which is only a comparison.
@@ -105,12 +105,12 @@ class Change:
         return tuple(sorted(found, key=lambda gain: -gain.value))
 
     @property
-    def losing(self) -> tuple[Gain, ...]:
+    def losing(self) -> tuple[VariantGain, ...]:
         """The large losses at the reference shape."""
         return tuple(gain for gain in self.at_reference("loss") if gain.is_large)
 
     @property
-    def worse_than_tuned(self) -> tuple[Gain, ...]:
+    def worse_than_tuned(self) -> tuple[VariantGain, ...]:
         """Gains over `plain` at the reference shape that are large losses over `tuned`."""
         if self.variant == KEPT:
             return ()
@@ -123,7 +123,7 @@ class Change:
 
 
 @dataclasses.dataclass(frozen=True)
-class Limit:
+class StepLimits:
     """The lower bounds of a step's time: seconds by name ("arithmetic", "bytes", "latency").
 
     An unknown bound is absent.
@@ -143,7 +143,7 @@ class Limit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Missing:
+class MissingRows:
     """The rows of one variant on one device that have no time, for one reason.
 
     `everywhere`: no row of the variant on this device has a time.
@@ -207,12 +207,12 @@ class Timings:
         found = {row["variant"] for row in self.steps if row["device"] == device}
         return next((each for each in (TUNED, *self.variants) if each in found), TUNED)
 
-    def reference(self, device: str) -> Shape | None:
+    def reference(self, device: str) -> ShapeValues | None:
         """The grid's own shape if it was timed on the device, else the shape with the most rows.
 
         None if the device has no training step.
         """
-        counts: dict[Shape, int] = {}
+        counts: dict[ShapeValues, int] = {}
         for row in self.steps:
             if row["device"] == device:
                 counts[shape_of(row)] = counts.get(shape_of(row), 0) + 1
@@ -259,7 +259,7 @@ class Timings:
     # --- What a variant changes -------------------------------------------------------------
 
     @functools.cached_property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[VariantEffect, ...]:
         """Each variant except `plain` with a known gain, the largest median gain first."""
         found = []
         for device, variant in itertools.product(self.devices, self.variants):
@@ -273,10 +273,10 @@ class Timings:
             gains = tuple(self._gain(row) for row in rows)
             at = self.reference(device)
             reference = tuple(gain for gain in gains if gain.shape == at)
-            found.append(Change(device, variant, gains, reference))
+            found.append(VariantEffect(device, variant, gains, reference))
         return tuple(sorted(found, key=lambda change: -change.median))
 
-    def _gain(self, row: Row) -> Gain:
+    def _gain(self, row: ThroughputRow) -> VariantGain:
         ends = float(row["speedup_low"]), float(row["speedup_high"])
         cell, shape, own = str(row["cell"]), shape_of(row), None
         tuned = self._tuned.get((row["device"], cell, shape))
@@ -286,11 +286,11 @@ class Timings:
             if ratio.value is not None:
                 between = ratio.interval or stats.Interval(math.nan, math.nan, 0.0)
                 low, high = copies * between.low, copies * between.high
-                own = Gain(cell, shape, copies * ratio.value, low, high)
-        return Gain(cell, shape, float(row["speedup"]), *ends, own)
+                own = VariantGain(cell, shape, copies * ratio.value, low, high)
+        return VariantGain(cell, shape, float(row["speedup"]), *ends, own)
 
     @functools.cached_property
-    def _tuned(self) -> dict[tuple[Any, ...], Row]:
+    def _tuned(self) -> dict[tuple[Any, ...], ThroughputRow]:
         """Tuned training steps by device, cell and shape."""
         return {
             (row["device"], row["cell"], shape_of(row)): row
@@ -299,7 +299,7 @@ class Timings:
         }
 
     @functools.cached_property
-    def missing(self) -> tuple[Missing, ...]:
+    def missing(self) -> tuple[MissingRows, ...]:
         """Rows without a time, grouped by device, variant and reason."""
         has_time = {(row["device"], row["variant"]) for row in self.timed}
         groups: dict[tuple[str, str, str], list[str]] = {}
@@ -308,17 +308,17 @@ class Timings:
                 key = (str(row["device"]), str(row["variant"]), str(row["reason"]))
                 groups.setdefault(key, []).append(str(row["benchmark"]))
         return tuple(
-            Missing(device, variant, reason, tuple(names), (device, variant) not in has_time)
+            MissingRows(device, variant, reason, tuple(names), (device, variant) not in has_time)
             for (device, variant, reason), names in groups.items()
         )
 
     # --- Against the blocks -----------------------------------------------------------------
 
-    def times(self, row: Row) -> Sequence[float]:
+    def times(self, row: ThroughputRow) -> Sequence[float]:
         """Block times of a row, in the order of rounds; only the median if none are stored."""
         return self.blocks.get(str(row["benchmark"])) or (float(row["step_time_s"]),)
 
-    def ratio(self, first: Row, second: Row) -> stats.Estimate:
+    def ratio(self, first: ThroughputRow, second: ThroughputRow) -> stats.Estimate:
         """The time of `first` divided by that of `second`, over their shared rounds."""
         a, b = self.times(first), self.times(second)
         if len(a) != len(b):
@@ -326,7 +326,7 @@ class Timings:
             return stats.Estimate(value, None, 1)
         return stats.paired_ratio(a, b)
 
-    def beyond(self, longer: Row, shorter: Row) -> stats.Estimate:
+    def beyond(self, longer: ThroughputRow, shorter: ThroughputRow) -> stats.Estimate:
         """The time of `longer` minus that of `shorter`, in seconds, over their shared rounds."""
         a, b = self.times(longer), self.times(shorter)
         if len(a) != len(b):
@@ -334,19 +334,19 @@ class Timings:
             return stats.Estimate(value, None, 1)
         return stats.median_interval(one - other for one, other in zip(a, b, strict=True))
 
-    def growth(self, rows: Sequence[Row]) -> stats.PowerLaw | None:
+    def growth(self, rows: Sequence[ThroughputRow]) -> stats.PowerLaw | None:
         """The power law of step time against sequence length. `rows` differ in nothing else."""
         return stats.power_law({float(row["sequence_length"]): self.times(row) for row in rows})
 
     # --- Choices of rows --------------------------------------------------------------------
 
-    def along(self, name: str, rows: Sequence[Row]) -> list[Row]:
+    def along(self, name: str, rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
         """Rows that differ only in the size `name` (and in initialisation).
 
         The other sizes are those with the most values of `name`; in a tie, the grid's own.
         """
-        others = [key for key in SHAPE if key not in (name, "initialization")]
-        groups: dict[Shape, list[Row]] = {}
+        others = [key for key in SHAPE_KEYS if key not in (name, "initialization")]
+        groups: dict[ShapeValues, list[ThroughputRow]] = {}
         for row in rows:
             groups.setdefault(tuple(row[key] for key in others), []).append(row)
         base = tuple(getattr(self.records.grid.shape, key) for key in others)
@@ -357,9 +357,9 @@ class Timings:
         )
         return [] if most is None else groups[most]
 
-    def comparable(self, device: str) -> list[Row]:
+    def comparable(self, device: str) -> list[ThroughputRow]:
         """Training steps of the usual variant on a device, at the grid's initialisation if timed."""
-        rows: list[Row] = [
+        rows: list[ThroughputRow] = [
             row
             for row in self.steps
             if row["device"] == device and row["variant"] == self.usual(device)
@@ -369,12 +369,12 @@ class Timings:
         return own or rows
 
 
-def shape_of(row: Row) -> Shape:
+def shape_of(row: ThroughputRow) -> ShapeValues:
     """The values of SHAPE of a row."""
-    return tuple(row[key] for key in SHAPE)
+    return tuple(row[key] for key in SHAPE_KEYS)
 
 
-def limit(row: Row) -> Limit:
+def step_limits(row: ThroughputRow) -> StepLimits:
     """The limits of a row's step, from the rates that were measured in the same run.
 
     Rates and bytes are sums over all processes of the row.
@@ -387,28 +387,25 @@ def limit(row: Row) -> Limit:
         "bytes": moved / rate if rate > 0 else math.nan,
         "latency": math.nan if row["variant"] in OTHER_LATENCY else float(row["latency_bound_s"]),
     }
-    return Limit(step, {name: value for name, value in bounds.items() if value > 0})
+    return StepLimits(step, {name: value for name, value in bounds.items() if value > 0})
 
 
-def flops_per_byte(row: Row) -> float:
+def flops_per_byte(row: ThroughputRow) -> float:
     """FLOP of a step for each byte that it moves, both by formula; NaN if one is unknown."""
     moved = _bytes_of_all(row)
     work = float(row["gflops_per_second"]) * 1e9 * float(row["step_time_s"])
     return work / moved if moved > 0 else math.nan
 
 
-def _bytes_of_all(row: Row) -> float:
+def _bytes_of_all(row: ThroughputRow) -> float:
     """The least bytes of a step, summed over the row's processes."""
     copies = float(row["n_processes"])
     return float(row["bytes_per_step"]) * (copies if copies > 1 else 1.0)
 
 
-def distinct(rows: Sequence[Row], keys: Sequence[str] = SHAPE) -> tuple[str, ...]:
-    """The keys whose values differ between the rows."""
-    return tuple(key for key in keys if len({row[key] for row in rows}) > 1)
-
-
-def ordered(rows: Sequence[Row], cells: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+def ordered(
+    rows: Sequence[ThroughputRow], cells: Sequence[str]
+) -> Iterator[tuple[str, list[ThroughputRow]]]:
     """The rows of each cell that has any, in the order of the cells."""
     for cell in cells:
         if own := [row for row in rows if row["cell"] == cell]:
@@ -420,6 +417,6 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     whole = {
         key: int(value)
         for key, value in row.items()
-        if key in SHAPE and isinstance(value, float) and value.is_integer()
+        if key in SHAPE_KEYS and isinstance(value, float) and value.is_integer()
     }
     return {str(key): value for key, value in row.items()} | whole

@@ -253,7 +253,8 @@ def _panel(
 ) -> small_multiples.Panel:
     levels = line.levels
     steps = [
-        small_multiples.Level(each.start, each.end, each.value / levels[0].value) for each in levels
+        small_multiples.LevelSpan(each.start, each.end, each.value / levels[0].value)
+        for each in levels
     ]
     marks = [
         small_multiples.LevelChange(

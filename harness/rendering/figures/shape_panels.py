@@ -18,7 +18,7 @@ from harness.rendering.figures.curves import ValueRange, draw_curve
 from harness.rendering.figures.ticks import set_size_axis, short_number
 from harness.rendering.report_context import ReportContext
 
-Row = Mapping[Any, Any]
+TableRow = Mapping[Any, Any]
 OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
 
 
@@ -26,7 +26,7 @@ OTHER = {"hidden_size": "sequence_length", "sequence_length": "hidden_size"}
 class Quantity:
     """The number to draw of each row, and the label of its axis: logarithmic, or from 0."""
 
-    value: Callable[[Row], ValueRange]
+    value: Callable[[TableRow], ValueRange]
     name: str
     is_log: bool = True
 
@@ -57,7 +57,7 @@ def plot_against_shape(
     return drawing
 
 
-def speed(row: Row) -> ValueRange:
+def speed(row: TableRow) -> ValueRange:
     """Tokens per second with its interval, from the interval of the step's time."""
     value, step = float(row["tokens_per_second"]), float(row["step_time_s"])
     return (

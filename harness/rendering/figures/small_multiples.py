@@ -29,7 +29,7 @@ MAX_TEXT_ROWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Level:
+class LevelSpan:
     """A stretch of positions [start, end) at one level."""
 
     start: int
@@ -56,7 +56,7 @@ class Panel:
 
     name: str
     values: Sequence[float]
-    steps: Sequence[Level]
+    steps: Sequence[LevelSpan]
     marks: Sequence[LevelChange]
 
 

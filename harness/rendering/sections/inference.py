@@ -18,9 +18,9 @@ from harness.rendering.figures.ticks import set_size_axis, short_number
 from harness.rendering.report_context import ReportContext
 
 # In this order.
-DTYPES = ("float32", "bfloat16", "int8")
-MEASURES = ("step", "sequence")
-SHAPE = ["hidden_size", "num_layers", "sequence_length"]
+DTYPE_ORDER = ("float32", "bfloat16", "int8")
+MEASURE_ORDER = ("step", "sequence")
+SHAPE_COLUMNS = ["hidden_size", "num_layers", "sequence_length"]
 
 
 def inference_section(context: ReportContext, table: pd.DataFrame) -> Section:
@@ -56,7 +56,7 @@ def inference_table(
 
     `shapes` adds columns for the sizes of the network.
     """
-    shape = SHAPE if shapes else []
+    shape = SHAPE_COLUMNS if shapes else []
     rows = [
         (
             *context.task_cells(str(row["task"]), str(row["cell"])),
@@ -102,15 +102,15 @@ def by_dtype(context: ReportContext, timed: pd.DataFrame) -> Picture:
     """
     task = str(timed["task"].iloc[0])
     of_task = timed[timed["task"] == task]
-    shapes = of_task.groupby(SHAPE).size()
+    shapes = of_task.groupby(SHAPE_COLUMNS).size()
     shape = shapes[shapes == shapes.max()].index
     middle = shape[len(shape) // 2]
-    own = of_task[(of_task[SHAPE] == list(middle)).all(axis=1)]
-    measures = [measure for measure in MEASURES if (own["measure"] == measure).any()]
+    own = of_task[(of_task[SHAPE_COLUMNS] == list(middle)).all(axis=1)]
+    measures = [measure for measure in MEASURE_ORDER if (own["measure"] == measure).any()]
     places = [
         (cell, dtype)
         for cell in context.cells
-        for dtype in DTYPES
+        for dtype in DTYPE_ORDER
         if ((own["cell"] == cell) & (own["dtype"] == dtype)).any()
     ]
     height = 1.1 + 0.27 * len(places)
@@ -179,7 +179,7 @@ def against_size(context: ReportContext, timed: pd.DataFrame) -> Picture:
     layers, length = widths[widths == widths.max()].index[0]
     own = steps[(steps["num_layers"] == layers) & (steps["sequence_length"] == length)]
     own = own.assign(bytes_held=(own["weights_bytes"] + own["state_bytes"]) / 1024)
-    dtypes = [dtype for dtype in DTYPES if (own["dtype"] == dtype).any()]
+    dtypes = [dtype for dtype in DTYPE_ORDER if (own["dtype"] == dtype).any()]
     n = len(dtypes)
     drawing, panels = theme.grid(2 * n, columns=n, height=2.5, sharey="row", sharex=True)
     placed = {}

@@ -72,7 +72,7 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Writ
     directory = Path(directory)
     context = study_context(records, directory, language)
     with theme.style(context.fonts.families):
-        written = rendering.write_report(
+        written = rendering.write_report_files(
             _report(context), context, directory, context.summary.missing
         )
     write_text(directory / "paper.tex", latex.text(context))

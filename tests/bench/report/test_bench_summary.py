@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness import records
-from harness.bench.report.bench_summary import Timings, flops_per_byte, limit
+from harness.bench.report.bench_summary import Timings, flops_per_byte, step_limits
 from harness.config import parse_grid
 from harness.records import BenchRecords
 from harness.records.result_columns import TEXT, THROUGHPUT_COLUMNS
@@ -171,10 +171,10 @@ def test_the_nearest_limit_asks_for_most_time() -> None:
     """
     known = {"gflops_per_second": 2.0, "peak_gflops_per_second": 100.0}
     known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
-    bound = limit(row(**known, latency_bound_s=4e-4))
+    bound = step_limits(row(**known, latency_bound_s=4e-4))
     assert bound.bounds_s == pytest.approx({"arithmetic": 2e-5, "bytes": 1e-4, "latency": 4e-4})
     assert (bound.nearest, bound.fraction("latency")) == ("latency", pytest.approx(0.4))
-    assert limit(row(**known)).nearest == "bytes"
+    assert step_limits(row(**known)).nearest == "bytes"
     assert flops_per_byte(row(**known)) == pytest.approx(2.0)
 
 
@@ -183,25 +183,25 @@ def test_the_bytes_of_all_processes_count_as_their_rates_do() -> None:
     known = {"gflops_per_second": 2.0, "peak_gflops_per_second": 200.0, "n_processes": 2.0}
     known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
     two = row(variant="processes=2", **known)
-    assert limit(two).bounds_s == pytest.approx({"arithmetic": 1e-5, "bytes": 2e-4})
+    assert step_limits(two).bounds_s == pytest.approx({"arithmetic": 1e-5, "bytes": 2e-4})
     assert flops_per_byte(two) == pytest.approx(1.0)
     unknown = row(**{**known, "n_processes": NAN})
-    assert limit(unknown).bounds_s["bytes"] == pytest.approx(1e-4)
+    assert step_limits(unknown).bounds_s["bytes"] == pytest.approx(1e-4)
 
 
 @pytest.mark.parametrize("variant", ["compiled", "cuda_graph"])
 def test_what_runs_steps_in_another_way_has_another_latency(variant: str) -> None:
     """The latency is that of torch's eager step: it bounds neither a compiled step nor a graph."""
     known = {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10, "latency_bound_s": 4e-4}
-    assert limit(row(**known)).nearest == "latency"
-    other = limit(row(variant=variant, **known))
+    assert step_limits(row(**known)).nearest == "latency"
+    other = step_limits(row(variant=variant, **known))
     assert other.nearest == "bytes"
     assert math.isnan(other.fraction("latency"))
 
 
 def test_unknown_limits_are_absent() -> None:
     """Without a measured limit there is no nearest one, and no share."""
-    bound = limit(row())
+    bound = step_limits(row())
     assert bound.nearest is None
     assert math.isnan(bound.fraction("bytes"))
     assert math.isnan(flops_per_byte(row()))

@@ -145,7 +145,7 @@ def test_texts_of_changes_do_not_cover_each_other() -> None:
     A third in another row.
     """
     marks = [small_multiples.LevelChange(at, "+5 %", "a1b2c3d", worse=True) for at in (30, 33, 36)]
-    panel = small_multiples.Panel("x", [1.0] * 60, [small_multiples.Level(0, 60, 1.0)], marks)
+    panel = small_multiples.Panel("x", [1.0] * 60, [small_multiples.LevelSpan(0, 60, 1.0)], marks)
     places = small_multiples._places(panel, 0.3)
     boxes = [
         (row, *small_multiples._reach((mark.position - 0.5) / 60, 0.3, is_left=is_left))
@@ -159,7 +159,7 @@ def test_texts_of_changes_do_not_cover_each_other() -> None:
 def test_what_is_far_away_is_drawn_at_the_edge() -> None:
     """One wild recording does not flatten the others."""
     values = [1.0, 1.01, 0.99, 1.0, 9.0, 1.0, 1.01]
-    panel = small_multiples.Panel("x", values, [small_multiples.Level(0, 7, 1.0)], ())
+    panel = small_multiples.Panel("x", values, [small_multiples.LevelSpan(0, 7, 1.0)], ())
     low, high = small_multiples._range([panel])
     assert 0.9 < low < 0.99
     assert 1.01 < high < 1.2

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import PLAIN, STEP, TUNED, Gain, limit
+from harness.bench.report.bench_summary import PLAIN, STEP, TUNED, VariantGain, step_limits
 from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Table
 from harness.rendering.figures import direct_labels
@@ -19,7 +19,7 @@ from harness.rendering.figures.ticks import short_number
 MAX_ADVISED_CHANGES = 3
 
 
-def sentences(context: BenchContext) -> tuple[str, ...]:
+def answer_sentences(context: BenchContext) -> tuple[str, ...]:
     """Three paragraphs for each device (speeds, advice, limits), then the cells without a time."""
     messages, timings = context.messages, context.timings
     said = []
@@ -89,7 +89,7 @@ def _advice(context: BenchContext, device: str) -> list[str]:
     return said
 
 
-def _between(context: BenchContext, gains: Sequence[Gain]) -> str:
+def _between(context: BenchContext, gains: Sequence[VariantGain]) -> str:
     """The smallest and the largest of several gains; a single one with its interval."""
     if len(gains) == 1:
         return context.gains(gains)
@@ -109,9 +109,9 @@ def _limits(context: BenchContext, device: str) -> list[str]:
     variant = context.timings.usual(device)
     for cell in context.cells:
         row = context.timings.step(device, variant, cell)
-        if row is None or (nearest := limit(row).nearest) is None:
+        if row is None or (nearest := step_limits(row).nearest) is None:
             continue
-        fraction = context.number("fraction_of_limit", limit(row).fraction(nearest))
+        fraction = context.number("fraction_of_limit", step_limits(row).fraction(nearest))
         which = messages.of("limits.of", nearest)
         key = "bench.limit" if items else "bench.first_limit"
         items.append(messages(key, cell=cell, fraction=fraction, limit=which))
@@ -120,7 +120,7 @@ def _limits(context: BenchContext, device: str) -> list[str]:
     return [messages("bench.limits", variant=variant, items=messages.listed(items))]
 
 
-def picture(context: BenchContext) -> Picture | None:
+def answer_picture(context: BenchContext) -> Picture | None:
     """Tokens per second of each variant and cell at the reference shape, a panel for each device.
 
     None without a timed step.
@@ -195,11 +195,11 @@ def _draw(
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     axes.margins(x=0.09)
-    log_ticks(context, axes)
+    _set_log_axis(context, axes)
     return spots
 
 
-def log_ticks(context: BenchContext, axes: Axes) -> None:
+def _set_log_axis(context: BenchContext, axes: Axes) -> None:
     """Label a logarithmic x axis at round numbers, without overlaps."""
     low, high = axes.get_xlim()
     subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)

@@ -11,7 +11,7 @@ from harness.rendering.sections.machine import run_notes
 NOISY_WIDTH = 0.1
 
 
-def caveats(context: BenchContext) -> Section:
+def caveats_section(context: BenchContext) -> Section:
     """The limits of what the numbers show."""
     messages, timings = context.messages, context.timings
     said = []
@@ -35,7 +35,7 @@ def caveats(context: BenchContext) -> Section:
     return Section("caveats", messages("caveats.title"), blocks)
 
 
-def command(context: BenchContext) -> Section:
+def command_section(context: BenchContext) -> Section:
     """The command that runs the bench again, and the one that renders the report again."""
     messages, records = context.messages, context.records
     known = records.machine.get("command")

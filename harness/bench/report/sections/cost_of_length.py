@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness import stats
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import Row, ordered
+from harness.bench.report.bench_summary import ThroughputRow, ordered
 from harness.columns import seconds, whole
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
@@ -20,7 +20,7 @@ from harness.rendering.figures.curves import draw_curve
 from harness.rendering.figures.ticks import set_size_axis
 
 # Two points lie on any power law.
-LEAST_LENGTHS = 3
+MIN_LENGTHS = 3
 STEP_TIME = ("step_time_s", "step_time_low_s", "step_time_high_s")
 
 
@@ -33,7 +33,7 @@ class _Growth:
 
     device: str
     cell: str
-    rows: tuple[Row, ...]
+    rows: tuple[ThroughputRow, ...]
     law: stats.PowerLaw
 
 
@@ -43,7 +43,7 @@ def section(context: BenchContext) -> Section:
     title = messages("lengths.title")
     found = [growth for device in context.timings.devices for growth in _growths(context, device)]
     if not found:
-        reason = messages("lengths.absent", least=LEAST_LENGTHS)
+        reason = messages("lengths.absent", least=MIN_LENGTHS)
         return context.not_measured("lengths", title, reason)
     devices = list(dict.fromkeys(growth.device for growth in found))
     said = [context.on(d, _sentence(context, [g for g in found if g.device == d])) for d in devices]

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness import stats
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import KEPT, TUNED, Row, shape_of
+from harness.bench.report.bench_summary import KEPT, TUNED, ThroughputRow, shape_of
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -29,7 +29,7 @@ class _Point:
     cell: str
     initialization: str
     length: float
-    row: Row
+    row: ThroughputRow
     gain: stats.Estimate
 
     @property
@@ -62,10 +62,10 @@ def _points(context: BenchContext) -> list[_Point]:
     """Steps on the CPU with a known share or gain, at the sizes with the most lengths."""
     timings = context.timings
     steps = [row for row in timings.steps if not str(row["device"]).startswith("cuda")]
-    kept: dict[tuple[str, object], Row] = {
+    kept: dict[tuple[str, object], ThroughputRow] = {
         (row["cell"], shape_of(row)): row for row in steps if row["variant"] == KEPT
     }
-    chosen: dict[tuple[str, object], Row] = {}
+    chosen: dict[tuple[str, object], ThroughputRow] = {}
     for row in sorted(steps, key=lambda row: row["variant"] != TUNED):  # flushed ones first
         known = not math.isnan(row["denormal_fraction"])
         if known or (row["variant"] == TUNED and (row["cell"], shape_of(row)) in kept):

@@ -11,7 +11,7 @@ from harness.rendering.figures.curves import ValueRange
 from harness.rendering.figures.shape_panels import (
     OTHER,
     Quantity,
-    Row,
+    TableRow,
     plot_against_shape,
 )
 
@@ -53,7 +53,7 @@ def section(context: BenchContext) -> Section:
     return Section("peak_memory", title, (picture,))
 
 
-def _mebibytes(row: Row) -> ValueRange:
+def _mebibytes(row: TableRow) -> ValueRange:
     """Peak memory in MiB; one measurement has no interval."""
     value = float(row["peak_memory_bytes"]) / MIB
     return value, value, value

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import Row
+from harness.bench.report.bench_summary import ThroughputRow
 from harness.columns import whole
 from harness.rendering.document import Column, ContentBlock, Paragraph, Section, Table
 
@@ -28,23 +28,27 @@ def section(context: BenchContext) -> Section:
     return Section("precision", title, tuple(blocks))
 
 
-def _groups(context: BenchContext) -> list[tuple[tuple[str, str], list[Row]]]:
+def _groups(context: BenchContext) -> list[tuple[tuple[str, str], list[ThroughputRow]]]:
     timings = context.timings
     found = []
     for key in itertools.product(timings.devices, timings.variants):
-        rows: list[Row] = [row for row in timings.rows if (row["device"], row["variant"]) == key]
+        rows: list[ThroughputRow] = [
+            row for row in timings.rows if (row["device"], row["variant"]) == key
+        ]
         if rows:
             found.append((key, rows))
     return found
 
 
-def _largest(rows: Sequence[Row], name: str) -> Row | None:
+def _largest(rows: Sequence[ThroughputRow], name: str) -> ThroughputRow | None:
     """The row with the largest error; None if no error is known."""
     known = [row for row in rows if not math.isnan(row[name])]
     return max(known, key=lambda row: float(row[name]), default=None)
 
 
-def _errors(context: BenchContext, found: Sequence[tuple[tuple[str, str], list[Row]]]) -> Table:
+def _errors(
+    context: BenchContext, found: Sequence[tuple[tuple[str, str], list[ThroughputRow]]]
+) -> Table:
     texts = []
     for (device, variant), rows in found:
         n = sum(not math.isnan(row["loss_error"]) for row in rows)
@@ -66,7 +70,7 @@ def _errors(context: BenchContext, found: Sequence[tuple[tuple[str, str], list[R
     return Table(columns, tuple(texts), context.messages("precision.note"))
 
 
-def _compiled(context: BenchContext, rows: Sequence[Row]) -> Table:
+def _compiled(context: BenchContext, rows: Sequence[ThroughputRow]) -> Table:
     texts = tuple(
         (
             *context.lead(str(row["device"]), str(row["cell"])),

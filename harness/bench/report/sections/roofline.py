@@ -13,7 +13,13 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import LIMITS, Row, flops_per_byte, limit, ordered
+from harness.bench.report.bench_summary import (
+    LIMITS,
+    ThroughputRow,
+    flops_per_byte,
+    ordered,
+    step_limits,
+)
 from harness.rendering import theme
 from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -29,7 +35,7 @@ def section(context: BenchContext) -> Section:
         for device in timings.devices
     }
     placed = {device: rows for device, rows in placed.items() if rows}
-    known = [row for row in timings.steps if limit(row).nearest is not None]
+    known = [row for row in timings.steps if step_limits(row).nearest is not None]
     if not known:
         return context.not_measured("limits", title, messages("limits.absent"))
     blocks: list[ContentBlock] = [Paragraph(messages("limits.intro"))]
@@ -41,13 +47,15 @@ def section(context: BenchContext) -> Section:
     return Section("limits", title, tuple(blocks))
 
 
-def _is_placed(row: Row) -> bool:
+def _is_placed(row: ThroughputRow) -> bool:
     """Whether a row has a point in the roofline."""
     numbers = (row["peak_gflops_per_second"], row["copy_bytes_per_second"], flops_per_byte(row))
     return all(math.isfinite(number) and number > 0 for number in numbers)
 
 
-def _picture(context: BenchContext, placed: dict[str, list[Row]], table: Table) -> Picture:
+def _picture(
+    context: BenchContext, placed: dict[str, list[ThroughputRow]], table: Table
+) -> Picture:
     messages = context.messages
     drawing, panels = theme.grid(
         len(placed), columns=2, height=3.6 if len(placed) == 1 else 3.1, sharey=False
@@ -73,18 +81,18 @@ def _picture(context: BenchContext, placed: dict[str, list[Row]], table: Table) 
     return Picture("roofline", drawing, messages("limits.description"), caption, table)
 
 
-def _bounded(row: Row) -> bool:
+def _bounded(row: ThroughputRow) -> bool:
     """Whether latency is the nearest limit of a step: its bound is then below the roofs."""
-    return limit(row).nearest == "latency"
+    return step_limits(row).nearest == "latency"
 
 
-def _at_latency(row: Row) -> float:
+def _at_latency(row: ThroughputRow) -> float:
     """GFLOP/s of a step whose time steps took no longer than those of the smallest model."""
     work = float(row["gflops_per_second"]) * float(row["step_time_s"])
     return work / float(row["latency_bound_s"])
 
 
-def _roofs(context: BenchContext, axes: Axes, rows: Sequence[Row]) -> Annotation:
+def _roofs(context: BenchContext, axes: Axes, rows: Sequence[ThroughputRow]) -> Annotation:
     """Draw the two roofs: the rates of this run's large matrix product and large copy.
 
     Returns the name of the slanted roof, which is turned after the panel has its final size.
@@ -144,7 +152,7 @@ def _turn(axes: Axes, name: Annotation) -> None:
 
 
 def _points(
-    context: BenchContext, axes: Axes, rows: Sequence[Row]
+    context: BenchContext, axes: Axes, rows: Sequence[ThroughputRow]
 ) -> list[direct_labels.LabelledPoint]:
     spots = []
     for cell, own in ordered(rows, context.cells):
@@ -171,7 +179,7 @@ def _points(
     return spots
 
 
-def _table(context: BenchContext, rows: Sequence[Row]) -> Table:
+def _table(context: BenchContext, rows: Sequence[ThroughputRow]) -> Table:
     """The share of each limit that every training step reaches, and its nearest limit."""
     messages, texts = context.messages, []
     hosted = any(str(row["device"]).startswith("cuda") for row in rows)
@@ -179,7 +187,7 @@ def _table(context: BenchContext, rows: Sequence[Row]) -> Table:
         for row in rows:
             if (row["device"], row["variant"]) != (device, variant):
                 continue
-            bound = limit(row)
+            bound = step_limits(row)
             nearest = bound.nearest or ""
             host = (context.number("step_time_s", row["host_time_s"]),) if hosted else ()
             texts.append(

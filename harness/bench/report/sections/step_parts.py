@@ -11,13 +11,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from harness import stats
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import PARTS, SHAPE, Shape, shape_of
+from harness.bench.report.bench_summary import PARTS, SHAPE_KEYS, ShapeValues, shape_of
 from harness.columns import seconds
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 
 NAMES = ("forward", "backward", "update")
-MOST_BARS = 24
+MAX_BARS = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Step:
     device: str
     variant: str
     cell: str
-    shape: Shape
+    shape: ShapeValues
     time_s: float
     parts: tuple[stats.Estimate, stats.Estimate, stats.Estimate]
 
@@ -50,9 +50,9 @@ def section(context: BenchContext) -> Section:
     if not every:
         return context.not_measured("parts", title, messages("parts.absent"))
     shown = every
-    if len(shown) > MOST_BARS:
+    if len(shown) > MAX_BARS:
         at = [step for step in every if step.shape == context.timings.reference(step.device)]
-        shown = (at or every)[:MOST_BARS]
+        shown = (at or every)[:MAX_BARS]
     drawing = theme.figure(0.27 * len(shown) + 0.95)
     _draw(context, drawing.subplots(), shown)
     shape = context.shape(shown[0].shape) if len({step.shape for step in shown}) == 1 else ""
@@ -161,7 +161,7 @@ def _table(context: BenchContext, steps: Sequence[_Step]) -> Table:
                 else messages("parts.unresolved")
             )
             texts += [value, context.interval("step_time_s", part.interval)]
-        named = dict(zip(SHAPE, step.shape, strict=True))
+        named = dict(zip(SHAPE_KEYS, step.shape, strict=True))
         lead = context.lead(step.device, step.cell)
         rows.append((*lead, step.variant, *context.shape_cells(named), *texts))
     timed = (

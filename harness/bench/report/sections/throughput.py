@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import Row
+from harness.bench.report.bench_summary import ThroughputRow
 from harness.rendering.document import Column, ContentBlock, Picture, Section, Table
 from harness.rendering.figures.shape_panels import (
     OTHER,
@@ -47,7 +47,7 @@ def section(context: BenchContext) -> Section:
     return Section("throughput", title, blocks)
 
 
-def drawn(context: BenchContext, rows: Sequence[Row]) -> list[Row]:
+def drawn(context: BenchContext, rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     """The rows at the most frequent batch size and number of layers; in a tie, the grid's own."""
     shape = context.records.grid.shape
     for key in ("batch_size", "num_layers"):
@@ -61,7 +61,7 @@ def drawn(context: BenchContext, rows: Sequence[Row]) -> list[Row]:
     return list(rows)
 
 
-def _table(context: BenchContext, rows: Sequence[Row]) -> Table:
+def _table(context: BenchContext, rows: Sequence[ThroughputRow]) -> Table:
     """Every timed training step, in every variant."""
     messages, texts = context.messages, []
     for row in rows:

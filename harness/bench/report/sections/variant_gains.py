@@ -13,7 +13,15 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.text import Text
 
 from harness.bench.report.bench_context import BenchContext
-from harness.bench.report.bench_summary import PLAIN, SHAPE, STEP, Change, Effect, Gain, Shape
+from harness.bench.report.bench_summary import (
+    PLAIN,
+    SHAPE_KEYS,
+    STEP,
+    Effect,
+    ShapeValues,
+    VariantEffect,
+    VariantGain,
+)
 from harness.bench.report.sections.throughput import FEW_ROWS
 from harness.columns import whole
 from harness.rendering import theme
@@ -36,7 +44,7 @@ SHOWN: Mapping[Effect, str] = {
 MAX_MAP_ROWS = 45
 # Sizes that tell rows apart, tried in this order until the map has few enough rows.
 POOLS: tuple[tuple[str, ...], ...] = (
-    SHAPE,
+    SHAPE_KEYS,
     ("hidden_size", "sequence_length"),
     ("hidden_size",),
     (),
@@ -66,7 +74,7 @@ def section(context: BenchContext) -> Section:
     return Section("changes", title, (*blocks, *without))
 
 
-def _item(context: BenchContext, change: Change) -> str:
+def _item(context: BenchContext, change: VariantEffect) -> str:
     """The effect of one variant at the reference shape, and its number of gains and losses."""
     messages = context.messages
     said = [
@@ -104,7 +112,7 @@ def _item(context: BenchContext, change: Change) -> str:
 class _Square:
     """One square of the map: the gains of one variant in the pooled rows."""
 
-    gains: tuple[Gain, ...]
+    gains: tuple[VariantGain, ...]
 
     @property
     def loses(self) -> bool:
@@ -121,7 +129,7 @@ class _Square:
 
 
 # A cell, and the sizes that tell its rows apart.
-MapRow = tuple[str, Shape]
+MapRow = tuple[str, ShapeValues]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +141,7 @@ class _Map:
 
     pooled: tuple[str, ...]
     lines: Mapping[MapRow, Mapping[str, _Square]]
-    lost: Container[tuple[str, str, Shape]]
+    lost: Container[tuple[str, str, ShapeValues]]
 
 
 def _picture(context: BenchContext) -> Picture:
@@ -154,23 +162,23 @@ def _picture(context: BenchContext) -> Picture:
         _draw(context, axes, one, variants)
     _key(context, panels[-1])
     every = [gain for change in timings.changes for gain in change.gains]
-    shapes = [dict(zip(SHAPE, gain.shape, strict=True)) for gain in every]
-    fixed = [key for key in SHAPE if len({shape[key] for shape in shapes}) == 1]
+    shapes = [dict(zip(SHAPE_KEYS, gain.shape, strict=True)) for gain in every]
+    fixed = [key for key in SHAPE_KEYS if len({shape[key] for shape in shapes}) == 1]
     caption = messages("changes.caption")
     if fixed:
         caption += " " + messages("changes.fixed", shape=context.shape(every[0].shape, fixed))
-    if any(one.pooled != SHAPE for one in maps.values()):
+    if any(one.pooled != SHAPE_KEYS for one in maps.values()):
         caption += " " + messages("changes.pooled")
     return Picture("speedup", drawing, messages("changes.description"), caption, _table(context))
 
 
 def _mapped(context: BenchContext, device: str, pooled: tuple[str, ...]) -> _Map:
-    found: dict[MapRow, dict[str, list[Gain]]] = {}
+    found: dict[MapRow, dict[str, list[VariantGain]]] = {}
     for change in context.timings.changes:
         if change.device != device:
             continue
         for gain in change.gains:
-            named = dict(zip(SHAPE, gain.shape, strict=True))
+            named = dict(zip(SHAPE_KEYS, gain.shape, strict=True))
             line = (gain.cell, tuple(named[key] for key in pooled))
             found.setdefault(line, {}).setdefault(change.variant, []).append(gain)
     lines = sorted(found, key=lambda line: (context.cells.index(line[0]), line[1]))
@@ -313,7 +321,7 @@ def _table(context: BenchContext) -> Table:
         for change in context.timings.changes:
             if (change.device, change.variant) == (device, variant):
                 for gain in change.gains:
-                    named = dict(zip(SHAPE, gain.shape, strict=True))
+                    named = dict(zip(SHAPE_KEYS, gain.shape, strict=True))
                     rows.append(
                         (
                             *context.lead(device, gain.cell),
@@ -335,7 +343,7 @@ def _table(context: BenchContext) -> Table:
     return Table(columns, tuple(rows), messages("changes.note"))
 
 
-def _over_tuned(context: BenchContext, gain: Gain) -> tuple[str, str]:
+def _over_tuned(context: BenchContext, gain: VariantGain) -> tuple[str, str]:
     own = gain.over_tuned
     if own is None:
         return context.messages("none"), context.messages("none")
