@@ -34,6 +34,7 @@ from harness.stats import median_interval
 from harness.study.search.pruners import pruner_arguments
 from harness.study.trial_source import first_solved
 from harness.tasks import get_task
+from harness.training.training_loop import Evaluation
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
@@ -153,29 +154,35 @@ def searches(study: str) -> Iterator[Search]:
             curve = by_trial[task, cell, repeat, row["number"]].sort_values("sequences_seen")
             length = int(row["sequence_length"])
             about = get_task(spec.base(str(task)))
-            seen: list[dict[str, Any]] = []
+            seen: list[Evaluation] = []
             values = []
             for kept in curve.to_dict("records"):
-                point = {str(name): value for name, value in kept.items()}
-                seen.append({**point, "solved": is_solved(point["accuracy"])})
+                names = ("sequences_seen", "loss", "skill", "accuracy")
+                point = Evaluation(
+                    **{name: kept[name] for name in names},
+                    solved=is_solved(kept["accuracy"]),
+                    finite=math.isfinite(kept["loss"]),
+                    train_time_s=math.nan,
+                )
+                seen.append(point)
                 outcome = Outcome(
                     lag=about.lag(length),
-                    loss=point["loss"],
-                    skill=point["skill"],
-                    solved=seen[-1]["solved"],
+                    loss=point.loss,
+                    skill=point.skill,
+                    solved=point.solved,
                     sequences_to_solve=first_solved(seen),
                     chance_loss=about.chance_loss(length),
                     budget=budget,
                 )
-                values.append((int(point["sequences_seen"]), objective.value(outcome)))
+                values.append((int(point.sequences_seen), objective.value(outcome)))
             time_s = row["train_time_s"]
             trials.append(
                 Trial(
                     curve=tuple(values),
-                    skills=tuple(point["skill"] for point in seen),
+                    skills=tuple(point.skill for point in seen),
                     lag=about.lag(length),
                     value=values[-1][1],
-                    solved=seen[-1]["solved"],
+                    solved=point.solved,
                     time_s=0.0 if pd.isna(time_s) else time_s,
                 )
             )

@@ -33,13 +33,14 @@ from harness.cells import CELLS
 from harness.columns import TrialStatus
 from harness.report import dispatch
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
-from harness.study.execution.executor import Event, TrialRequest
+from harness.study.execution.worker_messages import Event, TrialOutcome, TrialRequest
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_series import TrialSeries, open_search
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.trial_source import SearchKey
 from harness.tasks import TASKS
+from harness.training.training_loop import Evaluation, TrainingConfig
 
 EVALUATIONS = 10
 STUDY = """
@@ -85,21 +86,20 @@ class AtOnce:
 
     def submit(self, request: TrialRequest) -> None:
         """Answer with a curve that falls towards the loss which `loss_of` gives."""
-        end = loss_of(request.training)
+        end = loss_of(request.config)
         for step in range(1, EVALUATIONS + 1):
             loss = end + (1.4 - end) * math.exp(-step / 2)
-            evaluation = {
-                "sequences_seen": 320 * step,
-                "loss": loss,
-                "skill": 1 - loss / 1.4,
-                "accuracy": 0.5,
-                "solved": False,
-                "finite": True,
-                "train_time_s": 0.1 * step,
-            }
-            self.events.append(Event(request.request_id, "evaluation", evaluation))
-        outcome = {"end": TrialStatus.COMPLETE, "predictions": []}
-        self.events.append(Event(request.request_id, "outcome", outcome))
+            evaluation = Evaluation(
+                sequences_seen=320 * step,
+                loss=loss,
+                skill=1 - loss / 1.4,
+                accuracy=0.5,
+                solved=False,
+                finite=True,
+                train_time_s=0.1 * step,
+            )
+            self.events.append(Event(request.request_id, evaluation))
+        self.events.append(Event(request.request_id, TrialOutcome(TrialStatus.COMPLETE)))
 
     def next_event(self, timeout_s: float | None) -> Event | None:
         """The next of them."""
@@ -113,11 +113,10 @@ class AtOnce:
         """Nothing runs."""
 
 
-def loss_of(training: dict[str, Any]) -> float:
+def loss_of(config: TrainingConfig) -> float:
     """A loss with one valley in the space above, at size 90, learning rate 0.004 and one layer."""
-    model = training["model"]
-    size, rate = math.log(model["hidden_size"] / 90), math.log(training["learning_rate"] / 0.004)
-    layers: int = model["num_layers"] - 1
+    size, rate = math.log(config.model.hidden_size / 90), math.log(config.learning_rate / 0.004)
+    layers = config.model.num_layers - 1
     return 0.05 + 0.05 * size**2 + 0.03 * (rate + 0.5 * size) ** 2 + 0.05 * layers
 
 

@@ -15,8 +15,8 @@ from harness import cells, plugins, tasks
 from harness.cells import CELLS, get_cell
 from harness.errors import InputError
 from harness.plugins import load_plugin, load_plugins, offered, plugin_hash
-from harness.study.execution.executor import TrialRequest
 from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecutor
+from harness.study.execution.worker_messages import TrialOutcome, TrialRequest
 from harness.tasks import get_task
 from tests.documented import tiny
 from tests.small import table, write_small
@@ -337,11 +337,12 @@ def test_an_offer_reaches_the_workers(site: Path, spawn: bool) -> None:
     executor = LocalExecutor(1, (), spawn=spawn)
     try:
         number = executor.new_id()
-        executor.submit(TrialRequest(number, config_of("mine").to_dict()))
+        executor.submit(TrialRequest(number, config_of("mine")))
         events = events_of(executor, number)
     finally:
         executor.close()
-    assert [each.data["end"] for each in events if each.kind == "outcome"] == ["complete"]
+    outcomes = [each.message for each in events if isinstance(each.message, TrialOutcome)]
+    assert [each.end.value for each in outcomes] == ["complete"]
 
 
 @pytest.mark.nightly

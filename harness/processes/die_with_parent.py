@@ -17,14 +17,22 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the process `parent` ends (Linux only).
+
+    Exits at once where it has ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the parent process is gone")
+
+
 def main() -> None:
     """Ask for the signal, then run the module as the main program."""
     parent, module = sys.argv[1:3]
     del sys.argv[1:3]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(parent):
-            sys.exit("the parent process is gone")
+    die_with_parent(int(parent))
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +22,7 @@ from harness.study.coordinator import TrialProgress
 from harness.study.run import StudyOutcome
 from harness.study.run_context import StudyObserver
 from harness.study.trial_source import TrialSource
+from harness.training.training_loop import Evaluation
 
 PHASES = {
     "search": "Searching",
@@ -47,7 +47,7 @@ class StudyConsole(StudyObserver):
         self.lines: dict[Pair, TaskID] = {}
         self.name, self.total, self.finished, self.logged = "", 0, 0, 0
         self.sources: tuple[TrialSource, ...] = ()
-        self.evaluations: dict[int, list[dict[str, Any]]] = {}
+        self.evaluations: dict[int, list[Evaluation]] = {}
         self.failures: Counter[TrialStatus] = Counter()
 
     def phase(self, name: str, sources: Sequence[TrialSource], total: int) -> None:
@@ -174,9 +174,9 @@ class StudyConsole(StudyObserver):
         config, key = progress.job.config, progress.source.key
         self._print(f"{key.task} {key.cell}, repeat {key.repeat}, trial {progress.job.slot}")
         for evaluation in self.evaluations.pop(id(progress.job), []):
-            step = evaluation["sequences_seen"] // config.batch_size
-            loss, accuracy = evaluation["loss"], evaluation["accuracy"]
-            self._print(f"  step {step:>5}  loss {loss:.6f}  accuracy {accuracy:.2f}")
+            step = evaluation.sequences_seen // config.batch_size
+            loss, accuracy = f"{evaluation.loss:.6f}", f"{evaluation.accuracy:.2f}"
+            self._print(f"  step {step:>5}  loss {loss}  accuracy {accuracy}")
         if predictions:
             shown = ", ".join(f"{value:.4f}" for value in predictions)
             self._print(f"  final predictions {shown}")

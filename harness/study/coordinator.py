@@ -12,13 +12,19 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from harness.columns import TrialStatus
 from harness.errors import HarnessError, unwritable
-from harness.study.execution.executor import Event, Executor, TrialRequest
+from harness.study.execution.executor import Executor
+from harness.study.execution.worker_messages import (
+    Event,
+    ProcessEnded,
+    TrialOutcome,
+    TrialRequest,
+)
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 from harness.study.trial_source import Job, TrialSource, first_solved
+from harness.training.training_loop import Evaluation
 
 MOST_ATTEMPTS = 3  # a crash is retried at most twice
 
@@ -48,7 +54,7 @@ class TrialProgress:
     kind: str
     source: TrialSource
     job: Job
-    evaluation: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
     result: TrialResult | None = None
 
 
@@ -60,7 +66,7 @@ class _Running:
     source: TrialSource
     job: Job
     deadline: float | None
-    evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    evaluations: list[Evaluation] = dataclasses.field(default_factory=list)
     # To its end: what comes after, such as longer sequences, takes nothing back. Never where
     # weights are to be written
     trained: bool = False
@@ -118,7 +124,7 @@ class Coordinator:
             self.executor.submit(
                 TrialRequest(
                     request_id,
-                    job.config.to_dict(),
+                    job.config,
                     self.plugins,
                     self.limits.trial_memory_bytes,
                     job.weights,
@@ -149,49 +155,47 @@ class Coordinator:
         running = self.running.get(event.request_id)
         if running is None:
             return
-        if event.kind == "evaluation":
-            self._evaluation(event.request_id, running, event.data)
-        elif unwritten := event.data.get("unwritten"):
-            raise unwritable(running.job.weights, OSError(*unwritten))
-        elif event.kind == "outcome":
-            self._finish(event.request_id, running, TrialStatus(event.data["end"]), event.data)
+        message = event.message
+        if isinstance(message, ProcessEnded):
+            self._ended(event.request_id, running, message)
+        elif isinstance(message, Evaluation):
+            self._evaluation(event.request_id, running, message)
+        elif message.unwritten is not None:
+            raise unwritable(running.job.weights, OSError(*message.unwritten))
         else:
-            self._ended(event.request_id, running, event.data["how"], event.data["end"])
+            self._finish(event.request_id, running, message)
 
-    def _evaluation(self, request_id: int, running: _Running, data: dict[str, Any]) -> None:
-        running.evaluations.append(data)
-        self.observer(TrialProgress("evaluation", running.source, running.job, evaluation=data))
-        prune = running.source.report(running.job, data)
-        config = running.job.config
-        spent = data["sequences_seen"] + config.evaluate_every > config.sequences
-        ends = spent or not data["finite"] or (data["solved"] and config.stop_when_solved)
-        running.trained = ends and data["finite"] and not running.job.weights
+    def _evaluation(self, request_id: int, running: _Running, evaluation: Evaluation) -> None:
+        running.evaluations.append(evaluation)
+        job, source = running.job, running.source
+        self.observer(TrialProgress("evaluation", source, job, evaluation=evaluation))
+        prune = source.report(job, evaluation)
+        config, seen = job.config, evaluation.sequences_seen
+        spent = seen + config.evaluate_every > config.sequences
+        solved = evaluation.solved and config.stop_when_solved
+        ends = spent or not evaluation.finite or solved
+        running.trained = ends and evaluation.finite and not job.weights
         if prune and not ends:  # one that ends by itself says how
             self.executor.cancel(request_id)
-            reason = f"pruned after {data['sequences_seen']} training sequences"
-            self._finish(request_id, running, TrialStatus.PRUNED, {"reason": reason})
+            reason = f"pruned after {seen} training sequences"
+            self._finish(request_id, running, TrialOutcome(TrialStatus.PRUNED, reason))
 
-    def _ended(self, request_id: int, running: _Running, how: str, end: str) -> None:
-        """The process is gone without an outcome.
-
-        Out of memory, or a crash, which is tried again.
-        """
+    def _ended(self, request_id: int, running: _Running, ended: ProcessEnded) -> None:
+        """A process is gone without an outcome. Its trial is tried again if it crashed."""
         if running.trained:
-            self._finish(request_id, running, TrialStatus.COMPLETE, {})
+            self._finish(request_id, running, TrialOutcome(TrialStatus.COMPLETE))
             return
         key = (id(running.source), running.job.slot)
         self.attempts[key] = self.attempts.get(key, 0) + 1
-        if TrialStatus(end) is TrialStatus.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
-            result = _result(running, TrialStatus.CRASHED, {"reason": RETRY + how})
-            running.source.give_up(running.job, result)
+        if ended.end is TrialStatus.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
+            crash = TrialOutcome(TrialStatus.CRASHED, RETRY + ended.how)
+            running.source.give_up(running.job, _result(running, crash))
             del self.running[request_id]
             return
-        self._finish(request_id, running, TrialStatus(end), {"reason": how})
+        self._finish(request_id, running, TrialOutcome(ended.end, ended.how))
 
-    def _finish(
-        self, request_id: int, running: _Running, end: TrialStatus, data: dict[str, Any]
-    ) -> None:
-        result = _result(running, end, data)
+    def _finish(self, request_id: int, running: _Running, outcome: TrialOutcome) -> None:
+        result = _result(running, outcome)
         running.source.finish(running.job, result, running.evaluations)
         del self.running[request_id]
         self.observer(TrialProgress("finished", running.source, running.job, result=result))
@@ -206,13 +210,11 @@ class Coordinator:
         for request_id in late:
             self.executor.cancel(request_id)
             running = self.running[request_id]
-            reason = f"took longer than {self.limits.trial_timeout_s:g} s"
-            end, data = (
-                (TrialStatus.COMPLETE, {})
-                if running.trained
-                else (TrialStatus.TIMEOUT, {"reason": reason})
+            late_one = TrialOutcome(
+                TrialStatus.TIMEOUT, f"took longer than {self.limits.trial_timeout_s:g} s"
             )
-            self._finish(request_id, running, end, data)
+            done = TrialOutcome(TrialStatus.COMPLETE)
+            self._finish(request_id, running, done if running.trained else late_one)
 
     def _postpone(self, spent_s: float) -> None:
         """Move every deadline by the time in which nobody was heard.
@@ -236,25 +238,33 @@ class Coordinator:
         self.running.clear()
 
 
-def _result(running: _Running, end: TrialStatus, data: dict[str, Any]) -> TrialResult:
-    """What a trial found, from its last evaluation."""
-    last = running.evaluations[-1] if running.evaluations else {}
-    return TrialResult(
-        end=end,
+def _result(running: _Running, outcome: TrialOutcome) -> TrialResult:
+    """What a trial found: its outcome and its last evaluation."""
+    result = TrialResult(
+        end=outcome.end,
         seed=running.job.config.seed,
-        reason=data.get("reason", ""),
-        loss=last.get("loss"),
-        skill=last.get("skill"),
-        accuracy=last.get("accuracy"),
-        solved=last.get("solved"),
+        reason=outcome.reason,
         sequences_to_solve=first_solved(running.evaluations),
-        sequences_seen=last.get("sequences_seen"),
-        train_time_s=last.get("train_time_s"),
         evaluations=tuple(
-            (each["sequences_seen"], each["loss"], each["skill"], each["accuracy"])
+            (each.sequences_seen, each.loss, each.skill, each.accuracy)
             for each in running.evaluations
         ),
-        predictions=tuple(data.get("predictions", ())),
-        extrapolations=tuple(tuple(each) for each in data.get("extrapolations", ())),
-        traceback=data.get("traceback", ""),
+        predictions=outcome.predictions,
+        extrapolations=tuple(
+            (each.factor, each.sequence_length, each.loss, each.skill, each.accuracy)
+            for each in outcome.extrapolations
+        ),
+        traceback=outcome.traceback,
+    )
+    if not running.evaluations:
+        return result
+    last = running.evaluations[-1]
+    return dataclasses.replace(
+        result,
+        loss=last.loss,
+        skill=last.skill,
+        accuracy=last.accuracy,
+        solved=last.solved,
+        sequences_seen=last.sequences_seen,
+        train_time_s=last.train_time_s,
     )

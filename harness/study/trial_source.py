@@ -6,11 +6,11 @@ A source is independent of Optuna, of processes and of time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from harness.training.training_loop import TrainingConfig
+from harness.training.training_loop import Evaluation, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +57,11 @@ class TrialSource(Protocol):
         """Hand out the next slot."""
         ...
 
-    def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
+    def report(self, job: Job, evaluation: Evaluation) -> bool:
         """Take an evaluation. Returns whether the trial is to be pruned."""
         ...
 
-    def finish(
-        self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def finish(self, job: Job, result: TrialResult, evaluations: Sequence[Evaluation]) -> None:
         """Take a trial's end, which ends its slot."""
         ...
 
@@ -72,12 +70,12 @@ class TrialSource(Protocol):
         ...
 
 
-def first_solved(evaluations: Sequence[Mapping[str, Any]]) -> int | None:
+def first_solved(evaluations: Sequence[Evaluation]) -> int | None:
     """Training sequences seen until an evaluation first found the task solved.
 
     None where none did.
     """
     for evaluation in evaluations:
-        if evaluation["solved"]:
-            return int(evaluation["sequences_seen"])
+        if evaluation.solved:
+            return evaluation.sequences_seen
     return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from harness.study.execution.executor import Event, TrialRequest
 from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.worker_messages import Event, ProcessEnded, TrialOutcome, TrialRequest
 from harness.training.model import ModelConfig
-from harness.training.training_loop import TrainingConfig
+from harness.training.training_loop import Evaluation, TrainingConfig
 from tests.small import FAULTY
 
 
@@ -35,8 +36,7 @@ def config_of(cell: str = "rnn", **hyperparameters: Any) -> TrainingConfig:
 
 def request_of(number: int, fault: str = "none", memory_bytes: int = 0) -> TrialRequest:
     """A request for a trial that fails as `fault` says."""
-    training = config_of("faulty", fault=fault).to_dict()
-    return TrialRequest(number, training, (FAULTY,), memory_bytes)
+    return TrialRequest(number, config_of("faulty", fault=fault), (FAULTY,), memory_bytes)
 
 
 def events_of(executor: LocalExecutor, *numbers: int, timeout_s: float = 60.0) -> list[Event]:
@@ -46,9 +46,24 @@ def events_of(executor: LocalExecutor, *numbers: int, timeout_s: float = 60.0) -
         event = executor.next_event(timeout_s)
         assert event is not None, f"nothing more came of {waiting} after {found}"
         found.append(event)
-        if event.kind == "ended":
+        if isinstance(event.message, ProcessEnded):
             waiting.discard(event.request_id)
     return found
+
+
+def kinds_of(events: Sequence[Event]) -> list[type]:
+    """What kind of message each event holds."""
+    return [type(event.message) for event in events]
+
+
+def outcome_in(event: Event) -> TrialOutcome:
+    """The outcome that an event holds."""
+    assert isinstance(event.message, TrialOutcome), event
+    return event.message
+
+
+KINDS_OF_A_TRIAL = [*[Evaluation] * 3, TrialOutcome, ProcessEnded]
+"""The kinds of all events of a trial that trains to its end."""
 
 
 def submit(executor: LocalExecutor, fault: str = "none", memory_bytes: int = 0) -> int:

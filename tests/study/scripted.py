@@ -10,37 +10,43 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from harness.study.execution.executor import Event, TrialRequest
+from harness.columns import TrialStatus
+from harness.study.execution.worker_messages import (
+    Event,
+    ProcessEnded,
+    TrialOutcome,
+    TrialRequest,
+)
+from harness.training.training_loop import Evaluation, TrainingConfig
 
-Script = Callable[[dict[str, Any]], Sequence[tuple[str, dict[str, Any]]]]
-"""From TrainingConfig.to_dict() to the (kind, data) of each event."""
+Message = Evaluation | TrialOutcome | ProcessEnded
+Script = Callable[[TrainingConfig], Sequence[Message]]
+"""From a trial's configuration to what comes of it."""
 
 
-def evaluation(seen: int, loss: float, *, solved: bool = False) -> tuple[str, dict[str, Any]]:
-    """An evaluation event, for a task whose chance loss is ln 4."""
+def evaluation(seen: int, loss: float, *, solved: bool = False) -> Evaluation:
+    """An evaluation, for a task whose chance loss is ln 4."""
     finite = math.isfinite(loss)
-    return "evaluation", {
-        "sequences_seen": seen,
-        "loss": loss,
-        "skill": 1 - loss / math.log(4) if finite else -1.0,
-        "accuracy": 1.0 if solved else 0.5,
-        "solved": solved,
-        "finite": finite,
-        "train_time_s": 0.001 * seen,
-        "predictions": (),
-    }
+    return Evaluation(
+        sequences_seen=seen,
+        loss=loss,
+        skill=1 - loss / math.log(4) if finite else -1.0,
+        accuracy=1.0 if solved else 0.5,
+        solved=solved,
+        finite=finite,
+        train_time_s=0.001 * seen,
+    )
 
 
-def outcome(end: str = "complete", reason: str = "") -> tuple[str, dict[str, Any]]:
-    """The outcome event."""
-    return "outcome", {"end": end, "reason": reason}
+def outcome(end: str = "complete", reason: str = "") -> TrialOutcome:
+    """A trial's outcome."""
+    return TrialOutcome(TrialStatus(end), reason)
 
 
-def ended(end: str = "crashed", how: str = "killed by SIGKILL") -> tuple[str, dict[str, Any]]:
-    """The event of a process that is gone."""
-    return "ended", {"end": end, "how": how}
+def ended(end: str = "crashed", how: str = "killed by SIGKILL") -> ProcessEnded:
+    """The end of a process."""
+    return ProcessEnded(TrialStatus(end), how)
 
 
 def luck(*parts: object) -> float:
@@ -48,15 +54,14 @@ def luck(*parts: object) -> float:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big") / 2**48
 
 
-def learns(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def learns(config: TrainingConfig) -> list[Message]:
     """A trial whose loss falls by its own luck at each evaluation."""
-    rate, every = training["learning_rate"], training["evaluate_every"]
-    events = []
+    messages: list[Message] = []
     loss = 1.4
-    for seen in range(0, training["sequences"] + 1, every):
-        events.append(evaluation(seen, loss))
-        loss *= 0.5 + 0.5 * luck(training["seed"], rate, seen)
-    return [*events, outcome()]
+    for seen in range(0, config.sequences + 1, config.evaluate_every):
+        messages.append(evaluation(seen, loss))
+        loss *= 0.5 + 0.5 * luck(config.seed, config.learning_rate, seen)
+    return [*messages, outcome()]
 
 
 class ScriptedExecutor:
@@ -77,7 +82,7 @@ class ScriptedExecutor:
         self.ids = itertools.count(1)
         self.requests: list[TrialRequest] = []
         self.cancelled: list[int] = []
-        self.trials: collections.deque[tuple[int, collections.deque[tuple[str, dict[str, Any]]]]]
+        self.trials: collections.deque[tuple[int, collections.deque[Message]]]
         self.trials = collections.deque()
         self.most_in_flight = 0
         self.n_events = 0
@@ -89,7 +94,7 @@ class ScriptedExecutor:
     def submit(self, request: TrialRequest) -> None:
         """Keep the request and its events."""
         self.requests.append(request)
-        events = collections.deque(self.script(request.training))
+        events = collections.deque(self.script(request.config))
         self.trials.append((request.request_id, events))
         self.most_in_flight = max(self.most_in_flight, len(self.trials))
 
@@ -103,10 +108,10 @@ class ScriptedExecutor:
             if not events:
                 self.trials.append((request_id, events))
                 continue
-            kind, data = events.popleft()
-            if kind == "evaluation" or events:
+            message = events.popleft()
+            if isinstance(message, Evaluation) or events:
                 self.trials.append((request_id, events))
-            return Event(request_id, kind, dict(data))
+            return Event(request_id, message)
         return None
 
     def cancel(self, request_id: int) -> None:

@@ -25,8 +25,9 @@ from harness.study.search.optuna_series import TrialSeries, open_search
 from harness.study.search.proposers import SearchProposer
 from harness.study.storage.open_storage import open_storage
 from harness.study.trial_source import SearchKey
+from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
-from tests.study.scripted import ScriptedExecutor, ended, evaluation, learns, outcome
+from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, learns, outcome
 
 TASKS_AND_CELLS = (
     'compare.tasks=["temporal_order","delayed_recall"]',
@@ -196,9 +197,9 @@ def test_crash_is_tried_three_times(open_all: Callable[..., list[TrialSeries]]) 
     (series,) = open_all("search.trials=2")
     first: list[int] = []
 
-    def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        first.append(training["seed"])
-        return [evaluation(0, 1.0), ended()] if training["seed"] == first[0] else learns(training)
+    def script(config: TrainingConfig) -> list[Message]:
+        first.append(config.seed)
+        return [evaluation(0, 1.0), ended()] if config.seed == first[0] else learns(config)
 
     executor = ScriptedExecutor(script)
     run([series], executor)
@@ -308,8 +309,8 @@ def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[TrialSeries
     (series,) = open_all("search.trials=2")
     hangs = iter((False, True))
 
-    def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        return [evaluation(0, 1.0)] if next(hangs) else learns(training)
+    def script(config: TrainingConfig) -> list[Message]:
+        return [evaluation(0, 1.0)] if next(hangs) else learns(config)
 
     def wait(progress: TrialProgress) -> None:
         if progress.kind != "finished":
@@ -358,8 +359,8 @@ def test_pruned(open_all: Callable[..., list[TrialSeries]], pruner: str) -> None
     )
     order: list[int] = []
 
-    def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        order.append(training["seed"])
+    def script(config: TrainingConfig) -> list[Message]:
+        order.append(config.seed)
         loss = 0.1 + 0.1 * len(order)  # each worse than all before it
         return [*(evaluation(seen, loss) for seen in range(0, 321, 32)), outcome()]
 
@@ -399,11 +400,11 @@ def test_bound_ends_who_cannot_win_and_nobody_else(
     assert bests[0] == bests[1]
 
 
-def some_solve(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def some_solve(config: TrainingConfig) -> list[Message]:
     """Two in three solve the task, sooner or later; the others never do."""
-    events, lot = [], training["seed"] % 6
-    for seen in range(0, training["sequences"] + 1, training["evaluate_every"]):
-        solved = lot < 4 and seen > lot * training["evaluate_every"]
+    events, lot = [], config.seed % 6
+    for seen in range(0, config.sequences + 1, config.evaluate_every):
+        solved = lot < 4 and seen > lot * config.evaluate_every
         events.append(evaluation(seen, 0.01 if solved else 1.0, solved=solved))
         if solved:
             break
@@ -420,9 +421,9 @@ def test_diverged_is_not_called_pruned(
         "search.trials=6", f'search.pruner="{pruner}"', f'search.objective="{objective}"'
     )
 
-    def script(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    def script(config: TrainingConfig) -> list[Message]:
         if len(series.finished) < 5:
-            return learns(training)
+            return learns(config)
         return [evaluation(0, 1.0), evaluation(32, math.nan), outcome("diverged", "not finite")]
 
     run([series], ScriptedExecutor(script))
@@ -431,7 +432,7 @@ def test_diverged_is_not_called_pruned(
 
 @pytest.mark.parametrize("last", [[], [ended()], [ended("out_of_memory")]])
 def test_what_comes_after_training_takes_nothing_back(
-    open_all: Callable[..., list[TrialSeries]], last: list[tuple[str, dict[str, Any]]]
+    open_all: Callable[..., list[TrialSeries]], last: list[Message]
 ) -> None:
     """A trial that has solved its task is complete, though looking at longer sequences takes too long or kills it."""
     (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
@@ -447,7 +448,7 @@ def test_what_comes_after_training_takes_nothing_back(
 def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[TrialSeries]]) -> None:
     """The end of a process of one phase is never taken for a trial of the next, on the same executor."""
     (first, second) = open_all("search.trials=2", 'compare.cells=["rnn","gru"]')
-    executor = ScriptedExecutor(lambda training: [*learns(training), ended()])
+    executor = ScriptedExecutor(lambda config: [*learns(config), ended()])
     run([first], executor)
     run([second], executor)
     numbers = [request.request_id for request in executor.requests]
@@ -477,9 +478,9 @@ def test_interrupted(open_all: Callable[..., list[TrialSeries]]) -> None:
     again = open_all("search.trials=3", *TASKS_AND_CELLS)
     rerun = ScriptedExecutor(num_workers=4)
     run(again, rerun)
-    firsts = {request.training["seed"]: request.training for request in executor.requests}
+    firsts = {request.config.seed: request.config for request in executor.requests}
     for request in rerun.requests[:4]:
-        assert firsts[request.training["seed"]] == request.training
+        assert firsts[request.config.seed] == request.config
 
 
 def test_interrupted_while_an_end_is_written(
@@ -525,12 +526,12 @@ def history_of(series: TrialSeries) -> list[Any]:
     return found
 
 
-def learns_or_fails(training: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def learns_or_fails(config: TrainingConfig) -> list[Message]:
     """Every fifth diverges, every fifth raises, the others learn."""
-    choice = training["seed"] % 5
+    choice = config.seed % 5
     if choice == 0:
         return [evaluation(0, 1.0), evaluation(32, math.nan), outcome("diverged")]
-    return [evaluation(0, 1.0), outcome("error")] if choice == 1 else learns(training)
+    return [evaluation(0, 1.0), outcome("error")] if choice == 1 else learns(config)
 
 
 RESUMED = [

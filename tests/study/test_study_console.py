@@ -20,6 +20,7 @@ from harness.study.trial_source import Job, SearchKey
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
 from tests.study.requests import config_of
+from tests.study.scripted import evaluation
 from tests.tally import Tally
 
 Told = tuple[StudyConsole, Callable[[], str]]
@@ -226,8 +227,8 @@ def test_evaluations_as_the_lesson_prints_them(told: Callable[..., Told]) -> Non
     config: TrainingConfig = config_of()
     job = Job(0, config)
     for seen, loss in ((0, 0.75), (32, 0.5)):
-        evaluation = {"sequences_seen": seen, "loss": loss, "accuracy": 0.5}
-        console.progress(TrialProgress("evaluation", series, job, evaluation=evaluation))
+        found = evaluation(seen, loss)
+        console.progress(TrialProgress("evaluation", series, job, evaluation=found))
     result = TrialResult(TrialStatus.COMPLETE, seed=0, predictions=(0.25, 0.75))
     series.finished[0] = SlotRecord(0, "0", {}, 1.0, result)
     console.progress(TrialProgress("finished", series, job, result=result))
@@ -244,10 +245,8 @@ def test_evaluations_are_not_printed_otherwise(told: Callable[..., Told]) -> Non
     console, printed = told()
     series = search()
     console.phase("search", [series], 4)
-    evaluation = {"sequences_seen": 0, "loss": 0.5, "accuracy": 0.5}
-    console.progress(
-        TrialProgress("evaluation", series, Job(0, config_of()), evaluation=evaluation)
-    )
+    job, found = Job(0, config_of()), evaluation(0, 0.5)
+    console.progress(TrialProgress("evaluation", series, job, evaluation=found))
     assert printed() == "Searching\n"
 
 

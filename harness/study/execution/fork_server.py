@@ -12,21 +12,25 @@ four faults FACTS lists.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
 import signal
 import socket
 import sys
-from typing import Any
 
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
-from harness.study.execution.executor import ANSWER, LENGTH, MESSAGE
+from harness.processes.die_with_parent import die_with_parent
+from harness.study.execution.prewarmed_server import ANSWER, LENGTH, MESSAGE
 from harness.study.execution.worker import preload, run_request
+from harness.study.execution.worker_messages import (
+    TrialOutcome,
+    TrialRequest,
+    message_to_line,
+)
+from harness.training.training_loop import Evaluation
 
-PR_SET_PDEATHSIG = 1
 COULD_NOT_FORK = 1 << 8  # as os.waitpid says exit code 1
 
 
@@ -36,7 +40,6 @@ class ForkServer:
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.children: dict[int, int] = {}
-        self.libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
         self.wakeup, self.woken = socket.socketpair()
 
     def serve(self) -> None:
@@ -101,10 +104,7 @@ class ForkServer:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            if self.libc is not None:
-                self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != server:
-                    os._exit(1)
+            die_with_parent(server)
             for each in (self.control, self.wakeup, self.woken):
                 each.close()
             _trial(descriptor)
@@ -129,12 +129,12 @@ class ForkServer:
 def _trial(descriptor: int) -> None:
     """Read a request from the child's socket, run it, answer on the same socket."""
     with socket.socket(fileno=descriptor) as connection:
-        request = json.loads(connection.makefile("r", encoding="utf-8").readline())
+        line = connection.makefile("r", encoding="utf-8").readline()
 
-        def send(event: dict[str, Any]) -> None:
-            connection.sendall((json.dumps(event) + "\n").encode())
+        def send(message: Evaluation | TrialOutcome) -> None:
+            connection.sendall(message_to_line(message).encode())
 
-        run_request(request, send)
+        run_request(TrialRequest.from_line(line), send)
 
 
 def main() -> None:

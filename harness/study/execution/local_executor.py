@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import itertools
-import json
 import os
 import queue
 import signal
@@ -23,19 +23,46 @@ from typing import IO, Any, Protocol
 
 from harness.columns import TrialStatus
 from harness.errors import WorkerError
-from harness.study.execution.executor import ANSWER, MESSAGE, Event, TrialRequest
 from harness.study.execution.prewarmed_server import (
+    ANSWER,
     HAS_FORK_SERVER,
     LAST_WORDS_S,
+    MESSAGE,
     KilledError,
     ServerProcess,
 )
+from harness.study.execution.worker_messages import (
+    Event,
+    ProcessEnded,
+    TrialOutcome,
+    TrialRequest,
+    message_from_line,
+)
+from harness.training.training_loop import Evaluation
 
 POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
 MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
 KILLS_COUNT_S = 10.0  # so long after the kernel counted a kill, a SIGKILL may be its
 
-Events = queue.SimpleQueue[Event]
+
+@dataclasses.dataclass(frozen=True)
+class ProcessExit:
+    """A trial's process is gone, with this exit code (negative: the signal)."""
+
+    code: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerGone:
+    """A launcher's fork server is gone."""
+
+    launcher: Launcher
+    reason: str
+
+
+Message = Evaluation | TrialOutcome | ProcessEnded | ProcessExit | ServerGone
+Events = queue.SimpleQueue[tuple[int, Message]]
+"""Messages with the ids of their requests; 0 is the id of `ServerGone`."""
 
 
 class Launcher(Protocol):
@@ -93,23 +120,23 @@ class LocalExecutor:
         while True:
             left = POLL_S if until is None else until - time.monotonic()
             try:
-                event = self.events.get(timeout=min(max(left, 0.0), POLL_S))
+                request_id, message = self.events.get(timeout=min(max(left, 0.0), POLL_S))
             except queue.Empty:
                 if left <= POLL_S and until is not None:
                     return None
                 continue
-            if event.kind == "broken":
-                self._restart(event)
+            if isinstance(message, ServerGone):
+                self._restart(message)
                 continue
-            if event.kind == "ended":
-                self.in_flight.discard(event.request_id)
-                if "code" in event.data:  # and was not lost with the fork server
-                    self.n_restarts = 0
-            if event.request_id in self.cancelled:
+            if isinstance(message, ProcessExit | ProcessEnded):
+                self.in_flight.discard(request_id)
+            if isinstance(message, ProcessExit):  # it was not lost with the fork server
+                self.n_restarts = 0
+            if request_id in self.cancelled:
                 continue
-            if event.kind == "ended":
-                return self._named(event) if "code" in event.data else event
-            return event
+            if isinstance(message, ProcessExit):
+                message = self._ended(message.code)
+            return Event(request_id, message)
 
     def cancel(self, request_id: int) -> None:
         """Kill a trial; nothing more is heard of it."""
@@ -120,20 +147,16 @@ class LocalExecutor:
         """Kill what runs."""
         self.launcher.close()
 
-    def _restart(self, event: Event) -> None:
-        """Start a new fork server in place of one that is gone.
-
-        The trials that it took with it have crashed.
-        """
-        if event.data["launcher"] is not self.launcher:
+    def _restart(self, gone: ServerGone) -> None:
+        """Start a new fork server in place of one that is gone. Its trials have crashed."""
+        if gone.launcher is not self.launcher:
             return  # each thread that finds it gone says so
         self.n_restarts += 1
         if self.n_restarts > MOST_RESTARTS:
-            raise WorkerError(f"{event.data['reason']}, {self.n_restarts} times in a row")
+            raise WorkerError(f"{gone.reason}, {self.n_restarts} times in a row")
         self.launcher.close()
-        lost = {"end": TrialStatus.CRASHED, "how": event.data["reason"]}
         for request_id in sorted(self.in_flight):
-            self.events.put(Event(request_id, "ended", dict(lost)))
+            self.events.put((request_id, ProcessEnded(TrialStatus.CRASHED, gone.reason)))
         self.launcher = self._fork_launcher()
 
     def _fork_launcher(self, standby: ServerProcess | None = None) -> ForkLauncher:
@@ -148,19 +171,16 @@ class LocalExecutor:
                 if self.n_restarts > MOST_RESTARTS:
                     raise
 
-    def _named(self, event: Event) -> Event:
-        """Name the way a process ended.
-
-        By a signal, by the kernel for lack of memory, or with an exit code.
-        """
-        code = event.data["code"]
-        end, how = TrialStatus.CRASHED, f"exit code {code} without a result"
+    def _ended(self, code: int) -> ProcessEnded:
+        """How a process ended: by a signal, killed for lack of memory, or with an exit code."""
+        if code == -9 and self.kernel_kills.explain_one():
+            how = "killed by the system, which had no memory left"
+            return ProcessEnded(TrialStatus.OUT_OF_MEMORY, how)
+        how = f"exit code {code} without a result"
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"killed by {signal.Signals(-code).name}"
-        if code == -9 and self.kernel_kills.explain_one():
-            end, how = TrialStatus.OUT_OF_MEMORY, "killed by the system, which had no memory left"
-        return Event(event.request_id, "ended", {"end": end, "how": how})
+        return ProcessEnded(TrialStatus.CRASHED, how)
 
 
 class ForkLauncher:
@@ -183,7 +203,7 @@ class ForkLauncher:
         with theirs:
             message = MESSAGE.pack(b"s", request.request_id)
             try:
-                ours.sendall((json.dumps(request.to_dict()) + "\n").encode())
+                ours.sendall(request.to_line().encode())
                 socket.send_fds(self.server.control, [message], [theirs.fileno()])
             except OSError:
                 self._broken()
@@ -225,12 +245,12 @@ class ForkLauncher:
             if reader is not None:
                 reader.join(LAST_WORDS_S)
             code = os.waitstatus_to_exitcode(status)
-            self.events.put(Event(request_id, "ended", {"code": code}))
+            self.events.put((request_id, ProcessExit(code)))
             self.server.shorten_log()
 
     def _broken(self) -> None:
         reason = f"the fork server is gone: {self.server.how_it_ended()}"
-        self.events.put(Event(0, "broken", {"reason": reason, "launcher": self}))
+        self.events.put((0, ServerGone(self, reason)))
 
 
 class SpawnLauncher:
@@ -253,7 +273,7 @@ class SpawnLauncher:
         self.processes[request.request_id] = process
         assert process.stdin is not None
         with contextlib.suppress(OSError):
-            process.stdin.write((json.dumps(request.to_dict()) + "\n").encode())
+            process.stdin.write(request.to_line().encode())
             # And left open: when it closes, the worker knows that we are gone
             process.stdin.flush()
         arguments = (request.request_id, process)
@@ -299,7 +319,7 @@ class SpawnLauncher:
         assert process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             _forward(process.stdout, request_id, self.events)
-        self.events.put(Event(request_id, "ended", {"code": process.wait()}))
+        self.events.put((request_id, ProcessExit(process.wait())))
         _close_streams(process)
         self.processes.pop(request_id, None)
         self.readers.pop(request_id, None)
@@ -313,13 +333,12 @@ def _close_streams(process: subprocess.Popen[bytes]) -> None:
 
 
 def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
-    """Every whole line as an event; a line cut short by a kill is dropped."""
+    """Put the message of every whole line; a line cut short by a kill is dropped."""
     for line in lines:
         try:
-            data = json.loads(line)
+            events.put((request_id, message_from_line(line)))
         except ValueError:
             return
-        events.put(Event(request_id, data.pop("kind"), data))
 
 
 class KernelKills:

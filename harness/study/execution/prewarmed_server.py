@@ -1,9 +1,7 @@
-"""A fork server's process: started before it is needed, told its plug-ins once they are known.
+"""The coordinator's side of a fork server: its process, started early, and the format on its socket.
 
-Imports nothing heavy.
-
-Loading torch takes longer than all else before a study's first trial; so the server loads its own
-while the coordinator does.
+This module imports nothing heavy, unlike fork_server, so that the server loads torch while the
+coordinator does: loading torch takes longer than all else before the first trial.
 """
 
 from __future__ import annotations
@@ -13,13 +11,17 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
 from harness.errors import WorkerError, unwritable
-from harness.study.execution.executor import ANSWER, LENGTH
+
+MESSAGE = struct.Struct("!cq")  # to the fork server: s(tart) or k(ill) and the request's id
+ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
+LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork server gets first
 
 # Elsewhere than on Linux a process that has used the system's math libraries can't safely be
 # forked, or not at all.

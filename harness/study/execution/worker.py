@@ -10,9 +10,7 @@ output, a line of JSON each.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import json
 import os
 import sys
 import threading
@@ -26,10 +24,15 @@ import torch
 from harness.columns import TrialStatus
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
+from harness.study.execution.worker_messages import (
+    TrialOutcome,
+    TrialRequest,
+    message_to_line,
+)
 from harness.tasks import get_task
 from harness.training.model import ModelConfig, build_model
 from harness.training.optimizer_step import OPTIMIZERS, make_optimizer
-from harness.training.training_loop import Training, TrainingConfig
+from harness.training.training_loop import Evaluation, Extrapolation, Training
 
 OUT_OF_MEMORY_WORDS = (
     *("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory"),
@@ -37,49 +40,52 @@ OUT_OF_MEMORY_WORDS = (
     *("could not create a primitive", "could not create a memory", "could not execute a primitive"),
 )
 
-Send = Callable[[dict[str, Any]], None]
+Send = Callable[[Evaluation | TrialOutcome], None]
 
 
 ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator": None}
 """What `cuda_asleep` lets torch.accelerator answer."""
 
 
-def run_request(request: dict[str, Any], send: Send) -> None:
-    """Train as the request says; `send` gets an event for each evaluation and one outcome, whatever happens."""
+def run_request(request: TrialRequest, send: Send) -> None:
+    """Train as requested; `send` gets each evaluation and always one outcome."""
     try:
-        if request["memory_bytes"] and request["training"]["device"] == "cpu":
-            limit_memory(request["memory_bytes"])
+        if request.memory_bytes and request.config.device == "cpu":
+            limit_memory(request.memory_bytes)
         outcome = _train(request, send)
     except Exception as error:  # noqa: BLE001  # a trial may raise anything: it costs that trial alone
         outcome = _failure(error)
-    send({"kind": "outcome", **outcome})
+    send(outcome)
 
 
-def _train(request: dict[str, Any], send: Send) -> dict[str, Any]:
-    config = TrainingConfig.from_dict(request["training"])
-    torch.manual_seed(config.seed)  # for a plugged-in cell that draws by itself, as dropout does
-    training = Training(config)
+def _train(request: TrialRequest, send: Send) -> TrialOutcome:
+    # For a plugged-in cell that draws by itself, as dropout does
+    torch.manual_seed(request.config.seed)
+    training = Training(request.config)
     initial = None
-    if request["weights"]:
+    if request.weights:
         initial = {name: value.clone() for name, value in training.model.state_dict().items()}
     last = None
     for last in training.evaluations():
-        send({"kind": "evaluation", **dataclasses.asdict(last)})
-    if request["weights"] and initial is not None:
+        send(last)
+    if initial is not None:
         try:
-            _keep(training, initial, Path(request["weights"]))
+            _keep(training, initial, Path(request.weights))
         except OSError as error:
             reason = f"the weights could not be written: {error.strerror}"
-            unwritten = [error.errno, error.strerror]
-            return {"end": TrialStatus.ERROR, "reason": reason, "unwritten": unwritten}
+            unwritten = (error.errno or 0, error.strerror or "")
+            return TrialOutcome(TrialStatus.ERROR, reason, unwritten=unwritten)
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
-        return {"end": TrialStatus.DIVERGED, "reason": reason}
-    outcome = {"end": TrialStatus.COMPLETE, "predictions": training.predictions()}
+        return TrialOutcome(TrialStatus.DIVERGED, reason)
+    extrapolations: tuple[Extrapolation, ...] = ()
+    predictions = training.predictions()
     if last is not None and last.solved:
         with contextlib.suppress(Exception):  # too long for the memory: not measured, still solved
-            outcome["extrapolations"] = [dataclasses.astuple(e) for e in training.extrapolate()]
-    return outcome
+            extrapolations = training.extrapolate()
+    return TrialOutcome(
+        TrialStatus.COMPLETE, predictions=predictions, extrapolations=extrapolations
+    )
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
@@ -102,14 +108,14 @@ def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
             raise
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: Exception) -> TrialOutcome:
     text = f"{type(error).__name__}: {error}"
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_WORDS)
     )
     end = TrialStatus.OUT_OF_MEMORY if memory else TrialStatus.ERROR
     lines = text.strip().splitlines()
-    return {"end": end, "reason": lines[0] if lines else "", "traceback": traceback.format_exc()}
+    return TrialOutcome(end, lines[0] if lines else "", traceback=traceback.format_exc())
 
 
 def limit_memory(limit_bytes: int) -> None:
@@ -199,15 +205,15 @@ def main() -> None:
     keep_memory()
     preload()
 
-    def send(event: dict[str, Any]) -> None:
-        answers.write(json.dumps(event) + "\n")
+    def send(message: Evaluation | TrialOutcome) -> None:
+        answers.write(message_to_line(message))
         answers.flush()
 
     line = sys.stdin.readline()
     if line:
         threading.Thread(target=_die_with_the_coordinator, daemon=True).start()
-        request = json.loads(line)
-        load_plugins(request["plugins"])
+        request = TrialRequest.from_line(line)
+        load_plugins(request.plugins)
         run_request(request, send)
 
 

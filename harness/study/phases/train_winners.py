@@ -6,7 +6,7 @@ Never times anything.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.study.search.optuna_series import TrialSeries
 from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.study.trial_source import Job, SearchKey
-from harness.training.training_loop import TrainingConfig
+from harness.training.training_loop import Evaluation, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +109,11 @@ class WinnerTraining:
         self.in_flight = 1
         return self.job
 
-    def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
+    def report(self, job: Job, evaluation: Evaluation) -> bool:
         """A winner is never pruned."""
         return False
 
-    def finish(
-        self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def finish(self, job: Job, result: TrialResult, evaluations: Sequence[Evaluation]) -> None:
         """Keep how the training ended."""
         self.in_flight = 0
         self.finished[job.slot] = dataclasses.replace(self.winner.record, result=result)

@@ -12,12 +12,11 @@ import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.columns import OBJECTIVES, PENALIZED, Outcome, TrialStatus
+from harness.columns import OBJECTIVES, PENALIZED, Outcome, TrialStatus, is_solved
 from harness.config import StudySpec
 from harness.errors import IdentityError
 from harness.machine import derive_seed
@@ -41,7 +40,7 @@ from harness.study.storage.trial_ledger import (
 )
 from harness.study.trial_source import Job, SearchKey, first_solved
 from harness.tasks import get_task
-from harness.training.training_loop import TrainingConfig
+from harness.training.training_loop import Evaluation, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +102,9 @@ class TrialSeries:
         self.in_flight += 1
         return Job(slot, config)
 
-    def report(self, job: Job, evaluation: Mapping[str, Any]) -> bool:
+    def report(self, job: Job, evaluation: Evaluation) -> bool:
         """Take an evaluation; says whether the trial is to be pruned."""
-        step = int(evaluation["sequences_seen"])
+        step = evaluation.sequences_seen
         value = self._value(job.config, [evaluation])
         self.ledger.report(self.trial_ids[job.slot], step, value)
         lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
@@ -113,9 +112,7 @@ class TrialSeries:
         reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
         return self.proposer.report(job.slot, step, value, reachable)
 
-    def finish(
-        self, job: Job, result: TrialResult, evaluations: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def finish(self, job: Job, result: TrialResult, evaluations: Sequence[Evaluation]) -> None:
         """Take a trial's end, which ends its slot."""
         value: float | None = None
         if result.end in PENALIZED:
@@ -158,9 +155,8 @@ class TrialSeries:
         """A finished slot as the sampler's history holds it."""
         config = self._config(slot, record.params)
         step_values = {
-            int(seen): self._value(config, [_as_mapping(each)])
-            for each in record.result.evaluations
-            for seen in (each[0],)
+            each.sequences_seen: self._value(config, [each])
+            for each in map(_stored_evaluation, record.result.evaluations)
         }
         violation = 1.0 if record.result.end in PENALIZED else 0.0
         return create_trial(
@@ -196,7 +192,7 @@ class TrialSeries:
         chance_loss = get_task(config.model.task).chance_loss(config.model.sequence_length)
         return self.objective.worst(chance_loss, config.sequences)
 
-    def _value(self, config: TrainingConfig, evaluations: Sequence[Mapping[str, Any]]) -> float:
+    def _value(self, config: TrainingConfig, evaluations: Sequence[Evaluation]) -> float:
         """The objective at the last of these evaluations."""
         task, length, last = (
             get_task(config.model.task),
@@ -206,9 +202,9 @@ class TrialSeries:
         return self.objective.value(
             Outcome(
                 lag=task.lag(length),
-                loss=last["loss"],
-                skill=last["skill"],
-                solved=last["solved"],
+                loss=last.loss,
+                skill=last.skill,
+                solved=last.solved,
                 sequences_to_solve=first_solved(evaluations),
                 chance_loss=task.chance_loss(length),
                 budget=config.sequences,
@@ -216,10 +212,19 @@ class TrialSeries:
         )
 
 
-def _as_mapping(evaluation: tuple[int, float, float, float]) -> dict[str, Any]:
-    seen, loss, skill, accuracy = evaluation
-    solved = math.isfinite(loss) and accuracy >= 0.99
-    return {"sequences_seen": seen, "loss": loss, "skill": skill, "solved": solved}
+def _stored_evaluation(stored: tuple[int, float, float, float]) -> Evaluation:
+    """An evaluation as the ledger keeps it: (sequences_seen, loss, skill, accuracy)."""
+    seen, loss, skill, accuracy = stored
+    finite = math.isfinite(loss)
+    return Evaluation(
+        sequences_seen=int(seen),
+        loss=loss,
+        skill=skill,
+        accuracy=accuracy,
+        solved=finite and is_solved(accuracy),
+        finite=finite,
+        train_time_s=math.nan,
+    )
 
 
 def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:

@@ -17,10 +17,18 @@ import torch
 from harness.columns import TrialStatus
 from harness.errors import WorkerError
 from harness.study.execution import local_executor, prewarmed_server
-from harness.study.execution.executor import TrialRequest
 from harness.study.execution.local_executor import ForkLauncher, LocalExecutor
+from harness.study.execution.worker_messages import ProcessEnded, TrialRequest
 from tests.small import FAULTY, survivors
-from tests.study.requests import config_of, events_of, run_one, submit
+from tests.study.requests import (
+    KINDS_OF_A_TRIAL,
+    config_of,
+    events_of,
+    kinds_of,
+    outcome_in,
+    run_one,
+    submit,
+)
 
 pytestmark = pytest.mark.skipif(
     not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
@@ -46,8 +54,8 @@ def test_many_at_once(forking: LocalExecutor) -> None:
     assert len(set(numbers)) == 8
     events = events_of(forking, *numbers)
     for number in numbers:
-        kinds = [event.kind for event in events if event.request_id == number]
-        assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
+        own = [event for event in events if event.request_id == number]
+        assert kinds_of(own) == KINDS_OF_A_TRIAL
 
 
 @pytest.mark.parametrize(
@@ -63,8 +71,9 @@ def test_crashes(forking: LocalExecutor, fault: str, how: str) -> None:
     crashed = submit(forking, fault)
     events = events_of(forking, other, crashed)
     (ended,) = [event for event in events if event.request_id == crashed]
-    assert ended.data == {"end": TrialStatus.CRASHED, "how": how}
-    assert [event.kind for event in events if event.request_id == other].count("evaluation") == 3
+    assert ended.message == ProcessEnded(TrialStatus.CRASHED, how)
+    beside = [event for event in events if event.request_id == other]
+    assert kinds_of(beside) == KINDS_OF_A_TRIAL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
@@ -74,8 +83,8 @@ def test_memory_limit(forking: LocalExecutor) -> None:
     One that allocates as much without a limit is not.
     """
     outcome, _ = run_one(forking, "memory", memory_bytes=2**28)
-    assert outcome.data["end"] == TrialStatus.OUT_OF_MEMORY
-    assert [event.kind for event in run_one(forking, "memory")][-2:] == ["outcome", "ended"]
+    assert outcome_in(outcome).end is TrialStatus.OUT_OF_MEMORY
+    assert kinds_of(run_one(forking, "memory")) == KINDS_OF_A_TRIAL
 
 
 def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
@@ -84,15 +93,19 @@ def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
     Torch, which is loaded already, is not held against it.
     """
     *_, outcome, _ = run_one(forking, memory_bytes=2**26)
-    assert outcome.data["end"] == TrialStatus.COMPLETE
+    assert outcome_in(outcome).end is TrialStatus.COMPLETE
 
 
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL while the kernel counts a further kill for lack of memory is out of memory, and no crash."""
     counted = forking.kernel_kills.counted
     monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted + 1)
-    ends = [run_one(forking, "kill")[0].data["end"] for _ in range(2)]
-    assert ends == [TrialStatus.OUT_OF_MEMORY, TrialStatus.CRASHED]
+    gone = [run_one(forking, "kill")[0].message for _ in range(2)]
+    no_memory = "killed by the system, which had no memory left"
+    assert gone == [
+        ProcessEnded(TrialStatus.OUT_OF_MEMORY, no_memory),
+        ProcessEnded(TrialStatus.CRASHED, "killed by SIGKILL"),
+    ]
 
 
 def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +136,7 @@ def test_process_of_a_trial_holds_the_line(
     """A trial that crashes and leaves a process of its own behind is named all the same, and others run on."""
     monkeypatch.setattr(local_executor, "LAST_WORDS_S", 0.2)
     (ended,) = run_one(forking, "fork_and_crash")
-    assert ended.data["how"] == "exit code 7 without a result"
+    assert ended.message == ProcessEnded(TrialStatus.CRASHED, "exit code 7 without a result")
     assert len(run_one(forking)) == 5
 
 
@@ -139,8 +152,7 @@ def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch)
         forward(*arguments)
 
     monkeypatch.setattr(local_executor, "_forward", read_slowly)
-    kinds = [event.kind for event in run_one(forking)]
-    assert kinds == ["evaluation"] * 3 + ["outcome", "ended"]
+    assert kinds_of(run_one(forking)) == KINDS_OF_A_TRIAL
 
 
 def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
@@ -161,10 +173,8 @@ def test_server_dies() -> None:
     number = submit(forking, "hang")
     killed = kill_server(forking)
     (ended,) = events_of(forking, number)
-    assert ended.data == {
-        "end": TrialStatus.CRASHED,
-        "how": "the fork server is gone: killed by SIGKILL",
-    }
+    how = "the fork server is gone: killed by SIGKILL"
+    assert ended.message == ProcessEnded(TrialStatus.CRASHED, how)
     assert survivors(killed) == []
     assert len(run_one(forking)) == 5
     forking.close()
@@ -294,11 +304,11 @@ def test_descriptors_are_given_back(forking: LocalExecutor) -> None:
 def test_same_settings_for_each(forking: LocalExecutor) -> None:
     """A child computes with one thread and flushes denormals, as the fork server was told to."""
     number = forking.new_id()
-    config = config_of("faulty", fault="settings").to_dict()
+    config = config_of("faulty", fault="settings")
     forking.submit(TrialRequest(number, config, (FAULTY,)))
     outcome, _ = events_of(forking, number)
     product = 0.0 if torch.set_flush_denormal(True) else 1e-310  # not every processor can
-    assert outcome.data["reason"] == f"ValueError: 1 threads, 1e-310 * 1 = {product}"
+    assert outcome_in(outcome).reason == f"ValueError: 1 threads, 1e-310 * 1 = {product}"
 
 
 def test_server_has_one_thread(forking: LocalExecutor) -> None:

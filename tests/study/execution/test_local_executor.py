@@ -20,9 +20,19 @@ from harness.columns import TrialStatus
 from harness.plugins import load_plugins
 from harness.study.execution import local_executor
 from harness.study.execution.local_executor import LocalExecutor
-from harness.training.training_loop import Training
+from harness.study.execution.worker_messages import ProcessEnded
+from harness.training.training_loop import Evaluation, Training
 from tests.small import FAULTY, survivors
-from tests.study.requests import config_of, events_of, request_of, run_one, submit
+from tests.study.requests import (
+    KINDS_OF_A_TRIAL,
+    config_of,
+    events_of,
+    kinds_of,
+    outcome_in,
+    request_of,
+    run_one,
+    submit,
+)
 
 needs_fork = pytest.mark.skipif(
     not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
@@ -49,14 +59,12 @@ def test_trains(executor: LocalExecutor) -> None:
     """
     load_plugins([FAULTY])
     *evaluations, outcome, ended = run_one(executor)
-    assert [event.kind for event in evaluations] == ["evaluation"] * 3
-    assert outcome.kind == "outcome"
-    assert outcome.data["end"] == TrialStatus.COMPLETE
-    assert ended.kind == "ended"
+    assert kinds_of([*evaluations, outcome, ended]) == KINDS_OF_A_TRIAL
+    assert outcome_in(outcome).end is TrialStatus.COMPLETE
     here = list(Training(config_of("faulty", fault="none")).evaluations())
     for event, expected in zip(evaluations, here, strict=True):
-        assert event.data["loss"] == expected.loss
-        assert event.data["sequences_seen"] == expected.sequences_seen
+        assert isinstance(event.message, Evaluation)
+        assert dataclasses.replace(event.message, train_time_s=expected.train_time_s) == expected
 
 
 @pytest.mark.cuda
@@ -65,25 +73,24 @@ def test_trains_on_cuda(executor: LocalExecutor) -> None:
     """A forked process can use a card, and so can the next one."""
     for _ in range(2):
         request = request_of(executor.new_id())
-        executor.submit(
-            dataclasses.replace(request, training={**request.training, "device": "cuda:0"})
-        )
+        config = dataclasses.replace(request.config, device="cuda:0")
+        executor.submit(dataclasses.replace(request, config=config))
         *_, outcome, _ = events_of(executor, request.request_id)
-        assert outcome.data["end"] == TrialStatus.COMPLETE
+        assert outcome_in(outcome).end is TrialStatus.COMPLETE
 
 
 def test_raises(executor: LocalExecutor) -> None:
     """A trial that raises has an outcome with the first line as its reason, and the traceback."""
     outcome, _ = run_one(executor, "raise")
-    assert outcome.data["end"] == TrialStatus.ERROR
-    assert outcome.data["reason"] == "RuntimeError: no such luck"
-    assert "faulty.py" in outcome.data["traceback"]
+    assert outcome_in(outcome).end is TrialStatus.ERROR
+    assert outcome_in(outcome).reason == "RuntimeError: no such luck"
+    assert "faulty.py" in outcome_in(outcome).traceback
 
 
 def test_killed(executor: LocalExecutor) -> None:
     """A trial that a signal ends has no outcome; its end names the signal."""
     (ended,) = run_one(executor, "kill")
-    assert ended.data == {"end": TrialStatus.CRASHED, "how": "killed by SIGKILL"}
+    assert ended.message == ProcessEnded(TrialStatus.CRASHED, "killed by SIGKILL")
 
 
 def test_cancelled(executor: LocalExecutor) -> None:
@@ -133,11 +140,12 @@ def test_orphans(form: str) -> None:
     code = (
         "import sys, time\n"
         "from harness.study.execution.local_executor import LocalExecutor\n"
+        "from harness.study.execution.worker_messages import ProcessEnded\n"
         "from tests.study.requests import submit\n"
         f"executor = LocalExecutor(2, ({FAULTY!r},), spawn={form == 'spawn'})\n"
         "submit(executor, 'hang')\n"
         "submit(executor)\n"
-        "while executor.next_event(None).kind != 'ended': pass\n"
+        "while not isinstance(executor.next_event(None).message, ProcessEnded): pass\n"
         "print('running', flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -15,9 +16,15 @@ import torch
 from harness.columns import TrialStatus
 from harness.plugins import load_plugins
 from harness.study.execution.worker import _take_first_steps, preload, run_request
-from harness.training.training_loop import TrainingConfig
+from harness.study.execution.worker_messages import (
+    TrialOutcome,
+    TrialRequest,
+    message_from_line,
+    message_to_line,
+)
+from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
 from tests.small import FAULTY
-from tests.study.requests import config_of, request_of
+from tests.study.requests import KINDS_OF_A_TRIAL, config_of, request_of
 
 
 @pytest.fixture(autouse=True)
@@ -25,26 +32,29 @@ def _faulty() -> None:
     load_plugins([FAULTY])
 
 
-def sent(request: dict[str, Any]) -> list[dict[str, Any]]:
+def sent(request: TrialRequest) -> list[Any]:
     """Everything that the request sends, as it comes out of JSON."""
-    events: list[dict[str, Any]] = []
-    run_request(request, lambda event: events.append(json.loads(json.dumps(event))))
-    return events
+    messages: list[Evaluation | TrialOutcome] = []
+    run_request(
+        TrialRequest.from_line(request.to_line()),
+        lambda message: messages.append(message_from_line(message_to_line(message))),
+    )
+    return messages
 
 
 def test_evaluations_and_outcome() -> None:
     """An evaluation at 0, 32 and 64 sequences, then one outcome, and nothing after it."""
-    events = sent(request_of(1).to_dict())
-    assert [event["kind"] for event in events] == ["evaluation"] * 3 + ["outcome"]
-    assert [event["sequences_seen"] for event in events[:-1]] == [0, 32, 64]
-    assert events[-1]["end"] == TrialStatus.COMPLETE
+    events = sent(request_of(1))
+    assert [type(event) for event in events] == KINDS_OF_A_TRIAL[:-1]
+    assert [event.sequences_seen for event in events[:-1]] == [0, 32, 64]
+    assert events[-1].end is TrialStatus.COMPLETE
 
 
 def test_same_request_same_answer() -> None:
     """The same request sends the same numbers, time apart."""
-    once, again = (sent(request_of(1).to_dict())[:-1] for _ in range(2))
+    once, again = (sent(request_of(1))[:-1] for _ in range(2))
     for first, second in zip(once, again, strict=True):
-        assert {**first, "train_time_s": 0} == {**second, "train_time_s": 0}
+        assert dataclasses.replace(first, train_time_s=second.train_time_s) == second
 
 
 @pytest.mark.parametrize(
@@ -57,25 +67,24 @@ def test_same_request_same_answer() -> None:
 )
 def test_failures(fault: str, end: TrialStatus, reason: str) -> None:
     """A trial that raises or diverges sends one outcome with its end and a reason of one line."""
-    outcome = sent(request_of(1, fault).to_dict())[-1]
-    assert (outcome["kind"], outcome["end"], outcome["reason"]) == ("outcome", end, reason)
+    outcome = sent(request_of(1, fault))[-1]
+    assert (type(outcome), outcome.end, outcome.reason) == (TrialOutcome, end, reason)
 
 
 def test_diverged_evaluation_is_sent() -> None:
     """The evaluation that finds the loss not finite is sent too, NaN and all."""
-    evaluation = sent(request_of(1, "nan").to_dict())[0]
-    assert math.isnan(evaluation["loss"])
-    assert evaluation["skill"] == -1.0
-    assert evaluation["finite"] is False
+    evaluation = sent(request_of(1, "nan"))[0]
+    assert math.isnan(evaluation.loss)
+    assert evaluation.skill == -1.0
+    assert evaluation.finite is False
 
 
 def test_bad_request_is_an_error() -> None:
     """A request that makes no sense, such as an unknown cell, costs that trial alone."""
-    request = request_of(1).to_dict()
-    request["training"]["model"]["cell"] = "nosuch"
+    request = TrialRequest(1, config_of("nosuch"))
     (outcome,) = sent(request)
-    assert outcome["end"] == TrialStatus.ERROR
-    assert "nosuch" in outcome["reason"]
+    assert outcome.end is TrialStatus.ERROR
+    assert "nosuch" in outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -94,15 +103,14 @@ def test_out_of_memory(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Non
         raise error
 
     monkeypatch.setattr("harness.study.execution.worker.Training", no_memory)
-    (outcome,) = sent(request_of(1).to_dict())
-    assert outcome["end"] == TrialStatus.OUT_OF_MEMORY
+    (outcome,) = sent(request_of(1))
+    assert outcome.end is TrialStatus.OUT_OF_MEMORY
 
 
 def test_weights(tmp_path: Path) -> None:
     """Where weights are asked for, the trained ones and the first ones are written, and both load without pickles."""
     path = tmp_path / "rnn.pt"
-    request = {**request_of(1).to_dict(), "weights": str(path)}
-    sent(request)
+    sent(dataclasses.replace(request_of(1), weights=str(path)))
     trained = torch.load(path, weights_only=True)
     initial = torch.load(tmp_path / "rnn.initial.pt", weights_only=True)
     assert set(trained) == set(initial)
@@ -114,6 +122,29 @@ def test_config_travels() -> None:
     """A configuration that went through JSON is the same."""
     config = config_of("faulty", fault="none")
     assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Evaluation(32, 0.5, 0.25, 0.9, True, True, 1.5, (0.25, 0.75)),
+        TrialOutcome(TrialStatus.COMPLETE, predictions=(0.1,)),
+        TrialOutcome(TrialStatus.COMPLETE, extrapolations=(Extrapolation(2, 20, 0.5, 0.4, 0.9),)),
+        TrialOutcome(TrialStatus.ERROR, "no", traceback="line", unwritten=(28, "No space left")),
+    ],
+)
+def test_messages_travel(message: Evaluation | TrialOutcome) -> None:
+    """A message that went through JSON is the same; one that is cut short is a ValueError."""
+    line = message_to_line(message)
+    assert message_from_line(line) == message
+    with pytest.raises(ValueError, match=r"."):
+        message_from_line(line[: len(line) // 2])
+
+
+def test_request_travels() -> None:
+    """A request that went through JSON is the same."""
+    request = dataclasses.replace(request_of(3, "none", 5), weights="rnn.pt")
+    assert TrialRequest.from_line(request.to_line()) == request
 
 
 def test_preloaded_process_is_lean() -> None:
@@ -148,6 +179,6 @@ def test_preload_leaves_cuda_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_preload_leaves_the_generator() -> None:
     """A trial's numbers come from its own seeds: what is loaded ahead changes nothing in them."""
-    before = sent(request_of(1).to_dict())[0]["loss"]
+    before = sent(request_of(1))[0].loss
     preload()
-    assert sent(request_of(1).to_dict())[0]["loss"] == before
+    assert sent(request_of(1))[0].loss == before

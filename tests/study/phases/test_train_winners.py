@@ -14,6 +14,7 @@ from harness.errors import FileError
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.execution.executor import Executor
 from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.worker_messages import TrialOutcome
 from harness.study.phases.train_winners import (
     Winner,
     best_of,
@@ -25,8 +26,9 @@ from harness.study.run_context import StudyOptions
 from harness.study.search.optuna_series import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.study.trial_source import SearchKey
+from harness.training.training_loop import TrainingConfig
 from tests.small import FAULTS, FAULTY, RecordingObserver, small_spec, study_run
-from tests.study.scripted import ScriptedExecutor, ended, evaluation, outcome
+from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, outcome
 
 
 def record(slot: int, value: float | None, end: TrialStatus = TrialStatus.COMPLETE) -> SlotRecord:
@@ -163,10 +165,10 @@ def test_winner_whose_training_crashes_is_trained_again(tmp_path: Path) -> None:
         "faulty": iter([[outcome("error", "ValueError: no")]]),
     }
 
-    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
-        events = next(scripts[training["model"]["cell"]])
+    def script(config: TrainingConfig) -> Sequence[Message]:
+        events = next(scripts[config.model.cell])
         if events[0] == outcome():
-            write_weights(tmp_path, training["model"]["cell"])
+            write_weights(tmp_path, config.model.cell)
         return events
 
     executor = ScriptedExecutor(script, num_workers=2)
@@ -191,7 +193,7 @@ def test_crash_while_weights_are_written(tmp_path: Path) -> None:
     last = evaluation(64, 0.1, solved=True)
     scripts = iter([[last, ended()], [last, outcome()]])
 
-    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+    def script(config: TrainingConfig) -> Sequence[Message]:
         events = next(scripts)
         if events[-1] == outcome():
             write_weights(tmp_path, "rnn")
@@ -208,7 +210,7 @@ def test_half_of_the_weights(tmp_path: Path, present: str) -> None:
     winners.mkdir(parents=True)
     write_weights(tmp_path, "rnn")
 
-    def script(training: dict[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+    def script(config: TrainingConfig) -> Sequence[Message]:
         assert list(winners.iterdir()) == []
         (winners / f"temporal_order-rnn{present}").write_bytes(b"weights")
         return [outcome("error", "no")]
@@ -249,8 +251,8 @@ def test_limits_hold_for_winners(
 
 def test_weights_that_find_no_room(tmp_path: Path) -> None:
     """Weights that a full disk does not take end the study with a line that names their file."""
-    full = ("outcome", {"end": "error", "reason": "", "unwritten": [28, "No space left on device"]})
-    executor = ScriptedExecutor(lambda training: [full])
+    full = TrialOutcome(TrialStatus.ERROR, unwritten=(28, "No space left on device"))
+    executor = ScriptedExecutor(lambda config: [full])
     with pytest.raises(FileError, match=r"rnn\.pt: expected room to write, got No space left"):
         train(tmp_path, executor, [winner_of("rnn")])
 
@@ -299,6 +301,6 @@ def test_another_seed_is_another_winner(tmp_path: Path) -> None:
     facts.parent.mkdir(parents=True)
     facts.write_text(OLD_WINNER)
     write_weights(tmp_path, "rnn")
-    executor = ScriptedExecutor(lambda training: [outcome("error", "no")])
+    executor = ScriptedExecutor(lambda config: [outcome("error", "no")])
     train(tmp_path, executor, [winner_of("rnn", seed=8)])
     assert len(executor.requests) == 1

@@ -14,6 +14,7 @@ from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.trial_ledger import TrialResult
 from harness.study.trial_source import SearchKey, first_solved
 from tests.small import small_spec
+from tests.study.scripted import evaluation
 
 WINNER = {
     "hidden_size": 3,
@@ -22,7 +23,7 @@ WINNER = {
     "sequence_length": 12,
     "initialization": "pytorch",
 }
-EVALUATION = {"sequences_seen": 64, "loss": 0.5, "skill": 0.6, "accuracy": 0.9, "solved": False}
+EVALUATION = evaluation(64, 0.5)
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_first_solved() -> None:
 
     None is None.
     """
-    solved = [{"sequences_seen": seen, "solved": 32 <= seen < 96} for seen in (0, 32, 64, 96)]
+    solved = [evaluation(seen, 0.5, solved=32 <= seen < 96) for seen in (0, 32, 64, 96)]
     assert first_solved(solved) == 32
     assert first_solved(solved[:1]) is None
     assert first_solved([]) is None

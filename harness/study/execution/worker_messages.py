@@ -1,0 +1,89 @@
+"""What the coordinator and a worker send each other: frozen data, one line of JSON each.
+
+Nothing here depends on how a process is started, so a remote worker can send the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from harness.columns import TrialStatus
+from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRequest:
+    """One trial to run.
+
+    `memory_bytes` 0 sets no limit. `weights` is the file to which the trained weights go, or empty;
+    the initial weights go beside it.
+    """
+
+    request_id: int
+    config: TrainingConfig
+    plugins: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    weights: str = ""
+
+    def to_line(self) -> str:
+        """One line of JSON; `from_line` is the inverse."""
+        return json.dumps({**vars(self), "config": self.config.to_dict()}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> TrialRequest:
+        """The request that `to_line` wrote."""
+        plain = json.loads(line)
+        config, plugins = TrainingConfig.from_dict(plain["config"]), tuple(plain["plugins"])
+        return cls(**{**plain, "config": config, "plugins": plugins})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialOutcome:
+    """How a trial ended and what it found after its last evaluation.
+
+    `unwritten` says why the weights could not be written: the errno and its text.
+    """
+
+    end: TrialStatus
+    reason: str = ""
+    predictions: tuple[float, ...] = ()
+    extrapolations: tuple[Extrapolation, ...] = ()
+    traceback: str = ""
+    unwritten: tuple[int, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessEnded:
+    """A trial's process is gone: as what its trial counts if it sent no outcome, and why."""
+
+    end: TrialStatus
+    how: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A message of one trial, or the end of its process."""
+
+    request_id: int
+    message: Evaluation | TrialOutcome | ProcessEnded
+
+
+def message_to_line(message: Evaluation | TrialOutcome) -> str:
+    """One line of JSON; `message_from_line` is the inverse."""
+    kind = "evaluation" if isinstance(message, Evaluation) else "outcome"
+    return json.dumps({"kind": kind, **dataclasses.asdict(message)}) + "\n"
+
+
+def message_from_line(line: str) -> Evaluation | TrialOutcome:
+    """The message that `message_to_line` wrote. Raises ValueError where the line is cut short."""
+    plain: dict[str, Any] = json.loads(line)
+    kind = plain.pop("kind")
+    plain["predictions"] = tuple(plain["predictions"])
+    if kind == "evaluation":
+        return Evaluation(**plain)
+    plain["end"] = TrialStatus(plain["end"])
+    plain["extrapolations"] = tuple(Extrapolation(**each) for each in plain["extrapolations"])
+    plain["unwritten"] = plain["unwritten"] and tuple(plain["unwritten"])
+    return TrialOutcome(**plain)
