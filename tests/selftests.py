@@ -19,7 +19,7 @@ from harness.regress.selftest.selftest_files import (
     SelftestSettings,
     append_run,
     read_runs,
-    run_record,
+    selftest_run,
     write_selftest,
 )
 from harness.regress.verdict.decision_rules import rules_for
@@ -60,7 +60,7 @@ def make_runs(folder: Path, noise: float = 0.007, n_alike: int = 6) -> tuple[Inj
             drawn.append(slowed(block, each.slowed, each.effect) if each.slowed else block)
         outcome = run_through(drawn, Family(NAMES), rules_for(len(NAMES), each.detect))
         conditions = RunConditions(60.0, 1.5, "2026-11-27T12:00:00+00:00")
-        run = run_record(each, outcome, drawn[: outcome.n_blocks], conditions)
+        run = selftest_run(each, outcome, drawn[: outcome.n_blocks], conditions)
         append_run(folder / RUNS_FILE, run)
     return planned
 

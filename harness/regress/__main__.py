@@ -99,7 +99,7 @@ def compare(  # one parameter for each option of the command
             raise InputError("--fail-on", expected="inconclusive", got=fail_on)
         from harness.regress.compare.console import CompareConsole, comparison_markdown
         from harness.regress.compare.run import CompareOptions, run_compare
-        from harness.regress.console import open_console
+        from harness.regress.console import open_progress_console
 
         fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
         options = CompareOptions(
@@ -114,7 +114,7 @@ def compare(  # one parameter for each option of the command
             command=cli.typed("regress"),
             sampling=_sampling(rounds, budget),
         )
-        with open_console(CompareConsole, on_stderr=as_json) as console:
+        with open_progress_console(CompareConsole, on_stderr=as_json) as console:
             outcome = run_compare(options, console)
             console.done(outcome.record, str(outcome.directory))
             _append_summary(comparison_markdown(outcome.record), console.note)
@@ -158,7 +158,7 @@ def selftest(  # one parameter for each option of the command
 ) -> None:
     """How often is a verdict wrong on this machine, and what is found? Advises a --detect."""
     with _command(as_json=as_json):
-        from harness.regress.console import open_console
+        from harness.regress.console import open_progress_console
         from harness.regress.selftest.console import SelftestConsole, selftest_markdown
         from harness.regress.selftest.run import SelftestOptions, run_selftest
 
@@ -174,7 +174,7 @@ def selftest(  # one parameter for each option of the command
             command=cli.typed("regress"),
             sampling=_sampling(rounds, budget),
         )
-        with open_console(SelftestConsole, on_stderr=as_json) as console:
+        with open_progress_console(SelftestConsole, on_stderr=as_json) as console:
             outcome = run_selftest(options, console)
             console.done(outcome.record, str(outcome.report))
             _append_summary(selftest_markdown(outcome.record), console.note)
@@ -211,7 +211,7 @@ def record(  # one parameter for each option of the command
     Exit codes: 0 recorded, 2 bad input or a history that cannot be written.
     """
     with _command(as_json=as_json):
-        from harness.regress.console import open_console
+        from harness.regress.console import open_progress_console
         from harness.regress.history import HISTORY
         from harness.regress.json_files import to_json
         from harness.regress.record.console import RecordConsole, record_markdown
@@ -230,7 +230,7 @@ def record(  # one parameter for each option of the command
             revision=revision,
             sampling=_sampling(None, budget),
         )
-        with open_console(RecordConsole, on_stderr=as_json) as console:
+        with open_progress_console(RecordConsole, on_stderr=as_json) as console:
             try:
                 outcome = run_record(options, console)
             except UnrecordedError as error:

@@ -86,7 +86,7 @@ class ProgressConsole:
 ConsoleType = TypeVar("ConsoleType", bound=ProgressConsole)
 
 
-def open_console(
+def open_progress_console(
     kind: type[ConsoleType], *, on_stderr: bool = False
 ) -> contextlib.closing[ConsoleType]:
     """A console on standard output or error; its last line is cleared at the end."""

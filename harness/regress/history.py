@@ -107,7 +107,7 @@ class SpeedHistory:
 
 @dataclass(frozen=True)
 class BenchmarkSeries:
-    """One benchmark on one machine: its time over the canary's in each recording, NaN: not measured.
+    """One benchmark on one machine: its time over the canary's in each recording (NaN: none).
 
     `revisions` and `recorded` name the recordings.
     """

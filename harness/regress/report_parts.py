@@ -1,4 +1,4 @@
-"""What the reports of compare, selftest and trend share: how they are written, and their phrases."""
+"""What the reports of compare, selftest and trend share: writing, sections and phrases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.rendering.report_context import ReportContext, report_command
 _OMITTED: Final = ("settings", "cpu_flags")
 
 
-def write_report(
+def write_regress_report(
     directory: Path, language: str, names: Iterable[str], build: Callable[[ReportContext], Report]
 ) -> WrittenReport:
     """Build a report in its style and write report.html, report.md and figures/ into the folder.
@@ -31,7 +31,7 @@ def write_report(
         return render.write_report_files(build(context), context, directory, ())
 
 
-def machine_facts(facts: Mapping[str, object]) -> dict[str, object]:
+def shown_facts(facts: Mapping[str, object]) -> dict[str, object]:
     """The facts of a machine that a report shows."""
     return {name: value for name, value in facts.items() if name not in _OMITTED}
 
@@ -50,7 +50,7 @@ def command_section(context: ReportContext, typed: str, kind: str, *, files: str
 # --- Texts ------------------------------------------------------------------------------------
 
 
-def percent(messages: Messages, fraction: float) -> str:
+def percent_text(messages: Messages, fraction: float) -> str:
     """A fraction as a percentage: 5 %."""
     return messages("percent", value=f"{100 * fraction:g}")
 

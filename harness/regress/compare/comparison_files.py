@@ -113,7 +113,7 @@ class FactsRecord:
 
 
 @dataclass(frozen=True)
-class BlockRecord:
+class RoundsRecord:
     """Seconds a step of each round of a block, (base, head); null: not measured."""
 
     rounds: Mapping[str, tuple[tuple[float | None, ...], ...]]
@@ -145,7 +145,7 @@ class ComparisonRecord:
     facts: FactsRecord
     n_steps: Mapping[str, int]
     sequences_per_step: Mapping[str, float]
-    blocks: tuple[BlockRecord, ...]
+    blocks: tuple[RoundsRecord, ...]
 
 
 def write_comparison(directory: Path, record: ComparisonRecord, result: ComparisonResult) -> None:
@@ -196,7 +196,7 @@ def comparison_record(
         facts=FactsRecord(*(each.without_packages() for each in result.facts)),
         n_steps=dict(result.n_steps),
         sequences_per_step=dict(result.sequences),
-        blocks=tuple(BlockRecord(each.rounds, each.canary) for each in result.blocks),
+        blocks=tuple(RoundsRecord(each.rounds, each.canary) for each in result.blocks),
     )
 
 

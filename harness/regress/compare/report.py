@@ -19,11 +19,11 @@ from harness.regress.report_parts import (
     command_section,
     estimated_change,
     interval_of_change,
-    machine_facts,
     or_dash,
     p_value_text,
-    percent,
-    write_report,
+    percent_text,
+    shown_facts,
+    write_regress_report,
 )
 from harness.rendering.document import (
     BulletList,
@@ -52,7 +52,7 @@ def render_comparison(directory: Path, language: str = "en") -> WrittenReport:
     directory = Path(directory)
     record = read_comparison(directory)
     names = [*(each.name for each in record.findings), record.base.label, record.head.label]
-    return write_report(directory, language, names, functools.partial(_report, record))
+    return write_regress_report(directory, language, names, functools.partial(_report, record))
 
 
 def _report(record: ComparisonRecord, context: ReportContext) -> Report:
@@ -68,7 +68,7 @@ def _report(record: ComparisonRecord, context: ReportContext) -> Report:
         opening=(_picture(context, record),),
         sections=(
             *(section for section in found if section is not None),
-            machine_section(context, machine_facts(record.facts.base)),
+            machine_section(context, shown_facts(record.facts.base)),
             command_section(context, record.command, "compare", files=files),
         ),
         command=context.command,
@@ -79,7 +79,7 @@ def _report(record: ComparisonRecord, context: ReportContext) -> Report:
 
 def _sentences(messages: Messages, record: ComparisonRecord) -> tuple[str, ...]:
     """The verdict, each kind of finding in a sentence, what is accepted, and the canary."""
-    detect = percent(messages, record.detect)
+    detect = percent_text(messages, record.detect)
     sentences = [messages.of("compare.answer", record.verdict, detect=detect)]
     for verdict in ("regression", "missing", "inconclusive"):
         found = [each for each in record.findings if each.verdict == verdict]
@@ -124,7 +124,7 @@ def _picture(context: ReportContext, record: ComparisonRecord) -> Picture:
         floor=detect / 2,
         detect_label=messages("compare.detect"),
     )
-    caption = messages("compare.caption", n=record.n_blocks, detect=percent(messages, detect))
+    caption = messages("compare.caption", n=record.n_blocks, detect=percent_text(messages, detect))
     drawing = forest_plot.forest(rows, axis)
     table = _table(context, record)
     return Picture("forest", drawing, messages("compare.description"), caption, table)
@@ -244,8 +244,8 @@ def _method(context: ReportContext, record: ComparisonRecord) -> Section:
         pinned=messages("compare.method.pinned") if record.pinned else "",
         blocks=record.n_blocks,
         tests=messages.listed(tests),
-        detect=percent(messages, record.detect),
-        least=percent(messages, record.detect / 2),
+        detect=percent_text(messages, record.detect),
+        least=percent_text(messages, record.detect / 2),
         time=seconds(record.wall_time_s),
     )
     notes = [*record.notes]

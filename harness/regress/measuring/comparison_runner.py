@@ -71,7 +71,7 @@ Round = tuple[float, ...]
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How long a slice is, rounds of a block at most, and seconds for all of it (None: no limit)."""
+    """Seconds of a slice, rounds of a block at most, and seconds for everything (None: no limit)."""
 
     slice_s: float = 0.003
     n_rounds: int = 96
@@ -371,7 +371,7 @@ class ComparisonRunner:
             self.is_pinned = self.is_pinned and core is not None
 
     def _round(self, every: Sequence[tuple[str, tuple[SideClient, ...]]]) -> dict[str, Round]:
-        """Time a slice of both sides for each benchmark: first all in the order AB, then all BA."""
+        """Time two slices of both sides of each benchmark: first all in the order AB, then all BA."""
         if len(self.sides) == 1:
             return self._beside_the_canary(every)
         times = {name: [0.0, 0.0] for name, _ in every}
@@ -388,7 +388,7 @@ class ComparisonRunner:
         }
 
     def _come_after_head(self, client: SideClient, name: str) -> None:
-        """Where the environments differ, run a step of head before each slice of base's environment.
+        """With two environments, run a step of head before each slice of base's environment.
 
         A process that follows one of its own environment finds torch's code in the caches, others
         do not. So base and both canaries always follow head, as head always follows one of them.
@@ -404,7 +404,7 @@ class ComparisonRunner:
     def _beside_the_canary(
         self, every: Sequence[tuple[str, tuple[SideClient, ...]]]
     ) -> dict[str, Round]:
-        """Time one side: each benchmark then the canary, and in reverse, so that drift falls on both.
+        """Time one side: each benchmark, then the canary; and in reverse, so drift falls on both.
 
         The canary's time is the median over benchmarks of its two slices beside each.
         """
@@ -424,7 +424,7 @@ class ComparisonRunner:
         return found | {canary: (median(beside.values()) / (2 * self.n_steps[canary]),)}
 
     def _warm_up(self, name: str, pair: tuple[SideClient, ...]) -> None:
-        """Warm up; the first warm-up of base decides the steps of a slice, everywhere and always."""
+        """Warm up; the first warm-up of base decides how many steps all slices have."""
         for client in pair:
             n_steps = self.n_steps.get(name, 0)
             answer = client.ask(

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from harness.regress.sides.worker_answers import StepMemory
 
-CUDA_ALLOCATOR: Final = "cuda_allocator"
+ALLOCATOR_KIND: Final = "cuda_allocator"
 
 REGRESSION_GROWTH: Final = 0.01
 """Growth on CUDA that is a regression."""
@@ -50,7 +50,7 @@ class Footprint:
         growth = self.growth
         if growth is None:
             return "not_measured"
-        if self.kind == CUDA_ALLOCATOR:
+        if self.kind == ALLOCATOR_KIND:
             return "regression" if growth >= REGRESSION_GROWTH else "ok"
         assert self.base_bytes is not None
         assert self.head_bytes is not None

@@ -37,7 +37,10 @@ class Strip:
 
 
 def rates(rows: Sequence[RateRow], label: str, percent: str, legend: tuple[str, str]) -> Figure:
-    """Draw the rows, the first on top; `legend` names runs and replays. Call it in a theme's style."""
+    """Draw the rows, the first on top; `legend` names runs and replays.
+
+    Call it in a theme's style.
+    """
     drawing = theme.figure(0.5 * len(rows) + 1.25)
     axes = drawing.subplots()
     for y, row in enumerate(rows):

@@ -16,9 +16,9 @@ from harness.regress.report_parts import (
     command_section,
     estimated_change,
     interval_of_change,
-    machine_facts,
-    percent,
-    write_report,
+    percent_text,
+    shown_facts,
+    write_regress_report,
 )
 from harness.regress.selftest import rate_figures
 from harness.regress.selftest.selftest_files import (
@@ -50,7 +50,7 @@ def render_selftest(directory: Path, language: str = "en") -> WrittenReport:
     directory = Path(directory)
     record, runs = read_selftest(directory), read_runs(directory)
     build = functools.partial(_report, record, runs)
-    return write_report(directory, language, record.names, build)
+    return write_regress_report(directory, language, record.names, build)
 
 
 def answer_selftest(record: SelftestRecord, language: str = "en") -> str:
@@ -71,7 +71,7 @@ def _report(record: SelftestRecord, runs: Sequence[SelftestRun], context: Report
             _blocks(context, record, runs),
             _choice(context, record),
             _method(context, record, runs),
-            machine_section(context, machine_facts(record.machine)),
+            machine_section(context, shown_facts(record.machine)),
             command_section(context, record.command, "compare", files=messages("selftest.files")),
         ),
         command=context.command,
@@ -94,7 +94,9 @@ def _sentences(messages: Messages, record: SelftestRecord) -> tuple[str, ...]:
         )
     ]
     for case in slower:
-        effect, detect = (percent(messages, each) for each in (case.runs.effect, case.runs.detect))
+        effect, detect = (
+            percent_text(messages, each) for each in (case.runs.effect, case.runs.detect)
+        )
         given = {"effect": effect, "detect": detect}
         given["replays"] = _rate(messages, case.replay.found if case.replay else None)
         if case.runs.found.n:
@@ -105,10 +107,10 @@ def _sentences(messages: Messages, record: SelftestRecord) -> tuple[str, ...]:
     advice = record.advice
     if advice.detect is not None:
         sentences.append(
-            messages("selftest.answer.choose", detect=percent(messages, advice.detect))
+            messages("selftest.answer.choose", detect=percent_text(messages, advice.detect))
         )
     elif advice.tried:
-        most = percent(messages, advice.tried[-1][0].detect)
+        most = percent_text(messages, advice.tried[-1][0].detect)
         sentences.append(messages("selftest.answer.too_noisy", detect=most))
     else:
         sentences.append(messages("selftest.answer.too_few"))
@@ -138,7 +140,7 @@ def _rates(context: ReportContext, record: SelftestRecord) -> Picture:
         texts.append(
             (
                 name,
-                percent(messages, case.runs.detect),
+                percent_text(messages, case.runs.detect),
                 messages("none") if case.measured is None else _estimate(messages, case.measured),
                 messages.of("selftest.counted", which),
                 _rate(messages, runs),
@@ -166,10 +168,10 @@ def _counted(rates: Rates) -> Rate:
 
 
 def _case(messages: Messages, rates: Rates) -> str:
-    detect = percent(messages, rates.detect)
+    detect = percent_text(messages, rates.detect)
     if not rates.effect:
         return messages("selftest.alike", detect=detect)
-    return messages("selftest.slower", effect=percent(messages, rates.effect), detect=detect)
+    return messages("selftest.slower", effect=percent_text(messages, rates.effect), detect=detect)
 
 
 def _estimate(messages: Messages, found: EstimateRecord) -> str:
@@ -231,7 +233,7 @@ def _blocks(context: ReportContext, record: SelftestRecord, runs: Sequence[Selft
         context.column("n_blocks"),
     )
     rows = tuple((name, text, str(len(values))) for name, values, text in shown)
-    caption = messages("selftest.blocks.caption", detect=percent(messages, record.detect))
+    caption = messages("selftest.blocks.caption", detect=percent_text(messages, record.detect))
     table = Table(columns, rows, messages("selftest.blocks.note"))
     picture = Picture("blocks", drawing, messages("selftest.blocks.description"), caption, table)
     return Section("blocks", messages("selftest.blocks.title"), (picture,))
@@ -246,7 +248,7 @@ def _choice(context: ReportContext, record: SelftestRecord) -> Section:
         return context.not_measured("choice", title, messages("selftest.answer.too_few"))
     rows = [
         (
-            percent(messages, same.detect),
+            percent_text(messages, same.detect),
             _rate(messages, same.false_regression),
             _rate(messages, same.all_ok),
             _rate(messages, slower.found),

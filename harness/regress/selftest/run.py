@@ -39,8 +39,8 @@ from harness.regress.selftest.selftest_files import (
     SelftestSettings,
     append_run,
     read_runs,
-    read_settings,
-    run_record,
+    read_selftest_settings,
+    selftest_run,
     write_selftest,
 )
 from harness.regress.sides.side import find_repository, parse_side
@@ -264,7 +264,7 @@ def _kept_runs(directory: Path, settings: SelftestSettings) -> tuple[SelftestRun
             raise InputError(str(directory), SELFTEST_FILE, expected=expected, got=Shown("none"))
         write_selftest(directory, settings)
         return ()
-    before = read_settings(directory)
+    before = read_selftest_settings(directory)
     for name in (each.name for each in dataclasses.fields(settings)):
         old, new = getattr(before, name), getattr(settings, name)
         if old != new:
@@ -306,7 +306,7 @@ class _RunMaker:
         config = CompareConfig(planned.detect, (), self.sampling, memory=False)
         result = comparison_runner.compare_targets(base, head, config, self.progress)
         wall_time_s = time.monotonic() - started
-        run = run_record(
+        run = selftest_run(
             planned,
             result.outcome,
             [block.ratios for block in result.blocks],

@@ -33,7 +33,7 @@ RUNS_FILE: Final = "runs.jsonl"
 
 
 @dataclass(frozen=True)
-class BlockRecord:
+class RatiosRecord:
     """The values of a block (BlockRatios); None: not measured."""
 
     values: Mapping[str, float | None]
@@ -76,7 +76,7 @@ class SelftestRun:
     wall_time_s: float
     load: float | None = None
     recorded: str = ""
-    blocks: tuple[BlockRecord, ...]
+    blocks: tuple[RatiosRecord, ...]
 
     @property
     def ratios(self) -> tuple[BlockRatios, ...]:
@@ -106,7 +106,7 @@ class RunConditions:
     recorded: str
 
 
-def run_record(
+def selftest_run(
     planned: Injected,
     outcome: VerdictOutcome,
     blocks: Iterable[BlockRatios],
@@ -127,7 +127,7 @@ def run_record(
         canary=estimate_record(outcome.canary.ratio),
         **dataclasses.asdict(conditions),
         blocks=tuple(
-            BlockRecord(
+            RatiosRecord(
                 {name: _or_none(x) for name, x in each.values.items()}, _or_none(each.canary)
             )
             for each in blocks
@@ -187,7 +187,7 @@ def write_selftest(directory: Path, record: SelftestSettings) -> None:
     write_record(directory / SELFTEST_FILE, record, SELFTEST_SCHEMA)
 
 
-def read_settings(directory: Path) -> SelftestSettings:
+def read_selftest_settings(directory: Path) -> SelftestSettings:
     """The settings of a selftest, finished or not. Raises InputError that names the key."""
     path = directory / SELFTEST_FILE
     plain = read_object(path, SELFTEST_SCHEMA, "a selftest")

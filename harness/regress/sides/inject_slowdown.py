@@ -1,12 +1,10 @@
 """The steps of a file, one of them with real extra work: what a selftest injects.
 
-Imports torch and the standard library alone.
-
-It is copied into a selftest's temporary folder and runs in the worker's process (side_worker.py),
-whose way to read a file of steps it uses. The extra work is small matrix products on the processor,
-after each step for the wanted share of the time that this step took; what the last product is too
-long is owed to the next step. So the slow-down is that share exactly, on a core that is fast one
-moment and slow the next too. Both sides are wrapped alike: what the wrapper costs falls on both.
+It is copied into a selftest's temporary folder and runs in the process of side_worker.py, whose
+functions it uses. It imports torch and the standard library alone. The extra work is small matrix
+products on the processor, after each step, for the wanted share of the time of that very step. The
+last product may take too long: that is subtracted from the work after the next step. So the
+slow-down is exact also on a core whose speed changes. The steps of both sides are wrapped alike.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from typing import Any
 import torch
 
 worker: Any = sys.modules["__main__"]  # side_worker.py
-MATRIX_SIZE = 24  # a product of such matrices takes 2 to 5 us: a thousandth of a small step
+MATRIX_SIZE = 24  # a product of such matrices takes 2 to 5 us, a thousandth of a small step
 
 Function = Callable[..., object]
 
 
 class Slower:
-    """A step and what comes with it, `effect` (0.05: 5 %) slower; as a plan of a file of steps."""
+    """A benchmark of a file of steps, slower by `effect` (0.05: 5 %)."""
 
     def __init__(self, plan: Any, effect: float) -> None:
         setup, self.bare, self.sequences, reset = (*plan, None)[:4]
@@ -47,7 +45,7 @@ class Slower:
         self.matrix = torch.eye(MATRIX_SIZE)
 
     def step(self) -> None:
-        """One step, and its share of extra work once the device has done it."""
+        """One step, and then its share of extra work, once the device is done."""
         matrix = self.matrix
         start = time.perf_counter()
         self.bare(*self.arguments)
@@ -61,7 +59,7 @@ class Slower:
 
 
 def slower_steps(file: str, slowed: str, effect: float) -> dict[str, Function]:
-    """All steps of a file, that of the name `slowed` ("" for none) slower by the share `effect`."""
+    """All steps of a file, the one named `slowed` ("": none) slower by `effect`."""
     found = worker.find_steps(worker.import_file(file), file)
 
     def wrapped(name: str, make: Function) -> Function:
@@ -71,4 +69,4 @@ def slower_steps(file: str, slowed: str, effect: float) -> dict[str, Function]:
 
 
 def _nothing(*_: object) -> None:
-    """Where there is nothing to set up or to reset."""
+    """Does nothing, where there is nothing to set up or to reset."""

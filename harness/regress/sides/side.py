@@ -1,14 +1,13 @@
-"""What a side is: a git revision, the working tree, a Python environment, requirements, or a version of a plug-in. Makes none.
+"""What a side is: a revision, the working tree, an environment, requirements or a plug-in.
 
-A text is read in this order, and the first that fits counts:
+A text names the first of these that fits:
     git:REV, python:PATH, pip:REQUIREMENTS, plugin:FILE    as it says
     .                                                      the working tree
     ends in .py                                            a plug-in
-    NAME==VERSION and the like, or a wheel                 requirements; several are set apart by
-                                                           spaces
+    NAME==VERSION and the like, or a wheel                 requirements, separated by spaces
     a path                                                 a Python, or the folder of an environment
     else                                                   a git revision
-A text that is a revision and a path at once is refused, and must say which.
+A text that is a revision and a path at once is refused: a prefix must say which.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _ARCHIVES: Final = (".whl", ".tar.gz", ".zip")
 class Side:
     """A side as the user named it.
 
-    `value`: the commit, the Python's path, the requirements, the plug-in's path, or ".".
+    `value` is the commit, the path of the Python or the plug-in, the requirements, or ".".
     """
 
     kind: SideKind
@@ -63,7 +62,7 @@ class Side:
 
     @property
     def slug(self) -> str:
-        """The side as a part of a folder's name; it holds no time."""
+        """The side as a part of a folder's name."""
         if self.kind == "worktree":
             return "worktree"
         text = Path(self.text).name if self.kind == "plugin" else self.text
@@ -71,9 +70,9 @@ class Side:
 
 
 def parse_side(option: str, text: str, here: Path) -> Side:
-    """What an option's text names, seen from a folder.
+    """What the text of an option names, seen from a folder.
 
-    Raises InputError for what there is not, and where two things fit.
+    Raises InputError where nothing fits, and where two things do.
     """
     given = text.strip()
     for prefix, kind in PREFIXES.items():
@@ -129,9 +128,9 @@ def requirements(text: str) -> list[str]:
 
 
 def find_python(path: Path) -> Path | None:
-    """The Python that a path is, or that of the environment that it is.
+    """The Python at a path, or that of the environment at a path; None where there is none.
 
-    Links are kept, as an environment is known by them.
+    Links are not followed: an environment's Python is one.
     """
     if path.is_dir():
         inside = (path / "bin" / "python", path / "Scripts" / "python.exe")
@@ -140,10 +139,7 @@ def find_python(path: Path) -> Path | None:
 
 
 def find_commit(here: Path, text: str) -> str | None:
-    """The commit that a text names in the repository around a folder.
-
-    None where it names none, or there is no repository.
-    """
+    """The commit that a text names in the repository around a folder; None where it names none."""
     if not text or text.startswith("-"):
         return None
     return git(here, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
@@ -156,10 +152,7 @@ def find_repository(here: Path) -> Path | None:
 
 
 def git(here: Path, *arguments: str) -> str | None:
-    """What git prints, without its last line break; None where it fails, or isn't there.
-
-    No hook runs.
-    """
+    """What git prints, without the last line break; None where it fails. No hook runs."""
     command = ["git", "-C", str(here), "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
-"""Clients of the sides' worker processes: a fresh process for each block, errors that name the side.
+"""Clients of the sides' worker processes: a fresh one for each block, errors that name the side.
 
-A client runs side_worker.py in one side's Python: a fork server where there is fork. Never times.
+A client runs side_worker.py in its side's Python: a fork server where the system has fork.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, Final
 from harness.errors import InputError, Shown
 from harness.processes.worker_client import WorkerClient, WorkerFailed, WorkerSpec
 
-ANSWER_TIMEOUT_S: Final = 300.0  # setting a benchmark up may compile; a step that hangs must end
+SIDE_ANSWER_TIMEOUT_S: Final = (
+    300.0  # setting a benchmark up may compile; a step that hangs must end
+)
 
 
 class StepError(InputError):
@@ -67,7 +69,7 @@ class SideClient:
         self._wait_until_ready()
         self.worker.send(do, **arguments)
 
-    def receive(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+    def receive(self, timeout_s: float = SIDE_ANSWER_TIMEOUT_S) -> dict[str, Any]:
         """The answer to the last command."""
         try:
             return self.worker.receive(timeout_s)
@@ -92,7 +94,7 @@ class SideClient:
         """The worker's first line, which it writes once it has imported torch (a second or two)."""
         if not self._hello:
             try:
-                self._hello = self.worker.receive(ANSWER_TIMEOUT_S)
+                self._hello = self.worker.receive(SIDE_ANSWER_TIMEOUT_S)
             except WorkerFailed as error:
                 expected = "an environment in which torch can be imported"
                 got = Shown(str(error))

@@ -1,9 +1,7 @@
-"""The temporary folder of a comparison.
+"""The temporary folder of a comparison: worktrees and environments, removed when it ends.
 
-Worktrees and environments, gone when it ends, and after a kill at the next start.
-
-The folder holds a marker with the process that made it. Whoever makes such a folder first removes
-those of processes that are no more, with the worktrees that git still knows of.
+The folder has a marker that names the process which made it. The next comparison removes the
+folders of processes that were killed, with the worktrees that git still lists.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from harness.regress.sides.side import git
 FOLDER_PREFIX: Final = "harness-regress-"
 MARKER: Final = "owner.json"
 UNMARKED_AGE_S: Final = 3600.0
-"""A folder without a marker is that of a process killed before it wrote one, or of one that is about to."""
+"""A folder without a marker that is older belongs to a process killed before it wrote one."""
 
 
 class BuildError(InputError):
@@ -70,10 +68,7 @@ class Workspace:
 
 @contextmanager
 def workspace(repository: Path | None = None) -> Iterator[Workspace]:
-    """A folder, removed at the end.
-
-    Before, what killed comparisons have left here and in this repository.
-    """
+    """A new folder, removed at the end; first what killed comparisons have left is removed."""
     prune(repository)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
     _mark(folder, [])
@@ -84,12 +79,12 @@ def workspace(repository: Path | None = None) -> Iterator[Workspace]:
 
 
 def prune(repository: Path | None = None) -> tuple[Path, ...]:
-    """Remove the folders of processes that are no more; returns them."""
+    """Remove the folders of processes that no longer run; returns them."""
     root = Path(tempfile.gettempdir()).resolve()
     stale = tuple(folder for folder in sorted(root.glob(f"{FOLDER_PREFIX}*")) if _is_stale(folder))
     for folder in stale:
         _remove(folder)
-    if repository is not None:  # worktrees whose folder somebody else has removed
+    if repository is not None:  # worktrees whose folder was removed by something else
         listed = git(repository, "worktree", "list", "--porcelain") or ""
         for line in listed.splitlines():
             path = Path(line.removeprefix("worktree "))
@@ -105,10 +100,7 @@ def run_shown(
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command of the set-up.
-
-    What it prints is kept for the BuildError that is raised where it fails.
-    """
+    """Run a command of the set-up; raises BuildError with what it printed where it fails."""
     try:
         done = subprocess.run(
             command,
@@ -143,16 +135,16 @@ def _read_marker(folder: Path) -> dict[str, list[str]]:
 
 
 def _is_stale(folder: Path) -> bool:
-    """Whether a folder is ours and its process is no more.
+    """Whether a folder is ours and its process no longer runs.
 
-    A process that has its number by chance began at another time.
+    Another process that has its number by chance started at another time.
     """
     try:
         found = folder.lstat()
     except OSError:
         return False
     if folder.is_symlink() or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
-        return False  # a marker of somebody else's would have us run git where he likes
+        return False  # another user's marker could make us run git in any folder
     marker = _read_marker(folder)
     if "pid" not in marker:
         return time.time() - found.st_mtime > UNMARKED_AGE_S

@@ -9,7 +9,7 @@ from harness.regress.console import (
     markdown_table,
     markdown_text,
     n_recordings,
-    open_console,
+    open_progress_console,
     p_text,
 )
 from harness.regress.trend.trend_file import TrendRecord
@@ -19,7 +19,7 @@ CHANGE_HEADS: Final = ("benchmark", "revision", "recorded", "change", "p", "fing
 
 def show_trend(record: TrendRecord, answer: str, report: str, *, on_stderr: bool) -> None:
     """Show the table of change points, the answer, and where the report is."""
-    with open_console(ProgressConsole, on_stderr=on_stderr) as console:
+    with open_progress_console(ProgressConsole, on_stderr=on_stderr) as console:
         if rows := change_rows(record):
             console.print_table(CHANGE_HEADS, rows)
         for text in (answer, f"report: {report}"):

@@ -12,9 +12,9 @@ from harness.regress.history import differing
 from harness.regress.report_parts import (
     change_text,
     command_section,
-    machine_facts,
     or_dash,
-    write_report,
+    shown_facts,
+    write_regress_report,
 )
 from harness.regress.trend.change_points import ALPHA, ChangePoint
 from harness.regress.trend.trend_file import TrendRecord, read_trend
@@ -57,7 +57,9 @@ def render_trend(directory: Path, language: str = "en") -> WrittenReport:
         for name in (*(each.name for each in one.benchmarks), *one.revisions)
     ]
     before = tuple(path.stem for path in (directory / "figures").glob(f"{FIGURE_PREFIX}*.svg"))
-    return write_report(directory, language, names, functools.partial(_report, record, before))
+    return write_regress_report(
+        directory, language, names, functools.partial(_report, record, before)
+    )
 
 
 def answer_trend(record: TrendRecord, language: str = "en") -> str:
@@ -83,7 +85,7 @@ def _report(record: TrendRecord, before: tuple[str, ...], context: ReportContext
         sections=(
             *sections,
             _method(context, record),
-            machine_section(context, machine_facts(record.machines[0].machine)),
+            machine_section(context, shown_facts(record.machines[0].machine)),
             command_section(context, record.command, "trend"),
         ),
         command=context.command,

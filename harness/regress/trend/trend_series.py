@@ -24,7 +24,7 @@ LEAST_RECORDINGS = 2 * LEAST_SEGMENT
 
 
 @dataclass(frozen=True)
-class Level:
+class TrendLevel:
     """The recordings between two change points, from `start` up to `end`, and their median."""
 
     start: int
@@ -59,14 +59,14 @@ class BenchmarkTrend:
         return sum(value is not None for value in self.values)
 
     @property
-    def levels(self) -> tuple[Level, ...]:
+    def levels(self) -> tuple[TrendLevel, ...]:
         """The levels between its changes; none where nothing was measured."""
         edges = [0, *(change.position for change in self.changes), len(self.values)]
         found = []
         for start, end in pairwise(edges):
             known = [value for value in self.values[start:end] if value is not None]
             if known:
-                found.append(Level(start, end, median(known)))
+                found.append(TrendLevel(start, end, median(known)))
         return tuple(found)
 
     def relative(self) -> tuple[float, ...]:

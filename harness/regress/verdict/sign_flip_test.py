@@ -1,9 +1,9 @@
-"""The exact sign-flip test: is the middle of some blocks above 0? Uses no randomness.
+"""The exact sign-flip test: is the median of some blocks above 0? It uses no randomness.
 
-Under no difference the two sides of a block are alike, so a block's value is as likely x as -x,
-whatever its distribution and however its rounds hang together (Fisher 1935, The Design of
-Experiments, section 21). The p-value is the share of the 2^n ways to set the signs whose sum is at
-least the one observed. It depends on the blocks being independent and on nothing else.
+If the two sides do not differ, a block's value is as likely x as -x, whatever its distribution and
+however its rounds are correlated (Fisher 1935, The Design of Experiments, section 21). The p-value
+is the share of the 2^n ways to set the signs whose sum is at least the one observed. It assumes
+that blocks are independent and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_BLOCKS: Final = 40
-"""Two halves of 2^20 sums each: a second and 20 MB. The looks need 25."""
+"""Two halves of 2^20 sums each take a second and 20 MB. A comparison has 25 blocks at most."""
 
 _TOLERANCE: Final = 1e-12
 """Sums that differ by less than this share of all values are tied.
@@ -36,18 +36,17 @@ class PValues:
 def sign_flip_p_values(values: Iterable[float]) -> PValues:
     """Exact one-sided p-values, either way, by the blocks' sum over all 2^n assignments of signs.
 
-    Ties count against a difference, so that under none p <= alpha in at most alpha of cases, for
-    tied and for zero values too. The least p of n blocks is 2^-n, that of blocks which are all on
-    one side. NaN and infinities are left out; without a value there is no evidence, and p is 1.
-    ValueError above MOST_BLOCKS.
+    Ties count as no difference, so that without one p <= alpha in at most alpha of cases, for tied
+    and for zero values too. The least p of n blocks is 2^-n, where all are on one side. NaN and
+    infinities are left out; without a value p is 1. ValueError above MOST_BLOCKS.
     """
     listed = np.array(list(values), dtype=np.float64)
     known = listed[np.isfinite(listed)]
     if len(known) > MOST_BLOCKS:
         raise ValueError(f"'values' must be at most {MOST_BLOCKS} (got {len(known)})")
-    # Turning the signs of a subset takes twice its sum away: the sum stays as large where the
-    # subset's is at most 0. The subsets' sums are those of one half plus those of the other, so
-    # that 2^n pairs need 2^(n/2) sums.
+    # Flipping the signs of a subset subtracts twice its sum: the total stays as large where the
+    # subset's sum is at most 0. Each subset's sum is one of the first half plus one of the second,
+    # so 2^n subsets need only 2^(n/2) sums.
     middle = len(known) // 2
     first, second = _subset_sums(known[:middle]), np.sort(_subset_sums(known[middle:]))
     tied = _TOLERANCE * float(np.abs(known).sum())
@@ -58,10 +57,7 @@ def sign_flip_p_values(values: Iterable[float]) -> PValues:
 
 
 def two_sided_p_value(values: Iterable[float]) -> float:
-    """Exact two-sided p-value of "the blocks are off 0".
-
-    Twice the smaller one-sided one, at most 1.
-    """
+    """Exact two-sided p-value of "the blocks are off 0": twice the smaller one-sided one."""
     p_values = sign_flip_p_values(values)
     return min(1.0, 2 * min(p_values.above, p_values.below))
 

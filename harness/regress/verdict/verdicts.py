@@ -1,17 +1,15 @@
-"""From blocks to verdicts: what to time next, and what is concluded.
+"""From blocks to verdicts: what to time next, and what is concluded. A pure function.
 
-A pure function of the blocks; never times anything.
+`decide` is given all blocks so far, in order, and returns what to time next or what came out. It
+keeps nothing between calls, so recorded blocks can be replayed through it: selftest measures the
+very rules that a comparison uses.
 
-`decide` is given all blocks so far, in order, and says either what to time next or what came out.
-It keeps nothing between calls, so that recorded blocks can be replayed through it: selftest
-measures the very rule that a comparison uses.
-
-After each look (10, 15 and 20 blocks) a benchmark that is still open becomes
-    a suspect      its test is significant and its median at least the floor: the next 5 blocks
-                   confirm it or not
-    ok             the whole interval of its median lies below `detect`
-    or stays open  until the last look, where it is inconclusive
-A canary that moved ends the run at any look.
+At each interim test (after 10, 15 and 20 blocks) a benchmark that is still open becomes
+    a suspect      the test is significant and the median at least half of `detect`: the next 5
+                   blocks confirm it or not
+    ok             the whole interval of its median is below `detect`
+    or stays open  until the last test, where it is inconclusive
+A canary that moved ends the run at any test.
 """
 
 from __future__ import annotations
@@ -30,14 +28,14 @@ from harness.stats import Estimate, Interval, holm, median_interval
 BenchmarkVerdict = Literal["ok", "regression", "inconclusive", "contaminated", "missing"]
 
 Reason = Literal[
-    "confirmed",  # regression: significant, above the floor, and fresh blocks agree
-    "below_detect",  # ok: the interval lies below `detect`
-    # Inconclusive: significant and above the floor, but fresh blocks did not agree
+    "confirmed",  # regression: significant, large enough, and fresh blocks agree
+    "below_detect",  # ok: the interval is below `detect`
+    # Inconclusive: significant and large enough, but fresh blocks did not agree
     "not_confirmed",
-    "reaches_detect",  # inconclusive: after the last look the interval still reaches `detect`
+    "reaches_detect",  # inconclusive: after the last test the interval still reaches `detect`
     "not_measured",  # inconclusive: too few blocks have a value
-    "out_of_budget",  # inconclusive: the budget ended before a look could decide
-    # Inconclusive: too few blocks have a canary, so nothing vouches for the run
+    "out_of_budget",  # inconclusive: the budget ended before a test could decide
+    # Inconclusive: too few blocks have a canary, so the run cannot be trusted
     "canary_not_measured",
     "canary_moved",  # contaminated
     "absent_in_head",  # missing
@@ -53,9 +51,9 @@ SEVERITY: Final[tuple[BenchmarkVerdict, ...]] = (
 """The run's verdict is the first of these that a benchmark has and that is not accepted."""
 
 ACCEPTABLE: Final[tuple[BenchmarkVerdict, ...]] = ("regression", "missing")
-"""What --accept lets pass, and shows. Noise can't be intended."""
+"""The verdicts that --accept lets pass, and shows. Noise is never intended."""
 
-OK_CODE, REGRESSION_CODE, UNDECIDED_CODE, MISSING_CODE = 0, 1, 3, 4  # DESIGN section 8
+OK_CODE, REGRESSION_CODE, UNDECIDED_CODE, MISSING_CODE = 0, 1, 3, 4
 
 FailOn = Literal["inconclusive"]
 
@@ -76,11 +74,10 @@ class Family:
 class Finding:
     """What came out for one benchmark.
 
-    `ratio` is head's time a step over base's (1.05: 5 % slower), the median of the blocks that the
-    verdict rests on, with their interval; `fresh` that of the blocks that were to confirm a
-    suspect, None if it was none. `p_value` is the one-sided one at the deciding look, after Holm's
-    correction; None without a look. `improved`: as significant, and as large, in the other
-    direction; that is told and never fails.
+    `ratio` is head's time a step over base's (1.05: 5 % slower): the median of the blocks that the
+    verdict depends on, with their interval. `fresh` is that of the blocks after a suspect, None
+    where there was none. `p_value` is one-sided, from the last test, after Holm's correction; None
+    without a test. `improved`: as significant and as large in the other direction; it never fails.
     """
 
     name: str
@@ -95,10 +92,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Canary:
-    """The canary over all blocks.
-
-    Its ratio, its two-sided p-value, and whether it moved at a look.
-    """
+    """The canary over all blocks: ratio, two-sided p-value, and whether it moved at a test."""
 
     ratio: Estimate
     p_value: float
@@ -107,7 +101,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class VerdictOutcome:
-    """What came out of a comparison, in the order of the family's names and then of those missing."""
+    """What came out of a comparison: the family's benchmarks in order, then those missing."""
 
     findings: tuple[Finding, ...]
     canary: Canary
@@ -122,7 +116,7 @@ class VerdictOutcome:
         return next((verdict for verdict in SEVERITY if verdict in found), "ok")
 
     def exit_code(self, fail_on: Collection[FailOn] = ()) -> int:
-        """0 ok, 1 regression, 3 inconclusive or contaminated if `fail_on` says so (else 0), 4 missing."""
+        """0 ok, 1 regression, 4 missing; 0 for undecided, or 3 if `fail_on` has "inconclusive"."""
         match self.verdict:
             case "missing":
                 return MISSING_CODE
@@ -138,9 +132,8 @@ class VerdictOutcome:
 class MeasureMore:
     """Time `n_blocks` more blocks of the canary and of these benchmarks.
 
-    `confirming` are the suspects among them.
-
-    A benchmark that is not named is decided; timing it all the same changes nothing.
+    `confirming` are the suspects among them. A benchmark that is not named is decided; timing it
+    all the same changes nothing.
     """
 
     n_blocks: int
@@ -163,47 +156,43 @@ def decide(
 ) -> Decision:
     """What to do after these blocks.
 
-    With `budget_over` always Stop: what no look could decide is inconclusive.
-
-    Blocks beyond the one that decided are ignored. A NaN is a block that a benchmark has not; the
-    looks count all blocks, the tests those with a value. The rules must be those of
+    With `budget_over` always Stop: what no test could decide is inconclusive. Blocks beyond the one
+    that decided are ignored. A benchmark lacks the blocks in which it is NaN: all blocks count for
+    when a test is made, those with a value for its result. The rules must be those of
     `len(family.names)` benchmarks.
     """
     states: dict[str, BenchmarkState] = dict.fromkeys(family.names, Open())
     n_used = 0
-    for look in rules.interim_tests:
+    for test in rules.interim_tests:
         undecided = tuple(name for name, state in states.items() if not isinstance(state, Finding))
         if not undecided:
             break
-        if len(blocks) < look.n_blocks:
+        if len(blocks) < test.n_blocks:
             if budget_over:
                 n_used = len(blocks)
                 break
             confirming = tuple(name for name in undecided if isinstance(states[name], Suspect))
-            return MeasureMore(look.n_blocks - len(blocks), undecided, confirming)
-        n_used, seen = look.n_blocks, blocks[: look.n_blocks]
-        if void := _void(seen, look, rules):
+            return MeasureMore(test.n_blocks - len(blocks), undecided, confirming)
+        n_used, seen = test.n_blocks, blocks[: test.n_blocks]
+        if void := _void(seen, test, rules):
             return Stop(_outcome(seen, family, {}, void))
-        states |= _confirmed(seen, states, rules) | _looked_at(seen, states, look, rules)
+        states |= _confirmed(seen, states, rules) | _tested(seen, states, test, rules)
     return Stop(_outcome(blocks[:n_used], family, states))
 
 
-# --- At a look --------------------------------------------------------------------------------
+# --- At a test --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Open:
-    """A benchmark that no look has decided; the p-value is that of the last one."""
+    """A benchmark that no test has decided; the p-value is that of the last one."""
 
     p_value: float | None = None
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A benchmark whose slow-down the look after `n_blocks` found.
-
-    The blocks after it confirm it or not.
-    """
+    """A benchmark that the test after `n_blocks` found slower; later blocks confirm it or not."""
 
     n_blocks: int
     p_value: float
@@ -212,11 +201,11 @@ class Suspect:
 BenchmarkState = Open | Suspect | Finding
 
 
-def _void(seen: Sequence[BlockRatios], look: InterimTest, rules: Rules) -> Finding | None:
-    """What the canary makes of every benchmark, if it moved or says nothing; None if all is well.
+def _void(seen: Sequence[BlockRatios], test: InterimTest, rules: Rules) -> Finding | None:
+    """The finding of every benchmark if the canary moved or is not known; None if all is well.
 
-    It moved if it is off 0 significantly and by its floor at least. It says nothing where fewer
-    than half of the blocks have it.
+    It moved if it is significantly off 0 and by a quarter of `detect` at least. It is not known
+    where fewer than half of the blocks have it.
     """
     values = _known(block.canary for block in seen)
     nothing = median_interval([])
@@ -224,7 +213,7 @@ def _void(seen: Sequence[BlockRatios], look: InterimTest, rules: Rules) -> Findi
         return Finding("", "inconclusive", "canary_not_measured", nothing)
     if (
         abs(median(values)) < rules.log_canary_minimum
-        or two_sided_p_value(values) > look.canary_alpha
+        or two_sided_p_value(values) > test.canary_alpha
     ):
         return None
     return Finding("", "contaminated", "canary_moved", nothing)
@@ -233,11 +222,11 @@ def _void(seen: Sequence[BlockRatios], look: InterimTest, rules: Rules) -> Findi
 def _confirmed(
     seen: Sequence[BlockRatios], states: Mapping[str, BenchmarkState], rules: Rules
 ) -> dict[str, Finding]:
-    """What the blocks after a look make of its suspects.
+    """The findings of the suspects, from the blocks after their test.
 
-    Confirmed: the fresh blocks' median is at least the floor, and at least `n_agree` of them are
-    above 0. One that is not is ok where the interval over all its blocks lies below `detect`, and
-    else inconclusive.
+    A regression is confirmed if the fresh blocks' median is at least half of `detect` and at least
+    `n_agree` of them are above 0. Otherwise the benchmark is ok where the interval over all its
+    blocks is below `detect`, and else inconclusive.
     """
     findings = {}
     for name, state in states.items():
@@ -260,20 +249,20 @@ def _confirmed(
     return findings
 
 
-def _looked_at(
+def _tested(
     seen: Sequence[BlockRatios],
     states: Mapping[str, BenchmarkState],
-    look: InterimTest,
+    test: InterimTest,
     rules: Rules,
 ) -> dict[str, BenchmarkState]:
-    """The open benchmarks after a look.
+    """The open benchmarks after a test.
 
-    Those decided before count in Holm's correction as p = 1: that only widens it.
+    Those decided before count as p = 1 in Holm's correction, which only makes it stricter.
     """
     values = {
         name: _values(seen, name) for name, state in states.items() if isinstance(state, Open)
     }
-    if look.n_blocks > rules.last_test:
+    if test.n_blocks > rules.last_test:
         return {}
     p_values = {name: sign_flip_p_values(own) for name, own in values.items()}
     slower = holm({name: p.above for name, p in p_values.items()}, len(states))
@@ -282,14 +271,14 @@ def _looked_at(
     for name, own in values.items():
         estimate = median_interval(own)
         middle = 0.0 if estimate.value is None else estimate.value
-        improved = faster[name] <= look.alpha and middle <= -rules.log_minimum
-        if slower[name] <= look.alpha and middle >= rules.log_minimum:
-            found[name] = Suspect(look.n_blocks, slower[name])
+        improved = faster[name] <= test.alpha and middle <= -rules.log_minimum
+        if slower[name] <= test.alpha and middle >= rules.log_minimum:
+            found[name] = Suspect(test.n_blocks, slower[name])
         elif _is_below_detect(estimate, rules):
             found[name] = Finding(
                 name, "ok", "below_detect", as_ratio(own), slower[name], improved=improved
             )
-        elif look.n_blocks < rules.last_test:
+        elif test.n_blocks < rules.last_test:
             found[name] = Open(slower[name])
         else:
             reason: Reason = "reaches_detect" if _is_enough(estimate) else "not_measured"
@@ -298,7 +287,7 @@ def _looked_at(
 
 
 def _is_enough(estimate: Estimate) -> bool:
-    """Whether there are blocks enough for an interval that OK may rest on: 6, for 95 %."""
+    """Whether there are enough blocks for the interval that OK needs: 6, for 95 %."""
     return estimate.interval is not None and estimate.interval.level >= MINIMUM_LEVEL
 
 
@@ -314,10 +303,7 @@ def _is_below_detect(estimate: Estimate, rules: Rules) -> bool:
 
 
 def as_ratio(values: Iterable[float]) -> Estimate:
-    """Median of log ratios and its interval (harness.stats.median_interval), as ratios.
-
-    1.05 is 5 % slower.
-    """
+    """Median of log ratios and its interval, as ratios: 1.05 is 5 % slower."""
     estimate = median_interval(value if math.isfinite(value) else math.nan for value in values)
     if estimate.value is None:
         return estimate
@@ -335,10 +321,7 @@ def _outcome(
     states: Mapping[str, BenchmarkState],
     void: Finding | None = None,
 ) -> VerdictOutcome:
-    """Findings in the family's order.
-
-    What no look decided is inconclusive, what head lacks is missing.
-    """
+    """Findings in the family's order; what no test decided is inconclusive."""
     findings = [
         replace(void, name=name, ratio=as_ratio(_values(blocks, name)))
         if void

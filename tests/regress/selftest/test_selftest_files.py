@@ -14,11 +14,11 @@ from harness.errors import FileError, InputError
 from harness.regress.selftest.selftest_files import (
     RUNS_FILE,
     SELFTEST_FILE,
-    BlockRecord,
+    RatiosRecord,
     append_run,
     read_runs,
     read_selftest,
-    read_settings,
+    read_selftest_settings,
     write_selftest,
 )
 from tests.selftests import EFFECTS, NAMES, make_runs, make_selftest, settings
@@ -31,7 +31,7 @@ def test_runs_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [(run.run, run.effect, run.slowed, run.detect) for run in runs] == [
         (each.number, each.effect, each.slowed, each.detect) for each in planned
     ]
-    odd = BlockRecord({"gru/h16": None, "rnn/h16": 0.1}, None)
+    odd = RatiosRecord({"gru/h16": None, "rnn/h16": 0.1}, None)
     append_run(tmp_path / RUNS_FILE, dataclasses.replace(runs[0], blocks=(odd,)))
     (block,) = read_runs(tmp_path)[-1].ratios
     assert math.isnan(block.canary)
@@ -109,13 +109,13 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         read_runs(tmp_path)
     (tmp_path / SELFTEST_FILE).write_text('{"schema": 2}')
     with pytest.raises(InputError, match="schema: expected 1, got 2"):
-        read_settings(tmp_path)
+        read_selftest_settings(tmp_path)
 
 
 def test_a_selftest_whose_runs_are_missing_is_not_done(tmp_path: Path) -> None:
     """It says how to go on; one that is done is read."""
     write_selftest(tmp_path, settings())
-    assert read_settings(tmp_path) == settings()
+    assert read_selftest_settings(tmp_path) == settings()
     assert settings().names == NAMES
     with pytest.raises(InputError, match=r"expected a selftest that is done.*run the same command"):
         read_selftest(tmp_path)
