@@ -29,6 +29,7 @@ from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
 from harness.regress.sides.side_client import StepError, side_clients
 from harness.regress.sides.target import Target
+from harness.regress.sides.worker_answers import LoadedSteps
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file
 
@@ -219,10 +220,10 @@ def test_all_processes_of_a_block_keep_to_one_core() -> None:
                 client.fresh()
                 client.ask("load", file="", paths=[], folder="")
             runner.n_blocks = turn
-            runner._pin([{"threads": 1}, {"threads": 2}])
+            runner._pin([LoadedSteps((), 1), LoadedSteps((), 2)])
             assert not runner.is_pinned
             runner.is_pinned = True
-            runner._pin([{"threads": 1}, {"threads": 1}])
+            runner._pin([LoadedSteps((), 1), LoadedSteps((), 1)])
             assert runner.is_pinned
             held = [client.ask("pin", turn=0)["core"] for client in sides]
             assert held == [cores[turn % len(cores)]] * 2
@@ -343,4 +344,4 @@ def test_memory_that_grew_on_cuda_fails_too(
 def test_the_rules_are_those_of_the_design_unless_told() -> None:
     """FEW is for tests; a comparison's own has three looks."""
     assert isinstance(FEW, Rules)
-    assert [look.n_blocks for look in rules_for(3).looks] == [10, 15, 20, 25]
+    assert [look.n_blocks for look in rules_for(3).interim_tests] == [10, 15, 20, 25]

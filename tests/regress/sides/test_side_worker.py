@@ -200,7 +200,7 @@ def test_what_is_named_first_goes_before_what_lies_beside_the_file(
 
 def test_the_documented_file_of_steps_is_one(server: SideClient, tmp_path: Path) -> None:
     """docs/regressions.md, word for word."""
-    page = (Path(__file__).parents[2] / "docs" / "regressions.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "regressions.md").read_text("utf-8")
     (source,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     path = tmp_path / "documented.py"
     path.write_text(source, encoding="utf-8")

@@ -10,26 +10,26 @@ from harness.regress.verdict.decision_rules import parse_accepted, parse_detect,
     ("n_benchmarks", "first"), [(1, 10), (9, 10), (10, 15), (308, 15), (309, 20), (10485, 20)]
 )
 def test_the_first_look_that_can_find_one_regression(n_benchmarks: int, first: int) -> None:
-    """Its share of alpha over the benchmarks is at least 2^-n, and an earlier look tests nothing."""
-    looks = rules_for(n_benchmarks).looks
-    possible = [look.n_blocks for look in looks if look.alpha >= n_benchmarks * 2.0**-look.n_blocks]
+    """Its share of alpha over the benchmarks is at least 2^-n, and an earlier test tests nothing."""
+    tests = rules_for(n_benchmarks).interim_tests
+    possible = [test.n_blocks for test in tests if test.alpha >= n_benchmarks * 2.0**-test.n_blocks]
     assert possible[0] == first
-    assert [look.n_blocks for look in looks if look.alpha > 0] == possible
+    assert [test.n_blocks for test in tests if test.alpha > 0] == possible
 
 
 @pytest.mark.parametrize("n_benchmarks", [1, 9, 10, 400, 20_000])
 def test_the_shares_are_alpha(n_benchmarks: int) -> None:
     """1 % for the benchmarks, however many, and 1 % for the canary."""
-    looks = rules_for(n_benchmarks).looks
-    assert math.fsum(look.alpha for look in looks) == pytest.approx(0.01)
-    assert math.fsum(look.canary_alpha for look in looks) == pytest.approx(0.01)
-    assert [look.n_blocks for look in looks] == [10, 15, 20, 25]
-    assert looks[-1].alpha == 0
+    tests = rules_for(n_benchmarks).interim_tests
+    assert math.fsum(test.alpha for test in tests) == pytest.approx(0.01)
+    assert math.fsum(test.canary_alpha for test in tests) == pytest.approx(0.01)
+    assert [test.n_blocks for test in tests] == [10, 15, 20, 25]
+    assert tests[-1].alpha == 0
 
 
 def test_one_small_block_on_the_wrong_side_is_allowed_after_15_blocks() -> None:
     """Two assignments of 32768 for each of 9 benchmarks are in the share, three are not."""
-    share = rules_for(9).looks[1].alpha
+    share = rules_for(9).interim_tests[1].alpha
     assert 9 * 2 / 2**15 <= share < 9 * 3 / 2**15
 
 
