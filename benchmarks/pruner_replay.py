@@ -1,11 +1,12 @@
 """Would a pruner have found as good a trial in less time? Recorded searches, replayed trial by trial through each pruner.
 
-    python -m benchmarks.pruner_replay
+    python -m benchmarks.pruner_replay [--studies quickstart] [--out results/reference/pruner_replay]
 
 Every search in results/reference/ that ran without a pruner and kept its learning curves is
 replayed: its trials in their order, each evaluation reported to the pruner with the study's own
 objective, and a trial that it prunes costs the part of its training time up to there. Writes
 pruners.csv (a row a search and pruner) and README.md to results/reference/pruner_replay/.
+Takes about a minute.
 
 What a replay can't tell: a sampler that learns from pruned trials would have proposed others. It
 takes the pruner's side, though, in that every trial proposed by a search that saw whole curves is
@@ -14,6 +15,7 @@ at its disposal.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import warnings
@@ -375,11 +377,15 @@ def page(table: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Replay everything and write the table and the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES)
+    parser.add_argument("--out", type=Path, default=REFERENCE / "pruner_replay")
+    options = parser.parse_args()
+    folder: Path = options.out
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     load_plugins([])
-    table = [row for study in STUDIES for search in searches(study) for row in rows(search)]
-    folder = REFERENCE / "pruner_replay"
+    table = [row for study in options.studies for search in searches(study) for row in rows(search)]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "pruners.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]), lineterminator="\n")
