@@ -2,7 +2,8 @@
 
 `load_study` reads a study file and checks it by itself. `check_study` checks it against the
 available tasks, cells and memory. `load_grid` and `check_grid` do the same for a grid file. All
-raise InputError with the file, the key, what was expected, what was got, and the nearest valid name.
+raise InputError with the file, the key, what was expected, what was got and the nearest valid
+name.
 """
 
 from harness.config.feasibility import (

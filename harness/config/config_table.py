@@ -15,7 +15,7 @@ from harness.errors import InputError, Shown, nearest
 
 
 class ConfigTable(pydantic.BaseModel):
-    """A table of a study or grid file: frozen, without unknown keys, NaN, infinity or conversions."""
+    """A table of a study or grid file: frozen; no unknown keys, NaN, infinity or conversions."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True

@@ -60,7 +60,7 @@ def check_study(
     cells: Mapping[str, KnownCell],
     memory_bytes: int,
 ) -> StudySpec:
-    """Check a spec against the tasks, cells and memory; returns it completed by what the cells declare.
+    """The spec completed by what its cells declare, after checking tasks, cells and memory.
 
     The initialisations that a cell does not have are removed from its space. Its own
     hyperparameters are added where the study does not set them. Raises InputError for an unknown
@@ -219,7 +219,7 @@ def _applying(
 def _check_lengths(
     where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Sequence[float]
 ) -> None:
-    """Refuse searched or confirmed lengths that the task does not have, and lags out of its reach."""
+    """Refuse lengths that the task does not have, and lags that it never reaches."""
     places = [("space.sequence_length", lengths)]
     if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
         places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))

@@ -35,7 +35,10 @@ def study_directory() -> Path:
 
 
 def list_files(kind: FileKind) -> dict[str, str]:
-    """The names of the files of a kind, each with its question. Unreadable files are in every kind."""
+    """The names of the files of a kind, each with its question.
+
+    An unreadable file is listed for every kind.
+    """
     found = {}
     for path in sorted(study_directory().glob("*.toml")):
         try:

@@ -96,7 +96,7 @@ class TimingTable(ConfigTable):
 
 
 class InferenceTable(ConfigTable):
-    """[inference]: calls of the network alone, one sequence at a time, one thread (--mode inference).
+    """[inference]: calls of the network, one sequence at a time, one thread (--mode inference).
 
     `n_calls` of each; `time_budget_s` > 0 ends a group's rounds early.
     """

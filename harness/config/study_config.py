@@ -194,7 +194,7 @@ class StudySpec(ConfigTable):
         return {name: merged[name] for name in [*ordered, *sorted(set(merged) - set(ordered))]}
 
     def searched_keys(self) -> tuple[str, ...]:
-        """The hyperparameters that are columns of trials.csv: those of [space] and all searched ones."""
+        """The hyperparameters in trials.csv: those of [space] and all searched ones."""
         keys = dict.fromkeys(SPACE)
         for pair in self.pairs:
             for name, parameter in self.parameters(*pair).items():

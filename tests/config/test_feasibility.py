@@ -31,7 +31,7 @@ from tests.config.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw
     ],
 )
 def test_a_name_that_is_not_at_hand_is_refused(tables: dict[str, Any], match: str) -> None:
-    """A task, cell, initialisation or hyperparameter that no registry has gets the nearest proposed."""
+    """An unknown task, cell, initialisation or hyperparameter is refused with the nearest name."""
     with pytest.raises(InputError, match=match):
         check(parse(**tables))
 
@@ -84,7 +84,7 @@ def test_a_name_that_is_not_at_hand_is_refused(tables: dict[str, Any], match: st
     ],
 )
 def test_what_tasks_and_cells_do_not_have_is_refused(tables: dict[str, Any], match: str) -> None:
-    """Lengths and lags that a task does not have and initialisations that a cell lacks are found before a trial."""
+    """Lengths and lags that a task lacks, and initialisations that a cell lacks, are refused."""
     with pytest.raises(InputError, match=match):
         check(parse(**tables))
 
@@ -106,11 +106,11 @@ def test_fixed_sequences_are_confirmed_at_their_own_length() -> None:
         assert specs.confirmation_lengths(check(spec), TASKS["lesson"]) == expected
 
 
-# ---------------------------------------------------------------------------------------- memory
+# ------------------------------------------------------------------------------------------- memory
 
 
 def test_memory_that_cannot_fit_is_named_in_bytes() -> None:
-    """The refusal names the memory that is there, the memory that is needed, and the sizes that need it."""
+    """The refusal names the available memory, the needed memory, and the sizes that need it."""
     spec = parse(space={"hidden_size": {"low": 8, "high": 100_000}})
     with pytest.raises(InputError, match=r"hidden_size 100,000") as caught:
         check(spec, 16 * GIGABYTE)
@@ -180,7 +180,7 @@ def needed_bytes(task: str, **space: Any) -> int:
 
 
 def test_steps_and_outputs_that_a_task_adds_count() -> None:
-    """Copy memory: 20 steps more than its length, and 8 outputs at each, which a task of the same input has not."""
+    """Copy memory counts 20 steps more than its length, and 8 outputs at each step."""
     steps = needed_bytes("copy_memory", sequence_length=41) - needed_bytes("copy_memory")
     weights = 4 * 4 * (4 * (32 * 10 + 32 * 32))
     assert needed_bytes("copy_memory") - weights == steps * 60
@@ -224,7 +224,7 @@ def test_hostile_numbers_allocate_nothing(tables: dict[str, Any]) -> None:
     assert time.monotonic() - start < 20
 
 
-# -------------------------------------------------------------------------------- initialisations
+# ---------------------------------------------------------------------------------- initialisations
 
 
 def test_an_initialisation_that_does_not_apply_is_removed() -> None:
@@ -267,7 +267,7 @@ OWN = Cell("own", CELLS["rnn"].factory, hyperparameters={"zoneout": {"low": 0.0,
 
 
 def test_what_a_cell_declares_is_searched() -> None:
-    """A hyperparameter of which the study says nothing has the cell's own space, for that cell alone; it is a column."""
+    """A hyperparameter that the study does not set has the cell's space, and a column."""
     spec = check(parse(compare={"cells": ["rnn", "own"]}), own=OWN)
     assert spec.parameters("adding", "own")["zoneout"] == Range(0.0, 0.5)
     assert "zoneout" not in spec.parameters("adding", "rnn")
@@ -287,7 +287,7 @@ def test_a_study_says_otherwise(table: str) -> None:
 
 
 def test_a_grid_over_what_a_cell_declares() -> None:
-    """A range that the cell declares is refused under the sampler grid, and a list of the study's helps."""
+    """The sampler grid refuses a range that the cell declares; a list in the study solves it."""
     tables = {"search": {"sampler": "grid"}, "compare": {"cells": ["own"]}}
     with pytest.raises(InputError, match=r"space.own.zoneout: expected a list, for the sampler"):
         check(parse(**tables), own=OWN)
@@ -295,7 +295,7 @@ def test_a_grid_over_what_a_cell_declares() -> None:
     assert spec.parameters("adding", "own")["zoneout"] == Choice((0.0, 0.5))
 
 
-# ---------------------------------------------------------------------------------- notes, counts
+# ------------------------------------------------------------------------------------ notes, counts
 
 
 def test_a_ladder_below_the_searched_range_is_a_note() -> None:

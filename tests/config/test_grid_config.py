@@ -41,12 +41,12 @@ def benchmarks(spec: specs.GridSpec, device: str = "cpu") -> list[Any]:
     ]
 
 
-# ------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------------------- files
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=[path.stem for path in GRIDS])
 def test_the_grids_that_come_along_are_valid(path: Path) -> None:
-    """Each is named as its file, asks something, fits what is at hand, and survives a round trip."""
+    """Each has its file's name and a question, passes the check, and survives a round trip."""
     spec = specs.load_grid(path)
     assert spec.grid.name == path.stem
     assert spec.grid.question
@@ -57,7 +57,7 @@ def test_the_grids_that_come_along_are_valid(path: Path) -> None:
 
 
 def test_grids_and_studies_are_told_apart() -> None:
-    """Each command lists its own kind, and a file of the other kind is answered with the command that takes it."""
+    """Each command lists its own kind, and names the command for a file of the other kind."""
     assert not set(specs.list_grids()) & set(specs.list_studies())
     assert {*specs.list_grids(), *specs.list_studies()} == {path.stem for path in FILES}
     with pytest.raises(InputError, match=r"got a grid; run it by `python -m harness.bench bench_q"):
@@ -91,7 +91,7 @@ def test_settings_reach_every_table() -> None:
     assert {each["hidden_size"] for each in benchmarks(spec)} == {7}
 
 
-# ------------------------------------------------------------------------------- what it refuses
+# ---------------------------------------------------------------------------------- what it refuses
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_hostile_number_of_shapes_is_refused_before_it_is_written_out() -> Non
     ],
 )
 def test_what_is_not_at_hand_is_refused(tables: dict[str, Any], match: str) -> None:
-    """Unknown names, lengths that the task does not have, and a cell of which nothing would be timed."""
+    """Unknown names, lengths that the task lacks, and a cell without benchmarks are refused."""
     with pytest.raises(InputError, match=match):
         check(**tables)
 
@@ -170,7 +170,7 @@ def test_the_words_of_optimisers_are_those_of_a_study() -> None:
     assert get_args(ShapeTable.model_fields["optimizer"].annotation) == OPTIMIZERS
 
 
-# ------------------------------------------------------------------------------------- written out
+# -------------------------------------------------------------------------------------- written out
 
 
 def test_a_block_is_the_product_of_its_lists() -> None:

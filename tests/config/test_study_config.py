@@ -54,7 +54,7 @@ def test_defaults() -> None:
 
 
 def test_parameters_of_a_cell() -> None:
-    """[training] is overridden by [space], that by the base cell's table, and that by the variant's own."""
+    """[space] overrides [training], the base cell's table [space], the variant's table all."""
     spec = parse(
         compare={"cells": ["rnn", "lstm", "wide"], "variants": {"wide": "lstm"}},
         space={
@@ -124,7 +124,7 @@ def test_a_key_of_the_space_may_be_held_fixed_in_training() -> None:
 
 
 def test_searched_keys() -> None:
-    """The columns of trials.csv: the space, what else is searched for any cell, and every cell's own."""
+    """The columns of trials.csv: the space, other searched keys, and every cell's own keys."""
     spec = parse(
         compare={"cells": ["gru", "lstm"]},
         space={"batch_size": 16, "lstm": {"optimizer": ["adam", "sgd"], "zoneout": 0.1}},
@@ -140,7 +140,7 @@ def test_num_parameters_takes_the_place_of_hidden_size() -> None:
     assert "hidden_size" not in spec.parameters("adding", "lstm")
 
 
-# -------------------------------------------------------------------------------- the round trip
+# ----------------------------------------------------------------------------------- the round trip
 
 
 names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12).filter(
@@ -242,7 +242,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
 def test_what_is_dumped_is_read_back(
     plain: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The resolved study, as it is and held against the registries, is an equal study when it is read again."""
+    """The resolved study, before and after the check, is equal when it is read again."""
     spec = specs.parse_study(plain, "f.toml")
     path = tmp_path_factory.getbasetemp() / "round.toml"
     for each in (spec, check(spec, 10**18)):
@@ -255,7 +255,7 @@ def test_what_is_dumped_is_read_back(
     assert check(checked, 10**18) == checked
 
 
-# ------------------------------------------------------------------------------------ identity
+# ----------------------------------------------------------------------------------------- identity
 
 
 FREE = [

@@ -1,4 +1,4 @@
-"""harness.config.study_file: what a study file may say, what is refused, names, files and overrides."""
+"""harness.config.study_file: valid and refused study files, names, files and overrides."""
 
 import math
 import time
@@ -21,7 +21,7 @@ FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 STUDIES = [path for path in FILES if "study" in tomllib.loads(path.read_text("utf-8"))]
 
 
-# -------------------------------------------------------------------------------- what it refuses
+# ---------------------------------------------------------------------------------- what it refuses
 
 
 UNKNOWN = [
@@ -177,7 +177,7 @@ def test_bound_suits_the_objectives_that_have_one() -> None:
 
 @pytest.mark.parametrize(("tables", "match"), SENSELESS)
 def test_what_makes_no_sense_is_refused(tables: dict[str, Any], match: str) -> None:
-    """A study that cannot mean anything is refused before anything runs, with the file and the key."""
+    """A contradictory study is refused before anything runs, with the file and the key."""
     with pytest.raises(InputError, match=match) as caught:
         parse(**tables)
     assert str(caught.value).startswith("f.toml: ")
@@ -216,7 +216,7 @@ def test_a_variant_may_not_inherit_a_size_beside_num_parameters() -> None:
         specs.parse_study(tables, "f.toml")
 
 
-# ----------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_names_in_any_script(name: str) -> None:
     ],
 )
 def test_names_that_no_folder_may_have(name: str, tally: Tally) -> None:
-    """A name that leaves the results folder, hides, is unprintable or not possible on some system is refused."""
+    """A name that is a path, hidden, unprintable or impossible on some system is refused."""
     fault = "a name that leaves the folder, hides, or is kept for devices"
     with tally.each(fault, "refused, with its place") as count:
         with count.one(), pytest.raises(InputError, match=r"study.name: expected a printable name"):
@@ -264,12 +264,12 @@ def test_labels_are_used_once(cells: list[str]) -> None:
         parse(compare={"cells": cells, "variants": {cells[1]: "lstm"}})
 
 
-# -------------------------------------------------------------------------------- files, overrides
+# --------------------------------------------------------------------------------- files, overrides
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=[path.stem for path in STUDIES])
 def test_the_studies_that_come_along_are_valid(path: Path) -> None:
-    """Each file of studies/ loads, fits a machine of 8 GB, is named as its file, and survives a round trip."""
+    """Each file of studies/ loads, fits into 8 GB, has its file's name, survives a round trip."""
     spec = specs.load_study(path)
     assert spec.study.name == path.stem
     assert spec.study.question

@@ -1,1 +1,1 @@
-"""What to try next: search space, samplers, pruners, the source of trials."""
+"""Which trials to run: search space, samplers, pruners, and the slots of each search."""

@@ -1,9 +1,7 @@
-"""A series of slots with an end.
+"""Trial sources that keep their slots in one Optuna study of the storage: searches, confirmations.
 
-A search, whose slots are proposed one by one, or a confirmation, whose are known.
-
-Each is one Optuna study of the storage. A series says which slot comes next, takes what its trials
-find, and keeps what is finished; it starts no process and knows no clock.
+A series hands out the next slot, stores the results of its trials and keeps the finished ones. It
+never starts a process and never reads the time.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ from harness.training.training_loop import Evaluation, TrainingConfig
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """The slots of a series: a key and a seed for each, and the distributions of their parameters."""
+    """The slots of a series: their keys and seeds, and the distributions of all parameters."""
 
     keys: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -55,12 +53,7 @@ class Slots:
 
 
 class TrialSeries:
-    """The slots of one Optuna study, with what is known of each.
-
-    `finished` maps a slot to its record.
-
-    Use `open_search` or `open_confirmation` to make one.
-    """
+    """The slots of one search or confirmation. `open_search` and `open_confirmation` make one."""
 
     def __init__(
         self, study: StudyRun, key: SearchKey, ledger: Ledger, proposer: Proposer, slots: Slots
@@ -76,7 +69,7 @@ class TrialSeries:
 
     @property
     def total(self) -> int:
-        """Slots in all."""
+        """Number of slots."""
         return len(self.slots.keys)
 
     @property
@@ -90,7 +83,7 @@ class TrialSeries:
         return bool(self.waiting)
 
     def next_job(self) -> Job:
-        """Hand out the next slot; one that was given up gets the parameters that it had."""
+        """Hand out the next slot; one that was given up keeps its parameters."""
         slot = self.waiting.popleft()
         if slot not in self.given:
             self.given[slot] = self.proposer.propose(slot)
@@ -103,17 +96,17 @@ class TrialSeries:
         return Job(slot, config)
 
     def report(self, job: Job, evaluation: Evaluation) -> bool:
-        """Take an evaluation; says whether the trial is to be pruned."""
+        """Store an evaluation. Returns whether the trial is to be pruned."""
         step = evaluation.sequences_seen
         value = self._value(job.config, [evaluation])
         self.ledger.report(self.trial_ids[job.slot], step, value)
         lag = get_task(job.config.model.task).lag(job.config.model.sequence_length)
-        # one that goes on when it is solved may have solved it long ago
+        # a trial that goes on after solving its task may have solved it long ago
         reachable = self.objective.reachable(lag, step if job.config.stop_when_solved else 0)
         return self.proposer.report(job.slot, step, value, reachable)
 
     def finish(self, job: Job, result: TrialResult, evaluations: Sequence[Evaluation]) -> None:
-        """Take a trial's end, which ends its slot."""
+        """Store a trial's end, which ends its slot."""
         value: float | None = None
         if result.end in PENALIZED:
             value = self._worst(job.config)
@@ -136,10 +129,7 @@ class TrialSeries:
         self.in_flight -= 1
 
     def restore(self, stored: Stored) -> None:
-        """Take over what the ledger holds, once.
-
-        Finished slots, and those to be run again with the same parameters.
-        """
+        """Take over the finished slots, and the parameters of those that run again. Called once."""
         for slot, key in enumerate(self.slots.keys):
             if key in stored.finished:
                 self.finished[slot] = stored.finished[key]
@@ -152,7 +142,7 @@ class TrialSeries:
         )
 
     def _trial(self, slot: int, record: SlotRecord) -> FrozenTrial:
-        """A finished slot as the sampler's history holds it."""
+        """A finished slot as a trial of the sampler's history."""
         config = self._config(slot, record.params)
         step_values = {
             each.sequences_seen: self._value(config, [each])
@@ -228,7 +218,7 @@ def _stored_evaluation(stored: tuple[int, float, float, float]) -> Evaluation:
 
 
 def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
-    """The search of one (task, cell, repeat), with whatever the storage already holds of it."""
+    """The search of one (task, cell, repeat), with all that is stored of it."""
     spec, ledger = study.spec, study.open(key)
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
     fixed = spec.parameters(key.task, key.cell)
@@ -269,7 +259,7 @@ def open_confirmation(
 ) -> TrialSeries:
     """The confirmation of one search's winner.
 
-    Trials of another winner or another ladder stay, and do not count.
+    Stored trials of another winner or another ladder are ignored.
     """
     spec = study.spec
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
@@ -283,11 +273,9 @@ def open_confirmation(
         verification_sequences=verify,
         extrapolation=() if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation,
     )
-    ledger, ladder = (
-        study.open(key, "/confirm"),
-        ConfirmationProposer(winner, lengths, spec.confirm.seeds),
-    )
-    series = TrialSeries(study, key, ledger, ladder, slots)
+    ledger = study.open(key, "/confirm")
+    proposer = ConfirmationProposer(winner, lengths, spec.confirm.seeds)
+    series = TrialSeries(study, key, ledger, proposer, slots)
     series.restore(ledger.read())
     return series
 
@@ -295,7 +283,7 @@ def open_confirmation(
 def _confirmation_distributions(
     spec: StudySpec, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> dict[str, BaseDistribution]:
-    """Those of the search, but for the length, which may lie outside of what was searched."""
+    """Those of the search, except the length, which may be outside the searched range."""
     distributions = suggested_distributions(spec, key.task, key.cell)
     distributions["sequence_length"] = to_distribution(Range(min(lengths), max(lengths)))
     return {name: distributions[name] for name in winner}

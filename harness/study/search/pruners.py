@@ -29,7 +29,7 @@ PRUNERS: Mapping[str, Callable[..., BasePruner]] = {
 
 
 def pruner_arguments(pruner: str, trials: int, budget: int, evaluate_every: int) -> dict[str, Any]:
-    """The pruner's arguments by name; resources are training sequences. Empty for none and bound."""
+    """The pruner's arguments by name, in training sequences. Empty for none and bound."""
     arguments: dict[str, dict[str, Any]] = {
         "median": {
             "n_startup_trials": num_startup_trials(trials),

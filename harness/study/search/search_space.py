@@ -17,7 +17,7 @@ from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range
 
 
 def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:
-    """The parameters that Optuna sees: all of [space], fixed ones too, and others that are searched."""
+    """The parameters that Optuna sees: all of [space], fixed ones too, and other searched ones."""
     return {
         name: parameter
         for name, parameter in spec.parameters(task, cell).items()

@@ -1,12 +1,9 @@
-"""One Optuna study of the storage: what each slot was given and how it ended.
+"""The trials of one Optuna study of the storage: parameters and end of each slot.
 
-The coordinator alone writes it.
-
-A trial costs five transactions: one creates it, RUNNING, with its slot and its parameters; one
-stores the first value of its curve and one the others, after some of them each half second; one
-stores what it found; one ends it. Whatever lies between when the process is killed is RUNNING
-afterwards, and runs again. Where another program ended a trial of ours, what it finds is stored in
-a trial of its own.
+The coordinator alone writes it. A trial takes five transactions: create it, RUNNING, with its slot
+and parameters; store the first value of its curve; store the other values, at most every half
+second; store its result; end it. A trial that is RUNNING after a kill runs again. If another
+program ended a trial of ours, its result is stored in a further trial.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import gc
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
@@ -27,17 +24,24 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from harness.columns import PENALIZED, TrialStatus
 from harness.errors import StorageError
 from harness.parameters import Value
-from harness.study.storage.retrying_storage import RetryingStorage, first_line
+from harness.study.storage.retrying_storage import (
+    Notify,
+    RetryingStorage,
+    first_line,
+    ignore_notice,
+)
 
 SLOT, KEY, RESULT = "slot", "key", "result"
 INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
-WRITE_EVERY_S = 0.5  # for who watches a trial while it runs
+WRITE_EVERY_S = 0.5  # so that other programs can show a running trial
+RETRY = "killed, tried again: "  # how the reason of a crash that is retried begins
+WITH_A_VALUE = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended and what it found.
+    """A trial's end and its numbers.
 
     `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor,
     sequence_length, loss, skill, accuracy).
@@ -59,7 +63,7 @@ class TrialResult:
     traceback: str = ""
 
     def to_json(self) -> str:
-        """As it is stored with the trial; NaN is kept."""
+        """The text that is stored with the trial; NaN is kept."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -75,7 +79,7 @@ class TrialResult:
 
 @dataclasses.dataclass(frozen=True)
 class SlotRecord:
-    """A finished slot: its key, its parameters, the objective's value (None where there is none) and its result."""
+    """A finished slot. `value` is the objective's; None where the trial has none."""
 
     slot: int
     key: str
@@ -86,7 +90,7 @@ class SlotRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """A trial that did not end its slot, which ran again: why it was given up."""
+    """A trial whose slot ran again, and the reason."""
 
     key: str
     params: Mapping[str, Value]
@@ -96,10 +100,7 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a ledger holds, by key.
-
-    The finished slots, and the parameters of those to be run again.
-    """
+    """All stored slots by key: the finished ones, and the parameters of those that run again."""
 
     finished: Mapping[str, SlotRecord]
     again: Mapping[str, Mapping[str, Value]]
@@ -107,20 +108,20 @@ class Stored:
 
 @dataclasses.dataclass
 class _Curve:
-    """The values of a running trial that are not written yet, and when the last ones were."""
+    """The values of a running trial that are not written yet, and the time of the last write."""
 
     unwritten: dict[int, float] = dataclasses.field(default_factory=dict)
-    written_at: float = -math.inf  # the first one is written at once
+    written_at: float = -math.inf  # the first value is written at once
 
 
 class Ledger:
-    """One Optuna study, by its id in the storage; `notify` is told what other programs did to it."""
+    """The trials of one Optuna study. `notify` gets a line about changes by other programs."""
 
     def __init__(
         self,
         storage: RetryingStorage,
         study_id: int,
-        notify: Callable[[str], None] = lambda text: None,
+        notify: Notify = ignore_notice,
     ) -> None:
         self.storage, self.study_id, self.notify = storage, study_id, notify
         self.curves: dict[int, _Curve] = collections.defaultdict(_Curve)
@@ -132,25 +133,28 @@ class Ledger:
         params: Mapping[str, Value],
         distributions: Mapping[str, BaseDistribution],
     ) -> int:
-        """Create a RUNNING trial, whole, in one transaction. Returns its id."""
+        """Create a RUNNING trial in one transaction. Returns its id."""
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
             distributions=dict(distributions),
             user_attrs={SLOT: slot, KEY: key},
         )
-        with _there():
+        with _study_exists():
             return self.storage.create_new_trial(self.study_id, template_trial=template)
 
     def report(self, trial_id: int, step: int, value: float) -> None:
         """Take the objective's value at an evaluation.
 
-        Where they come fast it is stored with a later one, or at the end.
+        Fast evaluations are stored together, at the latest at the end.
         """
         curve = self.curves[trial_id]
         curve.unwritten[step] = value
         if time.monotonic() - curve.written_at >= WRITE_EVERY_S:
-            with _there(), contextlib.suppress(UpdateFinishedTrialError):  # `finish` sees to it
+            with (
+                _study_exists(),
+                contextlib.suppress(UpdateFinishedTrialError),
+            ):  # `finish` handles it
                 self._write(trial_id)
 
     def _write(self, trial_id: int) -> None:
@@ -160,11 +164,11 @@ class Ledger:
         self.curves[trial_id] = _Curve(written_at=time.monotonic())
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
-        """Store what a trial found, then end it.
+        """Store a trial's result, then end it.
 
-        In a trial of its own where another program has ended it.
+        If another program has ended it, both go to a further trial.
         """
-        with _there():
+        with _study_exists():
             try:
                 self._finish(trial_id, value, result)
             except UpdateFinishedTrialError:
@@ -181,16 +185,13 @@ class Ledger:
         self.storage.set_trial_state_values(trial_id, state_of(result.end, value), values)
 
     def _is_finished(self, trial_id: int, value: float | None, result: TrialResult) -> bool:
-        """Whether the trial ended as we wanted it to.
-
-        Before a connection was lost, we may have written it.
-        """
+        """Whether we have written this end already, before a connection was lost."""
         trial = self.storage.get_trial(trial_id)
         same = trial.user_attrs.get(RESULT) == result.to_json()
         return same and trial.state is state_of(result.end, value)
 
     def _finish_anew(self, trial_id: int, value: float | None, result: TrialResult) -> None:
-        """Store a trial that another program ended once more, whole, in one transaction."""
+        """Store a trial that another program ended as a further trial, in one transaction."""
         old = self.storage.get_trial(trial_id)
         anew = create_trial(
             state=state_of(result.end, value),
@@ -209,7 +210,7 @@ class Ledger:
         )
 
     def read(self) -> Stored:
-        """All that is stored; tells RUNNING trials FAIL first."""
+        """All stored slots. Ends RUNNING trials with FAIL first."""
         finished: dict[str, SlotRecord] = {}
         again: dict[str, Mapping[str, Value]] = {}
         for trial in self._trials():
@@ -217,11 +218,7 @@ class Ledger:
             if slot is None or key is None:
                 continue  # a trial that another program added
             if not trial.state.is_finished():
-                self.interrupt(
-                    self.storage.get_trial_id_from_study_id_trial_number(
-                        self.study_id, trial.number
-                    )
-                )
+                self._interrupt_unfinished(trial)
                 again[key] = trial.params
                 continue
             stored = trial.user_attrs.get(RESULT)  # none where another program ended the trial
@@ -235,7 +232,8 @@ class Ledger:
         return Stored(finished, {key: again[key] for key in again if key not in finished})
 
     def _trials(self) -> list[FrozenTrial]:
-        """All trials; garbage, of which there is none, would be looked for in two thirds of the time."""
+        """All trials."""
+        # Pause the GC: it found nothing and took two thirds of the time
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -246,10 +244,7 @@ class Ledger:
 
     @staticmethod
     def _result(number: int, stored: str | None) -> TrialResult | None:
-        """What is stored with a trial; None where nothing is.
-
-        Raises StorageError where it cannot be read.
-        """
+        """The result that is stored with a trial, or None; StorageError if it is unreadable."""
         if not stored:
             return None
         try:
@@ -261,22 +256,21 @@ class Ledger:
             ) from error
 
     def interrupt(self, trial_id: int) -> None:
-        """Tell a trial that was given up FAIL; its slot runs again.
-
-        One whose end is written already keeps it.
-        """
+        """End a trial with FAIL, so that its slot runs again. A finished one keeps its end."""
         result = TrialResult(TrialStatus.INTERRUPTED, seed=0, reason="the study was interrupted")
-        with _there(), contextlib.suppress(UpdateFinishedTrialError):
+        with _study_exists(), contextlib.suppress(UpdateFinishedTrialError):
             self._finish(trial_id, None, result)
         self.curves.pop(trial_id, None)
 
+    def _interrupt_unfinished(self, trial: FrozenTrial) -> None:
+        get_id = self.storage.get_trial_id_from_study_id_trial_number
+        self.interrupt(get_id(self.study_id, trial.number))
+
     def attempts(self) -> list[Attempt]:
-        """The trials that did not end their slots, in the order in which they began.
+        """The trials that did not end their slots, in the order of their start.
 
-        None may be running.
-
-        One that is RUNNING all the same was begun twice, while the storage did not answer: it is
-        told FAIL.
+        Call it when no trial runs. A RUNNING one was created twice while the storage did not
+        answer; it is ended with FAIL.
         """
         found = []
         trials = self._trials()
@@ -286,11 +280,7 @@ class Ledger:
             if key is None or trial.number in stored_anew:
                 continue
             if not trial.state.is_finished():
-                self.interrupt(
-                    self.storage.get_trial_id_from_study_id_trial_number(
-                        self.study_id, trial.number
-                    )
-                )
+                self._interrupt_unfinished(trial)
             result = self._result(trial.number, stored)
             if result is None:
                 lost = "ended by another program" if trial.state.is_finished() else "begun twice"
@@ -302,8 +292,8 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def _there() -> Iterator[None]:
-    """Raises StorageError for Optuna's KeyError: what we wrote is gone."""
+def _study_exists() -> Iterator[None]:
+    """Raise StorageError for Optuna's KeyError: the study is gone."""
     try:
         yield
     except KeyError as error:
@@ -313,17 +303,13 @@ def _there() -> Iterator[None]:
         ) from error
 
 
-RETRY = "killed, tried again: "
-WITH_A_VALUE = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
-
-
 def _is_last(result: TrialResult) -> bool:
-    """Whether a result ends its slot: a crash that was to be retried does not."""
+    """Whether a result ends its slot: a crash that is retried does not."""
     return not (result.end is TrialStatus.CRASHED and result.reason.startswith(RETRY))
 
 
 def state_of(end: TrialStatus, value: float | None) -> TrialState:
-    """The Optuna state of an end: complete or pruned where there is a value, else failed."""
+    """The Optuna state of an end: COMPLETE or PRUNED with a value, FAIL without."""
     if value is None:
         return TrialState.FAIL
     return TrialState.PRUNED if end is TrialStatus.PRUNED else TrialState.COMPLETE

@@ -32,7 +32,7 @@ def draw(n: int, seed: int = 0) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("maximize", [True, False])
 def test_the_parameter_that_decides_is_found(maximize: bool) -> None:
-    """The one parameter that the objective depends on gets most of the importance, either way up."""
+    """The only parameter that decides the objective gets most of the importance."""
     sign = 1 if maximize else -1
     trials = [(values, sign * math.log(values["learning_rate"])) for values in draw(100)]
     found = importances(trials, SPACE, maximize=maximize)

@@ -63,7 +63,7 @@ def test_names_in_the_storage(study_of: Callable[..., StudyRun]) -> None:
 
 
 def test_more_trials(study_of: Callable[..., StudyRun]) -> None:
-    """Trials may grow: what is finished is kept, and the rest comes after it, with the seeds of a longer study."""
+    """Trials may grow: finished ones stay, the others follow with a longer study's seeds."""
     seeds = complete(open_search(study_of("search.trials=3"), KEY), 3)
     longer = open_search(study_of("search.trials=5"), KEY)
     assert (sorted(longer.finished), longer.total, longer.started) == ([0, 1, 2], 5, 3)
@@ -144,7 +144,7 @@ def test_seeds_of_all_places_differ(study_of: Callable[..., StudyRun]) -> None:
 
 
 def test_confirmation_is_the_winner(study_of: Callable[..., StudyRun]) -> None:
-    """A confirmation trains the winner's parameters at each length of the ladder with each seed, and checks on more data."""
+    """A confirmation trains the winner at each length with each seed; evaluates on more data."""
     series = open_confirmation(study_of("confirm.seeds=2"), KEY, WINNER, [10, 14])
     jobs = [series.next_job() for _ in range(series.total)]
     assert [job.config.model.sequence_length for job in jobs] == [10, 10, 14, 14]
@@ -177,7 +177,7 @@ def test_confirmation_of_another_winner(study_of: Callable[..., StudyRun]) -> No
 
 
 def test_interrupted_slot_comes_first(study_of: Callable[..., StudyRun]) -> None:
-    """A slot that was given up is handed out next, with the same parameters and seed, in this run and in the next."""
+    """A slot that was given up comes next, with its parameters and seed, also after a resume."""
     series = open_search(study_of(), KEY)
     first = series.next_job()
     series.give_up(first)

@@ -81,7 +81,7 @@ def fail(_: Any, way: str) -> Any:
 def test_a_cell_that_gives_something_else(
     plug: Callable[..., None], function: Callable[..., Any], match: str
 ) -> None:
-    """The message names the cell, the shape that its states should have, and what it gave, in one line."""
+    """The message names the cell, the expected shape of its states, and their shape."""
     plug(function)
     with pytest.raises(InputError, match=f"f.toml: compare.cells: mine: .*{match}") as caught:
         check_plugins(study(cells=["rnn", "mine"]), "f.toml", "cpu")

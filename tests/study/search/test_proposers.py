@@ -88,7 +88,7 @@ def test_same_seed(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_resumed_at_every_slot(sampler: str) -> None:
-    """A search that is stopped and restored before each single slot proposes what an undisturbed one does."""
+    """A search that is restored before each slot proposes the same as an undisturbed one."""
     space = space_of(sampler)
     undisturbed = propose(SearchProposer(plan(sampler), space), range(8))
     for slot in range(8):
@@ -100,7 +100,7 @@ def test_resumed_at_every_slot(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_resumed_when_not_all_is_shown(sampler: str) -> None:
-    """The same where the history has become longer than what a sampler is shown, which then counts and is no random start."""
+    """The same with a limited history, which then counts and is no random start."""
 
     def made(most: int) -> SearchProposer:
         proposer = SearchProposer(plan(sampler), CONTINUOUS)
@@ -120,7 +120,7 @@ def test_resumed_when_not_all_is_shown(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_history_counts(sampler: str) -> None:
-    """After its random start a sampler that learns proposes otherwise where the history is otherwise."""
+    """After its random start the proposals of a sampler that learns depend on the history."""
     usual = propose(SearchProposer(plan(sampler), CONTINUOUS), range(7))
     proposer = SearchProposer(plan(sampler), CONTINUOUS)
     changed = []
@@ -157,7 +157,7 @@ def test_more_trials_go_on(sampler: str) -> None:
 
 @pytest.mark.parametrize("trials", [12, 40])
 def test_grid_is_every_point_once(trials: int) -> None:
-    """A grid of 12 points proposes each once, the last too, and is then at its end, however many trials there are."""
+    """A grid of 12 points proposes each once and then ends, for any number of trials."""
     proposer = SearchProposer(plan("grid", trials=trials), LISTS)
     assert len(proposer.sequence) == 12
     found = propose(proposer, range(12))
@@ -202,7 +202,7 @@ def test_no_warnings(sampler: str) -> None:
 
 
 def test_learns_to_avoid_what_fails() -> None:
-    """A region whose trials end with the worst value and a violated constraint is proposed less often than by chance."""
+    """A region whose trials fail is proposed less often than by chance."""
     space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
     low = 0
     for seed in range(4):

@@ -26,7 +26,7 @@ ENDS = st.tuples(
 def filled(
     ends: Sequence[TrialEnd], direction: Direction, order: Sequence[int] = ()
 ) -> SamplerHistory:
-    """A history of at most ten shown trials, the three best among them, whose trials ended so, and in this order."""
+    """A history with these ends, in this order, that selects ten trials and the three best."""
     history = SamplerHistory(direction, limit=10, n_best=3)
     study = optuna.create_study(storage=history, direction=direction)
     running = [study.ask() for _ in ends]
@@ -40,7 +40,7 @@ def filled(
 
 @given(st.lists(ENDS, max_size=60), st.sampled_from(["minimize", "maximize"]))
 def test_the_best_are_shown_and_never_too_many(ends: list[TrialEnd], direction: Direction) -> None:
-    """All of a short history; of a long one so many as are wanted, with the best that ended well."""
+    """A short history is selected whole, of a long one `limit` trials with the best valid ones."""
     chosen = filled(ends, direction).selection()
     assert len(chosen) == min(10, len(ends))
     assert chosen <= set(range(len(ends)))

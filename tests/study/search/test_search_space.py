@@ -26,7 +26,7 @@ from tests.small import small_spec
     ],
 )
 def test_to_distribution(parameter: Range | Choice | Fixed, expected: object) -> None:
-    """A range is Optuna's int or float, a list its categories, and a fixed value the distribution of that value alone."""
+    """A range becomes int or float, a list categories, a fixed value a single value."""
     assert to_distribution(parameter) == expected
 
 

@@ -70,7 +70,7 @@ def test_variant_is_its_base_cell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_derived_size(tmp_path: Path, cell: str) -> None:
-    """With num_parameters every cell gets the size that comes within 5 % of it, counted on the built model."""
+    """With num_parameters every cell gets a size within 5 % of it, counted on the built model."""
     text = ("training.num_parameters=2000", f'compare.cells=["{cell}"]')
     path = write_small(tmp_path)
     path.write_text(path.read_text().replace("hidden_size = { low = 2, high = 4 }", ""))
@@ -149,7 +149,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_a_size_is_derived_for_each_setting_of_a_cells_own() -> None:
-    """The count depends on the cell's own hyperparameter, so each value of it gets its own size, within 5 %."""
+    """Each value of a cell's own hyperparameter gets its own size, within 5 %."""
     spec = specs.check_study(
         specs.parse_study(derived(), "f.toml"), "f.toml", TASKS, CELLS, 8 << 30
     )
@@ -177,7 +177,7 @@ def test_a_size_is_derived_for_each_setting_of_a_cells_own() -> None:
     ],
 )
 def test_a_setting_of_a_cells_own_that_no_size_reaches(extra: Any, match: str) -> None:
-    """A value at either end, or in a list, that makes num_parameters unreachable is named before the study, in one line."""
+    """A value that makes num_parameters unreachable is named before the study, in one line."""
     raw = derived(extra=extra)
     spec = specs.check_study(specs.parse_study(raw, "f.toml"), "f.toml", TASKS, CELLS, 8 << 30)
     with pytest.raises(InputError, match=match) as caught:

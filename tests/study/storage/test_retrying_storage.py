@@ -128,7 +128,7 @@ def test_server_restarts(
     moment: int,
     mode: str,
 ) -> None:
-    """A server that restarts in the middle of a study is waited for, which is said, and nothing is lost or there twice."""
+    """The study waits for a restarting server and says so; no trial is lost or stored twice."""
     observer = Restarting(empty_server, moment, mode)
     outcome = run_small(
         tmp_path,
@@ -176,7 +176,7 @@ def test_lock_after_a_restart(server: PostgresServer, tally: Tally) -> None:
 
 
 def test_taken_over_while_the_server_was_away(server: PostgresServer) -> None:
-    """A coordinator that finds the study in other hands after a restart stops, and writes nothing more."""
+    """A coordinator whose study was taken over during a restart stops and writes nothing."""
     code = (
         "import sys\n"
         "from harness.study.storage.open_storage import open_storage\n"
@@ -229,7 +229,7 @@ def test_server_that_stays_away(
 
 
 def test_locked_file(tmp_path: Path) -> None:
-    """A SQLite file that another program keeps locked for longer than SQLite waits is waited for."""
+    """The storage waits for a SQLite file that is locked for longer than SQLite waits."""
     said: list[str] = []
     with open_storage(default_url(tmp_path), "s", said.append) as storage:
         study_id = open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
@@ -247,7 +247,7 @@ def test_locked_file(tmp_path: Path) -> None:
 
 
 def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each pause is at least as long as the one before, and their sum is no more than patience allows."""
+    """No pause is shorter than the one before, and their sum is at most MAX_WAIT_S."""
     slept: list[float] = []
     now = [0.0]
 

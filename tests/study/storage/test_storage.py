@@ -45,11 +45,11 @@ def url(tmp_path: Path) -> str:
     return default_url(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------- opening
+# ------------------------------------------------------------------------------------------ opening
 
 
 def test_sqlite_mode(url: str, tmp_path: Path) -> None:
-    """SQLite runs in WAL mode, which stays with the file, and with synchronous=NORMAL (1) for the harness."""
+    """SQLite runs in WAL mode, stored in the file, and with synchronous=NORMAL (1)."""
     with open_storage(url, "s") as storage, storage.engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == 1
     reader = sqlite3.connect(tmp_path / "study.db")
@@ -58,7 +58,7 @@ def test_sqlite_mode(url: str, tmp_path: Path) -> None:
 
 
 def test_readers_and_writer(url: str, tmp_path: Path) -> None:
-    """A reader in the middle of a transaction does not hinder the writer, nor the writer the reader."""
+    """A reader in a transaction does not block the writer, nor the writer the reader."""
     with open_storage(url, "s") as storage:
         first = open_study(storage, "s/a/b/r0", "maximize", {}, where="s.toml")
         reader = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
@@ -240,7 +240,7 @@ def test_mask_keeps_the_rest() -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------- locking
+# ------------------------------------------------------------------------------------------ locking
 
 
 def hold(url: str) -> subprocess.Popen[str]:
@@ -292,7 +292,7 @@ def test_second_coordinator(
 
 
 def test_owner_is_named_at_once(postgres: str) -> None:
-    """Whoever holds a study on a server is named, though another held it before and nothing was written since."""
+    """The present owner of a study on a server is named, even before it writes."""
     with hold(postgres) as before:
         before.kill()
         before.wait()
@@ -341,7 +341,7 @@ def test_curve(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Non
 
 
 def test_lock_keeps_no_transaction_open(postgres: str) -> None:
-    """The lock on a server is held without an open transaction, which would stop its clean-up for hours."""
+    """The lock on a server keeps no transaction open, which would stop its clean-up for hours."""
     with open_storage(postgres, "s") as storage, storage.engine.connect() as connection:
         states = connection.execute(
             sqlalchemy.text(
@@ -351,11 +351,11 @@ def test_lock_keeps_no_transaction_open(postgres: str) -> None:
         assert list(states) == ["idle"]
 
 
-# ---------------------------------------------------------------------------------- a study on a server
+# ------------------------------------------------------------------------------ a study on a server
 
 
 def test_study_on_a_server(postgres: str, tmp_path: Path) -> None:
-    """On PostgreSQL a study finds what it finds on SQLite, is resumed, started over, and never shows the password."""
+    """On PostgreSQL a study gives SQLite's results, resumes, starts over, hides the password."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     settings = ("search.trials=2", "confirm.seeds=1")
@@ -379,7 +379,7 @@ def test_study_on_a_server(postgres: str, tmp_path: Path) -> None:
     assert {"small/temporal_order/rnn/r0", "small.old-1/temporal_order/rnn/r0/confirm"} <= names
 
 
-# ------------------------------------------------------------------------------------------ identity
+# ----------------------------------------------------------------------------------------- identity
 
 
 def test_same_identity(url: str) -> None:

@@ -143,7 +143,7 @@ def test_attempts(ledger: Ledger) -> None:
 
 
 def test_ended_by_another_program_before_it_was_told(ledger: Ledger) -> None:
-    """A result without a value, because another program ended the trial and we were killed, runs again."""
+    """A trial with a result but no value, ended by another program, runs again."""
     trial_id = start(ledger)
     ledger.storage.set_trial_user_attr(trial_id, "result", FULL.to_json())
     ledger.storage.set_trial_state_values(trial_id, TrialState.FAIL)
@@ -151,7 +151,7 @@ def test_ended_by_another_program_before_it_was_told(ledger: Ledger) -> None:
 
 
 def test_written_before_the_connection_was_lost(ledger: Ledger) -> None:
-    """An end that is told twice, because nobody knows whether the first was heard, is there once."""
+    """An end that is written twice, because the connection was lost, is stored once."""
     trial_id = start(ledger)
     ledger.finish(trial_id, 0.5, FULL)
     ledger.finish(trial_id, 0.5, FULL)
@@ -171,7 +171,7 @@ def test_started_whole(ledger: Ledger) -> None:
 
 
 def test_running_is_told_fail(ledger: Ledger) -> None:
-    """A trial that a killed process left RUNNING is told FAIL, interrupted, and is to run again with its parameters."""
+    """A RUNNING trial of a killed process ends with FAIL and runs again with its parameters."""
     trial_id = start(ledger)
     assert ledger.read() == Stored({}, {"0": {"x": 0.5}})
     trial = ledger.storage.get_trial(trial_id)
