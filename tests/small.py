@@ -130,7 +130,9 @@ def run_small(
         if executor is not None:
             patch.setattr(executor, "num_workers", workers)
             patch.setattr(pipeline, "_executor", lambda options: nullcontext(executor))
-        patch.setattr(pipeline, "report", lambda directory: SimpleNamespace(text="", missing=()))
+        patch.setattr(
+            pipeline, "render_report", lambda directory: SimpleNamespace(text="", missing=())
+        )
         return run.run_study(
             small_spec(folder, *settings),
             run_context.StudyOptions(

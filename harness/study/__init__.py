@@ -1,4 +1,4 @@
 """`python -m harness.study`: search, confirm, time, report.
 
-Imports nothing, so that --help answers at once.
+Imports nothing, so that --help is fast.
 """

@@ -1,8 +1,6 @@
 """`python -m harness.study [STUDY]`: search, confirm, time, report.
 
-Thin: reads the command line and hands on.
-
-Heavy imports stand inside the functions, so that --help answers at once.
+Reads the command line only. Heavy imports are inside the functions, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ def study(  # one parameter for each option of the command
         bool, typer.Option("--list", help="Print the studies, tasks and cells.")
     ] = False,
 ) -> None:
-    """How many steps back can each recurrent cell remember, once tuned fairly, and how fast does it train?
+    """How many steps back does each tuned recurrent cell remember, and how fast does it train?
 
     Searches, confirms, times and reports. Run the same command again to resume.
     """
@@ -129,9 +127,9 @@ def _refuse_ray(executor: str, ray_address: str) -> None:
 def _load(
     name: str, overrides: list[str], plugins: list[str]
 ) -> tuple[StudySpec, str, tuple[str, ...]]:
-    """The study of that name or file, held against what is at hand here.
+    """Read and check a study file.
 
-    Where it lies, and what is worth a word.
+    Returns the study, the file's name, and remarks for the user.
     """
     from harness import cells, tasks
     from harness import config as specs
@@ -152,10 +150,7 @@ def _load(
 
 
 def _load_plugins(names: list[str]) -> list[str]:
-    """Import each plug-in; a remark for each that registers nothing.
-
-    A call may have been forgotten.
-    """
+    """Import each plug-in. Returns a remark for each that registers nothing."""
     from harness.cells import CELLS
     from harness.plugins import load_plugin
     from harness.tasks import TASKS
@@ -184,7 +179,7 @@ def _describe(spec: StudySpec, remarks: Sequence[str]) -> None:
 
 
 def _list(plugins: list[str]) -> None:
-    """--list: what can be run here. What installed packages offer is named, not loaded."""
+    """--list: studies, tasks and cells. Those that installed packages offer are not loaded."""
     from harness import cells, tasks
     from harness.cells import CELLS
     from harness.config import list_studies
@@ -213,7 +208,7 @@ def _list(plugins: list[str]) -> None:
 
 
 def _run(spec: StudySpec, options: StudyOptions, remarks: Sequence[str]) -> int:
-    """Run the study, show how it goes, and say what it found. Returns the exit code."""
+    """Run the study and show its progress and its answer. Returns the exit code."""
     from harness.study.console import open_console
     from harness.study.run import run_study
 

@@ -1,7 +1,7 @@
-"""How a study goes: progress, notes, the answer. Never decides anything.
+"""Prints a study's progress, notes and answer. Decides nothing.
 
-On a terminal each (task, cell) has a line with its bar, its trials, its best so far and the time
-left; elsewhere plain lines are printed, few enough for a log.
+On a terminal each (task, cell) has a live line: bar, trials, best so far, time left. Otherwise it
+prints plain lines, at most LOG_LINES for a phase.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PHASES = {
     "report": "Writing the report",
 }
 QUIET = frozenset({TrialStatus.COMPLETE, TrialStatus.PRUNED})
-LOG_LINES = 20  # at most so many lines for a phase in a log, beside trials that fail
-# For each way to fail: a space that lets many trials diverge would bury the rest
+LOG_LINES = 20  # for a phase in a log, beside failed trials
+# For each way to fail: where many trials diverge, their lines would hide the rest
 FAILURE_LINES = 10
 Pair = tuple[str, str]
 
@@ -63,7 +63,7 @@ class StudyConsole(StudyObserver):
             self._open_lines()
 
     def progress(self, progress: TrialProgress) -> None:
-        """Show what a trial came to."""
+        """Show the end of a trial."""
         key = progress.source.key
         if progress.kind == "evaluation" and progress.evaluation is not None:
             if self.spec.study.print_evaluations:
@@ -93,11 +93,11 @@ class StudyConsole(StudyObserver):
             )
 
     def note(self, text: str) -> None:
-        """Show a remark."""
+        """Show a note."""
         self._print(f"note: {text}")
 
     def interrupted(self, command: str) -> None:
-        """Say that all is saved, and how to go on."""
+        """Say that all is saved, and with which command to resume."""
         self.close()
         self._print("interrupted: what was finished is saved; to go on, run")
         self._print(f"  {command}")
@@ -112,7 +112,7 @@ class StudyConsole(StudyObserver):
         self._print(f"report: {outcome.directory / 'report.html'}")
 
     def close(self) -> None:
-        """Take the live lines down; they stay as they are."""
+        """Stop updating the live lines; they stay on the screen."""
         if self.live is not None:
             self.live.stop()
             self.live = None
@@ -149,7 +149,7 @@ class StudyConsole(StudyObserver):
         return [each for each in self.sources if (each.key.task, each.key.cell) == pair]
 
     def _best(self, pair: Pair) -> str:
-        """The best value of a search so far, or how many runs of a confirmation solved their task."""
+        """The best value of a search so far, or the number of confirmation runs that solved."""
         records = [record for each in self._of(pair) for record in each.finished.values()]
         if self.name == "confirm":
             solved = sum(bool(record.result.solved) for record in records)
@@ -167,10 +167,7 @@ class StudyConsole(StudyObserver):
         return f"best {metric.text_with_unit(best)}"
 
     def _print_evaluations(self, progress: TrialProgress, predictions: Sequence[float]) -> None:
-        """A trial's losses on the way, as the lesson prints them.
-
-        Each measured before the step's update.
-        """
+        """Print a trial's losses during training, each measured before the step's update."""
         config, key = progress.job.config, progress.source.key
         self._print(f"{key.task} {key.cell}, repeat {key.repeat}, trial {progress.job.slot}")
         for evaluation in self.evaluations.pop(id(progress.job), []):
@@ -189,7 +186,7 @@ class StudyConsole(StudyObserver):
 
 @contextlib.contextmanager
 def open_console(spec: StudySpec) -> Iterator[StudyConsole]:
-    """A console on standard output; the live lines are taken down at the end, whatever happens."""
+    """A console on standard output. Its live lines always stop at the end."""
     console = StudyConsole(spec, Console())
     try:
         yield console

@@ -1,8 +1,8 @@
-"""The coordinator: hands out trials, takes back evaluations and results, decides, and is the only writer of the storage.
+"""The coordinator: starts trials, reports their evaluations, prunes, retries, enforces limits.
 
-Trials are handed out round robin. While there are at least as many series as workers, and always
-where it is asked to be deterministic, at most one trial of a search is in flight: so its table does
-not depend on the number of workers.
+Sources take turns. At most one trial of a source is in flight while there are at least as many
+sources as workers, and always with --deterministic: so the tables do not depend on the number of
+workers.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ MOST_ATTEMPTS = 3  # a crash is retried at most twice
 
 @dataclasses.dataclass(frozen=True)
 class TrialLimits:
-    """What bounds the trials. `stop_at` is a reading of time.monotonic(), or None.
+    """Limits of the trials. 0 bytes is no limit.
 
-    `one_in_flight` holds for every series.
+    `stop_at` is a reading of time.monotonic(): no trial starts after it. `one_in_flight` allows
+    each source one trial at a time. `independent` allows any number: no slot depends on another.
     """
 
     trial_timeout_s: float | None = None
     trial_memory_bytes: int = 0
     stop_at: float | None = None
     one_in_flight: bool = False
-    # The slots of a series do not hang on each other: any number in flight
     independent: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialProgress:
-    """Told to the observer: `kind` is "started", "evaluation" or "finished".
+    """What the observer gets: `kind` is "started", "evaluation" or "finished".
 
-    `result` only with the last.
+    `evaluation` and `result` are set for the kinds "evaluation" and "finished".
     """
 
     kind: str
@@ -67,13 +67,13 @@ class _Running:
     job: Job
     deadline: float | None
     evaluations: list[Evaluation] = dataclasses.field(default_factory=list)
-    # To its end: what comes after, such as longer sequences, takes nothing back. Never where
-    # weights are to be written
+    # True after the last evaluation: a later crash, as on longer sequences, changes no result.
+    # Never True where weights are still to be written
     trained: bool = False
 
 
 class Coordinator:
-    """Runs series on an executor until each has an end, or the time is up."""
+    """Runs the trials of sources on an executor until all have ended or the time is up."""
 
     def __init__(
         self,
@@ -88,10 +88,10 @@ class Coordinator:
         self.attempts: dict[tuple[int, int], int] = {}
 
     def run(self, sources: Sequence[TrialSource]) -> bool:
-        """Run them all; False when the time was up before the end.
+        """Run all sources. Returns False when the time was up before the end.
 
-        Ctrl-C gives running trials up and goes on upward. Raises FileError or InputError where the
-        disk takes no weights.
+        KeyboardInterrupt passes through, after running trials were given up. Raises FileError or
+        InputError where the disk takes no weights.
         """
         heard = time.monotonic()
         try:
@@ -175,7 +175,7 @@ class Coordinator:
         solved = evaluation.solved and config.stop_when_solved
         ends = spent or not evaluation.finite or solved
         running.trained = ends and evaluation.finite and not job.weights
-        if prune and not ends:  # one that ends by itself says how
+        if prune and not ends:  # one that ends by itself has its own reason
             self.executor.cancel(request_id)
             reason = f"pruned after {seen} training sequences"
             self._finish(request_id, running, TrialOutcome(TrialStatus.PRUNED, reason))
@@ -217,18 +217,15 @@ class Coordinator:
             self._finish(request_id, running, done if running.trained else late_one)
 
     def _postpone(self, spent_s: float) -> None:
-        """Move every deadline by the time in which nobody was heard.
-
-        A storage that was waited for is no trial's fault.
-        """
+        """Move every deadline by the time in which no event was read, as while storage waits."""
         for each in self.running.values():
             if each.deadline is not None:
                 each.deadline += spent_s
 
     def _give_up(self) -> None:
-        """Kill what runs and tell the storage, so that it runs again.
+        """Cancel all running trials, so that their slots run again on a resume.
 
-        Where that fails, it is RUNNING and runs again too.
+        Where the storage cannot be written, they stay RUNNING and run again too.
         """
         for request_id in self.running:
             self.executor.cancel(request_id)

@@ -1,7 +1,4 @@
-"""Whether the disk has room for a study, as a remark before it starts.
-
-An estimate: it never refuses anything.
-"""
+"""Estimates whether the disk has space for a study. Returns a remark, never an error."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ EVALUATION_BYTES = 500
 
 
 def needed_bytes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> int:
-    """About what the study will have written at its end.
-
-    Its database, tables, report, and the winners' weights.
-    """
+    """An estimate of all that a study writes: database, tables, report and weights."""
     searched, confirmed = count_trials(spec, tasks)
     evaluations = weights = 0.0
     for task, cell in spec.pairs:
@@ -42,9 +36,9 @@ def needed_bytes(spec: StudySpec, tasks: Mapping[str, KnownTask]) -> int:
 
 
 def low_disk(folder: Path, needed: int) -> str:
-    """A remark where the disk of `folder` has less room than that.
+    """A remark where the disk of `folder` has less free space; empty where it has enough.
 
-    Empty where it has enough or does not say.
+    Also empty where the system does not report the free space.
     """
     there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
@@ -54,7 +48,7 @@ def low_disk(folder: Path, needed: int) -> str:
     if free >= needed:
         return ""
     return (
-        f"little room on the disk: {_size(free)} are free in {there}, and this study may write about "
+        f"little space on the disk: {_size(free)} are free in {there}, and this study may write about "
         f"{_size(needed)}; if it fills up, free some and run the same command again"
     )
 

@@ -1,4 +1,4 @@
-"""Writing the result files of a study, but for its throughput. Computes no result."""
+"""Writes the result files of a study, except its throughput. Computes no result."""
 
 from __future__ import annotations
 
@@ -50,14 +50,17 @@ def write_confirmation(
 
 
 def write_extrapolation(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write extrapolation.csv, one row a confirmation run that solved its task and a factor of its length."""
+    """Write extrapolation.csv, one row a solved confirmation run and factor of its length."""
     order = ("repeat", "sequence_length", "seed", "factor")
     path = Path(directory) / "extrapolation.csv"
     return write_csv(path, EXTRAPOLATION_COLUMNS, _in_order(rows, order))
 
 
 def write_retries(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path | None:
-    """Write retries.csv, one row an attempt that was lost to a crash or an interruption and made again; no rows: no file."""
+    """Write retries.csv, one row an attempt that crashed or was interrupted and ran again.
+
+    Writes no file, and removes an old one, where there are no rows.
+    """
     path = Path(directory) / "retries.csv"
     if not rows:
         path.unlink(missing_ok=True)
@@ -68,7 +71,7 @@ def write_retries(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path | 
 
 
 def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write evaluations.csv: the losses, skills and accuracies on the way, searches before confirmations."""
+    """Write evaluations.csv: loss, skill and accuracy during training, searches first."""
     order = ("phase", "repeat", "number", "sequence_length", "seed", "sequences_seen")
     ranked = _in_order(rows, order[1:])
     ranked.sort(key=lambda row: str(row.get("phase", "")) != "search")
@@ -76,7 +79,9 @@ def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Pat
 
 
 def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
-    """Write diagnostics.json: lists of entries, each with task, cell, state (initial, trained) and sequence_length.
+    """Write diagnostics.json.
+
+    Each entry has task, cell, state (initial, trained) and sequence_length.
 
     `gradient_gain`: trained_length, of, n_sequences, lag and log10_gain (null: 0 or unknown), one
     number a lag. `gates`: memory_gate, informative (steps, or null where the task does not say) and

@@ -1,9 +1,6 @@
-"""The phases of a study, in order: search, confirm, keep, time, report.
+"""The phases of a study, in order: search, confirm, train the winners, time, report.
 
-Data flows one way, through the result files.
-
-Whatever a phase has finished lies in the storage before the next begins; a study that is run again
-goes on where it was.
+Each phase stores what it finished before the next one begins, so a study that is run again resumes.
 """
 
 from __future__ import annotations
@@ -51,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class StudyOutcome:
-    """What a study came to. `without_result` lists the (task, cell) that have no valid result."""
+    """The result of a study. `without_result` lists each (task, cell) without a valid result."""
 
     directory: Path
     answer: WrittenReport
@@ -61,10 +58,8 @@ class StudyOutcome:
 def run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) -> StudyOutcome:
     """Run every phase, or what is left of them.
 
-    KeyboardInterrupt passes through, with everything saved.
-
-    Raises FileError where a disk is full, InputError where a file may not be written: whatever was
-    finished is kept.
+    KeyboardInterrupt passes through, with everything saved. Raises FileError where a disk is full,
+    InputError where a file may not be written; what was finished is kept.
     """
     with writing():
         return _run_study(spec, options, observer)
@@ -86,14 +81,14 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
         observer.note(remark)
     with contextlib.ExitStack() as held:
         if database_file(url) != (directory / "study.db").absolute():
-            held.enter_context(hold_file(directory / "study.db"))  # the folder is ours too
+            held.enter_context(hold_file(directory / "study.db"))  # lock the folder too
         storage = held.enter_context(open_storage(url, spec.study.name, observer.note))
         study = StudyRun(spec, options, storage, _identity(spec, options), observer)
         return _run_phases(study, started)
 
 
 def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
-    """The phases in order; the storage stays ours until the report is written."""
+    """Run the phases in order. The storage stays locked until the report is written."""
     spec, options, observer = study.spec, study.options, study.observer
     searches = [open_search(study, key) for key in _search_keys(spec)]
     done_before = sum(len(series.finished) for series in searches)
@@ -125,13 +120,13 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     _measure(study, kept)
     records.write_machine(study.directory, {**facts, "wall_time_s": time.monotonic() - started})
     observer.phase("report", (), 1)
-    answer = report(study.directory)
+    answer = render_report(study.directory)
     found = {(winner.key.task, winner.key.cell) for winner in winners}
     missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return StudyOutcome(study.directory, answer, missing)
 
 
-def report(directory: Path) -> WrittenReport:
+def render_report(directory: Path) -> WrittenReport:
     """Render the report of a results directory from what is stored there."""
     from harness.study.report.study_report import render
 
@@ -139,7 +134,7 @@ def report(directory: Path) -> WrittenReport:
 
 
 def _search_keys(spec: StudySpec) -> list[SearchKey]:
-    """Every search of a study; a repeat of all comes before the next, so that a timeout leaves equal budgets."""
+    """Every search of a study, by repeat first, so that a timeout leaves equal budgets."""
     return [
         SearchKey(task, cell, repeat)
         for repeat in range(spec.search.repeats)
@@ -171,7 +166,7 @@ def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
 
 
 def _notes(done_before: int) -> list[str]:
-    """What a reader of the times must know."""
+    """Notes for the reader of the times."""
     if not done_before:
         return []
     return [
@@ -195,17 +190,14 @@ def _device(folder: Path) -> int | Path:
 
 
 def _set_aside(spec: StudySpec, options: StudyOptions) -> None:
-    """Move an older study of that name out of the way.
-
-    Its folder, and its Optuna studies on another storage.
-    """
+    """Rename an older study of the same name: its folder, or its Optuna studies elsewhere."""
     directory, name = results_of(spec, options), spec.study.name
     if options.storage:
         with open_storage(options.storage, name) as storage:
             move_aside(storage, name)
     elif directory.exists():
         with hold_file(directory / "study.db"):
-            pass  # refuses where another coordinator is at work in it
+            pass  # raises StorageError where another coordinator uses it
     put_aside(directory)
 
 
@@ -247,7 +239,7 @@ def _search(
 def _confirm(
     study: StudyRun, executor: Executor, winners: Sequence[Winner]
 ) -> list[tuple[Winner, TrialSeries]]:
-    """Train each search's winner anew along the ladder."""
+    """Train each search's winner with fresh seeds at each length."""
     if not study.spec.confirm.seeds:
         return []
     opened = []
@@ -265,9 +257,9 @@ def _confirm(
 
 
 def _measure(study: StudyRun, kept: Sequence[Winner]) -> None:
-    """Look into the kept models, and time them alone on the machine."""
+    """Measure the diagnostics and the times of the winners that were trained."""
     measure_diagnostics(study, kept)
-    records.remove_throughput(study.directory)  # an earlier session's is of other winners
+    records.remove_throughput(study.directory)  # those of an earlier session
     if not study.spec.throughput.enabled or not kept:
         return
     study.observer.phase("time", (), len(kept))

@@ -1,4 +1,4 @@
-"""What the phases of a study share: its options, its storage, and its observer. Never runs anything."""
+"""What the phases of a study share: options, storage and observer. Runs nothing."""
 
 from __future__ import annotations
 

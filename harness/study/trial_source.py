@@ -32,7 +32,7 @@ class Job:
 
 
 class TrialSource(Protocol):
-    """A number of slots, each of which ends with one trial. `finished` maps a slot to its record."""
+    """Slots, each of which ends with one trial. `finished` maps a slot to its record."""
 
     key: SearchKey
     finished: dict[int, SlotRecord]
@@ -71,10 +71,7 @@ class TrialSource(Protocol):
 
 
 def first_solved(evaluations: Sequence[Evaluation]) -> int | None:
-    """Training sequences seen until an evaluation first found the task solved.
-
-    None where none did.
-    """
+    """Training sequences seen at the first evaluation that found the task solved, or None."""
     for evaluation in evaluations:
         if evaluation.solved:
             return evaluation.sequences_seen

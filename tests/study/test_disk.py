@@ -185,10 +185,10 @@ def test_full_while_drawing_the_report(
     results = run_small(disk.home, *SETTINGS, executor=executor).directory
     disk.fill()
     with pytest.raises(FileError, match=r"figures/[^ ]*: expected room to write"):
-        run.report(results)
+        run.render_report(results)
     assert list(results.rglob("*.tmp")) == []
     disk.make_room()
-    answer = run.report(results)
+    answer = run.render_report(results)
     lost = sum(not path.stat().st_size for path in (answer.html, answer.markdown))
     tally.add("disk full while writing the figures", PROMISE, lost=lost)
     assert lost == 0
@@ -214,7 +214,7 @@ def test_read_only(disk: Disk, executor: LocalExecutor | None, tally: Tally) -> 
     refused: list[tuple[type[HarnessError], Callable[[], object]]] = [
         (StorageError, lambda: run_small(disk.home, *SETTINGS, executor=executor)),
         (InputError, lambda: run_small(disk.home, 'study.name="b"', executor=executor)),
-        (InputError, lambda: run.report(results)),
+        (InputError, lambda: run.render_report(results)),
     ]
     for kind, action in refused:
         with pytest.raises(kind, match=r"^[^\n]*Read-only file system[^\n]*$") as error:

@@ -35,7 +35,7 @@ def test_a_full_disk_is_a_remark_before_the_study(
     outcome = run_small(tmp_path, observer=observer)
     promise = "a note before the study starts"
     with tally.each("a disk without room (simulated)", promise) as count, count.one():
-        (note,) = [note for note in observer.notes if "room" in note]
+        (note,) = [note for note in observer.notes if "space on the disk" in note]
         assert "1.5 MB are free in " in note
         assert "may write about 42.0 MB" in note
         assert "run the same command again" in note

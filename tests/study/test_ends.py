@@ -124,7 +124,7 @@ def test_retries_are_shown(outcome: StudyOutcome) -> None:
 @pytest.mark.filterwarnings("ignore:constrained_layout")  # sixteen faults are too many for an axis
 def test_report_counts_each_end(outcome: StudyOutcome) -> None:
     """The report has the number of trials for each end, and of the attempts that were made again."""
-    lines = run.report(outcome.directory).markdown.read_text().splitlines()
+    lines = run.render_report(outcome.directory).markdown.read_text().splitlines()
     begin = lines.index("## What failed or was pruned")
     rows = [
         [cell.strip() for cell in line.strip("| ").split("|")]

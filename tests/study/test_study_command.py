@@ -359,7 +359,7 @@ def test_other_study_of_that_name(
 ) -> None:
     """Resuming with another key ends with 2, names the key, and proposes another name or --fresh."""
     no_report = SimpleNamespace(text="", missing=())
-    monkeypatch.setattr(pipeline, "report", lambda directory: no_report)
+    monkeypatch.setattr(pipeline, "render_report", lambda directory: no_report)
     small = ("small.toml", "--workers", "1", "--timeout", "0")
     assert invoke(*small).exit_code == 3  # nothing was trained
     done = invoke(*small, "--set", "training.batch_size=8")

@@ -2,11 +2,10 @@
 
 Never trains, never touches CUDA.
 
-It ignores SIGINT, so that Ctrl-C reaches the coordinator alone; it dies, and takes its children
-with it, when the coordinator's end of the control socket closes, however that came about. Messages
-on the control socket have a fixed size: a letter and a number, with the child's own socket attached
-to a start; before them comes the list of plug-ins. Source: multiprocessing's fork server, whose
-four faults FACTS lists.
+It ignores SIGINT, so that Ctrl-C stops the coordinator alone. When the coordinator's end of the
+control socket closes, it kills its children and exits. The control socket carries the list of
+plug-ins, then messages of a fixed size: a letter and a number; a start also carries the child's own
+socket. Modelled on the fork server of Python's multiprocessing.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ def _trial(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Serve on the socket whose number is the first argument, once the coordinator has named the plug-ins."""
+    """Serve on the socket whose number is the first argument, after reading the plug-ins."""
     control = socket.socket(fileno=int(sys.argv[1]))
     configure_process()
     keep_memory()

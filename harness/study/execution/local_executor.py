@@ -1,7 +1,4 @@
-"""The executor of this machine.
-
-A process for each trial, from a fork server where there is one, else spawned ahead.
-"""
+"""Runs trials on this machine, each in its own process: forked from a server, or else spawned."""
 
 from __future__ import annotations
 
@@ -40,9 +37,9 @@ from harness.study.execution.worker_messages import (
 )
 from harness.training.training_loop import Evaluation
 
-POLL_S = 1.0  # on Windows a wait lets no Ctrl-C through
+POLL_S = 1.0  # on Windows a longer wait would delay Ctrl-C
 MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
-KILLS_COUNT_S = 10.0  # so long after the kernel counted a kill, a SIGKILL may be its
+KILLS_COUNT_S = 10.0  # a SIGKILL counts as the kernel's up to so long after the kernel counted it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +63,7 @@ Events = queue.SimpleQueue[tuple[int, Message]]
 
 
 class Launcher(Protocol):
-    """Starts a process for a trial, and tells of it through a queue of events."""
+    """Starts a process for a trial and puts its messages into a queue."""
 
     def start(self, request: TrialRequest) -> None: ...
     def kill(self, request_id: int) -> None: ...
@@ -76,7 +73,7 @@ class Launcher(Protocol):
 class LocalExecutor:
     """Trials as processes of this machine.
 
-    `spawn` True does without the fork server; `standby` is one that loads torch already.
+    `spawn` True uses no fork server. `standby` is a fork server that loads torch already.
     """
 
     def __init__(
@@ -100,22 +97,16 @@ class LocalExecutor:
         )
 
     def new_id(self) -> int:
-        """A number that no request had.
-
-        Late events of one phase must not be taken for another's.
-        """
+        """An id that no request had, so that late events of an earlier phase are ignored."""
         return next(self.ids)
 
     def submit(self, request: TrialRequest) -> None:
-        """Start a trial; its events are heard of through `next_event`."""
+        """Start a trial; `next_event` returns its events."""
         self.in_flight.add(request.request_id)
         self.launcher.start(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
-        """The next event of a trial that was not cancelled.
-
-        None when `timeout_s` seconds pass without one.
-        """
+        """The next event of a trial that was not cancelled; None after `timeout_s` seconds."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left = POLL_S if until is None else until - time.monotonic()
@@ -139,7 +130,7 @@ class LocalExecutor:
             return Event(request_id, message)
 
     def cancel(self, request_id: int) -> None:
-        """Kill a trial; nothing more is heard of it."""
+        """Kill a trial; none of its events is returned from now on."""
         self.cancelled.add(request_id)
         self.launcher.kill(request_id)
 
@@ -160,7 +151,7 @@ class LocalExecutor:
         self.launcher = self._fork_launcher()
 
     def _fork_launcher(self, standby: ServerProcess | None = None) -> ForkLauncher:
-        """A fork server that is ready; one that is killed before it is, is started again."""
+        """A fork server that is ready. One that is killed before is started again."""
         while True:
             try:
                 server = standby or ServerProcess()
@@ -198,7 +189,7 @@ class ForkLauncher:
         ours, theirs = socket.socketpair()
         reader = threading.Thread(target=self._read, args=(request.request_id, ours), daemon=True)
         self.readers[request.request_id] = reader
-        # Before the child, which may die at once: its end is told after the reader's
+        # Before the child, which may die at once: its end comes after its messages
         reader.start()
         with theirs:
             message = MESSAGE.pack(b"s", request.request_id)
@@ -222,15 +213,12 @@ class ForkLauncher:
         self.server.log.close()
 
     def _read(self, request_id: int, connection: socket.socket) -> None:
-        """Turn a child's lines into events, until it is gone."""
+        """Put a child's messages until it is gone."""
         with connection, contextlib.suppress(OSError):
             _forward(connection.makefile("r", encoding="utf-8"), request_id, self.events)
 
     def _listen(self) -> None:
-        """Turn the server's answers into events: a child's end, after all it said.
-
-        The server's own end.
-        """
+        """Put the end of each child, after all its messages, and the end of the server."""
         while True:
             try:
                 data = self.server.control.recv(ANSWER.size, socket.MSG_WAITALL)
@@ -254,10 +242,7 @@ class ForkLauncher:
 
 
 class SpawnLauncher:
-    """Starts each trial in a spawned process.
-
-    The next ones load torch while the present ones train.
-    """
+    """Starts each trial in a spawned process. The next ones load torch meanwhile."""
 
     def __init__(self, events: Events, num_workers: int) -> None:
         self.events = events
@@ -274,7 +259,7 @@ class SpawnLauncher:
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.write(request.to_line().encode())
-            # And left open: when it closes, the worker knows that we are gone
+            # It stays open: when it closes, the worker exits
             process.stdin.flush()
         arguments = (request.request_id, process)
         reader = threading.Thread(target=self._read, args=arguments, daemon=True)
@@ -342,12 +327,10 @@ def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
 
 
 class KernelKills:
-    """The processes that the kernel killed for lack of memory.
+    """Finds out which SIGKILLs came from the kernel for lack of memory.
 
-    How many of them no trial's end has been explained by.
-
-    The kernel counts them, and does not say which they were; so each explains one SIGKILL that is
-    heard of soon after.
+    The kernel counts its kills but does not say which processes it killed. So each kill explains
+    one SIGKILL that is noticed soon after.
     """
 
     def __init__(self) -> None:
@@ -355,7 +338,7 @@ class KernelKills:
         self.unexplained, self.until = 0, 0.0
 
     def explain_one(self) -> bool:
-        """Whether a SIGKILL that was heard of now was the kernel's."""
+        """Whether a SIGKILL that is noticed now was the kernel's."""
         now, counted = time.monotonic(), _out_of_memory_kills()
         if now > self.until:
             self.unexplained = 0
@@ -369,10 +352,7 @@ class KernelKills:
 
 
 def _out_of_memory_kills() -> int:
-    """How many processes the kernel has killed for lack of memory.
-
-    In this control group, or else on the whole machine.
-    """
+    """The kernel's count of kills for lack of memory: of this control group, or the machine."""
     for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
         with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The coordinator's side of a fork server: its process, started early, and the format on its socket.
+"""The coordinator's side of a fork server: its process, started early, and its message format.
 
 This module imports nothing heavy, unlike fork_server, so that the server loads torch while the
 coordinator does: loading torch takes longer than all else before the first trial.
@@ -27,7 +27,7 @@ LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork ser
 # forked, or not at all.
 HAS_FORK_SERVER = sys.platform == "linux"
 START_TIMEOUT_S = 120.0  # loading torch from a cold disk
-# For a dead trial's last lines; a process of its own may hold the line open for ever
+# For a dead trial's last lines: a process that it started may keep the socket open
 LAST_WORDS_S = 5.0
 LAST_WORDS_BYTES = 4096
 LONGEST_LOG_BYTES = 1 << 20  # plug-ins may print, for a week
@@ -38,9 +38,7 @@ class KilledError(WorkerError):
 
 
 class ServerProcess:
-    """A fork server's process and the socket that it listens on.
-
-    It ends when the socket closes, however that comes about.
+    """A fork server's process and its control socket. It ends when the socket closes.
 
     Raises FileError where no temporary file can be made, WorkerError where no process can be
     started.
@@ -73,16 +71,16 @@ class ServerProcess:
                 raise WorkerError(f"no worker can be started: {error.strerror}") from error
 
     def make_ready(self, plugins: Sequence[str]) -> None:
-        """Name the plug-ins that it loads, and wait until it forks on request.
+        """Send it the plug-ins, and wait until it is ready to fork.
 
-        Raises WorkerError with its last words where it can't, KilledError where a signal ended it.
+        Raises WorkerError with its last line where it fails, KilledError where a signal ended it.
         """
         named = json.dumps(list(plugins)).encode()
         self.control.settimeout(START_TIMEOUT_S)
         try:
             self.control.sendall(LENGTH.pack(len(named)) + named)
             ready = self.control.recv(ANSWER.size)
-        except OSError:  # too long, or gone at once
+        except OSError:  # timed out, or gone
             ready = b""
         if not ready:
             self.wait_for_the_end()
@@ -124,7 +122,7 @@ class ServerProcess:
         """Forget what was printed, where it is long."""
         with contextlib.suppress(OSError, ValueError):
             if os.fstat(self.log.fileno()).st_size > LONGEST_LOG_BYTES:
-                self.log.truncate(0)  # what is written next leaves a hole, which takes no room
+                self.log.truncate(0)  # what is written next leaves a hole, which takes no space
 
     def close(self) -> None:
         """Close the control socket: the server kills its children and exits."""
@@ -138,7 +136,7 @@ class ServerProcess:
             self.process.wait()
 
     def kill(self) -> None:
-        """End it at once; one that has ended already stays as it is."""
+        """Kill it; nothing happens if it has ended."""
         self.process.kill()
         self.process.wait()
         self.control.close()
@@ -147,9 +145,9 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def start_prewarmed_server() -> Iterator[ServerProcess | None]:
-    """A fork server that loads torch meanwhile, None where there is none.
+    """A fork server that loads torch meanwhile; None where the system has none.
 
-    One that nobody closed is killed at the end.
+    It is killed at the end.
     """
     server = ServerProcess() if HAS_FORK_SERVER else None
     try:

@@ -1,4 +1,4 @@
-"""One trial in a process of its own: reads a request, sends evaluations and an outcome.
+"""Runs one trial in its own process: reads a request, sends evaluations and an outcome.
 
 Never opens the storage.
 
@@ -44,7 +44,7 @@ Send = Callable[[Evaluation | TrialOutcome], None]
 
 
 ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator": None}
-"""What `cuda_asleep` lets torch.accelerator answer."""
+"""What torch.accelerator returns inside `cuda_asleep`."""
 
 
 def run_request(request: TrialRequest, send: Send) -> None:
@@ -89,12 +89,12 @@ def _train(request: TrialRequest, send: Send) -> TrialOutcome:
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
-    """Write the trained weights, and beside them the first ones, by temporary file, fsync and rename."""
+    """Write trained and initial weights, each by temporary file, fsync and rename."""
     for state, target in (
         (training.model.state_dict(), path),
         (initial, path.with_name(path.stem + ".initial.pt")),
     ):
-        content = io.BytesIO()  # torch.save to a full disk raises what says nothing of a disk
+        content = io.BytesIO()  # on a full disk torch.save raises an error that does not say so
         torch.save({name: value.cpu() for name, value in state.items()}, content)
         temporary = target.with_name(target.name + ".tmp")
         try:
@@ -141,10 +141,7 @@ def limit_memory(limit_bytes: int) -> None:
 def preload() -> None:
     """Do once what every trial would do first: lazy imports, source lines, oneDNN's kernels.
 
-    Never runs autograd's engine.
-
-    An LSTM's first forward pass with a graph alone takes as long as all else that a process adds to
-    a small trial.
+    Never runs autograd's engine, whose threads would not survive a fork.
     """
     with cuda_asleep():
         _take_first_steps()
@@ -152,12 +149,10 @@ def preload() -> None:
 
 @contextlib.contextmanager
 def cuda_asleep() -> Iterator[None]:
-    """Answer for torch that there is no card.
+    """Make torch report that there is no GPU.
 
-    To look for one wakes CUDA, and then no process forked from this one can use it.
-
-    An optimiser's step looks for one, on the processor too: by torch.cuda or by torch.accelerator,
-    as its version has it.
+    A process that has looked for a GPU has initialised CUDA, and processes forked from it cannot
+    use it. An optimiser's step on the CPU looks for one too, by torch.cuda or torch.accelerator.
     """
     is_available = torch.cuda.is_available
     accelerator = {name: getattr(torch.accelerator, name) for name in ACCELERATOR}
@@ -188,10 +183,7 @@ def _take_first_steps() -> None:
 
 
 def _die_with_the_coordinator() -> None:
-    """Wait until standard input closes, which the coordinator's end does, however that came about.
-
-    Then exit at once.
-    """
+    """Exit as soon as standard input closes: then the coordinator has ended."""
     while os.read(0, 4096):  # not sys.stdin: its lock must be free when the interpreter ends
         pass
     os._exit(1)

@@ -1,1 +1,1 @@
-"""The phases after the search: winners, diagnostics, timing, tables."""
+"""The phases after the search: train the winners, diagnostics, timing, tables."""

@@ -1,7 +1,4 @@
-"""Why each kept model forgets: gradient gains, gates and time scales, before and after training.
-
-Never trains.
-"""
+"""Measures why each winner forgets: gradient gains, gates and time scales. Never trains."""
 
 from __future__ import annotations
 
@@ -33,13 +30,11 @@ DIGITS = 4  # of a gate's opening: more than any picture shows
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-    """One kept model as it is looked into.
+class DiagnosedModel:
+    """A winner's model, before or after training, with the entries that name it in the records.
 
-    What it is in the records, and the sequences that it reads.
-
-    `sequence_length` is the one it was trained with; `longest` the longest one among the kept
-    models of its task.
+    `sequence_length` is the one it was trained with, `longest` the longest among the winners of
+    its task.
     """
 
     names: dict[str, Any]
@@ -50,18 +45,15 @@ class Look:
     seed: int
 
     def inputs(self, purpose: str, sequence_length: int) -> Tensor:
-        """Sequences of the task, drawn with a seed of their own."""
+        """Sequences of the task, drawn from a separate seed for each purpose."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, purpose))
         return self.task.sample(N_SEQUENCES, sequence_length, generator).inputs
 
 
 def measure_diagnostics(study: StudyRun, kept: Sequence[Winner]) -> None:
-    """Write diagnostics.json, for each kept model that can be looked into.
-
-    What fails costs a note.
-    """
+    """Write diagnostics.json for each winner. A note says which measurement failed."""
     found: dict[str, list[dict[str, Any]]] = {"gradient_gain": [], "gates": [], "time_scales": []}
-    parts: tuple[tuple[str, Callable[[Look], dict[str, list[dict[str, Any]]]]], ...] = (
+    parts: tuple[tuple[str, Callable[[DiagnosedModel], dict[str, list[dict[str, Any]]]]], ...] = (
         ("gradient gain", _gains),
         ("gates", _gates),
     )
@@ -74,12 +66,12 @@ def measure_diagnostics(study: StudyRun, kept: Sequence[Winner]) -> None:
         longest[task] = max(longest.get(task, LEAST_LENGTH), length)
     for winner in kept:
         for what, measure in parts:
-            try:  # both states, or none: one alone would be a picture of half the story
-                looks = [
-                    _look(study, winner, state, longest[winner.key.task])
+            try:  # both states or none: one alone shows no change
+                models = [
+                    _diagnosed(study, winner, state, longest[winner.key.task])
                     for state in ("initial", "trained")
                 ]
-                rows = [measure(look) for look in looks]
+                rows = [measure(model) for model in models]
             except Exception as error:  # noqa: BLE001  # a plug-in's cell may raise anything, in float64 above all
                 name = f"{winner.key.cell} on {winner.key.task}"
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -91,29 +83,31 @@ def measure_diagnostics(study: StudyRun, kept: Sequence[Winner]) -> None:
     result_files.write_diagnostics(study.directory, found)
 
 
-def _look(study: StudyRun, winner: Winner, state: str, longest: int) -> Look:
+def _diagnosed(study: StudyRun, winner: Winner, state: str, longest: int) -> DiagnosedModel:
     config = configuration_of(study.spec, winner)
     path = initial_weights_path if state == "initial" else weights_path
     model = build_model(config.model, config.seed)
     model.load_state_dict(torch.load(path(study.directory, winner), weights_only=True))
     names = {"task": winner.key.task, "cell": winner.key.cell, "state": state}
     task, length = get_task(config.model.task), config.model.sequence_length
-    return Look(names, task, model, length, length if task.finite else longest, config.seed)
+    return DiagnosedModel(
+        names, task, model, length, length if task.finite else longest, config.seed
+    )
 
 
-def _gains(look: Look) -> dict[str, list[dict[str, Any]]]:
-    """On sequences of one length for all cells of a task, so that their lines can be compared as far as the longest."""
-    gain = gradient_gain(look.model, look.inputs("diagnostics", look.longest))
+def _gains(model: DiagnosedModel) -> dict[str, list[dict[str, Any]]]:
+    """Gains on sequences of one length for all cells of a task, so that they compare."""
+    gain = gradient_gain(model.model, model.inputs("diagnostics", model.longest))
     known = [
         (lag, each)
         for lag, each in zip(gain.lags, gain.log10_gain, strict=True)
         if not math.isnan(each)
     ]
     row = {
-        **look.names,
+        **model.names,
         "of": gain.of,
-        "sequence_length": look.longest,
-        "trained_length": look.sequence_length,
+        "sequence_length": model.longest,
+        "trained_length": model.sequence_length,
         "n_sequences": gain.n_sequences,
         "lag": [lag for lag, _ in known],
         "log10_gain": [each if math.isfinite(each) else None for _, each in known],
@@ -121,16 +115,16 @@ def _gains(look: Look) -> dict[str, list[dict[str, Any]]]:
     return {"gradient_gain": [row]}
 
 
-def _gates(look: Look) -> dict[str, list[dict[str, Any]]]:
-    inputs = look.inputs("gates", look.sequence_length)
-    gates = read_gates(look.model, inputs)
+def _gates(model: DiagnosedModel) -> dict[str, list[dict[str, Any]]]:
+    inputs = model.inputs("gates", model.sequence_length)
+    gates = read_gates(model.model, inputs)
     if gates is None:
         return {}
-    names = {**look.names, "sequence_length": look.sequence_length}
+    names = {**model.names, "sequence_length": model.sequence_length}
     traced = {
         **names,
         "memory_gate": gates.memory_gate,
-        "informative": _informative(look.task, inputs[:1]),
+        "informative": _informative(model.task, inputs[:1]),
         "traces": [
             {
                 "gate": trace.gate,
@@ -152,7 +146,7 @@ def _gates(look: Look) -> dict[str, list[dict[str, Any]]]:
             **names,
             "gate": gates.memory_gate,
             "layer": each.layer,
-            "task_lag": look.task.lag(look.sequence_length),
+            "task_lag": model.task.lag(model.sequence_length),
             "n_sequences": gates.n_sequences,
             "steps": list(each.steps),
         }

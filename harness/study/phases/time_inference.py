@@ -1,4 +1,4 @@
-"""The time phase's other half: how long each winner takes to answer. Never trains."""
+"""Times each winner's inference: a single step and a whole sequence. Never trains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.timing.inference_request import (
 )
 
 N_CALLS, N_BLOCKS = 1_000, 10  # 100 calls a block: enough for its 99th percentile
-TIME_BUDGET_S = 25.0  # for the rounds; five are made in any case
+INFERENCE_BUDGET_S = 25.0  # for the rounds, of which there are at least five
 
 
 def time_inference(study: StudyRun, kept: Sequence[Winner]) -> InferenceAnswer:
@@ -36,7 +36,7 @@ def time_inference(study: StudyRun, kept: Sequence[Winner]) -> InferenceAnswer:
         tuple(benchmarks),
         n_calls=N_CALLS,
         n_blocks=N_BLOCKS,
-        time_budget_s=TIME_BUDGET_S,
+        time_budget_s=INFERENCE_BUDGET_S,
         plugins=tuple(study.options.plugins),
     )
     return ask(request)

@@ -1,4 +1,4 @@
-"""The time phase: what is timed, and the process that times it. Never trains for a result."""
+"""Times training steps of the winners, and of all cells at equal shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.client import ask
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
-TIME_BUDGET_S = 25.0  # for the rounds of one request
+TRAINING_BUDGET_S = 25.0  # for the rounds of one request
 
 
 def time_winners(study: StudyRun, kept: Sequence[Winner]) -> TrainingAnswer:
@@ -30,10 +30,7 @@ def time_winners(study: StudyRun, kept: Sequence[Winner]) -> TrainingAnswer:
 
 
 def time_grid(study: StudyRun, kept: Sequence[Winner]) -> TrainingAnswer:
-    """Time every cell at the same few shapes, so that cells compare.
-
-    Hidden sizes at one length, lengths at one size.
-    """
+    """Time every cell at the same few shapes: sizes at one length, lengths at one size."""
     spec = study.spec
     benchmarks = []
     for device in _devices(study):
@@ -68,7 +65,7 @@ def _shapes(spec: StudySpec, winner: Winner) -> list[tuple[int, int]]:
 
 
 def _points(parameter: Range | Choice | Fixed) -> list[int]:
-    """A few whole numbers from the least to the greatest value of a parameter."""
+    """The least, a middle and the greatest value of a parameter."""
     values = sorted(int(value) for value in parameter.values())
     low, middle, high = values[0], values[len(values) // 2], values[-1]
     if isinstance(parameter, Range):
@@ -94,7 +91,7 @@ def _time(study: StudyRun, benchmarks: Sequence[Benchmark], *, memory: bool) -> 
     request = TimingRequest(
         tuple(benchmarks),
         n_blocks=N_BLOCKS,
-        time_budget_s=TIME_BUDGET_S,
+        time_budget_s=TRAINING_BUDGET_S,
         memory=memory,
         reference=False,  # these steps have trained the winners
         plugins=tuple(study.options.plugins),

@@ -1,7 +1,4 @@
-"""The winners: the best slot of each search, and the model kept for each (task, cell).
-
-Never times anything.
-"""
+"""Chooses the winners, the best slot of each search, and trains them to keep their weights."""
 
 from __future__ import annotations
 
@@ -38,12 +35,9 @@ class Winner:
 
 
 def common_trials(searches: Sequence[TrialSeries]) -> int:
-    """How many first slots every search has finished.
+    """How many first slots all searches have finished: after a timeout they compare at these.
 
-    After a timeout all are compared at that number.
-
-    A search that is through does not hold the others back: one cell's grid may have fewer points
-    than another's.
+    A complete search does not lower the number: one cell's grid may have fewer points.
     """
     stopped = [
         next(slot for slot in range(series.total) if slot not in series.finished)
@@ -54,10 +48,7 @@ def common_trials(searches: Sequence[TrialSeries]) -> int:
 
 
 def best_of(series: TrialSeries, common: int) -> Winner | None:
-    """The best complete slot among the first `common`, the earliest where several are equal.
-
-    None where there is none.
-    """
+    """The best complete slot among the first `common`, the earliest of equal ones, or None."""
     better = 1 if series.objective.direction == "maximize" else -1
     valid = [
         record
@@ -69,7 +60,7 @@ def best_of(series: TrialSeries, common: int) -> Winner | None:
 
 
 def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
-    """Of each (task, cell) the best winner over its repeats, the earliest where several are equal."""
+    """The best winner of each (task, cell) over its repeats, the earliest of equal ones."""
     better = 1 if OBJECTIVES[spec.search.objective].direction == "maximize" else -1
     best: dict[tuple[str, str], Winner] = {}
     for winner in winners:
@@ -81,7 +72,7 @@ def best_of_pairs(spec: StudySpec, winners: Sequence[Winner]) -> list[Winner]:
 
 
 class WinnerTraining:
-    """A winner's training with its own seed, once more, to keep its weights: a source of one trial."""
+    """Trains a winner again, with its seed, to keep its weights: a source of one trial."""
 
     total = 1
 
@@ -184,7 +175,7 @@ def _files_of(directory: Path, winner: Winner) -> tuple[Path, Path]:
 
 
 def _training_hash(spec: StudySpec, winner: Winner) -> str:
-    """The content hash of all that decides a winner's weights, but for the source of a plug-in."""
+    """The content hash of all that a winner's weights depend on, except plug-in sources."""
     return configuration_hash(configuration_of(spec, winner).to_dict())
 
 

@@ -1,7 +1,4 @@
-"""What the slots of a study become.
-
-The rows of trials.csv, confirmation.csv, evaluations.csv and retries.csv. Never trains.
-"""
+"""Makes the rows of a study's tables from its slots. Never trains."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def write_tables(
     searches: Sequence[TrialSeries],
     confirmations: Sequence[tuple[Winner, TrialSeries]],
 ) -> None:
-    """Write trials.csv, confirmation.csv, extrapolation.csv, evaluations.csv and retries.csv, in the study file's order."""
+    """Write all tables of trials, in the order of the study file."""
     order = {pair: index for index, pair in enumerate(spec.pairs)}
 
     def rank(series: TrialSeries) -> tuple[int, int]:
@@ -68,7 +65,7 @@ def write_tables(
 
 
 def _retry_rows(phase: str, series: TrialSeries) -> list[dict[str, Any]]:
-    """The attempts of a series that were made again."""
+    """Rows of retries.csv: attempts that ran again."""
     key = series.key
     slots = {key: slot for slot, key in enumerate(series.slots.keys)}
     return [

@@ -119,7 +119,7 @@ def test_timed(
 ) -> None:
     """A study that times has a row for each winner and each shape of the cross, and the benchmarks as JSON."""
     monkeypatch.setattr(time_training, "N_BLOCKS", 2)
-    monkeypatch.setattr(time_training, "TIME_BUDGET_S", 0.2)
+    monkeypatch.setattr(time_training, "TRAINING_BUDGET_S", 0.2)
     monkeypatch.setattr(time_inference, "N_CALLS", 10)
     monkeypatch.setattr(time_inference, "N_BLOCKS", 5)
     observer = RecordingObserver()
