@@ -143,8 +143,8 @@ def confirmation_lengths(spec: StudySpec, task: KnownTask) -> tuple[int, ...]:
     if task.finite:
         return (task.least_length,)
     lengths = range(task.least_length, 10 * LONGEST_LAG)  # a lag never falls with the length
-    places = [bisect_left(lengths, lag, key=task.lag) for lag in spec.confirm.lags]
-    return tuple(dict.fromkeys(task.least_length + place for place in places))
+    indices = [bisect_left(lengths, lag, key=task.lag) for lag in spec.confirm.lags]
+    return tuple(dict.fromkeys(task.least_length + index for index in indices))
 
 
 def study_notes(
@@ -220,10 +220,10 @@ def _check_lengths(
     where: str, spec: StudySpec, name: str, task: KnownTask, lengths: Sequence[float]
 ) -> None:
     """Refuse lengths that the task does not have, and lags that it never reaches."""
-    places = [("space.sequence_length", lengths)]
+    checked = [("space.sequence_length", lengths)]
     if spec.confirm.seeds and spec.confirm.sequence_lengths and not spec.confirm.lags:
-        places.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
-    for key, each in places:
+        checked.append(("confirm.sequence_lengths", spec.confirm.sequence_lengths))
+    for key, each in checked:
         if task.finite and {*each} != {task.least_length}:
             remedy = f"set {key} = {task.least_length}"
             if key.startswith("confirm"):

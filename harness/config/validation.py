@@ -15,7 +15,7 @@ from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, R
 
 NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest feasible study
-MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: each is held in memory
+MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: all are in memory
 BOUNDED = ("remembered_steps", "sequences_to_solve")
 """Objectives whose best reachable value is known while a trial runs (harness.columns)."""
 

@@ -26,9 +26,9 @@ class Importances:
     """Shares that sum to 1, the most important first, or why there are none.
 
     `n_trials` counts the trials with a finite value, `n_best` those that count as the best.
-    `without` holds the shares that remain when one group of trials is left out, for each group.
+    `without` has, for each group, the shares without the trials of that group.
     `missing` is None, "too_few" (fewer than `LEAST_TRIALS`), "tied" (so many trials share the best
-    value that best and rest can't be told apart), or "nothing_searched".
+    value that best and rest cannot be distinguished), or "nothing_searched".
     """
 
     shares: Mapping[str, float]

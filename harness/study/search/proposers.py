@@ -108,7 +108,7 @@ class SearchProposer:
             self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
     def propose(self, slot: int) -> dict[str, Value]:
-        """The parameters of the next slot. The sampler is seeded anew for each."""
+        """The parameters of the next slot. Each has its own sampler seed."""
         if slot < len(self.sequence):
             self.study.enqueue_trial(self.sequence[slot])
         limited = self.storage.n_finished > max(self.n_startup_trials, self.storage.limit)

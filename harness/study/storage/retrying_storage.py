@@ -210,6 +210,6 @@ def permanent_error(display_name: str, error: BaseException | None) -> HarnessEr
 
 
 def first_line(error: BaseException | None) -> str:
-    """An error's first line, or its type where it says nothing."""
+    """An error's first line, or its type where it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -43,7 +43,7 @@ VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("en
 class TrialResult:
     """A trial's end and its numbers.
 
-    `evaluations` hold (sequences_seen, loss, skill, accuracy), `extrapolations` (factor,
+    `evaluations` are (sequences_seen, loss, skill, accuracy), `extrapolations` (factor,
     sequence_length, loss, skill, accuracy).
     """
 
@@ -173,7 +173,7 @@ class Ledger:
                 self._finish(trial_id, value, result)
             except UpdateFinishedTrialError:
                 if not self._is_finished(trial_id, value, result):
-                    self._finish_anew(trial_id, value, result)
+                    self._finish_in_further_trial(trial_id, value, result)
         self.curves.pop(trial_id, None)
 
     def _finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
@@ -190,10 +190,12 @@ class Ledger:
         same = trial.user_attrs.get(RESULT) == result.to_json()
         return same and trial.state is state_of(result.end, value)
 
-    def _finish_anew(self, trial_id: int, value: float | None, result: TrialResult) -> None:
+    def _finish_in_further_trial(
+        self, trial_id: int, value: float | None, result: TrialResult
+    ) -> None:
         """Store a trial that another program ended as a further trial, in one transaction."""
         old = self.storage.get_trial(trial_id)
-        anew = create_trial(
+        further = create_trial(
             state=state_of(result.end, value),
             value=value,
             params=old.params,
@@ -202,7 +204,7 @@ class Ledger:
             system_attrs={VIOLATION: 1.0} if result.end in PENALIZED else {},
             intermediate_values={**old.intermediate_values, **self.curves[trial_id].unwritten},
         )
-        new_id = self.storage.create_new_trial(self.study_id, template_trial=anew)
+        new_id = self.storage.create_new_trial(self.study_id, template_trial=further)
         number = self.storage.get_trial(new_id).number
         self.notify(
             f"another program ended trial {old.number} while it ran ({old.state.name}): what it found is "
