@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import columns as metrics
 from harness import records, stats
+from harness.columns import seconds
 from harness.study.report.study_summary import outcome
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +185,7 @@ def page(
     """README.md, from what was counted."""
     machine, spec = study.machine, study.spec
     head = "| what | promised | found | 95 % interval | n |\n|:---|---:|---:|---:|---:|"
-    took = metrics.seconds(float(machine["wall_time_s"]))
+    took = seconds(float(machine["wall_time_s"]))
     searches = len(next(iter(spans.values())))
     lines = [
         "# Calibration",

@@ -29,7 +29,8 @@ import pandas as pd
 
 from benchmarks.telling import text
 from harness import records
-from harness.columns import OBJECTIVES, Direction, Outcome, is_solved
+from harness.columns import Direction
+from harness.definitions import OBJECTIVES, Outcome, is_solved
 from harness.parameters import Fixed
 from harness.plugins import load_plugins
 from harness.stats import median_interval

@@ -1,19 +1,15 @@
-"""What each number of a study means.
+"""Every number and status of the results, once: kind, bounds, unit, direction, format, meaning.
 
-Its unit, its direction, its text, and the definitions behind it.
-
-One registry, METRICS, holds every number that a result file, a table or a figure shows. The
-definitions that the rest of the package shares (skill, solved, remembered_steps, the objectives of
-a search) are pure functions here, so that each exists once. This module never measures anything,
-never aggregates (see harness.stats), and imports nothing but the standard library.
+The registry COLUMNS gives the headers of the result files, how they are read and checked, and how
+reports show a number. A new column is one entry. This module imports only the standard library.
 """
 
 import difflib
 import enum
 import math
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -36,9 +32,6 @@ class TrialStatus(enum.StrEnum):
 
 PENALIZED: Final = frozenset((TrialStatus.DIVERGED, TrialStatus.TIMEOUT, TrialStatus.OUT_OF_MEMORY))
 """Trials for which the sampler gets the worst value of the objective. They are never the best."""
-
-SOLVED_ACCURACY: Final = 0.99
-"""A run has solved its task from this accuracy on."""
 
 NOT_MEASURED: Final = "not measured"
 """The text of a number that is None or NaN. It is never shown as 0."""
@@ -120,23 +113,96 @@ def yes_or_no(value: float) -> str:
 
 # --- The registry -----------------------------------------------------------------------------
 
+RESULTS_SCHEMA: Final = 1
+"""Version of the result files, in machine.json. A file of another version is refused."""
+
+TRIALS, CONFIRMATION, EXTRAPOLATION = "trials.csv", "confirmation.csv", "extrapolation.csv"
+EVALUATIONS, RETRIES = "evaluations.csv", "retries.csv"
+THROUGHPUT, INFERENCE = "throughput.csv", "inference.csv"
+
+RUNS = (TRIALS, CONFIRMATION)
+TIMINGS = (THROUGHPUT, INFERENCE)
+SCORED = (*RUNS, EVALUATIONS, EXTRAPOLATION)
+STUDY = (*SCORED, RETRIES)
+
+Kind = Literal["text", "truth", "seed", "integer", "number"]
+"""How a column is read: an integer is never empty; all others may be."""
+
+LARGEST_WHOLE: Final = 2**53
+"""Above it a float no longer tells whole numbers apart."""
+
 
 @dataclass(frozen=True)
-class Metric:
-    """What one number means.
+class Bounds:
+    """What the numbers of a column may be. An empty cell is allowed unless `needed`."""
 
-    `unit` is "" for a pure number; `direction` says which way is better, None where neither is;
-    `format` gives the text of a value that is known.
+    low: float = 0.0
+    high: float = LARGEST_WHOLE
+    whole: bool = False
+    needed: bool = False
+    or_infinite: bool = False
+
+    def describe(self) -> str:
+        """The bounds in words, for an error message."""
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} from {self.low:g} to {self.high:g}" + (", never empty" * self.needed)
+
+    def accepts(self, value: float) -> bool:
+        """Whether a cell may hold the value; NaN is an empty cell."""
+        if math.isnan(value):
+            return not self.needed
+        if self.or_infinite and math.isinf(value):
+            return True
+        return self.low <= value <= self.high and (not self.whole or value == int(value))
+
+
+NOT_NEGATIVE: Final = Bounds()
+COUNT: Final = Bounds(whole=True)
+SIZE: Final = Bounds(low=1, whole=True)
+SHARE: Final = Bounds(high=1)
+POSITIVE: Final = Bounds(low=1e-15, high=1e15)  # drawn on logarithmic axes
+FLOAT32: Final = Bounds(low=-4e38, high=4e38, or_infinite=True)
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """One number or word of the results: what it means, and how it is read, checked and shown.
+
+    `files` are the result files that have it. Those of `added_later` may lack it, because earlier
+    versions did not write it. In those of `needed_in` it is never empty. `unit` is "" for a pure
+    number; `direction` says which way is better; `format` gives the text of a known value. A number
+    that is in no file is shown in reports only.
     """
 
     name: str
-    unit: str
-    direction: Direction | None
-    description: str
+    doc: str
+    kind: Kind = "number"
+    unit: str = ""
+    direction: Direction | None = None
     format: Callable[[float], str] = significant
+    bounds: Bounds | None = None
+    files: tuple[str, ...] = ()
+    added_later: tuple[str, ...] = ()
+    needed_in: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The head of the column in a report, unless the language's messages have another."""
+        words = re.sub(r"^(num|n)_|_(s|us|bytes|per_second)$", "", self.name).replace("_", " ")
+        words = words[0].upper() + words[1:]
+        if self.name.endswith("_per_second"):
+            return f"{words}/s"
+        needs_unit = self.unit and self.format not in UNIT_IN_TEXT and self.unit not in self.name
+        return f"{words}, {self.unit}" if needs_unit else words
+
+    def bounds_in(self, file: str) -> Bounds | None:
+        """What its numbers may be in that file; None for anything."""
+        if self.bounds is None or file not in self.needed_in:
+            return self.bounds
+        return replace(self.bounds, needed=True)
 
     def text(self, value: float | None) -> str:
-        """The value as a person reads it, without its unit; None and NaN give "not measured".
+        """The value for a reader, without its unit; None and NaN give "not measured".
 
         Durations, sizes in bytes and percentages carry their unit, because it is scaled.
         """
@@ -145,363 +211,592 @@ class Metric:
         return self.format(value)
 
     def text_with_unit(self, value: float | None) -> str:
-        """The value as a person reads it, with its unit; None and NaN give "not measured"."""
+        """The value for a reader, with its unit; None and NaN give "not measured"."""
         text = self.text(value)
-        carries_unit = self.format in (seconds, size_in_bytes, percent, yes_or_no)
-        if text == NOT_MEASURED or carries_unit or not self.unit:
+        if text == NOT_MEASURED or self.format in UNIT_IN_TEXT or not self.unit:
             return text
         return f"{text} {self.unit}"
 
 
-def _registry(*metrics: Metric) -> Mapping[str, Metric]:
-    return MappingProxyType({metric.name: metric for metric in metrics})
+UNIT_IN_TEXT: Final = (seconds, size_in_bytes, percent, yes_or_no)
+"""Formats whose text has the unit, or needs none."""
 
 
-METRICS: Final[Mapping[str, Metric]] = _registry(
-    # The configuration of a trial.
-    Metric("hidden_size", "units", None, "Width of each layer's hidden state.", whole),
-    Metric("num_layers", "layers", None, "Recurrent layers on top of each other.", whole),
-    Metric("num_parameters", "parameters", None, "Trained numbers, the head's included.", whole),
-    Metric("learning_rate", "", None, "Step size of the optimiser."),
-    Metric("batch_size", "sequences", None, "Sequences in one training step.", whole),
-    Metric(
+def _text(name: str, doc: str, *files: str, added_later: tuple[str, ...] = ()) -> ResultColumn:
+    return ResultColumn(name, doc, "text", files=files, added_later=added_later)
+
+
+def _two_digits(value: float) -> str:
+    return significant(value, 2)
+
+
+def _registry(*columns: ResultColumn) -> Mapping[str, ResultColumn]:
+    return MappingProxyType({column.name: column for column in columns})
+
+
+# A file has its columns in this order, except for those of LEADING.
+COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
+    # Which run, trial or benchmark.
+    _text("benchmark", "Name of a benchmark.", *TIMINGS),
+    _text("phase", "search or confirm.", EVALUATIONS, RETRIES),
+    _text("task", "Name of the task.", *STUDY, *TIMINGS),
+    _text("cell", "Name of the cell.", *STUDY, *TIMINGS),
+    ResultColumn(
+        "repeat",
+        "Which search of the (task, cell), from 0.",
+        "integer",
+        bounds=Bounds(high=1e06, whole=True, needed=True),
+        files=STUDY,
+    ),
+    ResultColumn(
+        "number",
+        "Slot of the trial in its search, from 0.",
+        "integer",
+        bounds=Bounds(high=1e09, whole=True, needed=True),
+        files=STUDY,
+    ),
+    _text("configuration", "Hash of the hyperparameters.", CONFIRMATION),
+    _text("end", "How the trial ended: a TrialStatus.", *RUNS, RETRIES),
+    _text("device", "cpu or cuda:I.", *TIMINGS),
+    _text("device_name", "Name of the processor or the card.", *TIMINGS),
+    _text("origin", "bench; in a study winner or grid.", *TIMINGS),
+    _text("variant", "How the step was run.", THROUGHPUT, added_later=(THROUGHPUT,)),
+    _text("dtype", "Type of the weights.", INFERENCE),
+    _text("measure", "What was timed.", *TIMINGS, added_later=(THROUGHPUT,)),
+    # What was trained or timed.
+    ResultColumn(
+        "hidden_size",
+        "Width of each layer's hidden state.",
+        unit="units",
+        format=whole,
+        bounds=SIZE,
+        files=(*RUNS, *TIMINGS),
+    ),
+    ResultColumn(
+        "num_layers",
+        "Recurrent layers on top of each other.",
+        unit="layers",
+        format=whole,
+        bounds=SIZE,
+        files=(*RUNS, *TIMINGS),
+    ),
+    ResultColumn(
+        "learning_rate",
+        "Step size of the optimiser.",
+        bounds=Bounds(low=-math.inf, high=math.inf),
+        files=RUNS,
+    ),
+    ResultColumn(
         "sequence_length",
-        "steps",
-        None,
         "Length of one sequence, without steps that a task adds.",
-        whole,
+        unit="steps",
+        format=whole,
+        bounds=SIZE,
+        files=(*STUDY, *TIMINGS),
+        needed_in=(CONFIRMATION,),
     ),
-    Metric(
-        "lag",
-        "steps",
-        None,
-        "Steps between the earliest input that matters and the output that needs it.",
-        whole,
+    ResultColumn(
+        "batch_size",
+        "Sequences in one training step.",
+        unit="sequences",
+        format=whole,
+        bounds=SIZE,
+        files=(THROUGHPUT,),
     ),
-    # What a trial learned.
-    Metric("loss", "", "minimize", "Mean loss on evaluation data."),
-    Metric(
-        "all_steps_loss",
-        "",
-        "minimize",
-        "Mean loss over all steps of a sequence, those that are not scored counted as known.",
+    _text(
+        "initialization",
+        "How the first weights were set.",
+        *RUNS,
+        *TIMINGS,
+        added_later=(THROUGHPUT,),
     ),
-    Metric("chance_loss", "", None, "Loss of the best constant prediction."),
-    Metric("skill", "", "maximize", "1 - loss / chance_loss, clipped to [-1, 1]; diverged: -1."),
-    Metric("accuracy", "", "maximize", "Share of predictions that are right.", percent),
-    Metric("solved", "", "maximize", "Whether the accuracy is at least 0.99.", yes_or_no),
-    Metric("solved_share", "", "maximize", "Share of runs that solve the task.", percent),
-    Metric(
-        "remembered_steps",
-        "steps",
-        "maximize",
-        "lag x (1 if solved, else half of the skill): what a search climbs, not the answer.",
+    ResultColumn("seed", "Seed of the run.", "seed", files=STUDY),
+    ResultColumn(
+        "num_parameters",
+        "Trained numbers, including the head's.",
+        unit="parameters",
+        format=whole,
+        bounds=COUNT,
+        files=(*RUNS, *TIMINGS),
     ),
-    Metric(
-        "memory_span",
-        "steps",
-        "maximize",
-        "Largest lag at which at least half of the runs solve the task, there and below.",
-        whole,
+    # How a benchmark was timed.
+    ResultColumn(
+        "n_threads",
+        "Threads of a process.",
+        format=whole,
+        bounds=COUNT,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
     ),
-    Metric(
-        "reliable_span",
-        "steps",
-        "maximize",
-        "Largest lag at which at least nine tenths of the runs solve the task, there and below.",
-        whole,
+    ResultColumn(
+        "n_processes",
+        "Processes that ran at the same time.",
+        format=whole,
+        bounds=COUNT,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
     ),
-    Metric(
-        "sequences_to_solve",
-        "sequences",
-        "minimize",
-        "Training sequences seen until an evaluation first finds the task solved.",
-        whole,
+    ResultColumn(
+        "n_calls",
+        "Timed calls, each alone.",
+        unit="calls",
+        format=whole,
+        bounds=COUNT,
+        files=(INFERENCE,),
     ),
-    Metric("sequences_seen", "sequences", None, "Training sequences seen in all.", whole),
-    Metric(
-        "probability_longer",
-        "",
-        None,
-        "Probability that one search of this cell remembers longer than one of the other.",
-        percent,
+    ResultColumn(
+        "n_blocks",
+        "Timed blocks behind a median.",
+        unit="blocks",
+        format=whole,
+        bounds=COUNT,
+        files=(THROUGHPUT,),
     ),
-    Metric("expected_best", "steps", "maximize", "Expected best value after so many trials."),
-    Metric(
-        "importance", "", None, "Share of the objective's variation due to a parameter.", percent
+    ResultColumn(
+        "steady",
+        "Whether the last blocks of the warm-up agree within 2 %.",
+        "truth",
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
     ),
-    Metric(
-        "diverged_share",
-        "",
-        None,
-        "Share of trials whose loss became NaN or infinite, of those that say something.",
-        percent,
+    ResultColumn(
+        "step_time_s",
+        "Median time of one training step.",
+        unit="s",
+        direction="minimize",
+        format=seconds,
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
     ),
-    Metric(
-        "gradient_gain",
-        "",
-        None,
-        "Spectral norm of d state_T / d state_(T-k): how much of a gradient survives k steps.",
+    ResultColumn(
+        "step_time_low_s",
+        "Lower end of the median step time's interval.",
+        unit="s",
+        direction="minimize",
+        format=seconds,
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
     ),
-    # How fast it trained.
-    Metric("gate", "", None, "Opening of a gate: 0 lets nothing through, 1 all."),
-    Metric(
-        "time_scale",
-        "steps",
-        None,
-        "1 / (1 - memory gate): steps for which a unit keeps a value.",
-        lambda value: significant(value, 2),
-    ),
-    Metric("train_time_s", "s", "minimize", "Time of a trial's training steps.", seconds),
-    Metric("step_time_s", "s", "minimize", "Median time of one training step.", seconds),
-    Metric(
-        "step_time_low_s", "s", "minimize", "Lower end of the median step time's interval.", seconds
-    ),
-    Metric(
+    ResultColumn(
         "step_time_high_s",
-        "s",
-        "minimize",
         "Upper end of the median step time's interval.",
-        seconds,
+        unit="s",
+        direction="minimize",
+        format=seconds,
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
     ),
-    Metric("sequences_per_second", "sequences/s", "maximize", "Sequences trained on in a second."),
-    Metric("tokens_per_second", "tokens/s", "maximize", "Time steps trained on in a second."),
-    Metric(
-        "gflops_per_second",
-        "GFLOP/s",
-        "maximize",
-        "Arithmetic that the cell and head need, by formula, in a second.",
+    ResultColumn(
+        "host_time_s",
+        "Median time of a step by the wall clock.",
+        unit="s",
+        format=seconds,
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
     ),
-    Metric(
-        "peak_gflops_per_second",
-        "GFLOP/s",
-        "maximize",
-        "Rate of a matrix product on the same machine in the same run.",
-    ),
-    Metric(
-        "fraction_of_peak",
-        "",
-        "maximize",
-        "gflops_per_second as a share of peak_gflops_per_second.",
-        percent,
-    ),
-    Metric(
-        "peak_memory_bytes",
-        "bytes",
-        "minimize",
-        "CUDA: most that the allocator held. CPU: the process's high-water mark.",
-        size_in_bytes,
-    ),
-    Metric("speedup", "", "maximize", "Times the speed of `plain` at the same shape."),
-    Metric("bytes_per_step", "bytes", None, "Least traffic of a step, by formula.", size_in_bytes),
-    Metric(
-        "flops_per_byte",
-        "FLOP/byte",
-        None,
-        "Arithmetic of a step for each byte it moves, by formula.",
-    ),
-    Metric(
-        "fraction_of_limit",
-        "",
-        "maximize",
-        "Time that the nearest limit allows, as a share of the time taken.",
-        percent,
-    ),
-    Metric("denormal_fraction", "", None, "Share of denormal gradient entries.", percent),
-    Metric("zero_fraction", "", None, "Share of gradient entries that are zero.", percent),
-    Metric("loss_error", "", None, "Relative error of the loss against float64."),
-    Metric("gradient_error", "", None, "Relative error of the gradients against float64."),
-    Metric("compile_time_s", "s", "minimize", "Time that compiling took, once.", seconds),
-    Metric("graph_breaks", "", "minimize", "Places where the compiler gave up and went on.", whole),
-    Metric("exponent", "", None, "Power of x with which a time grows."),
-    Metric("n_blocks", "blocks", None, "Timed blocks behind a median.", whole),
-    Metric("n_runs", "runs", None, "Runs behind an estimate.", whole),
     # How fast it answers.
-    Metric("median_us", "us", "minimize", "Median time of a call, one sequence at a time."),
-    Metric("p99_us", "us", "minimize", "Time that 99 of 100 calls do not exceed."),
-    Metric("weights_bytes", "bytes", "minimize", "Weights and buffers as held.", size_in_bytes),
-    Metric("state_bytes", "bytes", "minimize", "State of one sequence.", size_in_bytes),
-    Metric("output_error", "", "minimize", "Relative error of the outputs against float64."),
-    Metric("n_calls", "calls", None, "Calls timed, each alone.", whole),
+    ResultColumn(
+        "median_us",
+        "Median time of a call, one sequence at a time.",
+        unit="us",
+        direction="minimize",
+        bounds=POSITIVE,
+        files=(INFERENCE,),
+    ),
+    ResultColumn(
+        "median_low_us", "Lower end of the median's interval.", bounds=POSITIVE, files=(INFERENCE,)
+    ),
+    ResultColumn(
+        "median_high_us", "Upper end of the median's interval.", bounds=POSITIVE, files=(INFERENCE,)
+    ),
+    ResultColumn(
+        "p99_us",
+        "Time of a call that 99 of 100 calls do not exceed.",
+        unit="us",
+        direction="minimize",
+        bounds=POSITIVE,
+        files=(INFERENCE,),
+    ),
+    ResultColumn(
+        "p99_low_us", "Lower end of the percentile's interval.", bounds=POSITIVE, files=(INFERENCE,)
+    ),
+    ResultColumn(
+        "p99_high_us",
+        "Upper end of the percentile's interval.",
+        bounds=POSITIVE,
+        files=(INFERENCE,),
+    ),
+    ResultColumn(
+        "weights_bytes",
+        "Weights and buffers in memory.",
+        unit="bytes",
+        direction="minimize",
+        format=size_in_bytes,
+        bounds=COUNT,
+        files=(INFERENCE,),
+    ),
+    ResultColumn(
+        "state_bytes",
+        "State of one sequence.",
+        unit="bytes",
+        direction="minimize",
+        format=size_in_bytes,
+        bounds=COUNT,
+        files=(INFERENCE,),
+    ),
+    ResultColumn(
+        "output_error",
+        "Relative error of the outputs against float64.",
+        direction="minimize",
+        bounds=FLOAT32,
+        files=(INFERENCE,),
+    ),
+    # What was learned.
+    ResultColumn(
+        "factor",
+        "How many times as long as the trained length.",
+        bounds=Bounds(low=2, high=1e6, whole=True, needed=True),
+        files=(EXTRAPOLATION,),
+    ),
+    ResultColumn(
+        "evaluated_length",
+        "Length of the evaluated sequences.",
+        unit="steps",
+        format=whole,
+        bounds=SIZE,
+        files=(EXTRAPOLATION,),
+    ),
+    ResultColumn(
+        "evaluated_lag",
+        "Lag at the evaluated length.",
+        unit="steps",
+        format=whole,
+        bounds=COUNT,
+        files=(EXTRAPOLATION,),
+    ),
+    ResultColumn(
+        "lag",
+        "Steps from the earliest input that matters to the output that needs it.",
+        unit="steps",
+        format=whole,
+        bounds=COUNT,
+        files=RUNS,
+    ),
+    ResultColumn(
+        "loss", "Mean loss on evaluation data.", direction="minimize", bounds=FLOAT32, files=SCORED
+    ),
+    ResultColumn(
+        "skill",
+        "1 - loss / chance_loss, clipped to [-1, 1]; diverged: -1.",
+        direction="maximize",
+        bounds=Bounds(low=-1, high=1),
+        files=SCORED,
+    ),
+    ResultColumn(
+        "accuracy",
+        "Share of predictions that are right.",
+        direction="maximize",
+        format=percent,
+        bounds=SHARE,
+        files=SCORED,
+    ),
+    ResultColumn(
+        "solved",
+        "Whether the accuracy is at least 0.99.",
+        "truth",
+        direction="maximize",
+        format=yes_or_no,
+        files=(*RUNS, EXTRAPOLATION),
+    ),
+    ResultColumn(
+        "remembered_steps",
+        "lag x (1 if solved, else half of the skill): what a search climbs.",
+        unit="steps",
+        direction="maximize",
+        bounds=NOT_NEGATIVE,
+        files=RUNS,
+    ),
+    ResultColumn(
+        "sequences_to_solve",
+        "Training sequences until an evaluation first finds the task solved.",
+        unit="sequences",
+        direction="minimize",
+        format=whole,
+        bounds=COUNT,
+        files=RUNS,
+    ),
+    ResultColumn(
+        "sequences_seen",
+        "Training sequences seen in all.",
+        unit="sequences",
+        format=whole,
+        bounds=COUNT,
+        files=(*RUNS, EVALUATIONS),
+        needed_in=(EVALUATIONS,),
+    ),
+    # How fast it trains.
+    ResultColumn(
+        "train_time_s",
+        "Time of a trial's training steps.",
+        unit="s",
+        direction="minimize",
+        format=seconds,
+        bounds=NOT_NEGATIVE,
+        files=RUNS,
+    ),
+    ResultColumn(
+        "sequences_per_second",
+        "Sequences trained on in a second.",
+        unit="sequences/s",
+        direction="maximize",
+        bounds=POSITIVE,
+        files=(*RUNS, THROUGHPUT),
+    ),
+    ResultColumn(
+        "tokens_per_second",
+        "Time steps trained on in a second.",
+        unit="tokens/s",
+        direction="maximize",
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "gflops_per_second",
+        "Arithmetic of cell and head, by formula, in a second.",
+        unit="GFLOP/s",
+        direction="maximize",
+        bounds=NOT_NEGATIVE,
+        files=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "fraction_of_peak",
+        "gflops_per_second as a share of peak_gflops_per_second.",
+        direction="maximize",
+        format=percent,
+        bounds=NOT_NEGATIVE,
+        files=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "peak_gflops_per_second",
+        "Rate of a matrix product on the same machine in the same run.",
+        unit="GFLOP/s",
+        direction="maximize",
+        bounds=NOT_NEGATIVE,
+        files=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "bytes_per_step",
+        "Least traffic of a step, by formula.",
+        unit="bytes",
+        format=size_in_bytes,
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "copy_bytes_per_second",
+        "Rate of a large copy, of all processes together.",
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "latency_bound_s",
+        "Least time of a step, by the latency of one time step.",
+        unit="s",
+        format=seconds,
+        bounds=NOT_NEGATIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "speedup",
+        "Times the speed of `plain` at the same shape.",
+        direction="maximize",
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "speedup_low",
+        "Lower end of the speed-up's interval.",
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "speedup_high",
+        "Upper end of the speed-up's interval.",
+        bounds=POSITIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "loss_error",
+        "Relative error of the loss against float64.",
+        bounds=FLOAT32,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "gradient_error",
+        "Relative error of the gradients against float64.",
+        bounds=FLOAT32,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "denormal_fraction",
+        "Share of gradient entries that are denormal.",
+        format=percent,
+        bounds=SHARE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "zero_fraction",
+        "Share of gradient entries that are zero.",
+        format=percent,
+        bounds=SHARE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "compile_time_s",
+        "Time that compiling took, once.",
+        unit="s",
+        direction="minimize",
+        format=seconds,
+        bounds=NOT_NEGATIVE,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "graph_breaks",
+        "Places where the compiler fell back to Python.",
+        direction="minimize",
+        format=whole,
+        bounds=COUNT,
+        files=(THROUGHPUT,),
+        added_later=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "peak_memory_bytes",
+        "CUDA: the most that the allocator held. CPU: high-water mark.",
+        unit="bytes",
+        direction="minimize",
+        format=size_in_bytes,
+        bounds=COUNT,
+        files=(THROUGHPUT,),
+    ),
+    ResultColumn(
+        "all_steps_loss",
+        "Mean loss over all steps; steps that are not scored count as known.",
+        direction="minimize",
+        bounds=FLOAT32,
+        files=RUNS,
+        added_later=RUNS,
+    ),
+    _text("reason", "Why there are no numbers, or why the trial ended.", *RUNS, *TIMINGS, RETRIES),
+    # In no file: numbers that reports compute.
+    ResultColumn("chance_loss", "Loss of the best constant prediction."),
+    ResultColumn(
+        "solved_share", "Share of runs that solve the task.", direction="maximize", format=percent
+    ),
+    ResultColumn(
+        "memory_span",
+        "Largest lag, and all below, at which half of the runs solve the task.",
+        unit="steps",
+        direction="maximize",
+        format=whole,
+    ),
+    ResultColumn(
+        "reliable_span",
+        "Largest lag, and all below, at which nine tenths of the runs do.",
+        unit="steps",
+        direction="maximize",
+        format=whole,
+    ),
+    ResultColumn(
+        "probability_longer",
+        "Probability that a search of one cell ends longer than one of the other.",
+        format=percent,
+    ),
+    ResultColumn(
+        "expected_best",
+        "Expected best value after so many trials.",
+        unit="steps",
+        direction="maximize",
+    ),
+    ResultColumn(
+        "importance", "Share of the objective's variation due to a parameter.", format=percent
+    ),
+    ResultColumn(
+        "diverged_share", "Share of trials whose loss became NaN or infinite.", format=percent
+    ),
+    ResultColumn(
+        "gradient_gain", "Spectral norm of d state_T / d state_(T-k): what survives k steps."
+    ),
+    ResultColumn("gate", "Opening of a gate: 0 lets nothing through, 1 lets all through."),
+    ResultColumn(
+        "time_scale",
+        "1 / (1 - memory gate): steps for which a unit keeps a value.",
+        unit="steps",
+        format=_two_digits,
+    ),
+    ResultColumn(
+        "flops_per_byte",
+        "Arithmetic of a step for each byte it moves, by formula.",
+        unit="FLOP/byte",
+    ),
+    ResultColumn(
+        "fraction_of_limit",
+        "Least time by the nearest limit, as a share of the time taken.",
+        direction="maximize",
+        format=percent,
+    ),
+    ResultColumn("exponent", "Power of x with which a time grows."),
+    ResultColumn("n_runs", "Runs behind an estimate.", unit="runs", format=whole),
 )
 
-
-def metric(name: str) -> Metric:
-    """The metric of that name; ValueError for an unknown one, proposing the nearest."""
-    if name in METRICS:
-        return METRICS[name]
-    nearest = difflib.get_close_matches(name, METRICS, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"'metric' must be one of the registered metrics (got {name!r}){hint}")
-
-
-# --- Definitions ------------------------------------------------------------------------------
-
-
-def skill(loss: float, chance_loss: float) -> float:
-    """How much of the chance loss is gone: 1 - loss / chance_loss, clipped to [-1, 1].
-
-    1 is perfect, 0 the best constant prediction. A NaN or infinite loss (a diverged run) has skill
-    -1. ValueError unless chance_loss is finite and positive.
-    """
-    if not (math.isfinite(chance_loss) and chance_loss > 0):
-        raise ValueError(f"'chance_loss' must be finite and positive (got {chance_loss!r})")
-    if not math.isfinite(loss):
-        return -1.0
-    return min(max(1.0 - loss / chance_loss, -1.0), 1.0)
-
-
-def is_solved(accuracy: float) -> bool:
-    """Whether `accuracy`, a share in [0, 1], is at least SOLVED_ACCURACY; NaN is not."""
-    return accuracy >= SOLVED_ACCURACY
-
-
-def remembered_steps(lag: float, skill: float, solved: bool) -> float:
-    """Remembered steps: lag x (1 if solved else max(skill, 0) / 2); a NaN skill counts as none.
-
-    It steers a search whose sequence_length is free: half-knowledge of a long sequence never
-    outranks mastery of one more than half as long.
-    """
-    if solved:
-        return float(lag)
-    return lag * max(skill, 0.0) / 2 if math.isfinite(skill) else 0.0
-
-
-# --- Gradients and gates ----------------------------------------------------------------------
-
-FORGOTTEN: Final = 1e-3
-"""A gradient gain under this is a thousandth.
-
-What lies so far back is hardly heard by the weights.
-"""
-
-FLOAT32_RESOLUTION: Final = 2.0**-23
-"""The distance from 1 to the next float32: what is smaller is lost when it is added to 1."""
-
-
-def decay_per_step(lags: Sequence[float], log10_gain: Sequence[float]) -> float | None:
-    """The factor by which a gradient gain changes a step, by least squares on its logarithm against lag.
-
-    Gains that are not finite are left out; None with fewer than two others.
-    """
-    known = [pair for pair in zip(lags, log10_gain, strict=True) if math.isfinite(pair[1])]
-    if len(known) < 2:
-        return None
-    slope = statistics.linear_regression(*zip(*known, strict=True)).slope
-    return float(10.0**slope)
-
-
-def lag_below(
-    lags: Sequence[int], log10_gain: Sequence[float], threshold: float = FORGOTTEN
-) -> int | None:
-    """The first of the lags (ascending) from which on the gain stays under `threshold`.
-
-    None if it is not under it at the last lag, and without lags. A NaN gain is not known to be
-    under anything.
-    """
-    first = None
-    for lag, gain in zip(lags, log10_gain, strict=True):
-        if not gain < math.log10(threshold):
-            first = None
-        elif first is None:
-            first = lag
-    return first
-
-
-def time_scale(memory_gate: float) -> float:
-    """Steps for which a unit keeps a value, 1 / (1 - memory_gate).
-
-    2 for a gate at 0.5, 100 for one at 0.99.
-
-    A gate at 1 keeps for ever; its time scale is that of the largest number below 1, 9e15. NaN
-    gives NaN.
-    """
-    return 1.0 / max(1.0 - memory_gate, 2.0**-53) if not math.isnan(memory_gate) else math.nan
-
-
-# --- Objectives of a search -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished trial reached, as an objective needs it.
-
-    `budget` is the trial's training budget in sequences; `sequences_to_solve` is None if no
-    evaluation found the task solved.
-    """
-
-    lag: float
-    loss: float
-    skill: float
-    solved: bool
-    sequences_to_solve: float | None
-    chance_loss: float
-    budget: int
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a search optimises: one number of a trial and the worst that number can be.
-
-    `worst(chance_loss, budget)` is what a trial that diverged, ran out of time or out of memory is
-    told as; `value(outcome)` is that of a finished trial, never worse than `worst` and never NaN.
-    `reachable(lag, sequences_seen)` is the best that a trial may still find which has not solved
-    its task by then; infinite where nothing is known of it.
-    """
-
-    name: str
-    direction: Direction
-    worst: Callable[[float, int], float]
-    value: Callable[[Outcome], float]
-    reachable: Callable[[float, int], float]
-
-
-def _loss_value(outcome: Outcome) -> float:
-    worst = 2 * outcome.chance_loss
-    return min(outcome.loss, worst) if math.isfinite(outcome.loss) else worst
-
-
-def _sequences_value(outcome: Outcome) -> float:
-    """An unsolved trial lies between budget and 2 x budget: the nearer to solved, the better."""
-    to_solve = outcome.sequences_to_solve
-    if to_solve is not None and math.isfinite(to_solve):
-        return float(to_solve)
-    known = max(outcome.skill, 0.0) if math.isfinite(outcome.skill) else 0.0
-    return outcome.budget * (2.0 - known)
-
-
-OBJECTIVES: Final[Mapping[str, Objective]] = MappingProxyType(
+LEADING: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        objective.name: objective
-        for objective in (
-            Objective(
-                "remembered_steps",
-                "maximize",
-                lambda _chance_loss, _budget: 0.0,
-                lambda outcome: remembered_steps(outcome.lag, outcome.skill, outcome.solved),
-                lambda lag, _seen: lag,
-            ),
-            Objective(
-                "skill",
-                "maximize",
-                lambda _chance_loss, _budget: -1.0,
-                lambda outcome: outcome.skill if math.isfinite(outcome.skill) else -1.0,
-                lambda _lag, _seen: math.inf,
-            ),
-            Objective(
-                "loss",
-                "minimize",
-                lambda chance_loss, _budget: 2 * chance_loss,
-                _loss_value,
-                lambda _lag, _seen: -math.inf,
-            ),
-            Objective(
-                "sequences_to_solve",
-                "minimize",
-                lambda _chance_loss, budget: 2.0 * budget,
-                _sequences_value,
-                lambda _lag, seen: float(seen),
-            ),
-        )
+        EVALUATIONS: (
+            *("phase", "task", "cell", "repeat", "number"),
+            *("sequence_length", "seed", "sequences_seen"),
+        ),
+        RETRIES: ("phase", "task", "cell", "repeat", "number", "sequence_length", "seed"),
+        THROUGHPUT: (
+            *("benchmark", "task", "cell", "device", "device_name", "origin"),
+            *("variant", "measure", "initialization"),
+        ),
+        INFERENCE: (
+            *("benchmark", "task", "cell", "device", "device_name", "origin"),
+            *("dtype", "measure", "initialization"),
+        ),
     }
 )
+"""The first columns of files that have them in another order than COLUMNS."""
+
+
+def columns_of(file: str, searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
+    """The columns of a result file, in order.
+
+    In trials.csv and confirmation.csv, searched keys without a column follow `initialization`.
+    """
+    leading = LEADING.get(file, ())
+    others = [each.name for each in COLUMNS.values() if file in each.files]
+    names = [*leading, *(name for name in others if name not in leading)]
+    at = names.index("initialization") + 1 if file in RUNS else len(names)
+    searched = dict.fromkeys(key for key in searched_keys if key not in names)
+    return (*names[:at], *searched, *names[at:])
+
+
+def column(name: str) -> ResultColumn:
+    """The column of that name; ValueError for an unknown one, proposing the nearest."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    nearest = difflib.get_close_matches(name, COLUMNS, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"'column' must be one of the registered columns (got {name!r}){hint}")

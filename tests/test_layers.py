@@ -23,7 +23,7 @@ PAGE = ROOT / "CONTRIBUTING.md"
 
 # A part is a module or a folder of harness/. It imports only from lower layers, lowest first here.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "vocabulary": ("errors", "parameters", "columns", "stats"),
+    "vocabulary": ("errors", "parameters", "columns", "definitions", "stats"),
     "parts": ("config", "cells", "tasks", "machine", "plugins", "processes"),
     "one trial": ("training",),
     "measuring": ("diagnostics", "timing"),
@@ -39,6 +39,7 @@ COMMANDS = (*PRODUCTS, "report")
 # Parts of one layer do not import each other, except these. Each has its reason.
 NEIGHBOURS = {
     **{(part, "errors"): "reports what is wrong" for part in LAYERS["vocabulary"]},
+    ("definitions", "columns"): "an objective has a direction",
     ("stats", "columns"): "needs the direction of a column, and nothing of columns needs stats",
     ("cells", "plugins"): "installed packages offer cells",
     ("tasks", "plugins"): "installed packages offer tasks",
@@ -75,7 +76,16 @@ OWNERS = {
 
 # `python -m harness.timing` must run where only torch and numpy are, so it may use less than its
 # layer.
-TIMING_MAY_IMPORT = {"errors", "columns", "cells", "tasks", "machine", "plugins", "training"}
+TIMING_MAY_IMPORT = {
+    "errors",
+    "columns",
+    "definitions",
+    "cells",
+    "tasks",
+    "machine",
+    "plugins",
+    "training",
+}
 TIMING_MAY_IMPORT |= {"processes", "parameters", "timing", "torch", "numpy"}
 
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "misc"}

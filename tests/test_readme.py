@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import cells, records, tasks
+from harness import cells, tasks
 from harness import config as specs
 from harness.cells import CELLS, Gated, Stateful, get_cell
+from harness.columns import columns_of
 from harness.config import grid_config
 from harness.plugins import load_plugin
 from harness.tasks import BUILT_IN, TASKS
@@ -98,7 +99,7 @@ def test_the_grid_file_is_documented() -> None:
         *MEASURES,
         *grid_config.VaryTable.model_fields,
     }
-    words |= {*records.THROUGHPUT_COLUMNS, *records.INFERENCE_COLUMNS}
+    words |= {*columns_of("throughput.csv"), *columns_of("inference.csv")}
     assert {word for word in words if f"`{word}`" not in page} == set()
     (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
     spec = specs.parse_grid(tomllib.loads(text), "docs/bench.md")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.columns import time_scale
+from harness.definitions import time_scale
 from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
 from harness.training.model import SequenceModel
 

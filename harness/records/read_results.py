@@ -15,23 +15,8 @@ from typing import Any
 import pandas as pd
 
 from harness import config as specs
-from harness.columns import TrialStatus
+from harness.columns import COLUMNS, RESULTS_SCHEMA, TrialStatus, columns_of
 from harness.errors import InputError, Shown
-from harness.records.result_columns import (
-    COUNTS,
-    EVALUATION_COLUMNS,
-    EXTRAPOLATION_COLUMNS,
-    INFERENCE_COLUMNS,
-    LATER,
-    LATER_IN,
-    RETRY_COLUMNS,
-    SCHEMA,
-    TEXT,
-    THROUGHPUT_COLUMNS,
-    TRUTHS,
-    confirmation_columns,
-    trial_columns,
-)
 from harness.records.value_checks import (
     MACHINE,
     WINNER,
@@ -94,15 +79,10 @@ def read(directory: Path) -> StudyRecords:
     spec = specs.load_study(directory / "spec.toml")
     machine = _read_machine(directory)
     tables = {
-        name: _read_table(directory / f"{name}.csv", columns)
-        for name, columns in (
-            ("trials", trial_columns()),
-            ("confirmation", confirmation_columns()),
-            ("extrapolation", EXTRAPOLATION_COLUMNS),
-            ("evaluations", EVALUATION_COLUMNS),
-            ("retries", RETRY_COLUMNS),
-            ("throughput", THROUGHPUT_COLUMNS),
-            ("inference", INFERENCE_COLUMNS),
+        name: _read_table(directory / f"{name}.csv")
+        for name in (
+            *("trials", "confirmation", "extrapolation", "evaluations", "retries"),
+            *("throughput", "inference"),
         )
     }
     for name, table in tables.items():
@@ -136,8 +116,8 @@ def read_bench(directory: Path) -> BenchRecords:
         directory=directory,
         grid=specs.load_grid(directory / "grid.toml"),
         machine=_read_machine(directory),
-        throughput=_read_table(directory / "throughput.csv", THROUGHPUT_COLUMNS),
-        inference=_read_table(directory / "inference.csv", INFERENCE_COLUMNS),
+        throughput=_read_table(directory / "throughput.csv"),
+        inference=_read_table(directory / "inference.csv"),
     )
 
 
@@ -164,11 +144,11 @@ def _require(directory: Path, what: str, names: Sequence[str]) -> None:
 def _read_machine(directory: Path) -> dict[str, Any]:
     path = directory / "machine.json"
     machine = _read_json(path)
-    if machine.get("schema", SCHEMA) != SCHEMA:
+    if machine.get("schema", RESULTS_SCHEMA) != RESULTS_SCHEMA:
         raise InputError(
             str(path),
             "schema",
-            expected=str(SCHEMA),
+            expected=str(RESULTS_SCHEMA),
             got=machine["schema"],
             remedy="upgrade the harness: a later version wrote these results",
         )
@@ -176,21 +156,20 @@ def _read_machine(directory: Path) -> dict[str, Any]:
     return machine
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
+def _read_table(path: Path) -> pd.DataFrame | None:
     """One table, each number within what its column may hold; None where there is no such file."""
     if not path.is_file():
         return None
-    table = _read_csv(path, columns)
+    table = _read_csv(path)
     check_numbers(str(path), table, path.name)
     return table
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read_csv(path: Path) -> pd.DataFrame:
     """A CSV file of ours, each column with its type; what older files lack is empty.
 
     Raises InputError for a missing column or a cell that is no number.
     """
-    later = LATER_IN.get(path.name, LATER)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
@@ -198,8 +177,9 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex) or table.isna().to_numpy().any():
         short = Shown("a line that has more, or fewer")
         raise InputError(str(path), expected="a cell for each column in each line", got=short)
-    for column in columns:
-        if column in later and column not in table.columns:
+    expected = columns_of(path.name)
+    for column in expected:
+        if path.name in COLUMNS[column].added_later and column not in table.columns:
             table[column] = ""
         if column not in table.columns:
             raise InputError(
@@ -209,7 +189,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
                 got=Shown(f"columns {', '.join(map(str, table.columns))}"),
             )
     for column in table.columns:
-        table[column] = _typed(path, table[column], required=column in columns)
+        table[column] = _typed(path, table[column], required=column in expected)
     statuses = tuple(TrialStatus)
     if "end" in table.columns and not table["end"].isin(statuses).all():
         wrong = table.loc[~table["end"].isin(statuses), "end"].iloc[0]
@@ -219,13 +199,14 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[Any]:
     name = str(column.name)
-    if name in TEXT:
+    kind = COLUMNS[name].kind if name in COLUMNS else "number"
+    if kind == "text":
         return column.astype(object)
-    if name in TRUTHS:
+    if kind == "truth":
         if wrong := {*column} - {"true", "false", ""}:
             raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
         return column.map({"true": True, "false": False}).astype("boolean")
-    numeric = int if name in COUNTS or name == "seed" else float
+    numeric = float if kind == "number" else int
     empty = math.nan if numeric is float else None
     values: list[Any] = []
     for line, text in enumerate(column, start=2):
@@ -236,7 +217,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
                 return column.astype(object)
             place = f"{path}, line {line}"
             raise InputError(place, name, expected="a number", got=text) from None
-    if name in COUNTS and None in values:
+    if kind == "integer" and None in values:
         raise InputError(
             str(path), name, expected="a number in each line", got=Shown("an empty cell")
         )
@@ -244,8 +225,8 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
         raise InputError(
             str(path), name, expected="whole numbers from 0 to 2^63", got=Shown("others")
         )
-    kind = {"seed": "Int64"}.get(name, "int64" if name in COUNTS else "float64")
-    return pd.Series(values, dtype=kind, name=name)
+    dtype = {"integer": "int64", "seed": "Int64", "number": "float64"}[kind]
+    return pd.Series(values, dtype=dtype, name=name)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.columns import RESULTS_SCHEMA
 from harness.records.atomic_write import write_json, write_text
-from harness.records.result_columns import SCHEMA
 
 
 def write_machine(directory: Path, machine: Mapping[str, Any]) -> Path:
     """Write machine.json: fingerprint, versions, threads, command, budget notes, warnings."""
-    return write_json(Path(directory) / "machine.json", {"schema": SCHEMA, **machine})
+    return write_json(Path(directory) / "machine.json", {"schema": RESULTS_SCHEMA, **machine})
 
 
 def write_spec(directory: Path, text: str) -> Path:

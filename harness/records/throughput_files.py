@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.columns import RESULTS_SCHEMA, columns_of
 from harness.records.atomic_write import write_csv, write_json
-from harness.records.result_columns import INFERENCE_COLUMNS, SCHEMA, THROUGHPUT_COLUMNS
 
 if TYPE_CHECKING:  # harness.timing imports torch, for which a report does not wait
     from harness.timing.answers import (
@@ -58,7 +58,7 @@ def write_throughput(
     rows, entries = [], []
     for origin, answer in answers.items():
         for result in answer.results:
-            row = _row(THROUGHPUT_COLUMNS, origin, result)
+            row = _row(columns_of("throughput.csv"), origin, result)
             rows.append(row)
             if result.timed is not None:
                 times = result.timed.times
@@ -69,7 +69,7 @@ def write_throughput(
         for name in ("matrix_products", "copies", "latencies")
     }
     _write_entries(directory / "throughput.json", answers, machine, entries, limits)
-    return write_csv(directory / "throughput.csv", THROUGHPUT_COLUMNS, rows)
+    return write_csv(directory / "throughput.csv", columns_of("throughput.csv"), rows)
 
 
 def write_inference(
@@ -81,13 +81,13 @@ def write_inference(
     rows, entries = [], []
     for origin, answer in answers.items():
         for result in answer.results:
-            row = _row(INFERENCE_COLUMNS, origin, result)
+            row = _row(columns_of("inference.csv"), origin, result)
             rows.append(row)
             if result.timed is not None:
                 times = [time / 1e9 for time in result.timed.call_times_ns]
                 entries.append(_entry(row, INFERENCE_PARAMS, block_statistics(times, 1)))
     _write_entries(directory / "inference.json", answers, machine, entries, {})
-    return write_csv(directory / "inference.csv", INFERENCE_COLUMNS, rows)
+    return write_csv(directory / "inference.csv", columns_of("inference.csv"), rows)
 
 
 def _write_entries(
@@ -109,7 +109,7 @@ def _write_entries(
             "benchmarks": list(entries),
             "datetime": dt.datetime.now(dt.UTC).isoformat(),
             "version": _VERSION,
-            "schema": SCHEMA,
+            "schema": RESULTS_SCHEMA,
             **more,
         },
     )

@@ -6,7 +6,6 @@ never mends a value.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,94 +13,19 @@ from typing import Any
 import pandas as pd
 
 from harness import config as specs
+from harness.columns import COLUMNS, LARGEST_WHOLE
 from harness.errors import InputError, Shown
 
-MOST = 2**53  # above it a float no longer tells whole numbers apart
 DEEPEST = 16  # objects within objects of a JSON file
 # Of a number of a JSON file: more bytes, or steps that a gate keeps a value, than there are
 LARGEST = 1e18
 
 
-@dataclasses.dataclass(frozen=True)
-class Bounds:
-    """What a column's numbers may be; an empty cell is allowed unless `needed`."""
-
-    low: float = 0.0
-    high: float = MOST
-    whole: bool = False
-    needed: bool = False
-    or_infinite: bool = False
-
-    def describe(self) -> str:
-        """In words, as an error message says it."""
-        kind = "a whole number" if self.whole else "a number"
-        return f"{kind} from {self.low:g} to {self.high:g}" + (", never empty" * self.needed)
-
-    def accepts(self, value: float) -> bool:
-        """Whether a cell may hold it; NaN is an empty cell."""
-        if math.isnan(value):
-            return not self.needed
-        if self.or_infinite and math.isinf(value):
-            return True
-        return self.low <= value <= self.high and (not self.whole or value == int(value))
-
-
-COUNT = Bounds(whole=True)
-SIZE = Bounds(low=1, whole=True)
-POSITIVE = Bounds(low=1e-15, high=1e15)  # drawn on logarithmic axes
-LOSS = Bounds(low=-4e38, high=4e38, or_infinite=True)  # what float32 holds
-COLUMNS: Mapping[str, Bounds] = {
-    "repeat": Bounds(high=1e6, whole=True, needed=True),
-    "number": Bounds(high=1e9, whole=True, needed=True),
-    "hidden_size": SIZE,
-    "num_layers": SIZE,
-    "sequence_length": SIZE,
-    "batch_size": SIZE,
-    "evaluated_length": SIZE,
-    "n_blocks": COUNT,
-    "num_parameters": COUNT,
-    "lag": COUNT,
-    "evaluated_lag": COUNT,
-    "sequences_to_solve": COUNT,
-    "sequences_seen": COUNT,
-    "peak_memory_bytes": COUNT,
-    "loss": LOSS,
-    "all_steps_loss": LOSS,
-    "skill": Bounds(low=-1, high=1),
-    "accuracy": Bounds(high=1),
-    "remembered_steps": Bounds(),
-    "learning_rate": Bounds(low=-math.inf, high=math.inf),
-    "train_time_s": Bounds(),
-    "step_time_s": POSITIVE,
-    "step_time_low_s": POSITIVE,
-    "step_time_high_s": POSITIVE,
-    "sequences_per_second": POSITIVE,
-    "tokens_per_second": POSITIVE,
-    "gflops_per_second": Bounds(),
-    "fraction_of_peak": Bounds(),
-    "peak_gflops_per_second": Bounds(),
-    **dict.fromkeys(("n_threads", "n_processes", "n_calls"), COUNT),
-    **dict.fromkeys(("weights_bytes", "state_bytes", "graph_breaks"), COUNT),
-    **dict.fromkeys(("host_time_s", "bytes_per_step", "copy_bytes_per_second"), POSITIVE),
-    **dict.fromkeys(("speedup", "speedup_low", "speedup_high"), POSITIVE),
-    **dict.fromkeys(("latency_bound_s", "compile_time_s"), Bounds()),
-    **dict.fromkeys(("loss_error", "gradient_error", "output_error"), LOSS),
-    **dict.fromkeys(("denormal_fraction", "zero_fraction"), Bounds(high=1)),
-    **dict.fromkeys(("median_us", "median_low_us", "median_high_us"), POSITIVE),
-    **dict.fromkeys(("p99_us", "p99_low_us", "p99_high_us"), POSITIVE),
-}
-NEEDED: Mapping[str, Mapping[str, Bounds]] = {
-    "confirmation.csv": {"sequence_length": dataclasses.replace(SIZE, needed=True)},
-    "evaluations.csv": {"sequences_seen": dataclasses.replace(COUNT, needed=True)},
-    "extrapolation.csv": {"factor": Bounds(low=2, high=1e6, whole=True, needed=True)},
-}
-"""What a column may hold in one file alone."""
-
-
 def check_numbers(path: str, table: pd.DataFrame, file: str) -> None:
-    """Refuse a number that no study writes in that column, naming the line."""
-    for name, bounds in {**COLUMNS, **NEEDED.get(file, {})}.items():
-        if name not in table.columns or table[name].dtype == object:
+    """Refuse a number that no study writes in its column, naming the line."""
+    for name in table.columns:
+        bounds = COLUMNS[name].bounds_in(file) if name in COLUMNS else None
+        if bounds is None or table[name].dtype == object:
             continue
         for line, value in enumerate(table[name], start=2):
             if not bounds.accepts(float(value)):
@@ -142,7 +66,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_WHOLE
 
 
 def _is_number(value: object) -> bool:

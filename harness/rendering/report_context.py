@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import stats
-from harness.columns import METRICS
+from harness.columns import COLUMNS
 from harness.rendering.document import BulletList, Column, Section
 from harness.rendering.fonts import Fonts
 from harness.rendering.messages import Messages
@@ -47,14 +47,15 @@ class ReportContext:
         return (task, cell) if self.many_tasks else (cell,)
 
     def column(self, name: str) -> Column:
-        """The column of a number."""
-        return Column(self.messages(f"column.{name}"), "number")
+        """The column of a number; a language without a text for it has the registry's label."""
+        label = self.messages.texts.get(f"column.{name}") or COLUMNS[name].label
+        return Column(label, "number")
 
     def number(self, name: str, value: float | None) -> str:
         """A number in its metric's format; "not measured" for None and NaN."""
         if value is None or math.isnan(value):
             return self.messages("not_measured")
-        return METRICS[name].text(value)
+        return COLUMNS[name].text(value)
 
     def percent(self, share: float) -> str:
         """A share as a whole percentage."""
@@ -71,7 +72,7 @@ class ReportContext:
         """An interval in the metric's format; a dash for None."""
         if interval is None:
             return self.messages("none")
-        low, high = METRICS[name].text(interval.low), METRICS[name].text(interval.high)
+        low, high = COLUMNS[name].text(interval.low), COLUMNS[name].text(interval.high)
         return self.messages("range", low=low, high=high) if low != high else low
 
     def level(self, interval: stats.Interval) -> str:

@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
-from harness.columns import METRICS, OBJECTIVES, TrialStatus
+from harness.columns import COLUMNS, TrialStatus
 from harness.config import StudySpec
+from harness.definitions import OBJECTIVES
 from harness.errors import visible
 from harness.study.coordinator import TrialProgress
 from harness.study.run import StudyOutcome
@@ -163,7 +164,7 @@ class StudyConsole(StudyObserver):
         if not values:
             return "best: none yet"
         best = max(values) if objective.direction == "maximize" else min(values)
-        metric = METRICS[objective.name]
+        metric = COLUMNS[objective.name]
         return f"best {metric.text_with_unit(best)}"
 
     def _print_evaluations(self, progress: TrialProgress, predictions: Sequence[float]) -> None:

@@ -10,15 +10,8 @@ from typing import Any
 
 import tomli_w
 
+from harness.columns import RESULTS_SCHEMA, columns_of
 from harness.records.atomic_write import write_csv, write_json, write_text
-from harness.records.result_columns import (
-    EVALUATION_COLUMNS,
-    EXTRAPOLATION_COLUMNS,
-    RETRY_COLUMNS,
-    SCHEMA,
-    confirmation_columns,
-    trial_columns,
-)
 
 
 def write_trials(
@@ -31,7 +24,7 @@ def write_trials(
     Tasks and cells keep the order in which they first come in `rows`; within them rows are sorted
     by repeat and number. Raises ValueError for a key that is no column.
     """
-    columns = trial_columns(searched_keys)
+    columns = columns_of("trials.csv", searched_keys)
     return write_csv(Path(directory) / "trials.csv", columns, _in_order(rows, ("repeat", "number")))
 
 
@@ -42,9 +35,9 @@ def write_confirmation(
 
     Like `write_trials` otherwise.
     """
-    known = set(confirmation_columns())
+    known = set(columns_of("confirmation.csv"))
     others = [key for row in rows for key in row if key not in known and key in set(searched_keys)]
-    columns = confirmation_columns(searched_keys or others)
+    columns = columns_of("confirmation.csv", searched_keys or others)
     order = ("repeat", "sequence_length", "seed")
     return write_csv(Path(directory) / "confirmation.csv", columns, _in_order(rows, order))
 
@@ -53,7 +46,7 @@ def write_extrapolation(directory: Path, rows: Sequence[Mapping[str, Any]]) -> P
     """Write extrapolation.csv, one row a solved confirmation run and factor of its length."""
     order = ("repeat", "sequence_length", "seed", "factor")
     path = Path(directory) / "extrapolation.csv"
-    return write_csv(path, EXTRAPOLATION_COLUMNS, _in_order(rows, order))
+    return write_csv(path, columns_of("extrapolation.csv"), _in_order(rows, order))
 
 
 def write_retries(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path | None:
@@ -67,7 +60,7 @@ def write_retries(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path | 
         return None
     ranked = _in_order(rows, ("repeat", "number", "sequence_length", "seed"))
     ranked.sort(key=lambda row: str(row.get("phase", "")) != "search")
-    return write_csv(path, RETRY_COLUMNS, ranked)
+    return write_csv(path, columns_of("retries.csv"), ranked)
 
 
 def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -75,7 +68,7 @@ def write_evaluations(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Pat
     order = ("phase", "repeat", "number", "sequence_length", "seed", "sequences_seen")
     ranked = _in_order(rows, order[1:])
     ranked.sort(key=lambda row: str(row.get("phase", "")) != "search")
-    return write_csv(Path(directory) / "evaluations.csv", EVALUATION_COLUMNS, ranked)
+    return write_csv(Path(directory) / "evaluations.csv", columns_of("evaluations.csv"), ranked)
 
 
 def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
@@ -88,7 +81,9 @@ def write_diagnostics(directory: Path, diagnostics: Mapping[str, Any]) -> Path:
     traces: {gate, layer, mean, low, high}, one number a step. `time_scales`: gate, layer, task_lag,
     n_sequences and steps, one number a unit.
     """
-    return write_json(Path(directory) / "diagnostics.json", {"schema": SCHEMA, **diagnostics})
+    return write_json(
+        Path(directory) / "diagnostics.json", {"schema": RESULTS_SCHEMA, **diagnostics}
+    )
 
 
 def write_winner(directory: Path, task: str, cell: str, winner: Mapping[str, Any]) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.columns import OBJECTIVES
 from harness.config import StudySpec
+from harness.definitions import OBJECTIVES
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.prewarmed_server import ServerProcess
 from harness.study.storage.retrying_storage import RetryingStorage

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.cells.fast_recurrence import use_fast_recurrence
-from harness.columns import is_solved, skill
+from harness.definitions import is_solved, skill
 from harness.machine import derive_seed
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 from harness.training.model import ModelConfig, SequenceModel, build_model

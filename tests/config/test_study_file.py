@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness import config as specs
-from harness.columns import OBJECTIVES
 from harness.config.toml_file import parse_toml
 from harness.config.validation import BOUNDED
+from harness.definitions import OBJECTIVES
 from harness.errors import InputError
 from harness.parameters import Fixed, Range
 from tests.config.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write

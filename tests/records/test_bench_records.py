@@ -20,8 +20,8 @@ import pytest
 from harness import config as specs
 from harness import records
 from harness.cells import CELLS
+from harness.columns import COLUMNS, THROUGHPUT, columns_of
 from harness.errors import InputError
-from harness.records.result_columns import LATER_IN
 from tests.timed import LATENCY, inference_answer, training_answer
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +54,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert found.machine["cpu"] == "Example CPU"
     assert found.throughput is not None
     assert found.inference is not None
-    assert tuple(found.throughput.columns) == records.THROUGHPUT_COLUMNS
-    assert tuple(found.inference.columns) == records.INFERENCE_COLUMNS
+    assert tuple(found.throughput.columns) == columns_of("throughput.csv")
+    assert tuple(found.inference.columns) == columns_of("inference.csv")
     assert set(found.throughput["variant"]) == {"plain", "tuned", "tf32"}
     assert found.throughput["latency_bound_s"].isna().all()
     assert set(found.inference["device_name"]) == {"Example CPU"}
@@ -105,7 +105,9 @@ def test_throughput_of_earlier_versions_is_read(tmp_path: Path) -> None:
     """Tables that were written before there were variants have empty cells there, and keep their numbers."""
     kept = shutil.copytree(ROOT / "results" / "reference" / "quickstart", tmp_path / "kept")
     table = pd.read_csv(kept / "throughput.csv", dtype=str, keep_default_na=False)
-    older = table.drop(columns=[*LATER_IN["throughput.csv"]])
+    older = table.drop(
+        columns=[each.name for each in COLUMNS.values() if THROUGHPUT in each.added_later]
+    )
     older.to_csv(kept / "throughput.csv", index=False)
     found = records.read(kept).throughput
     assert found is not None

@@ -10,6 +10,7 @@ import pytest
 from pytest_benchmark.stats import Stats
 
 from harness import records
+from harness.columns import columns_of
 from harness.records.throughput_files import block_statistics
 from harness.timing.answers import TrainingAnswer
 from tests.study.report.synthetic import Wish, throughput_answers, write
@@ -34,7 +35,7 @@ def test_each_benchmark_is_a_row(tmp_path: Path) -> None:
     assert table is not None
     assert set(table["origin"]) == {"winner", "grid"}
     assert set(table["cell"]) == {"rnn", "lstm_default"}
-    assert tuple(table.columns) == records.THROUGHPUT_COLUMNS
+    assert tuple(table.columns) == columns_of("throughput.csv")
 
 
 def test_a_benchmark_that_failed_has_its_reason_and_no_numbers(tmp_path: Path) -> None:

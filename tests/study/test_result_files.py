@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import records
+from harness.columns import columns_of
 from harness.errors import FileError
 from harness.parameters import KINDS, RESERVED
-from harness.records import atomic_write, confirmation_columns, trial_columns
+from harness.records import atomic_write
 from harness.study import result_files
 
 
@@ -48,7 +49,7 @@ def test_confirmation_has_the_configuration_before_the_end(tmp_path: Path) -> No
     )
     names = path.read_text().splitlines()[0].split(",")
     assert names[:6] == ["task", "cell", "repeat", "number", "configuration", "end"]
-    assert names[6:] == list(records.trial_columns())[5:]
+    assert names[6:] == list(columns_of("trials.csv"))[5:]
 
 
 def test_rows_are_sorted(tmp_path: Path) -> None:
@@ -193,5 +194,5 @@ def test_names_that_no_file_system_takes_do_not_collide(tmp_path: Path) -> None:
 
 def test_every_result_column_is_reserved() -> None:
     """A cell's own hyperparameter cannot have the name of a column that says what was found."""
-    columns = {*trial_columns(), *confirmation_columns()}
+    columns = {*columns_of("trials.csv"), *columns_of("confirmation.csv")}
     assert columns - {*KINDS} <= RESERVED

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from harness.columns import OBJECTIVES, TrialStatus
+from harness.columns import TrialStatus
+from harness.definitions import OBJECTIVES
 from harness.study.console import LOG_LINES, StudyConsole
 from harness.study.coordinator import TrialProgress
 from harness.study.run import StudyOutcome

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import config as specs
-from harness.columns import OBJECTIVES, TrialStatus
+from harness.columns import TrialStatus
 from harness.config import StudySpec
+from harness.definitions import OBJECTIVES
 from harness.errors import InputError, unwritable
 from harness.study import result_files
 from harness.study.coordinator import Coordinator

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.columns import TrialStatus, is_solved, remembered_steps
+from harness.columns import TrialStatus
 from harness.config import StudySpec
+from harness.definitions import is_solved, remembered_steps
 from harness.parameters import Value
 from harness.study import result_files
 from harness.study.phases.train_winners import Winner

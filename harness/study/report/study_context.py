@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from harness import stats
-from harness.columns import METRICS
+from harness.columns import COLUMNS
 from harness.records import StudyRecords
 from harness.rendering import fonts, theme
 from harness.rendering.messages import load_messages
@@ -28,18 +28,18 @@ class StudyContext(ReportContext):
         if span.value is None:
             return self.messages("not_measured")
         if span.state == "at_least":
-            return self.messages("at_least", value=METRICS["lag"].text(span.value))
+            return self.messages("at_least", value=COLUMNS["lag"].text(span.value))
         if span.state == "below_ladder":
-            return self.messages("less_than", value=METRICS["lag"].text(ladder.lags[0]))
-        return METRICS["lag"].text(span.value)
+            return self.messages("less_than", value=COLUMNS["lag"].text(ladder.lags[0]))
+        return COLUMNS["lag"].text(span.value)
 
     def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
         """The interval of a span over repeats; a dash with too few of them."""
         if span.interval is None:
             return self.messages("none")
-        low, high = (METRICS["lag"].text(end) for end in (span.interval.low, span.interval.high))
+        low, high = (COLUMNS["lag"].text(end) for end in (span.interval.low, span.interval.high))
         if span.interval.high == 0.0 and not span.high_is_open:
-            return self.messages("less_than", value=METRICS["lag"].text(ladder.lags[0]))
+            return self.messages("less_than", value=COLUMNS["lag"].text(ladder.lags[0]))
         if span.high_is_open:
             high = self.messages("at_least", value=high)
         if span.interval.low == span.interval.high:

@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from harness import columns as metrics
-from harness import stats
+from harness import definitions, stats
 from harness.columns import PENALIZED, TrialStatus
 from harness.config import Claim
 from harness.parameters import Fixed
@@ -188,9 +187,9 @@ class Summary:
         return tuple(pair for pair in self.pairs if pair not in found)
 
     @property
-    def objective(self) -> metrics.Objective:
+    def objective(self) -> definitions.Objective:
         """What the searches optimised."""
-        return metrics.OBJECTIVES[self.records.spec.search.objective]
+        return definitions.OBJECTIVES[self.records.spec.search.objective]
 
     @functools.cached_property
     def objectives(self) -> pd.Series[float]:

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.columns import OBJECTIVES, PENALIZED, Outcome, TrialStatus, is_solved
+from harness.columns import PENALIZED, TrialStatus
 from harness.config import StudySpec
+from harness.definitions import OBJECTIVES, Outcome, is_solved
 from harness.errors import IdentityError
 from harness.machine import derive_seed
 from harness.parameters import Range, Value

@@ -11,9 +11,9 @@ import pytest
 
 from harness import records
 from harness.bench.report.bench_summary import Timings, flops_per_byte, step_limits
+from harness.columns import COLUMNS, columns_of
 from harness.config import parse_grid
 from harness.records import BenchRecords
-from harness.records.result_columns import TEXT, THROUGHPUT_COLUMNS
 from tests.bench.report.synthetic_bench import BenchWish, grid_text, write_bench
 
 NAN = math.nan
@@ -24,7 +24,9 @@ def row(**known: Any) -> dict[str, Any]:
 
     A tuned lstm at the grid's own shape, unless it says otherwise.
     """
-    empty: dict[str, Any] = {name: "" if name in TEXT else NAN for name in THROUGHPUT_COLUMNS}
+    empty: dict[str, Any] = {
+        name: "" if COLUMNS[name].kind == "text" else NAN for name in columns_of("throughput.csv")
+    }
     usual = {"task": "temporal_order", "cell": "lstm", "device": "cpu", "variant": "tuned"}
     usual |= {"measure": "training_step", "initialization": "pytorch"}
     shape = {"hidden_size": 32.0, "num_layers": 1.0, "sequence_length": 100.0, "batch_size": 32.0}

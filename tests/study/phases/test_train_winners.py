@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.columns import OBJECTIVES, TrialStatus
+from harness.columns import TrialStatus
+from harness.definitions import OBJECTIVES
 from harness.errors import FileError
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.execution.executor import Executor

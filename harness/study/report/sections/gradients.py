@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness import columns as metrics
+from harness import definitions
+from harness.columns import significant
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -20,7 +21,7 @@ from harness.study.report.study_context import StudyContext
 
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
-THRESHOLDS = {"forgotten": metrics.FORGOTTEN, "float32": metrics.FLOAT32_RESOLUTION}
+THRESHOLDS = {"forgotten": definitions.FORGOTTEN, "float32": definitions.FLOAT32_RESOLUTION}
 # The lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
 SPOKEN_LAG = 30
 LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08  # about what a threshold's name takes of a panel
@@ -56,7 +57,7 @@ class Gain:
 
     def below(self, threshold: float) -> int | None:
         """The lag from which on the gain stays under a threshold."""
-        return metrics.lag_below(self.lags, self.log10_gain, threshold)
+        return definitions.lag_below(self.lags, self.log10_gain, threshold)
 
     def at(self, lag: int) -> float:
         """log10 of the gain at a measured lag."""
@@ -220,7 +221,7 @@ def _floor(gains: Sequence[Gain]) -> float:
     for one in gains:
         lowest.setdefault(one.state, [0.0]).extend(one.known[1])
     deepest = min(gain for gains in lowest.values() for gain in gains)
-    threshold = math.log10(metrics.FLOAT32_RESOLUTION)
+    threshold = math.log10(definitions.FLOAT32_RESOLUTION)
     return min(threshold, max(deepest, min(-12.0, *lowest["trained"]))) - 0.6
 
 
@@ -242,10 +243,10 @@ def share(context: StudyContext, log10_gain: float) -> str:
         return power(log10_gain)
     gain = 10.0**log10_gain
     if gain < 0.01:
-        return messages("gradients.fraction", value=metrics.significant(1 / gain, 2))
+        return messages("gradients.fraction", value=significant(1 / gain, 2))
     if gain < 0.995:
-        return messages("percent", value=metrics.significant(100 * gain, 2))
-    return messages("gradients.times", value=metrics.significant(gain, 2))
+        return messages("percent", value=significant(100 * gain, 2))
+    return messages("gradients.times", value=significant(gain, 2))
 
 
 def _told(context: StudyContext, task: str, gains: Sequence[Gain]) -> str:
@@ -338,7 +339,7 @@ def _table(context: StudyContext, gains: Sequence[Gain]) -> Table:
     messages = context.messages
     rows = []
     for one in gains:
-        decay = metrics.decay_per_step(one.lags, one.log10_gain)
+        decay = definitions.decay_per_step(one.lags, one.log10_gain)
         under = [one.below(threshold) for threshold in THRESHOLDS.values()]
         last = one.log10_gain[-1]
         rows.append(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.columns import METRICS, whole
+from harness.columns import COLUMNS, whole
 from harness.rendering import theme
 from harness.rendering.document import BulletList, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -218,7 +218,7 @@ def _points(
             "latency.point",
             cell=each.cell,
             span=context.span(each.memory.span, each.memory.ladder),
-            size=METRICS["weights_bytes"].text(each.bytes_held),
+            size=COLUMNS["weights_bytes"].text(each.bytes_held),
         )
         spots.append(span_point(axes, each.memory, at, style, text))
     axes.margins(x=0.3, y=0.14)

@@ -9,7 +9,7 @@ from typing import Any
 
 import harness
 from harness import stats
-from harness.columns import METRICS, size_in_bytes
+from harness.columns import COLUMNS, size_in_bytes
 from harness.parameters import Choice, Fixed, Parameter, Range
 from harness.rendering.document import Code, ContentBlock, Paragraph, Section
 from harness.rendering.escaping import escape_latex
@@ -310,7 +310,7 @@ def _items(context: StudyContext, parameters: Mapping[str, Parameter]) -> dict[s
 def _value(context: StudyContext, key: str, value: object) -> str:
     if isinstance(value, bool):
         return context.messages("truth.yes" if value else "truth.no")
-    return winners.value(context, key if key in METRICS else "n_runs", value)
+    return winners.value(context, key if key in COLUMNS else "n_runs", value)
 
 
 def _confirmation(context: StudyContext) -> Iterator[str]:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from harness import stats
-from harness.columns import METRICS
+from harness.columns import COLUMNS
 from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
@@ -85,7 +85,7 @@ def _by_length(context: StudyContext, rows: pd.DataFrame) -> Picture:
         columnspacing=1.4,
         borderaxespad=0.2,
     )
-    n = METRICS["n_runs"].text(rows.groupby(RUN, dropna=False).ngroups)
+    n = COLUMNS["n_runs"].text(rows.groupby(RUN, dropna=False).ngroups)
     key = "learning.caption_thinned" if thinned else "learning.caption"
     caption = messages(key, most=MOST_LINES, n=n)
     return Picture("learning", drawing, messages("learning.description"), caption, _solved(context))
