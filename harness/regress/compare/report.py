@@ -57,13 +57,13 @@ def render_comparison(directory: Path, language: str = "en") -> WrittenReport:
 
 def _report(record: ComparisonRecord, context: ReportContext) -> Report:
     messages = context.messages
-    labels = {"base": record.base.label, "head": record.head.label}
+    base, head = record.base.label, record.head.label
     found = (_causes(context, record), _memory(context, record), _method(context, record))
     files = messages("compare.command.files")
     return Report(
         language=messages.language,
-        title=messages("compare.title", **labels),
-        question=messages("compare.question", **labels),
+        title=messages("compare.title", base=base, head=head),
+        question=messages("compare.question", base=base, head=head),
         answer=_sentences(messages, record),
         opening=(_picture(context, record),),
         sections=(

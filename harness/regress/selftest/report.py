@@ -97,13 +97,17 @@ def _sentences(messages: Messages, record: SelftestRecord) -> tuple[str, ...]:
         effect, detect = (
             percent_text(messages, each) for each in (case.runs.effect, case.runs.detect)
         )
-        given = {"effect": effect, "detect": detect}
-        given["replays"] = _rate(messages, case.replay.found if case.replay else None)
+        replays = _rate(messages, case.replay.found if case.replay else None)
         if case.runs.found.n:
             runs = _rate(messages, case.runs.found)
-            sentences.append(messages("selftest.answer.slower", runs=runs, **given))
+            text = messages(
+                "selftest.answer.slower", effect=effect, detect=detect, runs=runs, replays=replays
+            )
         else:
-            sentences.append(messages("selftest.answer.replayed", **given))
+            text = messages(
+                "selftest.answer.replayed", effect=effect, detect=detect, replays=replays
+            )
+        sentences.append(text)
     advice = record.advice
     if advice.detect is not None:
         sentences.append(

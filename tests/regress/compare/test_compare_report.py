@@ -31,7 +31,9 @@ def test_it_opens_with_the_verdict_and_the_forest(folder: Path) -> None:
     answer = render_comparison(folder)
     assert answer.text.startswith("REGRESSION. Slower: lstm (+10.1 %).")
     assert "old was accepted: of no use." in answer.text
-    assert "The canary, which is base on both sides, moved by +0.1 %" in answer.text
+    assert (
+        "The canary, which is base on both sides (an A/A control), moved by +0.1 %" in answer.text
+    )
     for page in (answer.html, answer.markdown):
         text = page.read_text("utf-8")
         assert "aten::lstm" in text

@@ -26,7 +26,7 @@ def test_it_opens_with_false_alarms_and_what_was_found(tmp_path: Path) -> None:
     assert "A slow-down of 10 %, with --detect 5 %, was only replayed" in answer.text
     assert "On this machine choose --detect" in answer.text
     text = visible_text(answer.html.read_text("utf-8"))
-    for part in ("Which --detect this machine can hold", "How the runs came out", "lstm/h16"):
+    for part in ("Which --detect works on this machine", "How the runs came out", "lstm/h16"):
         assert part in text
     assert sorted(path.name for path in (tmp_path / "figures").glob("*.svg")) == [
         "blocks.svg",
@@ -36,7 +36,7 @@ def test_it_opens_with_false_alarms_and_what_was_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("noise", "n_alike", "said"),
-    [(0.005, 1, "There are too few blocks"), (0.4, 6, "No --detect up to 20 % holds")],
+    [(0.005, 1, "There are too few blocks"), (0.4, 6, "No --detect up to 20 % works")],
 )
 def test_no_choice_is_said(tmp_path: Path, noise: float, n_alike: int, said: str) -> None:
     """Where there are too few blocks, and where the machine is too noisy."""

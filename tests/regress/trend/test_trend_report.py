@@ -63,14 +63,16 @@ def test_it_opens_with_what_changed_and_where(tmp_path: Path) -> None:
     )
     (texts,) = drawn_texts(folder)
     assert {"lstm/h16", "rnn/h96", "Recordings, in order"} <= texts
-    assert "In all of them: temporal_order, t30 and b16." in answer.html.read_text("utf-8")
+    assert "All of them have in common: temporal_order, t30 and b16." in answer.html.read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_few_recordings_say_so(tmp_path: Path, n: int) -> None:
     """And are drawn all the same."""
     answer = render_trend(folder_of(tmp_path, entries(n, NINE[:1])))
-    assert answer.text.endswith("no change can be seen yet: that takes at least 6.")
+    assert answer.text.endswith("no change can be found yet: that needs at least 6.")
     assert len(drawn_texts(tmp_path)) == 1
     assert "No change of level is shown on any machine." in answer.markdown.read_text()
 
@@ -99,7 +101,7 @@ def test_a_long_life_is_drawn_in_part(tmp_path: Path) -> None:
     page = render_trend(folder_of(tmp_path, *parts)).markdown.read_text()
     assert len(drawn_texts(tmp_path)) == 6
     assert "Recordings were made in 3 more environments" in page
-    assert "Drawn are 18 of 20 benchmarks" in page
+    assert "18 of 20 benchmarks are drawn" in page
     assert "| b19 | 1 |" in page
 
 
