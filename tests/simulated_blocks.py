@@ -1,12 +1,9 @@
-"""Simulated blocks whose truth is known.
+"""Simulated blocks whose truth is known: processes that differ, correlated rounds, drift.
 
-Processes that differ, rounds that hang together, heavy tails, drift.
-
-A time is a level times the process' own effect (part of it shared by the benchmarks of a pair, as
-they share its luck), a drift of the machine that both sides of a round meet one after the other (AB
-BA), and noise that hangs together from slice to slice and has heavy tails. `QUIET` gives blocks
-whose values deviate by about 0.75 %, as measured (FACTS, "Timing noise": 0.65-0.83 %). Used by
-tests/comparison and by benchmarks/verdict_rates.py
+A time is a level times the effect of its process (partly shared by the benchmarks of a pair), times
+a drift of the machine that both sides of a round meet in turn (AB BA), times noise that is
+correlated from slice to slice and has heavy tails. `QUIET` gives blocks whose values deviate by
+about 0.75 % (0.65 to 0.83 % were measured). tests/regress and benchmarks/verdict_rates.py use it.
 """
 
 from __future__ import annotations
@@ -22,14 +19,12 @@ import scipy.stats
 from harness.regress.measuring.blocks import BlockRatios
 
 NINE = tuple(f"benchmark_{i}" for i in range(9))
-CORRELATION = 0.37  # of a slice with the next: FACTS, "Timing noise"
+CORRELATION = 0.37  # of a slice with the next, as measured in one study of timings
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Deviations in log time: of a process, of a slice.
-
-    And the drift of the machine from slice to slice.
+    """Deviations in log time, of a process and of a slice, and the drift from slice to slice.
 
     `tail`: degrees of freedom of Student's t, scaled to the deviation, of slices and of processes.
     """

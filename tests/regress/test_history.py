@@ -111,7 +111,7 @@ def test_fingerprints_are_never_mixed(path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [1, 30, 200])
 def test_a_torn_last_line_is_left_out_and_then_cut_off(path: Path, kept: int) -> None:
-    """Wherever it was torn: the others are read, and the next recording stands on a line of its own."""
+    """Wherever it was torn: the others are read, and the next recording has its own line."""
     whole = path.read_bytes()
     torn = whole.splitlines()[1][:kept]
     path.write_bytes(whole + torn)

@@ -165,7 +165,7 @@ def test_a_disk_full_while_recording_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
     tally: Tally,
 ) -> None:
-    """For real: named, exit code 2, the history as it was, and what was timed is a line that can be appended."""
+    """For real: named, exit code 2, the history as it was, and a line that can be appended."""
     monkeypatch.chdir(disk.home)
     steps_file(Path("steps.py"), one=1)
     path = disk.folder / "history.jsonl"

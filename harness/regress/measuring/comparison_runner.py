@@ -71,7 +71,7 @@ Round = tuple[float, ...]
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Seconds of a slice, rounds of a block at most, and seconds for everything (None: no limit)."""
+    """Seconds of a slice, rounds of a block at most, seconds for everything (None: no limit)."""
 
     slice_s: float = 0.003
     n_rounds: int = 96
@@ -371,7 +371,7 @@ class ComparisonRunner:
             self.is_pinned = self.is_pinned and core is not None
 
     def _round(self, every: Sequence[tuple[str, tuple[SideClient, ...]]]) -> dict[str, Round]:
-        """Time two slices of both sides of each benchmark: first all in the order AB, then all BA."""
+        """Time two slices of both sides of each benchmark: all in the order AB, then all BA."""
         if len(self.sides) == 1:
             return self._beside_the_canary(every)
         times = {name: [0.0, 0.0] for name, _ in every}

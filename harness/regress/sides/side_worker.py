@@ -1,15 +1,13 @@
-"""One side of a comparison, run as a script by that side's Python.
+"""One side of a comparison: a script that the side's Python runs and that JSON lines command.
 
-Told by JSON lines what to prepare and when to run a slice.
+It imports torch and the standard library alone, so that environment needs nothing of the harness,
+and uses only syntax of Python 3.9. Where the system has fork it is a fork server: it loads torch,
+runs no step, and forks a fresh process for each block, which then answers until the command `end`.
+Elsewhere it is the process of one block itself.
 
-It imports torch and the standard library alone, so that nothing of the harness need be in that
-environment, and keeps to what Python 3.9 understands. Where there is fork it is a fork server: it
-has torch loaded, runs no step, and forks a fresh process for each block, which then speaks on the
-same line until it is told to end. Elsewhere it is the process of one block itself.
-
-With `--ready` it first loads what an optimiser's first step would. It ends when its standard input
-does, and takes with it what it has started; it ignores SIGINT. What the steps print goes to
-standard error. It decides nothing: harness.regress.sides.side_client is the other end of the line.
+With `--ready` it first loads what an optimiser's first step would load. It exits when its standard
+input closes and kills its child processes; it ignores SIGINT. What the steps print goes to standard
+error. Its client is harness.regress.sides.side_client.
 
 A file of steps is a Python file. `STEPS` in it is a list of functions, or a mapping of names to
 functions; without it, every public function that is defined in the file and can be called without
@@ -18,7 +16,7 @@ arguments is one. Each returns
                                                  reset)
 `setup()` is called once in each process. `step()` is one training step; if setup returned something
 other than None it is called as `step(state)` with that. `reset()`, or `reset(state)`, is called
-before each slice, outside the time that is taken.
+before each slice and is not timed.
 """
 
 from __future__ import annotations
@@ -76,7 +74,7 @@ StepFunction = Callable[[], object]
 
 
 class CommandChannel:
-    """JSON lines to and from the conductor, on descriptors of their own, so that no print and no input() takes part."""
+    """JSON lines from and to the client, on descriptors that no print and no input() uses."""
 
     def __init__(self) -> None:
         self.source, self.sink = os.dup(0), os.dup(1)
@@ -110,8 +108,8 @@ class CommandChannel:
 
 
 def serve(line: CommandChannel, *, can_fork: bool) -> None:
-    """Say hello, then fork a process for each block, or be the only one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
+    """Write the first line, then fork a process for each block, or be the only one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides when this process ends
     if "--ready" in sys.argv[1:]:
         with contextlib.suppress(Exception):  # an optimiser's first step does so, in each fork anew
             importlib.import_module("torch._dynamo")
@@ -165,9 +163,9 @@ def _be_a_block(line: CommandChannel, server_only: Sequence[int]) -> NoReturn:
 
 
 def _watch(child: int, source: int, woken: int) -> int | None:
-    """Wait for a block's process.
+    """Wait for a block's process; returns its status.
 
-    Returns its status, or None if the conductor went away first, and then it is killed.
+    If the client ends first, kills the process and returns None.
     """
     import select
 
@@ -196,10 +194,7 @@ def _how(code: int) -> str:
 
 
 class Prepared:
-    """One benchmark that stands ready.
-
-    Its step without arguments, what resets it, and its sequences.
-    """
+    """One benchmark that is set up: its step and its reset without arguments, its sequences."""
 
     def __init__(self, name: str, made: object) -> None:
         is_plan = isinstance(made, tuple) and len(made) in (3, 4)
@@ -223,10 +218,7 @@ class Prepared:
             self.reset = reset if state is None else lambda: reset(state)
 
     def slice(self, n_steps: int) -> float:
-        """Seconds that so many steps take, after one that wakes caches.
-
-        Both ends wait for the device.
-        """
+        """Seconds of `n_steps` steps, after one that fills the caches; it waits for the device."""
         step = self.step
         self.reset()
         if n_steps > 1:
@@ -259,10 +251,7 @@ class BlockProcess:
         }
 
     def run(self) -> None:
-        """Settle, then answer each command with one line, until it is told to end.
-
-        What fails is an answer too.
-        """
+        """Answer each command with one line until the command `end`; a failure is an answer."""
         configure_process()
         while True:
             command = self.line.read()
@@ -277,12 +266,9 @@ class BlockProcess:
             self.line.write(answer)
 
     def load(self, file: str, paths: Sequence[str], folder: str) -> Mapping[str, Any]:
-        """Import a file of steps, with these paths first on sys.path, in that folder.
+        """Import a file of steps ("": the canary) in a folder, with these paths first on sys.path.
 
-        "" has the canary alone.
-
-        The file's own folder comes last, so that what is installed goes before what lies beside the
-        file.
+        The file's own folder comes last, so that installed packages come before its neighbours.
         """
         if not file:
             self.steps = {"canary": canary}
@@ -329,9 +315,9 @@ class BlockProcess:
         return {"time_s": self.prepared[name].slice(n_steps)}
 
     def memory(self, name: str) -> Mapping[str, Any]:
-        """The most that a benchmark holds in its first two steps.
+        """The most bytes that a benchmark holds in its first two steps.
 
-        To be asked first in a process that does nothing else.
+        Ask it first, in a process that does nothing else.
         """
         before = high_water_bytes()
         prepared = self._make(name)
@@ -349,7 +335,7 @@ class BlockProcess:
         }
 
     def profile(self, name: str) -> Mapping[str, Any]:
-        """Seconds a step that each operator took itself, on the processor and on the device together."""
+        """Seconds a step that each operator took itself, on processor and device together."""
         from torch.profiler import ProfilerActivity, profile
 
         prepared = self.prepared[name]
@@ -378,10 +364,9 @@ class BlockProcess:
 
 
 def pin(turn: int) -> Mapping[str, Any]:
-    """Keep to one core, the same for all who are told the same turn; None where the system can't.
+    """Run on one core, the same for each process of a turn; None where the system cannot do that.
 
-    Cores have neighbours of their own, and a process that stays on one while the other side stays
-    on another takes its neighbour for its code.
+    Each core has other neighbours: on two cores their load would look like a difference of code.
     """
     if not hasattr(os, "sched_setaffinity"):
         return {"core": None}
@@ -392,10 +377,7 @@ def pin(turn: int) -> Mapping[str, Any]:
 
 
 def modules_below(folder: str) -> Mapping[str, Any]:
-    """The files of imported modules that lie below a folder, relative to it.
-
-    Those of an environment there don't count.
-    """
+    """The files of imported modules below a folder, relative to it, without installed packages."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     below = [Path(file) for file in files if file and Path(file).is_relative_to(folder)]
     prefix = Path(sys.prefix)
@@ -409,9 +391,9 @@ def modules_below(folder: str) -> Mapping[str, Any]:
 
 
 def configure_process() -> None:
-    """One thread, and denormals flushed to zero, before any pool of threads exists.
+    """Use one thread and flush denormals, before any pool of threads exists.
 
-    A file of steps may say otherwise.
+    A file of steps may set it otherwise.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -426,7 +408,7 @@ def synchronize() -> None:
 
 
 def _nothing() -> None:
-    """Where there is nothing to reset."""
+    """Does nothing, where there is nothing to reset."""
 
 
 # --- Files of steps ---------------------------------------------------------------------------
@@ -445,10 +427,7 @@ def import_file(file: str) -> Any:
 
 
 def find_steps(module: Any, file: str) -> dict[str, Callable[[], object]]:
-    """The functions of a file of steps, by name, in its order.
-
-    ValueError where there is none, or two of one name.
-    """
+    """The functions of a file of steps by name; ValueError for none or a name twice."""
     listed = getattr(module, "STEPS", None)
     if listed is None:
         public = [
@@ -485,10 +464,7 @@ def _needs_nothing(function: Callable[..., object]) -> bool:
 
 
 def canary() -> tuple[StepFunction, StepFunction, int]:
-    """The fixed cell that both canaries train, in plain torch.
-
-    An LSTM of 32 over 40 steps, batch 16, fused Adam.
-    """
+    """What both canaries train, in plain torch: an LSTM of 32, 40 steps, batch 16, fused Adam."""
     length, batch, inputs, hidden = 40, 16, 8, 32
     network, head = nn.LSTM(inputs, hidden, batch_first=True), nn.Linear(hidden, 4)
     optimizer = torch.optim.Adam([*network.parameters(), *head.parameters()], fused=True)
@@ -508,10 +484,7 @@ def canary() -> tuple[StepFunction, StepFunction, int]:
 
 
 def facts() -> Mapping[str, Any]:
-    """What decides speed in this process: versions, BLAS, threads, processor, settings.
-
-    And all packages.
-    """
+    """What decides the speed of this process: processor, versions, variables, packages."""
     flags = sorted(flag for flag in _cpu("flags", "Features").split() if flag.startswith(FLAGS))
     packages = {
         str(distribution.metadata["Name"]).lower().replace("_", "-"): distribution.version
@@ -563,10 +536,7 @@ def _blas() -> str:
 
 
 def high_water_bytes() -> int | None:
-    """The most resident memory that this process has held.
-
-    None where the system does not say (Windows).
-    """
+    """The most resident memory that this process has held; None on Windows, which does not tell."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text(encoding="utf-8").splitlines():
@@ -581,7 +551,7 @@ def high_water_bytes() -> int | None:
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, in one line, with the place in the user's file."""
+    """What went wrong, in one line, with the line of the user's file."""
     text = " ".join(str(error).split())
     shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

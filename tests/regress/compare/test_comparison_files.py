@@ -38,7 +38,7 @@ FACTS = SideFacts(MACHINE, {}, {"numpy": "2.1"})
 
 
 def comparison(accepted: dict[str, str] | None = None, *, n_blocks: int = 15) -> ComparisonResult:
-    """What a comparison would be in which lstm is 10 % slower, of 8 sequences a step, and head lacks "old"."""
+    """A comparison in which lstm is 10 % slower, of 8 sequences a step, and head lacks "old"."""
     family = Family(tuple(SLOWDOWN), ("old",), accepted or {})
     rules = rules_for(3)
     blocks = []

@@ -236,7 +236,7 @@ def same(tmp_path: Path) -> Path:
 
 
 def test_code_against_itself_within_a_budget(same: Path) -> None:
-    """Too few blocks for a look: undecided whatever the machine does, and all that was timed is kept."""
+    """Too few blocks for a test: always undecided, and all that was timed is kept."""
     asked = CompareConfig(
         sampling=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.5), memory=False
     )

@@ -74,7 +74,7 @@ def test_an_entry_has_the_medians_of_blocks_and_the_facts_that_count() -> None:
 
 
 def test_blocks_are_timed_for_real(tmp_path: Path) -> None:
-    """As many as asked for, of fresh processes, with as many rounds of the canary as of each benchmark."""
+    """As many as wanted, with as many rounds of the canary as of each benchmark."""
     path = steps_file(tmp_path / "steps.py", one=3, two=1)
     watcher = Silent()
     found = time_blocks(target_of(path), SamplingPlan(0.001, 5), 2, watcher)

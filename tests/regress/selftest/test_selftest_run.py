@@ -79,7 +79,7 @@ def test_a_slow_down_that_is_none_is_named(text: str) -> None:
 
 
 def test_what_is_counted(tmp_path: Path) -> None:
-    """On a quiet machine: no false alarm, each slow-down found, in runs and by replay, and its size measured."""
+    """On a quiet machine: no false alarm, each slow-down found, also by replay, its size measured."""
     record = make_selftest(tmp_path, noise=0.005, n_alike=8)
     same, three, five, ten = record.rates
     assert (same.runs.false_regression.k, same.runs.false_regression.n) == (0, 8)

@@ -43,7 +43,7 @@ def stepping(clock: SimpleNamespace) -> tuple[Any, Callable[[object], None], int
 
 @pytest.mark.parametrize("effect", [0.03, 0.05, 0.1, 0.5, 1.0])
 def test_the_extra_work_is_its_share_exactly(clock: SimpleNamespace, effect: float) -> None:
-    """Over many steps; what a product takes too long is owed to the next step, so a small share is right too."""
+    """Over many steps: what a product takes too long is subtracted at the next step."""
     one = inject_slowdown.Slower(stepping(clock), effect)
     setup, step, sequences, reset = one.plan()
     setup()

@@ -12,7 +12,7 @@ from tests.regress.sided import git, repository
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a branch, a tag, a plug-in, an environment, and a branch named as a folder of an environment."""
+    """A repository with a branch, a tag, a plug-in, an environment, and a name for two things."""
     folder = tmp_path_factory.mktemp("sides")
     (folder / "cell.py").write_text("")
     for name in (".venv", "both"):
@@ -66,7 +66,7 @@ def test_a_revision_is_its_commit(here: Path) -> None:
 
 
 def test_an_environment_is_known_by_its_link(here: Path) -> None:
-    """The link is not followed: an environment's Python is one, and what it leads to has other packages."""
+    """The link is not followed: the Python that it leads to has other packages."""
     assert parse_side("--base", ".venv", here).value == str(here / ".venv" / "bin" / "python")
 
 

@@ -48,7 +48,7 @@ def target_of(
 
 
 def test_a_revision_brings_its_own_file_of_steps(space: Workspace, repo: Path) -> None:
-    """The file in the same place of its tree, its code first on the path, and the folder where we are."""
+    """The file at the same path of its tree, its code first on the path, and our folder."""
     steps_file(repo / "bench" / "steps.py", new=1)
     found = target_of(space, repo / "bench", "HEAD", ResolvedWorkload(steps=Path("steps.py")))
     top = space.folder / "base"

@@ -10,7 +10,7 @@ from harness.regress.verdict.decision_rules import parse_accepted, parse_detect,
     ("n_benchmarks", "first"), [(1, 10), (9, 10), (10, 15), (308, 15), (309, 20), (10485, 20)]
 )
 def test_the_first_look_that_can_find_one_regression(n_benchmarks: int, first: int) -> None:
-    """Its share of alpha over the benchmarks is at least 2^-n, and an earlier test tests nothing."""
+    """Its share of alpha over the benchmarks is at least 2^-n; earlier ones test nothing."""
     tests = rules_for(n_benchmarks).interim_tests
     possible = [test.n_blocks for test in tests if test.alpha >= n_benchmarks * 2.0**-test.n_blocks]
     assert possible[0] == first

@@ -82,7 +82,7 @@ def count(rates: Rates, verdict: str) -> int:
 
 
 def test_simulated_blocks_deviate_as_measured_ones_do(values: np.ndarray) -> None:
-    """By 0.65 to 0.83 %, with heavier tails than the normal, benchmarks of a pair together, rounds together."""
+    """By 0.65 to 0.83 %, with heavy tails, correlated benchmarks and correlated rounds."""
     assert ((values.std(axis=0) > 0.0065) & (values.std(axis=0) < 0.0083)).all()
     assert scipy.stats.kurtosis(values.ravel()) > 0.5
     assert np.corrcoef(values.T)[0, 1] > 0.2
@@ -95,7 +95,7 @@ def test_simulated_blocks_deviate_as_measured_ones_do(values: np.ndarray) -> Non
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_test_alone_keeps_its_level(world: str) -> None:
-    """Over nine benchmarks and all looks, in at most 1 % of runs is any significant, floor and confirmation aside."""
+    """Of nine benchmarks, over all tests, any is significant in at most 1 % of runs."""
     rows = simulated_blocks.values(np.random.default_rng(3), 20 * N_LEVEL, 9, WORLDS[world])
     held = blocks_of(np.column_stack([rows, np.zeros(len(rows))]))
     family, rules = Family(NINE), rules_for(9, 1e-9)  # the floor is 0, and nothing is OK
