@@ -164,7 +164,7 @@ def test_training_takes_it_and_finds_what_torch_finds(
 
     assert Training(config).model.cell.recurrence is not None
     ours = losses()
-    monkeypatch.setattr("harness.training.use_fast_recurrence", lambda cell: False)
+    monkeypatch.setattr("harness.training.training_loop.use_fast_recurrence", lambda cell: False)
     assert Training(config).model.cell.recurrence is None
     assert ours == pytest.approx(losses(), rel=1e-4)
     assert ours != losses()  # the last digits differ: it did run
