@@ -36,7 +36,7 @@ def shown_facts(facts: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in facts.items() if name not in _OMITTED}
 
 
-def command_section(context: ReportContext, typed: str, kind: str, *, files: str = "") -> Section:
+def rerun_section(context: ReportContext, typed: str, kind: str, *, files: str = "") -> Section:
     """How to make the result and the report again; `kind` is "compare" or "trend"."""
     messages = context.messages
     blocks: list[Paragraph | Code] = []

@@ -48,8 +48,8 @@ def steps_file(path: Path, **products: int) -> Path:
     return path
 
 
-def seat(*options: str, label: str = "base", python: str = sys.executable) -> WorkerSpec:
-    """A seat in this environment."""
+def worker_spec(*options: str, label: str = "base", python: str = sys.executable) -> WorkerSpec:
+    """How a worker of this environment starts."""
     return WorkerSpec(label, (python, str(WORKER), *options), own_session=True)
 
 
@@ -69,7 +69,7 @@ def repository(folder: Path) -> Path:
 
 
 class Silent:
-    """A watcher that keeps what it is told."""
+    """A TimingProgress that keeps what it is told."""
 
     def __init__(self) -> None:
         self.said: list[object] = []

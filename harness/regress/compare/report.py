@@ -16,12 +16,12 @@ from harness.regress.compare.comparison_files import (
 )
 from harness.regress.json_files import EstimateRecord
 from harness.regress.report_parts import (
-    command_section,
     estimated_change,
     interval_of_change,
     or_dash,
     p_value_text,
     percent_text,
+    rerun_section,
     shown_facts,
     write_regress_report,
 )
@@ -69,7 +69,7 @@ def _report(record: ComparisonRecord, context: ReportContext) -> Report:
         sections=(
             *(section for section in found if section is not None),
             machine_section(context, shown_facts(record.facts.base)),
-            command_section(context, record.command, "compare", files=files),
+            rerun_section(context, record.command, "compare", files=files),
         ),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),

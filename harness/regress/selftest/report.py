@@ -13,10 +13,10 @@ import harness
 from harness.columns import seconds
 from harness.regress.json_files import EstimateRecord
 from harness.regress.report_parts import (
-    command_section,
     estimated_change,
     interval_of_change,
     percent_text,
+    rerun_section,
     shown_facts,
     write_regress_report,
 )
@@ -72,7 +72,7 @@ def _report(record: SelftestRecord, runs: Sequence[SelftestRun], context: Report
             _choice(context, record),
             _method(context, record, runs),
             machine_section(context, shown_facts(record.machine)),
-            command_section(context, record.command, "compare", files=messages("selftest.files")),
+            rerun_section(context, record.command, "compare", files=messages("selftest.files")),
         ),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),

@@ -11,8 +11,8 @@ from harness.columns import significant
 from harness.regress.history import differing
 from harness.regress.report_parts import (
     change_text,
-    command_section,
     or_dash,
+    rerun_section,
     shown_facts,
     write_regress_report,
 )
@@ -86,7 +86,7 @@ def _report(record: TrendRecord, before: tuple[str, ...], context: ReportContext
             *sections,
             _method(context, record),
             machine_section(context, shown_facts(record.machines[0].machine)),
-            command_section(context, record.command, "trend"),
+            rerun_section(context, record.command, "trend"),
         ),
         command=context.command,
         footer=messages("page.made_by", version=harness.__version__),

@@ -31,7 +31,7 @@ from harness.regress.sides.side_client import StepError, side_clients
 from harness.regress.sides.target import Target
 from harness.regress.sides.worker_answers import LoadedSteps
 from harness.regress.verdict.decision_rules import Rules, rules_for
-from tests.regress.sided import FEW, QUICK, Silent, seat, steps_file
+from tests.regress.sided import FEW, QUICK, Silent, steps_file, worker_spec
 
 HERE = Side("worktree", ".", ".")
 
@@ -39,8 +39,8 @@ HERE = Side("worktree", ".", ".")
 def targets(base: Path, head: Path) -> tuple[Target, Target]:
     """Two files of steps in this environment."""
     return (
-        Target(HERE, seat(label="base"), base, folder=base.parent),
-        Target(HERE, seat(label="head"), head, folder=head.parent),
+        Target(HERE, worker_spec(label="base"), base, folder=base.parent),
+        Target(HERE, worker_spec(label="head"), head, folder=head.parent),
     )
 
 
@@ -106,7 +106,7 @@ def test_a_round_is_ab_for_all_and_then_ba_for_all() -> None:
 
     class Fake:
         def __init__(self, side: str, time_s: float) -> None:
-            self.side, self.time_s, self.spec = side, time_s, seat()
+            self.side, self.time_s, self.spec = side, time_s, worker_spec()
 
         def ask(self, do: str, name: str, n_steps: int) -> dict[str, float]:
             order.append(f"{self.side} {name}")
@@ -143,7 +143,7 @@ def test_a_budget_makes_blocks_shorter(budget_s: float | None, n_rounds: int) ->
 
 def test_sides_of_one_environment_change_servers() -> None:
     """From block to block, each with the other's seat, so that errors still name the right side."""
-    with side_clients((seat(label="base"), seat(label="head"))) as sides:
+    with side_clients((worker_spec(label="base"), worker_spec(label="head"))) as sides:
         runner = ComparisonRunner((), sides, QUICK)
         runner.canaries = ()
         runner._renew()
@@ -153,8 +153,8 @@ def test_sides_of_one_environment_change_servers() -> None:
 
 def test_sides_of_two_environments_have_new_servers() -> None:
     """A server can be only that of its own environment, so each block starts others."""
-    other = dataclasses.replace(seat(label="head"), environment={**os.environ, "A": "b"})
-    with side_clients((seat(label="base"), other)) as sides:
+    other = dataclasses.replace(worker_spec(label="head"), environment={**os.environ, "A": "b"})
+    with side_clients((worker_spec(label="base"), other)) as sides:
         before = [client.pid for client in sides]
         runner = ComparisonRunner((), sides, QUICK)
         runner.canaries = ()
@@ -212,7 +212,7 @@ def test_nobody_has_the_luck_to_follow_its_own_environment(other: str) -> None:
 def test_all_processes_of_a_block_keep_to_one_core() -> None:
     """Another one in the next block, if there are two; none where a side has several threads."""
     cores = sorted(os.sched_getaffinity(0))
-    with side_clients((seat(label="base"), seat(label="head"))) as sides:
+    with side_clients((worker_spec(label="base"), worker_spec(label="head"))) as sides:
         runner = ComparisonRunner((), sides, QUICK)
         runner.canaries = ()
         for turn in range(2):

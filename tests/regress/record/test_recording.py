@@ -22,18 +22,18 @@ from harness.regress.sides.side import Side
 from harness.regress.sides.side_client import StepError
 from harness.regress.sides.target import Target
 from harness.regress.sides.worker_answers import SideFacts
-from tests.regress.sided import QUICK, Silent, seat, steps_file
+from tests.regress.sided import QUICK, Silent, steps_file, worker_spec
 
 MACHINE: dict[str, Scalar] = {**dict.fromkeys(FINGERPRINT_FIELDS, "x"), "gpu": None}
 FACTS = SideFacts(MACHINE, {"OMP_A": "1"}, {"numpy": "2.1"})
 
 
-SPEC = seat()
+SPEC = worker_spec()
 
 
 def target_of(path: Path) -> Target:
     """A file of steps in this environment."""
-    return Target(Side("worktree", ".", "."), seat(label="steps"), path, folder=path.parent)
+    return Target(Side("worktree", ".", "."), worker_spec(label="steps"), path, folder=path.parent)
 
 
 def test_a_round_has_the_canary_beside_every_benchmark() -> None:

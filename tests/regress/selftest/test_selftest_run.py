@@ -79,7 +79,7 @@ def test_a_slow_down_that_is_none_is_named(text: str) -> None:
 
 
 def test_what_is_counted(tmp_path: Path) -> None:
-    """On a quiet machine: no false alarm, each slow-down found, also by replay, its size measured."""
+    """On a quiet machine: no false alarm, each slow-down found, its size measured."""
     record = make_selftest(tmp_path, noise=0.005, n_alike=8)
     same, three, five, ten = record.rates
     assert (same.runs.false_regression.k, same.runs.false_regression.n) == (0, 8)
@@ -118,10 +118,10 @@ def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
         run_selftest(options(tmp_path), Watching(most=1))
     path = tmp_path / "out" / RUNS_FILE
     assert path.read_text().count("\n") == 1
-    watcher = Watching()
-    outcome = run_selftest(options(tmp_path), watcher)
-    assert watcher.said[0] == (2, 1, ("one",))
-    assert len(watcher.made) == 1
+    progress = Watching()
+    outcome = run_selftest(options(tmp_path), progress)
+    assert progress.said[0] == (2, 1, ("one",))
+    assert len(progress.made) == 1
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert sorted((line["effect"], line["slowed"]) for line in lines) == [(0.0, None), (0.5, "one")]
     assert {line["verdict"] for line in lines} == {"inconclusive"}  # a budget of one block

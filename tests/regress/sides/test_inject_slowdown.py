@@ -11,7 +11,7 @@ import pytest
 
 from harness.regress.sides import inject_slowdown, side_worker
 from harness.regress.sides.side_client import side_clients
-from tests.regress.sided import seat, steps_file
+from tests.regress.sided import steps_file, worker_spec
 
 TICKS = 8.0  # a bare step; a product takes one
 
@@ -71,7 +71,7 @@ def test_a_worker_loads_slowed_steps(tmp_path: Path) -> None:
     wrapper.write_text(
         f"from inject_slowdown import slower_steps\nSTEPS = slower_steps({str(steps)!r}, 'two', 0.5)\n"
     )
-    with side_clients([seat()]) as (client,):
+    with side_clients([worker_spec()]) as (client,):
         client.fresh()
         loaded = client.ask("load", file=str(wrapper), paths=[], folder=str(tmp_path))
         assert loaded["names"] == ["one", "two"]

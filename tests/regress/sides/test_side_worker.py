@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.regress.sides import side_worker
 from harness.regress.sides.side_client import SideClient, StepError, side_clients
 from harness.regress.sides.target import WORKER
-from tests.regress.sided import seat
+from tests.regress.sided import worker_spec
 
 FILE = """
 import os, sys, time, torch
@@ -73,7 +73,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server() -> Iterator[SideClient]:
     """A fork server."""
-    with side_clients([seat()]) as (client,):
+    with side_clients([worker_spec()]) as (client,):
         yield client
 
 
@@ -243,7 +243,7 @@ def test_one_thread_unless_the_file_says_otherwise(server: SideClient, tmp_path:
 
 def test_without_fork_each_block_is_a_new_process(file: Path) -> None:
     """The same commands, in a process that is started anew."""
-    with side_clients([seat("--no-fork")]) as (client,):
+    with side_clients([worker_spec("--no-fork")]) as (client,):
         client.fresh()
         first = client.pid
         client.ask("load", file=str(file), paths=[], folder=str(file.parent))
@@ -260,7 +260,7 @@ def test_it_ends_with_its_input_even_in_a_step_that_hangs(file: Path) -> None:
 
     Ctrl-C alone ends neither.
     """
-    with side_clients([seat()]) as (client,):
+    with side_clients([worker_spec()]) as (client,):
         client.fresh()
         client.ask("load", file=str(file), paths=[], folder=str(file.parent))
         server = psutil.Process(client.pid)
@@ -283,7 +283,7 @@ def test_an_environment_without_torch_is_named(tmp_path: Path) -> None:
     fake.chmod(0o755)
     expected = "head: expected an environment in which torch can be imported.*No module named"
     with (
-        side_clients([seat(label="head", python=str(fake))]) as (client,),
+        side_clients([worker_spec(label="head", python=str(fake))]) as (client,),
         pytest.raises(InputError, match=expected),
     ):
         client.fresh()
@@ -296,14 +296,14 @@ def test_a_python_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     fake.chmod(0o755)
     with (
         pytest.raises(InputError, match="base: expected a Python that can be run"),
-        side_clients([seat(python=str(fake))]),
+        side_clients([worker_spec(python=str(fake))]),
     ):
         pass
 
 
 def test_an_answer_that_does_not_come_ends_the_process(file: Path) -> None:
     """A step that hangs costs its time limit, not for ever."""
-    with side_clients([seat()]) as (client,):
+    with side_clients([worker_spec()]) as (client,):
         client.fresh()
         client.ask("load", file=str(file), paths=[], folder=str(file.parent))
         client.send("prepare", name="hangs")

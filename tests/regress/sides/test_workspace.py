@@ -126,7 +126,7 @@ def owned(temporary: Path, name: str, marker: object) -> Path:
 
 
 def test_whose_a_folder_is(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept: that of a living process. Removed: that of another with its number, of none, an old one."""
+    """Kept: of a living process. Removed: of another with its number, of none, an old one."""
     me = psutil.Process()
     living = {"pid": me.pid, "started": me.create_time(), "repositories": []}
     kept = [owned(temporary, "living", living), owned(temporary, "new", None)]

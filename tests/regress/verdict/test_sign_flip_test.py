@@ -17,7 +17,7 @@ finite = st.floats(-10, 10, allow_subnormal=False)
 
 
 def by_hand(values: list[float]) -> float:
-    """The share of assignments of signs whose sum is at least the observed one, in whole numbers."""
+    """The share of assignments of signs whose sum is at least the observed one."""
     sums = [sum(signed) for signed in itertools.product(*((v, -v) for v in values))]
     return sum(one >= sum(values) for one in sums) / len(sums)
 
