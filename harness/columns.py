@@ -120,12 +120,12 @@ TRIALS, CONFIRMATION, EXTRAPOLATION = "trials.csv", "confirmation.csv", "extrapo
 EVALUATIONS, RETRIES = "evaluations.csv", "retries.csv"
 THROUGHPUT, INFERENCE = "throughput.csv", "inference.csv"
 
-RUNS = (TRIALS, CONFIRMATION)
-TIMINGS = (THROUGHPUT, INFERENCE)
-SCORED = (*RUNS, EVALUATIONS, EXTRAPOLATION)
-STUDY = (*SCORED, RETRIES)
+RUN_FILES = (TRIALS, CONFIRMATION)
+TIMING_FILES = (THROUGHPUT, INFERENCE)
+SCORED_FILES = (*RUN_FILES, EVALUATIONS, EXTRAPOLATION)
+STUDY_FILES = (*SCORED_FILES, RETRIES)
 
-Kind = Literal["text", "truth", "seed", "integer", "number"]
+ColumnKind = Literal["text", "truth", "seed", "integer", "number"]
 """How a column is read: an integer is never empty; all others may be."""
 
 LARGEST_WHOLE: Final = 2**53
@@ -176,7 +176,7 @@ class ResultColumn:
 
     name: str
     doc: str
-    kind: Kind = "number"
+    kind: ColumnKind = "number"
     unit: str = ""
     direction: Direction | None = None
     format: Callable[[float], str] = significant
@@ -237,32 +237,32 @@ def _registry(*columns: ResultColumn) -> Mapping[str, ResultColumn]:
 # A file has its columns in this order, except for those of LEADING.
 COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
     # Which run, trial or benchmark.
-    _text("benchmark", "Name of a benchmark.", *TIMINGS),
+    _text("benchmark", "Name of a benchmark.", *TIMING_FILES),
     _text("phase", "search or confirm.", EVALUATIONS, RETRIES),
-    _text("task", "Name of the task.", *STUDY, *TIMINGS),
-    _text("cell", "Name of the cell.", *STUDY, *TIMINGS),
+    _text("task", "Name of the task.", *STUDY_FILES, *TIMING_FILES),
+    _text("cell", "Name of the cell.", *STUDY_FILES, *TIMING_FILES),
     ResultColumn(
         "repeat",
         "Which search of the (task, cell), from 0.",
         "integer",
         bounds=Bounds(high=1e06, whole=True, needed=True),
-        files=STUDY,
+        files=STUDY_FILES,
     ),
     ResultColumn(
         "number",
         "Slot of the trial in its search, from 0.",
         "integer",
         bounds=Bounds(high=1e09, whole=True, needed=True),
-        files=STUDY,
+        files=STUDY_FILES,
     ),
     _text("configuration", "Hash of the hyperparameters.", CONFIRMATION),
-    _text("end", "How the trial ended: a TrialStatus.", *RUNS, RETRIES),
-    _text("device", "cpu or cuda:I.", *TIMINGS),
-    _text("device_name", "Name of the processor or the card.", *TIMINGS),
-    _text("origin", "bench; in a study winner or grid.", *TIMINGS),
+    _text("end", "How the trial ended: a TrialStatus.", *RUN_FILES, RETRIES),
+    _text("device", "cpu or cuda:I.", *TIMING_FILES),
+    _text("device_name", "Name of the processor or the card.", *TIMING_FILES),
+    _text("origin", "bench; in a study winner or grid.", *TIMING_FILES),
     _text("variant", "How the step was run.", THROUGHPUT, added_later=(THROUGHPUT,)),
     _text("dtype", "Type of the weights.", INFERENCE),
-    _text("measure", "What was timed.", *TIMINGS, added_later=(THROUGHPUT,)),
+    _text("measure", "What was timed.", *TIMING_FILES, added_later=(THROUGHPUT,)),
     # What was trained or timed.
     ResultColumn(
         "hidden_size",
@@ -270,7 +270,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="units",
         format=whole,
         bounds=SIZE,
-        files=(*RUNS, *TIMINGS),
+        files=(*RUN_FILES, *TIMING_FILES),
     ),
     ResultColumn(
         "num_layers",
@@ -278,13 +278,13 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="layers",
         format=whole,
         bounds=SIZE,
-        files=(*RUNS, *TIMINGS),
+        files=(*RUN_FILES, *TIMING_FILES),
     ),
     ResultColumn(
         "learning_rate",
         "Step size of the optimiser.",
         bounds=Bounds(low=-math.inf, high=math.inf),
-        files=RUNS,
+        files=RUN_FILES,
     ),
     ResultColumn(
         "sequence_length",
@@ -292,7 +292,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="steps",
         format=whole,
         bounds=SIZE,
-        files=(*STUDY, *TIMINGS),
+        files=(*STUDY_FILES, *TIMING_FILES),
         needed_in=(CONFIRMATION,),
     ),
     ResultColumn(
@@ -306,18 +306,18 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
     _text(
         "initialization",
         "How the first weights were set.",
-        *RUNS,
-        *TIMINGS,
+        *RUN_FILES,
+        *TIMING_FILES,
         added_later=(THROUGHPUT,),
     ),
-    ResultColumn("seed", "Seed of the run.", "seed", files=STUDY),
+    ResultColumn("seed", "Seed of the run.", "seed", files=STUDY_FILES),
     ResultColumn(
         "num_parameters",
         "Trained numbers, including the head's.",
         unit="parameters",
         format=whole,
         bounds=COUNT,
-        files=(*RUNS, *TIMINGS),
+        files=(*RUN_FILES, *TIMING_FILES),
     ),
     # How a benchmark was timed.
     ResultColumn(
@@ -481,17 +481,21 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="steps",
         format=whole,
         bounds=COUNT,
-        files=RUNS,
+        files=RUN_FILES,
     ),
     ResultColumn(
-        "loss", "Mean loss on evaluation data.", direction="minimize", bounds=FLOAT32, files=SCORED
+        "loss",
+        "Mean loss on evaluation data.",
+        direction="minimize",
+        bounds=FLOAT32,
+        files=SCORED_FILES,
     ),
     ResultColumn(
         "skill",
         "1 - loss / chance_loss, clipped to [-1, 1]; diverged: -1.",
         direction="maximize",
         bounds=Bounds(low=-1, high=1),
-        files=SCORED,
+        files=SCORED_FILES,
     ),
     ResultColumn(
         "accuracy",
@@ -499,7 +503,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         direction="maximize",
         format=percent,
         bounds=SHARE,
-        files=SCORED,
+        files=SCORED_FILES,
     ),
     ResultColumn(
         "solved",
@@ -507,7 +511,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         "truth",
         direction="maximize",
         format=yes_or_no,
-        files=(*RUNS, EXTRAPOLATION),
+        files=(*RUN_FILES, EXTRAPOLATION),
     ),
     ResultColumn(
         "remembered_steps",
@@ -515,7 +519,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="steps",
         direction="maximize",
         bounds=NOT_NEGATIVE,
-        files=RUNS,
+        files=RUN_FILES,
     ),
     ResultColumn(
         "sequences_to_solve",
@@ -524,7 +528,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         direction="minimize",
         format=whole,
         bounds=COUNT,
-        files=RUNS,
+        files=RUN_FILES,
     ),
     ResultColumn(
         "sequences_seen",
@@ -532,7 +536,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="sequences",
         format=whole,
         bounds=COUNT,
-        files=(*RUNS, EVALUATIONS),
+        files=(*RUN_FILES, EVALUATIONS),
         needed_in=(EVALUATIONS,),
     ),
     # How fast it trains.
@@ -543,7 +547,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         direction="minimize",
         format=seconds,
         bounds=NOT_NEGATIVE,
-        files=RUNS,
+        files=RUN_FILES,
     ),
     ResultColumn(
         "sequences_per_second",
@@ -551,7 +555,7 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         unit="sequences/s",
         direction="maximize",
         bounds=POSITIVE,
-        files=(*RUNS, THROUGHPUT),
+        files=(*RUN_FILES, THROUGHPUT),
     ),
     ResultColumn(
         "tokens_per_second",
@@ -695,10 +699,16 @@ COLUMNS: Final[Mapping[str, ResultColumn]] = _registry(
         "Mean loss over all steps; steps that are not scored count as known.",
         direction="minimize",
         bounds=FLOAT32,
-        files=RUNS,
-        added_later=RUNS,
+        files=RUN_FILES,
+        added_later=RUN_FILES,
     ),
-    _text("reason", "Why there are no numbers, or why the trial ended.", *RUNS, *TIMINGS, RETRIES),
+    _text(
+        "reason",
+        "Why there are no numbers, or why the trial ended.",
+        *RUN_FILES,
+        *TIMING_FILES,
+        RETRIES,
+    ),
     # In no file: numbers that reports compute.
     ResultColumn("chance_loss", "Loss of the best constant prediction."),
     ResultColumn(
@@ -788,7 +798,7 @@ def columns_of(file: str, searched_keys: Iterable[str] = ()) -> tuple[str, ...]:
     leading = LEADING.get(file, ())
     others = [each.name for each in COLUMNS.values() if file in each.files]
     names = [*leading, *(name for name in others if name not in leading)]
-    at = names.index("initialization") + 1 if file in RUNS else len(names)
+    at = names.index("initialization") + 1 if file in RUN_FILES else len(names)
     searched = dict.fromkeys(key for key in searched_keys if key not in names)
     return (*names[:at], *searched, *names[at:])
 

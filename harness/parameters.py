@@ -110,8 +110,8 @@ class Kind:
 
 MOST = 2**31 - 1
 MOST_OPTIONS = 1_000  # of a list; more is a range
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-SCHEDULES = ("constant", "linear", "cosine")
+OPTIMIZER_NAMES = ("adam", "adamw", "sgd", "rmsprop")
+SCHEDULE_NAMES = ("constant", "linear", "cosine")
 INITIALIZATION = "initialization"
 
 SPACE: Mapping[str, Kind] = {
@@ -129,8 +129,8 @@ TRAINING: Mapping[str, Kind] = {
     "stop_when_solved": Kind(bool),
     "evaluate_every": Kind(int, 1, 10**12),
     "evaluation_sequences": Kind(int, 1, MOST),
-    "optimizer": Kind(str, words=OPTIMIZERS),
-    "learning_rate_schedule": Kind(str, words=SCHEDULES),
+    "optimizer": Kind(str, words=OPTIMIZER_NAMES),
+    "learning_rate_schedule": Kind(str, words=SCHEDULE_NAMES),
     "max_grad_norm": Kind(float, 0),
     "num_parameters": Kind(int, 0, MOST),
 }

@@ -25,7 +25,7 @@ from harness.cells import CELLS, Gated, Stateful, get_cell
 from harness.columns import columns_of
 from harness.config import grid_config
 from harness.plugins import load_plugin
-from harness.tasks import BUILT_IN, TASKS
+from harness.tasks import BUILT_IN_TASKS, TASKS
 from harness.timing.variants import COUNTED, FIXED, MEASURES
 from tests.documented import blocks, fenced, study_commands, tiny, write_files
 from tests.small import table
@@ -146,10 +146,10 @@ def test_every_task_is_documented() -> None:
     """
     names = re.search(r"tasks = \[\"delayed_recall\"\] +# ([\w, \n#]+)\n", README)
     assert names is not None
-    assert re.findall(r"\w+", names[1]) == [name for name in TASKS if name in BUILT_IN]
+    assert re.findall(r"\w+", names[1]) == [name for name in TASKS if name in BUILT_IN_TASKS]
     page = (ROOT / "docs" / "study_file.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| (\d+) \|$", page, flags=re.MULTILINE)
-    assert [name for name, _, _ in rows] == [name for name in TASKS if name in BUILT_IN]
+    assert [name for name, _, _ in rows] == [name for name in TASKS if name in BUILT_IN_TASKS]
     for name, lag, least in rows:
         task = TASKS[name]
         assert task.least_length == int(least)
@@ -308,4 +308,7 @@ def test_the_documented_comparison_runs(documented: Path) -> None:
 def test_the_documented_entry_points_are_toml() -> None:
     """The pyproject snippet names both groups as the registries do."""
     (text,) = [each for each in fenced("docs/plugins.md", "toml") if each.startswith("[project")]
-    assert set(tomllib.loads(text)["project"]["entry-points"]) == {cells.GROUP, tasks.GROUP}
+    assert set(tomllib.loads(text)["project"]["entry-points"]) == {
+        cells.CELL_ENTRY_POINTS,
+        tasks.TASK_ENTRY_POINTS,
+    }

@@ -107,10 +107,10 @@ def _load(name: str, overrides: list[str], plugins: list[str]) -> tuple[GridSpec
     path = specs.find_grid(name)
     load_plugins(plugins)
     spec = specs.load_grid(path, overrides)
-    if spec.shape.task in offered(tasks.GROUP):
+    if spec.shape.task in offered(tasks.TASK_ENTRY_POINTS):
         tasks.get_task(spec.shape.task)
     named = {cell for _, block in spec.blocks() for cell in block["cells"]}
-    for cell in sorted(named & {*offered(cells.GROUP)}):
+    for cell in sorted(named & {*offered(cells.CELL_ENTRY_POINTS)}):
         cells.get_cell(cell)
     specs.check_grid(spec, path.name, tasks.TASKS, cells.CELLS)
     return spec, path.name
@@ -140,7 +140,10 @@ def _list(plugins: list[str]) -> None:
     devices = resolve_devices([], "training")
     more = [
         f"{name}: offered by {package}"
-        for group, known in ((cells.GROUP, cells.CELLS), (tasks.GROUP, tasks.TASKS))
+        for group, known in (
+            (cells.CELL_ENTRY_POINTS, cells.CELLS),
+            (tasks.TASK_ENTRY_POINTS, tasks.TASKS),
+        )
         for name, package in offered(group).items()
         if name not in known
     ]

@@ -295,8 +295,12 @@ def _is_missing(group: StoredGroup | None) -> bool:
 
 def _plugin_hashes(spec: GridSpec, options: BenchOptions) -> dict[str, str]:
     """The content hashes of the plug-ins that the user named, and of the entry points' modules that the grid uses."""
-    used = [(tasks.GROUP, spec.shape.task)]
-    used += [(cell_registry.GROUP, cell) for _, block in spec.blocks() for cell in block["cells"]]
+    used = [(tasks.TASK_ENTRY_POINTS, spec.shape.task)]
+    used += [
+        (cell_registry.CELL_ENTRY_POINTS, cell)
+        for _, block in spec.blocks()
+        for cell in block["cells"]
+    ]
     modules = [MODULES[each] for each in used if each in MODULES]
     names = dict.fromkeys([*options.plugins, *modules])
     return {Path(name).name if name.endswith(".py") else name: plugin_hash(name) for name in names}

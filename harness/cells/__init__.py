@@ -11,13 +11,13 @@ fast_recurrence.py  RNN and GRU with gradients written out, faster than torch's 
 
 from harness.cells.base import Cell, Gated, State, Stateful
 from harness.cells.initialization import Initializer, chrono, keep_pytorch, orthogonal
-from harness.cells.registry import BUILT_IN, CELLS, GROUP, get_cell, register_cell
+from harness.cells.registry import BUILT_IN_CELLS, CELL_ENTRY_POINTS, CELLS, get_cell, register_cell
 from harness.cells.torch_cells import Recurrence, TorchCell, num_parameters_of_stack
 
 __all__ = [
-    "BUILT_IN",
+    "BUILT_IN_CELLS",
     "CELLS",
-    "GROUP",
+    "CELL_ENTRY_POINTS",
     "Cell",
     "Gated",
     "Initializer",

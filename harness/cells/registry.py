@@ -14,7 +14,9 @@ from harness.errors import InputError, nearest
 from harness.parameters import KINDS
 from harness.plugins import load_offered, offered
 
-GROUP = "harness.cells"  # of the entry points by which an installed package offers cells
+CELL_ENTRY_POINTS = (
+    "harness.cells"  # of the entry points by which an installed package offers cells
+)
 
 
 def _torch_cell(name: str, module: TorchModule, gates: int, *names: str) -> Cell:
@@ -33,7 +35,7 @@ CELLS: dict[str, Cell] = {
 }
 
 
-BUILT_IN = frozenset(CELLS)
+BUILT_IN_CELLS = frozenset(CELLS)
 
 
 def get_cell(name: str) -> Cell:
@@ -41,8 +43,8 @@ def get_cell(name: str) -> Cell:
 
     Raises InputError with the nearest name if there is none, or if what is offered is no cell.
     """
-    if name not in CELLS and not load_offered(GROUP, name, register_cell):
-        remedy = nearest(name, {*CELLS, *offered(GROUP)})
+    if name not in CELLS and not load_offered(CELL_ENTRY_POINTS, name, register_cell):
+        remedy = nearest(name, {*CELLS, *offered(CELL_ENTRY_POINTS)})
         raise InputError("cells", expected="a known cell", got=name, remedy=remedy)
     return CELLS[name]
 

@@ -75,10 +75,10 @@ def suite_benchmarks(name: str, device: str) -> tuple[Mapping[str, Any], ...]:
     """
     path = config.find_grid(name)
     spec = config.load_grid(path)
-    if spec.shape.task in offered(tasks.GROUP):
+    if spec.shape.task in offered(tasks.TASK_ENTRY_POINTS):
         tasks.get_task(spec.shape.task)
     named = {cell for _, block in spec.blocks() for cell in block["cells"]}
-    for cell in sorted(named & {*offered(cells.GROUP)}):
+    for cell in sorted(named & {*offered(cells.CELL_ENTRY_POINTS)}):
         cells.get_cell(cell)
     config.check_grid(spec, path.name, tasks.TASKS, cells.CELLS)
     found = [

@@ -141,9 +141,13 @@ def _load(
     path = specs.find_study(name)
     remarks = _load_plugins(plugins)
     spec = specs.load_study(path, overrides)
-    for task in {spec.base(label) for label in spec.compare.tasks} & {*offered(tasks.GROUP)}:
+    for task in {spec.base(label) for label in spec.compare.tasks} & {
+        *offered(tasks.TASK_ENTRY_POINTS)
+    }:
         tasks.get_task(task)
-    for cell in {spec.base(label) for label in spec.compare.cells} & {*offered(cells.GROUP)}:
+    for cell in {spec.base(label) for label in spec.compare.cells} & {
+        *offered(cells.CELL_ENTRY_POINTS)
+    }:
         cells.get_cell(cell)
     spec = specs.check_study(spec, path.name, TASKS, CELLS, memory_bytes())
     return spec, path.name, (*remarks, *specs.study_notes(spec, TASKS, CELLS))
@@ -193,7 +197,7 @@ def _list(plugins: list[str]) -> None:
             f"{name}: offered by {package}" + (", not used: the name is taken" * (name in known))
             for name, package in offered(group).items()
         ]
-        for group, known in ((tasks.GROUP, TASKS), (cells.GROUP, CELLS))
+        for group, known in ((tasks.TASK_ENTRY_POINTS, TASKS), (cells.CELL_ENTRY_POINTS, CELLS))
     ]
     for title, names in (
         ("studies", [f"{name}: {question}" for name, question in list_studies().items()]),

@@ -144,8 +144,8 @@ def _search_keys(spec: StudySpec) -> list[SearchKey]:
 
 def _plugins(spec: StudySpec, options: StudyOptions) -> tuple[str, ...]:
     """The plug-ins that the user named, and the modules of the entry points that the study uses."""
-    used = [(tasks.GROUP, spec.base(label)) for label in spec.compare.tasks]
-    used += [(cells.GROUP, spec.base(label)) for label in spec.compare.cells]
+    used = [(tasks.TASK_ENTRY_POINTS, spec.base(label)) for label in spec.compare.tasks]
+    used += [(cells.CELL_ENTRY_POINTS, spec.base(label)) for label in spec.compare.cells]
     modules = [MODULES[each] for each in used if each in MODULES]
     return tuple(dict.fromkeys([*options.plugins, *modules]))
 

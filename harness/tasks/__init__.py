@@ -18,13 +18,20 @@ from harness.tasks.base import (
     Predicts,
     Task,
 )
-from harness.tasks.registry import BUILT_IN, GROUP, REQUIRED, TASKS, get_task, register_task
+from harness.tasks.registry import (
+    BUILT_IN_TASKS,
+    REQUIRED,
+    TASK_ENTRY_POINTS,
+    TASKS,
+    get_task,
+    register_task,
+)
 
 __all__ = [
-    "BUILT_IN",
-    "GROUP",
+    "BUILT_IN_TASKS",
     "REQUIRED",
     "TASKS",
+    "TASK_ENTRY_POINTS",
     "Batch",
     "CountsAllSteps",
     "Hashed",

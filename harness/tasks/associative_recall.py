@@ -14,7 +14,7 @@ from harness.tasks.base import Batch, Classification, distinct, integers, one_ho
 PAIRS = 4
 KEYS = VALUES = 8
 BLANK = KEYS + VALUES  # keys are 0..7, values 8..15
-ALPHABET = BLANK + 1
+_ALPHABET = BLANK + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AssociativeRecall(Classification):
     """
 
     name: ClassVar[str] = "associative_recall"
-    input_size: ClassVar[int] = ALPHABET
+    input_size: ClassVar[int] = _ALPHABET
     output_size: ClassVar[int] = VALUES
     least_length: ClassVar[int] = 2 * PAIRS + 2
 
@@ -46,7 +46,7 @@ class AssociativeRecall(Classification):
         symbols[:, 0 : 2 * PAIRS : 2] = keys
         symbols[:, 1 : 2 * PAIRS : 2] = KEYS + values
         symbols[:, -1:] = keys.gather(1, asked)
-        return Batch(one_hot(symbols, ALPHABET), values.gather(1, asked).squeeze(1))
+        return Batch(one_hot(symbols, _ALPHABET), values.gather(1, asked).squeeze(1))
 
     def informative(self, inputs: Tensor) -> Tensor:
         """The two steps that show the asked key, and the step of its value."""

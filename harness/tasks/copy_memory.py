@@ -11,10 +11,10 @@ from torch import Tensor
 
 from harness.tasks.base import Batch, DenseClassification, first_steps, integers, one_hot
 
-SYMBOLS = 8
-RECALLED = 10  # symbols at the start, and steps at the end on which they are asked for
-BLANK, DELIMITER = SYMBOLS, SYMBOLS + 1
-ALPHABET = SYMBOLS + 2
+_SYMBOLS = 8
+_RECALLED = 10  # symbols at the start, and steps at the end on which they are asked for
+BLANK, DELIMITER = _SYMBOLS, _SYMBOLS + 1
+_ALPHABET = _SYMBOLS + 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +25,21 @@ class CopyMemory(DenseClassification):
     """
 
     name: ClassVar[str] = "copy_memory"
-    input_size: ClassVar[int] = ALPHABET
-    output_size: ClassVar[int] = SYMBOLS
+    input_size: ClassVar[int] = _ALPHABET
+    output_size: ClassVar[int] = _SYMBOLS
     least_length: ClassVar[int] = 1
 
     def steps(self, sequence_length: int) -> int:
         """T + 20: the symbols and the steps of their recall are added to T."""
-        return sequence_length + 2 * RECALLED
+        return sequence_length + 2 * _RECALLED
 
     def lag(self, sequence_length: int) -> int:
         """T + 10 steps from each symbol to the output that repeats it."""
-        return sequence_length + RECALLED
+        return sequence_length + _RECALLED
 
     def chance_loss(self, sequence_length: int) -> float:
         """ln 8 nats on each scored step: eight symbols, equally likely."""
-        return math.log(SYMBOLS)
+        return math.log(_SYMBOLS)
 
     def all_steps_loss(self, loss: float, sequence_length: int) -> float:
         """10 x loss / (T + 20): the mean over all steps, the other T + 10 counted as known.
@@ -49,15 +49,15 @@ class CopyMemory(DenseClassification):
         So Bai et al. 2018 give this task's loss: their network also has to name the blanks, which
         costs next to nothing.
         """
-        return RECALLED * loss / self.steps(sequence_length)
+        return _RECALLED * loss / self.steps(sequence_length)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
         """Inputs (batch_size, sequence_length + 20, 10), targets (batch_size, 10) in 0..7."""
         symbols = torch.full((batch_size, self.steps(sequence_length)), BLANK)
-        recalled = integers(0, SYMBOLS, (batch_size, RECALLED), generator)
-        symbols[:, :RECALLED], symbols[:, -RECALLED - 1] = recalled, DELIMITER
-        return Batch(one_hot(symbols, ALPHABET), recalled)
+        recalled = integers(0, _SYMBOLS, (batch_size, _RECALLED), generator)
+        symbols[:, :_RECALLED], symbols[:, -_RECALLED - 1] = recalled, DELIMITER
+        return Batch(one_hot(symbols, _ALPHABET), recalled)
 
     def informative(self, inputs: Tensor) -> Tensor:
         """The first ten steps."""
-        return first_steps(inputs, RECALLED)
+        return first_steps(inputs, _RECALLED)

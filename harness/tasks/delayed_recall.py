@@ -11,8 +11,8 @@ from torch import Tensor
 
 from harness.tasks.base import Batch, Classification, first_steps, integers, one_hot
 
-SYMBOLS = 8  # to be recalled, and as many distractors
-TRIGGER = 2 * SYMBOLS
+_SYMBOLS = 8  # to be recalled, and as many distractors
+TRIGGER = 2 * _SYMBOLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DelayedRecall(Classification):
 
     name: ClassVar[str] = "delayed_recall"
     input_size: ClassVar[int] = TRIGGER + 1
-    output_size: ClassVar[int] = SYMBOLS
+    output_size: ClassVar[int] = _SYMBOLS
     least_length: ClassVar[int] = 3
 
     def lag(self, sequence_length: int) -> int:
@@ -33,12 +33,12 @@ class DelayedRecall(Classification):
 
     def chance_loss(self, sequence_length: int) -> float:
         """ln 8 nats: eight classes, equally likely."""
-        return math.log(SYMBOLS)
+        return math.log(_SYMBOLS)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
         """Inputs (batch_size, sequence_length, 17), targets (batch_size,) in 0..7."""
-        symbols = integers(SYMBOLS, TRIGGER, (batch_size, sequence_length), generator)
-        first = integers(0, SYMBOLS, (batch_size,), generator)
+        symbols = integers(_SYMBOLS, TRIGGER, (batch_size, sequence_length), generator)
+        first = integers(0, _SYMBOLS, (batch_size,), generator)
         symbols[:, 0], symbols[:, -1] = first, TRIGGER
         return Batch(one_hot(symbols, TRIGGER + 1), first)
 

@@ -15,7 +15,9 @@ from harness.tasks.repeat_previous import RepeatPrevious
 from harness.tasks.selective_copy import SelectiveCopy
 from harness.tasks.temporal_order import TemporalOrder
 
-GROUP = "harness.tasks"  # of the entry points by which an installed package offers tasks
+TASK_ENTRY_POINTS = (
+    "harness.tasks"  # of the entry points by which an installed package offers tasks
+)
 REQUIRED = (
     *("name", "input_size", "output_size", "least_length", "dense", "finite"),
     *("lag", "chance_loss", "sample", "loss", "correct"),
@@ -38,7 +40,7 @@ TASKS: dict[str, Task] = {
 }
 
 
-BUILT_IN = frozenset(TASKS)
+BUILT_IN_TASKS = frozenset(TASKS)
 
 
 def get_task(name: str) -> Task:
@@ -46,8 +48,8 @@ def get_task(name: str) -> Task:
 
     Raises InputError with the nearest name if there is none, or if what is offered is no task.
     """
-    if name not in TASKS and not load_offered(GROUP, name, register_task):
-        remedy = nearest(name, {*TASKS, *offered(GROUP)})
+    if name not in TASKS and not load_offered(TASK_ENTRY_POINTS, name, register_task):
+        remedy = nearest(name, {*TASKS, *offered(TASK_ENTRY_POINTS)})
         raise InputError("tasks", expected="a known task", got=name, remedy=remedy)
     return TASKS[name]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.tasks.base import Batch, DenseClassification, first_steps, integers, one_hot
 
-SYMBOLS = 4
+_SYMBOLS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,8 @@ class RepeatPrevious(DenseClassification):
     """One of 4 symbols at each step. From step k = floor(T / 4) on, name the symbol k steps ago."""
 
     name: ClassVar[str] = "repeat_previous"
-    input_size: ClassVar[int] = SYMBOLS
-    output_size: ClassVar[int] = SYMBOLS
+    input_size: ClassVar[int] = _SYMBOLS
+    output_size: ClassVar[int] = _SYMBOLS
     least_length: ClassVar[int] = 4
 
     def lag(self, sequence_length: int) -> int:
@@ -29,13 +29,13 @@ class RepeatPrevious(DenseClassification):
 
     def chance_loss(self, sequence_length: int) -> float:
         """ln 4 nats: four symbols, equally likely."""
-        return math.log(SYMBOLS)
+        return math.log(_SYMBOLS)
 
     def sample(self, batch_size: int, sequence_length: int, generator: torch.Generator) -> Batch:
         """Inputs (batch_size, sequence_length, 4), targets (batch_size, sequence_length - k)."""
-        symbols = integers(0, SYMBOLS, (batch_size, sequence_length), generator)
+        symbols = integers(0, _SYMBOLS, (batch_size, sequence_length), generator)
         return Batch(
-            one_hot(symbols, SYMBOLS), symbols[:, : sequence_length - self.lag(sequence_length)]
+            one_hot(symbols, _SYMBOLS), symbols[:, : sequence_length - self.lag(sequence_length)]
         )
 
     def informative(self, inputs: Tensor) -> Tensor:

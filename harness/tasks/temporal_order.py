@@ -13,7 +13,7 @@ from harness.tasks.base import Batch, Classification, integers, one_hot
 
 # The alphabet, in the order of the one-hot places.
 E, B, FIRST_DISTRACTOR, X = 0, 1, 2, 6
-ALPHABET = 8
+_ALPHABET = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TemporalOrder(Classification):
     """
 
     name: ClassVar[str] = "temporal_order"
-    input_size: ClassVar[int] = ALPHABET
+    input_size: ClassVar[int] = _ALPHABET
     output_size: ClassVar[int] = 4
     least_length: ClassVar[int] = 10
 
@@ -45,7 +45,7 @@ class TemporalOrder(Classification):
         early = _place(1, 2, batch_size, sequence_length, generator)
         middle = _place(5, 6, batch_size, sequence_length, generator)
         symbols.scatter_(1, torch.stack([early, middle], dim=1), X + order)
-        return Batch(one_hot(symbols, ALPHABET), 2 * order[:, 0] + order[:, 1])
+        return Batch(one_hot(symbols, _ALPHABET), 2 * order[:, 0] + order[:, 1])
 
     def informative(self, inputs: Tensor) -> Tensor:
         """The two places of X or Y."""

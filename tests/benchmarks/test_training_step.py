@@ -20,7 +20,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.cells import BUILT_IN
+from harness.cells import BUILT_IN_CELLS
 from harness.machine import configure_process, describe_device
 from harness.timing import MEASURES, Benchmark, prepare
 from harness.timing.flops import training_flops
@@ -59,7 +59,7 @@ def settled() -> Iterator[None]:
 @pytest.mark.benchmark(timer=synchronised_clock)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("cell", sorted(BUILT_IN))
+@pytest.mark.parametrize("cell", sorted(BUILT_IN_CELLS))
 def test_step(benchmark: BenchmarkFixture, cell: str, measure: str, device: str) -> None:
     """A step on real batches, one a round, from the first weights each time."""
     benchmark.group = f"{measure} {device}"

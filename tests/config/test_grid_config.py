@@ -16,7 +16,7 @@ from harness import config as specs
 from harness.cells import CELLS
 from harness.config.grid_config import ShapeTable
 from harness.errors import InputError
-from harness.parameters import OPTIMIZERS
+from harness.parameters import OPTIMIZER_NAMES
 from harness.tasks import TASKS
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
@@ -167,7 +167,7 @@ def test_what_is_not_at_hand_is_refused(tables: dict[str, Any], match: str) -> N
 
 def test_the_words_of_optimisers_are_those_of_a_study() -> None:
     """The grid file takes what a study takes."""
-    assert get_args(ShapeTable.model_fields["optimizer"].annotation) == OPTIMIZERS
+    assert get_args(ShapeTable.model_fields["optimizer"].annotation) == OPTIMIZER_NAMES
 
 
 # -------------------------------------------------------------------------------------- written out

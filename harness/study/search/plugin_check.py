@@ -30,9 +30,9 @@ def check_plugins(spec: StudySpec, where: str, device: str) -> None:
     that try them. A cell that fails on the CPU is not refused where the study uses another device.
     Raises InputError naming the cell or the task.
     """
-    own = [label for label in spec.compare.cells if spec.base(label) not in cells.BUILT_IN]
+    own = [label for label in spec.compare.cells if spec.base(label) not in cells.BUILT_IN_CELLS]
     for name in spec.compare.tasks:
-        if not own and spec.base(name) in tasks.BUILT_IN:
+        if not own and spec.base(name) in tasks.BUILT_IN_TASKS:
             continue
         parameters = [spec.parameters(name, label) for label in spec.compare.cells]
         lengths = [number for each in parameters for number in numbers_of(each["sequence_length"])]
