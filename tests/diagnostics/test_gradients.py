@@ -1,5 +1,7 @@
 """harness.diagnostics: gradient gains against autograd, closed forms and measured figures."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import time
@@ -33,7 +35,7 @@ def inputs_of(n_sequences, sequence_length, seed=0):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_layers", [1, 3])
-def test_the_steps_are_those_of_torch(cell, num_layers):
+def test_the_steps_are_those_of_torch(cell: str, num_layers: int) -> None:
     """Our own steps give the outputs of torch's module."""
     module = model_of(cell, num_layers=num_layers).cell.double()
     inputs = inputs_of(3, 12).double()
@@ -48,7 +50,7 @@ def test_the_steps_are_those_of_torch(cell, num_layers):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_the_gain_is_the_norm_of_autograds_jacobian(cell, num_layers):
+def test_the_gain_is_the_norm_of_autograds_jacobian(cell: str, num_layers: int) -> None:
     """Gains equal the norm of the whole stack's Jacobian, taken by autograd through torch's own module."""
     model = model_of(cell, num_layers=num_layers)
     inputs = inputs_of(1, 12)
@@ -74,7 +76,7 @@ def test_the_gain_is_the_norm_of_autograds_jacobian(cell, num_layers):
     ("cell", "lag", "gain"),
     [("rnn", 10, 2e-2), ("rnn", 30, 6e-7), ("lstm", 10, 2.4e-2), ("lstm", 30, 5e-6)],
 )
-def test_untrained_cells_agree_with_the_measured_figures(cell, lag, gain):
+def test_untrained_cells_agree_with_the_measured_figures(cell: str, lag: int, gain: float) -> None:
     """Gains of untrained cells of 64 units are within a factor 10 of what was measured elsewhere."""
     gains = []
     for seed in range(5):
@@ -84,7 +86,7 @@ def test_untrained_cells_agree_with_the_measured_figures(cell, lag, gain):
 
 
 @pytest.mark.parametrize(("weight", "expected"), [(0.1, -1.0), (1.0, 0.0), (100.0, 2.0)])
-def test_a_linear_recurrence_has_its_closed_form(weight, expected):
+def test_a_linear_recurrence_has_its_closed_form(weight: float, expected: float) -> None:
     """With zero input, tanh is at its slope 1.
 
     The gain at lag k is weight ** k, far beyond any float.
@@ -102,7 +104,7 @@ def test_a_linear_recurrence_has_its_closed_form(weight, expected):
     )
 
 
-def test_orthogonal_weights_keep_more_than_the_default():
+def test_orthogonal_weights_keep_more_than_the_default() -> None:
     """What the initialisation changes shows in the gain."""
     inputs = inputs_of(2, 50)
     default = gradient_gain(model_of("rnn", 16), inputs)
@@ -110,7 +112,7 @@ def test_orthogonal_weights_keep_more_than_the_default():
     assert orthogonal.log10_gain[-1] > default.log10_gain[-1] + 3
 
 
-def test_the_gain_is_the_mean_of_the_sequences():
+def test_the_gain_is_the_mean_of_the_sequences() -> None:
     """Of several sequences the logarithms are averaged."""
     model, inputs = model_of("gru"), inputs_of(2, 15)
     both = gradient_gain(model, inputs)
@@ -119,7 +121,7 @@ def test_the_gain_is_the_mean_of_the_sequences():
     assert both.n_sequences == 2
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_as_it_was() -> None:
     """A look at the gradients changes no weight, dtype or mode."""
     model = model_of("lstm")
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -130,7 +132,7 @@ def test_the_model_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_diverged_model_has_unknown_gains(cell):
+def test_a_diverged_model_has_unknown_gains(cell: str) -> None:
     """NaN weights give NaN gains, no error and no number."""
     model = model_of(cell)
     with torch.no_grad():
@@ -141,7 +143,7 @@ def test_a_diverged_model_has_unknown_gains(cell):
     assert found.lag_below() is None
 
 
-def test_a_saturated_cell_has_no_gain_at_all():
+def test_a_saturated_cell_has_no_gain_at_all() -> None:
     """Where no gradient passes at all the gain is 0, which is below any threshold."""
     model = model_of("rnn")
     with torch.no_grad():
@@ -154,7 +156,7 @@ def test_a_saturated_cell_has_no_gain_at_all():
 class Plugged(nn.Module):
     """A stateless look at what a plug-in is: a leaky sum h' = 0.5 h + W x."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.inward = nn.Linear(8, 4, bias=False)
 
@@ -166,7 +168,7 @@ class Plugged(nn.Module):
         return torch.stack(states, dim=1)
 
 
-def test_a_cell_without_states_is_read_by_its_inputs():
+def test_a_cell_without_states_is_read_by_its_inputs() -> None:
     """The gain of a leaky sum is 0.5 ** k times the norm of its input weights."""
     cell = Plugged()
     model = SequenceModel(cell, 4, 4, dense=False)
@@ -179,14 +181,14 @@ def test_a_cell_without_states_is_read_by_its_inputs():
     assert found.decay_per_step() == pytest.approx(0.5)
 
 
-def test_one_step_is_too_short():
+def test_one_step_is_too_short() -> None:
     """A sequence of one step has no lag."""
     with pytest.raises(ValueError, match="'inputs' must have at least 2 steps"):
         gradient_gain(model_of("rnn"), torch.zeros(1, 1, 8))
 
 
 @pytest.mark.parametrize("sequence_length", [2, 12, 100, 1000])
-def test_the_lags_ascend_and_hold_the_marks(sequence_length):
+def test_the_lags_ascend_and_hold_the_marks(sequence_length: int) -> None:
     """Lags run from 1 to T - 1, each once, with 10, 30, 100 among them."""
     lags = chosen_lags(sequence_length)
     assert list(lags) == sorted(set(lags))
@@ -194,7 +196,7 @@ def test_the_lags_ascend_and_hold_the_marks(sequence_length):
     assert {10, 30, 100} & set(range(sequence_length)) <= set(lags)
 
 
-def test_decay_and_threshold_by_hand():
+def test_decay_and_threshold_by_hand() -> None:
     """The decay is the fitted slope; the threshold's lag is where the gain stays under it."""
     gain = GradientGain("state", (1, 2, 3, 4), (-2.0, -4.0, -2.5, -8.0), 1)
     assert gain.lag_below(1e-3) == 4
@@ -206,7 +208,7 @@ def test_decay_and_threshold_by_hand():
 
 @pytest.mark.alone
 @pytest.mark.parametrize("cell", CELLS)
-def test_it_is_fast(cell):
+def test_it_is_fast(cell: str) -> None:
     """32 units and 200 steps take less than a second."""
     model, inputs = model_of(cell, 32), inputs_of(1, 200)
     start = time.monotonic()
@@ -223,7 +225,7 @@ class Stepping(nn.Module):
     It is no TorchCell, so that its steps are differentiated by autograd.
     """
 
-    def __init__(self, cell):
+    def __init__(self, cell) -> None:
         super().__init__()
         self.cell = cell
 
@@ -242,7 +244,7 @@ class Stepping(nn.Module):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_autograd_agrees_with_the_closed_forms(cell, num_layers):
+def test_autograd_agrees_with_the_closed_forms(cell: str, num_layers: int) -> None:
     """A cell that offers its steps has the gains that the closed forms of the same cell give."""
     model, inputs = model_of(cell, num_layers=num_layers), inputs_of(2, 60)
     expected = gradient_gain(model, inputs)
@@ -258,7 +260,7 @@ class Rotation(nn.Module):
     `turned` grows by a factor and is turned, `count` forgets everything.
     """
 
-    def __init__(self, factor, shape=(1, 2)):
+    def __init__(self, factor, shape=(1, 2)) -> None:
         super().__init__()
         self.factor, self.shape = factor, shape
         self.register_buffer("turn", torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
@@ -275,7 +277,7 @@ class Rotation(nn.Module):
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 7.0])
-def test_a_state_of_parts_has_its_closed_form(factor):
+def test_a_state_of_parts_has_its_closed_form(factor: float) -> None:
     """A rotation keeps lengths, so the gain of its multiple is factor ** k.
 
     Far beyond any float.
@@ -295,13 +297,13 @@ class Forgetful(Rotation):
         return inputs[:, :2], self.initial_state(len(inputs), inputs)
 
 
-def test_a_step_that_keeps_nothing_has_no_gain():
+def test_a_step_that_keeps_nothing_has_no_gain() -> None:
     """Where the new state holds nothing of the old one, the gain is 0."""
     found = gradient_gain(SequenceModel(Forgetful(1.0), 2, 4, dense=False), torch.zeros(1, 20, 8))
     assert set(found.log10_gain) == {-math.inf}
 
 
-def test_by_inputs_small_gains_are_told_far_below_float64():
+def test_by_inputs_small_gains_are_told_far_below_float64() -> None:
     """A leaky sum of 0.5 over 1,400 steps keeps 1e-421 of an input, which float64 has no number for."""
     cell = Plugged()
     found = gradient_gain(SequenceModel(cell, 4, 4, dense=False), inputs_of(1, 1400))
@@ -313,12 +315,12 @@ def test_by_inputs_small_gains_are_told_far_below_float64():
 # --- Bounded work -------------------------------------------------------------------------------
 
 
-def test_small_states_are_followed_to_the_end():
+def test_small_states_are_followed_to_the_end() -> None:
     """32 units over 200 steps, two layers: all sequences, all lags."""
     assert affordable(4, 200, 128) == (4, chosen_lags(200))
 
 
-def test_large_states_are_followed_less_far():
+def test_large_states_are_followed_less_far() -> None:
     """First fewer sequences, then nearer lags, never none.
 
     The counted work stays within its bound.
@@ -330,7 +332,7 @@ def test_large_states_are_followed_less_far():
     assert affordable(4, 600, 100_000) == (1, (1,))
 
 
-def test_a_state_too_large_is_read_by_inputs():
+def test_a_state_too_large_is_read_by_inputs() -> None:
     """A state that could be followed over a few steps alone leaves its page to outputs and inputs."""
     model = SequenceModel(Huge(), 3, 4, dense=False)
     found = gradient_gain(model, inputs_of(2, 40))
@@ -345,14 +347,14 @@ class Huge(Plugged):
         """Zeros."""
         return like.new_zeros(1, batch_size, 5000)
 
-    def step(self, inputs, state):
+    def step(self, inputs, state) -> None:
         """Never called."""
         raise AssertionError
 
 
 @pytest.mark.nightly
 @pytest.mark.alone
-def test_a_large_cell_takes_seconds():
+def test_a_large_cell_takes_seconds() -> None:
     """LSTM, 128 units, 600 steps: its gain takes less than 20 s."""
     model, inputs = model_of("lstm", 128), inputs_of(4, 600)
     start = time.monotonic()

@@ -1,5 +1,7 @@
 """harness.processes.worker_client: a small worker of the standard library, and how it can end."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -59,21 +61,21 @@ def worker(*options, **fields):
         client.close()
 
 
-def test_a_command_has_its_answer():
+def test_a_command_has_its_answer() -> None:
     """Arguments go out and come back as JSON, text of any script included."""
     with worker() as client:
         value = {"number": 1.5, "text": "Grüße 안녕", "nothing": None}
         assert client.ask("echo", value=value) == {"got": value}
 
 
-def test_what_the_worker_says_first_can_be_received():
+def test_what_the_worker_says_first_can_be_received() -> None:
     """A greeting comes without a command."""
     with worker("--greet") as client:
         assert client.receive() == {"hello": 1}
         assert client.ask("echo", value=1) == {"got": 1}
 
 
-def test_the_answer_is_that_of_the_last_command():
+def test_the_answer_is_that_of_the_last_command() -> None:
     """Answers to earlier commands that nobody has received are passed over."""
     with worker() as client:
         client.send("echo", value=1)
@@ -82,7 +84,7 @@ def test_the_answer_is_that_of_the_last_command():
         assert client.ask("echo", value=4) == {"got": 4}
 
 
-def test_an_error_of_an_earlier_command_comes_first():
+def test_an_error_of_an_earlier_command_comes_first() -> None:
     """It is raised once, and the worker goes on."""
     with worker() as client:
         client.send("fail")
@@ -100,7 +102,7 @@ def test_an_error_of_an_earlier_command_comes_first():
         pytest.param("die", "killed by signal 9", marks=posix),
     ],
 )
-def test_the_cause_of_death_is_named(command, cause):
+def test_the_cause_of_death_is_named(command: str, cause: str) -> None:
     """Its signal, else the last line that it wrote, else its exit code; every time it is asked."""
     with worker() as client:
         for _ in range(2):
@@ -108,7 +110,7 @@ def test_the_cause_of_death_is_named(command, cause):
                 client.ask(command)
 
 
-def test_an_answer_that_is_no_json_ends_the_worker():
+def test_an_answer_that_is_no_json_ends_the_worker() -> None:
     """What was written instead is named."""
     with worker() as client:
         with pytest.raises(WorkerGone, match=r"its answer is no JSON: b'no JSON"):
@@ -116,7 +118,7 @@ def test_an_answer_that_is_no_json_ends_the_worker():
         assert client.process.poll() is not None
 
 
-def test_an_answer_that_does_not_come_ends_the_worker():
+def test_an_answer_that_does_not_come_ends_the_worker() -> None:
     """After the time limit it is killed."""
     with worker() as client:
         client.send("sleep")
@@ -127,7 +129,7 @@ def test_an_answer_that_does_not_come_ends_the_worker():
         assert time.monotonic() - started < 60
 
 
-def test_closing_ends_the_worker_by_its_input():
+def test_closing_ends_the_worker_by_its_input() -> None:
     """It leaves its loop, so its exit code is 0."""
     with worker() as client:
         client.ask("echo", value=1)
@@ -135,7 +137,7 @@ def test_closing_ends_the_worker_by_its_input():
         assert client.process.returncode == 0
 
 
-def test_closing_ends_a_worker_that_does_not_listen(monkeypatch):
+def test_closing_ends_a_worker_that_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     """By force, after a while."""
     monkeypatch.setattr("harness.processes.worker_client.END_TIMEOUT_S", 0.2)
     with worker() as client:
@@ -146,7 +148,7 @@ def test_closing_ends_a_worker_that_does_not_listen(monkeypatch):
 
 
 @posix
-def test_killing_ends_the_children_of_its_own_session():
+def test_killing_ends_the_children_of_its_own_session() -> None:
     """What the worker has started does not outlive it."""
     with worker(own_session=True) as client:
         child = psutil.Process(client.ask("child")["pid"])
@@ -156,7 +158,9 @@ def test_killing_ends_the_children_of_its_own_session():
 
 
 @pytest.mark.parametrize("value", [None, "b"])
-def test_the_environment_is_the_one_given(monkeypatch, value):
+def test_the_environment_is_the_one_given(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
     """Or, without one, that of this process."""
     monkeypatch.setenv("A_VARIABLE", "a")
     environment = None if value is None else {**os.environ, "A_VARIABLE": value}
@@ -164,7 +168,7 @@ def test_the_environment_is_the_one_given(monkeypatch, value):
         assert client.ask("variable") == {"value": value or "a"}
 
 
-def test_a_command_that_cannot_be_run_is_an_oserror():
+def test_a_command_that_cannot_be_run_is_an_oserror() -> None:
     """As subprocess raises it."""
     with pytest.raises(FileNotFoundError):
         WorkerClient(WorkerSpec("none", ("/there/is/no/such/program",)))
@@ -172,7 +176,7 @@ def test_a_command_that_cannot_be_run_is_an_oserror():
 
 @posix
 @pytest.mark.parametrize("own_session", [False, True])
-def test_a_worker_ends_when_its_parent_is_killed(own_session):
+def test_a_worker_ends_when_its_parent_is_killed(own_session: bool) -> None:
     """The system closes its input, which is all that it waits for."""
     code = (
         "import sys\n"

@@ -1,5 +1,7 @@
 """harness.timing.benchmark_request: requests as data."""
 
+from __future__ import annotations
+
 import json
 
 import pytest
@@ -17,7 +19,7 @@ def changed(**values):
     return {**PLAIN, "benchmarks": [{k: v for k, v in benchmark.items() if v is not None}]}
 
 
-def test_a_request_survives_json():
+def test_a_request_survives_json() -> None:
     """What to_dict writes, from_dict reads."""
     request = TimingRequest((BENCHMARK,), n_blocks=7, limits=True, plugins=("mine",))
     assert TimingRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
@@ -53,7 +55,12 @@ def test_a_request_survives_json():
         ),
     ],
 )
-def test_bad_input_is_named(plain, says):
+def test_bad_input_is_named(
+    plain: dict[str, bool | float | list[dict[str, dict[str, object] | float | str]] | list[object]]
+    | dict[str, object]
+    | list[object],
+    says: str,
+) -> None:
     """A wrong request is refused with the place, what was expected and the nearest name."""
     with pytest.raises(InputError) as caught:
         TimingRequest.from_dict(plain)

@@ -1,5 +1,7 @@
 """harness.timing.clocks: blocks of steps and their medians."""
 
+from __future__ import annotations
+
 import math
 import time
 
@@ -11,7 +13,7 @@ from harness import stats
 from harness.timing.clocks import BlockTime, median_of, time_block, warm_up
 
 
-def test_a_block_takes_every_step_and_divides_by_their_number():
+def test_a_block_takes_every_step_and_divides_by_their_number() -> None:
     """The time is that of a step, and each step is taken exactly once."""
     taken = []
 
@@ -27,7 +29,7 @@ def test_a_block_takes_every_step_and_divides_by_their_number():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
-def test_cuda_events_and_wall_clock_agree_on_device_bound_work():
+def test_cuda_events_and_wall_clock_agree_on_device_bound_work() -> None:
     """On work that keeps the device busy, the events' time is the wall clock's."""
     matrix = torch.randn(4096, 4096, device="cuda:0")
     block = time_block(lambda: matrix @ matrix, 50, "cuda:0")
@@ -35,7 +37,7 @@ def test_cuda_events_and_wall_clock_agree_on_device_bound_work():
 
 
 @pytest.mark.parametrize("n", [1, 4, 5, 6, 9, 10, 15, 40])
-def test_the_median_is_that_of_the_statistics(n):
+def test_the_median_is_that_of_the_statistics(n: int) -> None:
     """Median and interval equal those of harness.stats, which timing may not import."""
     samples = np.random.default_rng(n).exponential(size=n).tolist()
     median, oracle = median_of(samples), stats.median_interval(samples)
@@ -47,14 +49,14 @@ def test_the_median_is_that_of_the_statistics(n):
         assert median.level == pytest.approx(oracle.interval.level)
 
 
-def test_a_nan_sample_is_not_hidden():
+def test_a_nan_sample_is_not_hidden() -> None:
     """A block without a time makes the median unknown."""
     median = median_of([1.0, 2.0, math.nan, 3.0, 4.0, 5.0])
     assert math.isnan(median.value)
     assert median.low is None
 
 
-def test_no_samples_are_refused():
+def test_no_samples_are_refused() -> None:
     """Without a block there is no median."""
     with pytest.raises(ValueError, match="'samples' must hold at least one"):
         median_of([])
@@ -75,7 +77,7 @@ def clock(times_s):
     return run, asked
 
 
-def test_warm_up_of_a_steady_step_ends_when_three_blocks_agree():
+def test_warm_up_of_a_steady_step_ends_when_three_blocks_agree() -> None:
     """A step of constant time is steady after three blocks, in blocks of about the time asked for."""
     run, asked = clock([9.0, 0.01, 0.005, *[0.004] * 9])
     found = warm_up(run, block_s=0.02)
@@ -85,7 +87,7 @@ def test_warm_up_of_a_steady_step_ends_when_three_blocks_agree():
     assert [block.step_time_s for block in found.blocks] == [0.005, 0.004, 0.004, 0.004]
 
 
-def test_warm_up_of_a_restless_step_gives_up():
+def test_warm_up_of_a_restless_step_gives_up() -> None:
     """A step that never settles is reported as such, after 12 blocks."""
     run, asked = clock([0.001, 0.002] * 50)
     found = warm_up(run, block_s=1e-6)

@@ -31,7 +31,7 @@ def inputs(n_sequences=1):
 class Averaging(nn.Module):
     """A plug-in's cell that can be stepped: a leaky average of a linear map."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.input = nn.Linear(8, 2)
 
@@ -56,7 +56,7 @@ class Averaging(nn.Module):
 class Plain(nn.Module):
     """A plug-in's cell with weights of its own, which offers nothing but its forward pass."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.eye(8, 2))
 
@@ -81,7 +81,7 @@ def around(cell):
         ("int8", (64 + 16 + 8) + 3 * 4 + (16 + 4) * 4, 2 * 2 * 4),
     ],
 )
-def test_bytes_of_weights_and_state(dtype, weights, state):
+def test_bytes_of_weights_and_state(dtype: str, weights: int, state: int) -> None:
     """By hand, for an LSTM with two units."""
     converted = deployed_model.convert(model(), dtype)
     like = inputs().to(deployed_model.DTYPES[dtype])
@@ -89,7 +89,7 @@ def test_bytes_of_weights_and_state(dtype, weights, state):
     assert deployed_model.state_bytes(deployed_model.first_state(converted, like)) == state
 
 
-def test_buffers_and_linear_parts_count():
+def test_buffers_and_linear_parts_count() -> None:
     """A plug-in's buffers are needed too.
 
     Its nn.Linear becomes int8: 16 + 8 numbers, 2 scales, 2 + 4 biases, 3 doubles.
@@ -104,7 +104,7 @@ def test_buffers_and_linear_parts_count():
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "plug-in"])
-def test_single_steps_are_the_whole_sequence(cell, dtype):
+def test_single_steps_are_the_whole_sequence(cell: str, dtype: str) -> None:
     """Step by step, the state carried, the outputs are those of the sequence in one call."""
     original = around(Averaging()) if cell == "plug-in" else model(cell, 6, 2)
     if deployed_model.unavailable(original, dtype, "step"):
@@ -124,7 +124,7 @@ def test_single_steps_are_the_whole_sequence(cell, dtype):
 
 
 @torch.inference_mode()
-def test_a_lost_state_is_told():
+def test_a_lost_state_is_told() -> None:
     """Steps that each begin with zeros are off by more than float32 allows, whatever the cell."""
     for cell in ("rnn", "gru", "lstm"):
         one = model(cell, 6)
@@ -136,7 +136,7 @@ def test_a_lost_state_is_told():
 
 
 @torch.inference_mode()
-def test_the_reference_of_an_rnn_is_its_recurrence():
+def test_the_reference_of_an_rnn_is_its_recurrence() -> None:
     """A plain loop in float64: h = tanh(W x + b + U h + c), then the head."""
     one = model("rnn", 3)
     weights = {name: value.double() for name, value in one.state_dict().items()}
@@ -153,7 +153,7 @@ def test_the_reference_of_an_rnn_is_its_recurrence():
 
 
 @torch.inference_mode()
-def test_a_quantised_model_answers_whole_sequences():
+def test_a_quantised_model_answers_whole_sequences() -> None:
     """The model that a user quantises can be called as before, the LSTM's two states included."""
     for cell in ("gru", "lstm"):
         answer = deployed_model.convert(model(cell), "int8")(inputs(3))
@@ -172,21 +172,21 @@ def test_a_quantised_model_answers_whole_sequences():
         (model("lstm"), "int8", "step", ""),
     ],
 )
-def test_what_can_not_be_had_says_why(built, dtype, measure, reason):
+def test_what_can_not_be_had_says_why(built, dtype: str, measure: str, reason: str) -> None:
     """A reason in words, or nothing."""
     found = deployed_model.unavailable(built, dtype, measure)
     assert reason in found
     assert bool(found) == bool(reason)
 
 
-def test_a_torch_without_quantisation(monkeypatch):
+def test_a_torch_without_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a version of torch has dropped it, or was built without it, int8 is not there, and nothing else is lost."""
     monkeypatch.setattr(deployed_model, "_quantize_dynamic", lambda: None)
     assert "has no dynamic int8" in deployed_model.unavailable(model(), "int8", "step")
     assert deployed_model.unavailable(model(), "bfloat16", "step") == ""
 
 
-def test_only_the_deprecation_is_silenced():
+def test_only_the_deprecation_is_silenced() -> None:
     """Any other warning gets through."""
     with deployed_model._deprecations_silenced():
         text = "torch.ao.quantization is deprecated and will be removed"

@@ -3,8 +3,11 @@
 Float64 references, deviations, and shares of denormal gradients.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,7 +39,7 @@ def flushed():
     torch.set_flush_denormal(False)
 
 
-def test_the_reference_is_the_double_model(flushed):
+def test_the_reference_is_the_double_model(flushed) -> None:
     """Loss and gradients equal those of the model by hand in float64."""
     found = compute_reference(BENCHMARK, seed=3)
     model = build_model(BENCHMARK.model, derive_seed(3, "weights")).double()
@@ -52,7 +55,7 @@ def test_the_reference_is_the_double_model(flushed):
     assert denormals_flushed()
 
 
-def test_it_survives_a_file(tmp_path):
+def test_it_survives_a_file(tmp_path: Path) -> None:
     """What is saved is read back, without pickle."""
     found = compute_reference(BENCHMARK, seed=0)
     found.save(tmp_path / "reference.pt")
@@ -62,7 +65,7 @@ def test_it_survives_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_float32_is_within_its_roundings(cell):
+def test_float32_is_within_its_roundings(cell: str) -> None:
     """The step that training takes deviates by roundings only."""
     benchmark = dataclasses.replace(BENCHMARK, cell=cell)
     found = deviation(build(benchmark), "training_step", compute_reference(benchmark, 0))
@@ -71,7 +74,7 @@ def test_float32_is_within_its_roundings(cell):
     check(found, "float32", "float64")
 
 
-def test_a_wrong_gate_is_found():
+def test_a_wrong_gate_is_found() -> None:
     """A step whose update gate is off is not timed."""
     reference = compute_reference(BENCHMARK, 0)
     work = build(BENCHMARK)
@@ -84,7 +87,7 @@ def test_a_wrong_gate_is_found():
         check(found, "float32", "float64")
 
 
-def test_a_lost_backward_pass_is_found():
+def test_a_lost_backward_pass_is_found() -> None:
     """A gradient of zero is off by all of it."""
     reference = compute_reference(BENCHMARK, 0)
     work = build(BENCHMARK)
@@ -95,13 +98,13 @@ def test_a_lost_backward_pass_is_found():
 
 
 @pytest.mark.parametrize("loss_error", [math.nan, math.inf, 1.0])
-def test_what_is_no_number_is_no_agreement(loss_error):
+def test_what_is_no_number_is_no_agreement(loss_error: float) -> None:
     """NaN is not within any tolerance."""
     with pytest.raises(HarnessError, match="its loss differs from float64"):
         check(Deviation(loss_error, None), "float16", "float64")
 
 
-def test_gradients_of_long_sequences_are_denormal_or_zero(flushed):
+def test_gradients_of_long_sequences_are_denormal_or_zero(flushed) -> None:
     """With torch's weights the gradient to inputs 400 steps back underflows.
 
     Counted although this process flushes.
@@ -122,7 +125,7 @@ def test_gradients_of_long_sequences_are_denormal_or_zero(flushed):
     assert found.zero_fraction == pytest.approx(float((sizes < least).double().mean()), abs=0.1)
 
 
-def test_a_short_healthy_gradient_has_no_denormals():
+def test_a_short_healthy_gradient_has_no_denormals() -> None:
     """Twenty steps lose nothing."""
     found = compute_reference(BENCHMARK, 0)
     assert (found.denormal_fraction, found.zero_fraction) == (0.0, 0.0)
@@ -131,7 +134,7 @@ def test_a_short_healthy_gradient_has_no_denormals():
 class Stubborn(torch.nn.Module):
     """A cell that works in float32 only: it makes its own state."""
 
-    def __init__(self, input_size, hidden_size, num_layers):
+    def __init__(self, input_size, hidden_size, num_layers) -> None:
         super().__init__()
         self.inward = torch.nn.Linear(input_size, hidden_size)
         self.size = hidden_size
@@ -145,7 +148,7 @@ class Stubborn(torch.nn.Module):
         return torch.stack(states, dim=1)
 
 
-def test_a_cell_without_float64_is_held_against_float32(monkeypatch):
+def test_a_cell_without_float64_is_held_against_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in that can't be computed in float64 has a float32 reference, and says so."""
     cell = dataclasses.replace(
         CELLS["rnn"],

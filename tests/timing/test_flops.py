@@ -1,5 +1,7 @@
 """harness.timing.flops: the formula against torch's own counter and against numbers by hand."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import pytest
@@ -45,26 +47,26 @@ def counted(gates, task, hidden_size, num_layers, batch_size, n_steps):
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("task", ["temporal_order", "adding", "copy_memory"])
-def test_the_formula_counts_what_torch_counts(cell, num_layers, task):
+def test_the_formula_counts_what_torch_counts(cell: str, num_layers: int, task: str) -> None:
     """The formula equals torch's count of a plain recurrence's products, forward and backward."""
     model = ModelConfig(task, cell, hidden_size=7, num_layers=num_layers, sequence_length=12)
     oracle = counted(CELLS[cell].gates, TASKS[task], 7, num_layers, batch_size=3, n_steps=12)
     assert training_flops(model, batch_size=3, n_steps=12) == oracle
 
 
-def test_an_lstm_by_hand():
+def test_an_lstm_by_hand() -> None:
     """3 * (2*4*16*(8+16) + 2*4*16*(16+16)) * 5 * 10 for the layers and 3 * 2*16*4*5 for the head."""
     assert training_flops(MODEL, batch_size=5, n_steps=10) == 3 * (3072 + 4096) * 50 + 3 * 640
 
 
-def test_a_cell_that_does_not_say_its_gates_has_no_count(monkeypatch):
+def test_a_cell_that_does_not_say_its_gates_has_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """FLOPs of a plug-in that does not declare them are not measured."""
     cell = Cell("secret", CELLS["lstm"].factory, None, CELLS["lstm"].initializations)
     monkeypatch.setitem(CELLS, "secret", cell)
     assert training_flops(dataclasses.replace(MODEL, cell="secret"), 5, 10) is None
 
 
-def test_a_cell_that_tells_its_count(monkeypatch):
+def test_a_cell_that_tells_its_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in's own count is that of one step of one sequence forward.
 
     Training takes three times it, and the head.
@@ -78,7 +80,7 @@ def test_a_cell_that_tells_its_count(monkeypatch):
 BENCHMARK = Benchmark("one", "temporal_order", "lstm", 16, 2, 10, batch_size=5)
 
 
-def test_bytes_by_hand():
+def test_bytes_by_hand() -> None:
     """Weights and states of a small LSTM, each moved as often as a step must."""
     weights, states = 1_000, 5 * 10 * (8 + 2 * (4 + 1) * 16)
     forward = dataclasses.replace(BENCHMARK, measure="forward")
@@ -93,14 +95,14 @@ def test_bytes_by_hand():
     assert step_bytes(sgd, 10, weights) == 4 * (6 * weights + 2 * states)
 
 
-def test_bytes_of_a_cell_of_unknown_gates_are_not_measured(monkeypatch):
+def test_bytes_of_a_cell_of_unknown_gates_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in that tells no gates has no bytes, rather than wrong ones."""
     cell = Cell("secret", CELLS["lstm"].factory, None, CELLS["lstm"].initializations)
     monkeypatch.setitem(CELLS, "secret", cell)
     assert step_bytes(dataclasses.replace(BENCHMARK, cell="secret"), 10, 1_000) is None
 
 
-def test_forward_is_a_third():
+def test_forward_is_a_third() -> None:
     """A training step's operations are three passes, of which forward is one."""
     forward = dataclasses.replace(BENCHMARK, measure="forward")
     assert step_flops(BENCHMARK, 10) == 3 * step_flops(forward, 10)

@@ -1,5 +1,7 @@
 """harness.timing.hardware_limits: matrix products, copies and the smallest steps."""
 
+from __future__ import annotations
+
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,7 +19,7 @@ BENCHMARK = Benchmark("one", "adding", "gru", 64, 3, 50, variant="bfloat16", mea
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_matrix_product_is_counted_right(precision):
+def test_the_matrix_product_is_counted_right(precision: str) -> None:
     """Torch counts as many operations in the product as it claims, in either precision."""
     subject = product("peak", "cpu", precision)
     with FlopCounterMode(display=False) as counter:
@@ -25,7 +27,7 @@ def test_the_matrix_product_is_counted_right(precision):
     assert counter.get_total_flops() == subject.flops
 
 
-def test_a_copy_moves_what_it_claims():
+def test_a_copy_moves_what_it_claims() -> None:
     """The copy's bytes are those of its source and of its place."""
     subject = copy("copy", "cpu")
     place = subject.step()
@@ -33,13 +35,13 @@ def test_a_copy_moves_what_it_claims():
     assert float(place[-1]) == 1.0
 
 
-def test_a_card_works_on_layers_side_by_side_and_a_processor_does_not():
+def test_a_card_works_on_layers_side_by_side_and_a_processor_does_not() -> None:
     """(T + L - 1) latencies on CUDA, T L on a CPU."""
     assert latency_bound_s(2.0, 10, 3, "cuda:0") == 24.0
     assert latency_bound_s(2.0, 10, 3, "cpu") == 60.0
 
 
-def test_variants_of_equal_threads_and_precision_share_a_product():
+def test_variants_of_equal_threads_and_precision_share_a_product() -> None:
     """tuned and denormals_kept are held against one product; bfloat16 and plain against others."""
 
     def named(variant):
@@ -51,7 +53,7 @@ def test_variants_of_equal_threads_and_precision_share_a_product():
     assert named("tuned")[1] == named("bfloat16")[1] != named("plain")[1]
 
 
-def test_the_smallest_step_keeps_cell_task_and_device():
+def test_the_smallest_step_keeps_cell_task_and_device() -> None:
     """It is a tuned training step of one sequence and one small layer."""
     found = smallest(BENCHMARK, "small", 64)
     assert (found.cell, found.task, found.device) == ("gru", "adding", "cpu")

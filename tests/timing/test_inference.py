@@ -39,7 +39,7 @@ def changed(**values):
     return {**PLAIN, "benchmarks": [{k: v for k, v in benchmark.items() if v is not None}]}
 
 
-def test_a_request_survives_json():
+def test_a_request_survives_json() -> None:
     """What to_dict writes, from_dict reads."""
     request = InferenceRequest(
         (dataclasses.replace(BENCHMARK, dtype="int8", measure="sequence"),), 300, 6, plugins=("a",)
@@ -68,7 +68,12 @@ def test_a_request_survives_json():
         (changed(sequence_length=9), "at least 10, the shortest that temporal_order allows"),
     ],
 )
-def test_bad_input_is_named(plain, says):
+def test_bad_input_is_named(
+    plain: dict[str, float | list[dict[str, dict[str, object] | int | str]] | list[object] | str]
+    | dict[str, object]
+    | list[object],
+    says: str,
+) -> None:
     """A wrong request is refused with the place, what was expected and the nearest name."""
     with pytest.raises(InputError) as caught:
         InferenceRequest.from_dict(plain)
@@ -76,7 +81,7 @@ def test_bad_input_is_named(plain, says):
 
 
 @torch.inference_mode()
-def test_calls_carry_the_state_through_the_tasks_own_steps():
+def test_calls_carry_the_state_through_the_tasks_own_steps() -> None:
     """The k-th call answers what the whole sequence gives at step k, and a reset begins again."""
     ready = prepare_inference(BENCHMARK, seed=3)
     model = build_model(BENCHMARK.model, derive_seed(3, "weights"))
@@ -93,7 +98,7 @@ def test_calls_carry_the_state_through_the_tasks_own_steps():
 
 
 @torch.inference_mode()
-def test_whole_sequences_are_the_tasks_own():
+def test_whole_sequences_are_the_tasks_own() -> None:
     """Each call is the model's answer to one of the prepared sequences, in turn."""
     ready = prepare_inference(dataclasses.replace(BENCHMARK, measure="sequence"))
     model = build_model(BENCHMARK.model, derive_seed(0, "weights"))
@@ -103,7 +108,7 @@ def test_whole_sequences_are_the_tasks_own():
     assert torch.allclose(answers, model(inputs[[0, 1, 2, 3, 0]]), atol=1e-6)
 
 
-def test_an_error_beyond_the_dtype_is_named(monkeypatch):
+def test_an_error_beyond_the_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is further from float64 than its dtype explains is not timed, and the number is told."""
     monkeypatch.setattr(deployed_model, "TOLERANCE", {"bfloat16": 1e-9})
     with pytest.raises(HarnessError, match=r"differ from float64 by 0\.0\d+, more than bfloat16"):
@@ -126,12 +131,12 @@ class Forgetful(Averaging):
 class Remembering(Averaging):
     """The same weights in a cell that keeps its state."""
 
-    def __init__(self, linear):
+    def __init__(self, linear) -> None:
         super().__init__()
         self.input = linear
 
 
-def test_a_row_that_fails_costs_itself_alone(monkeypatch):
+def test_a_row_that_fails_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that drops its state fails by its number, an unavailable dtype by its reason.
 
     The others are timed.
@@ -159,7 +164,7 @@ def test_a_row_that_fails_costs_itself_alone(monkeypatch):
     )
 
 
-def test_numbers_come_from_the_raw_times():
+def test_numbers_come_from_the_raw_times() -> None:
     """Median and 99th percentile of each block, then the median over blocks, with two order statistics; by hand for 5 blocks."""
     blocks = [[1000 * (block + call) for call in range(1, 101)] for block in (4, 0, 3, 1, 2)]
     row = vars(inference._numbers(FACTS, blocks))
@@ -170,7 +175,7 @@ def test_numbers_come_from_the_raw_times():
     assert row["call_times_ns"][:2] == (5000, 6000)
 
 
-def test_few_calls_have_no_tail():
+def test_few_calls_have_no_tail() -> None:
     """With fewer than 67 calls in a block there is no 99th percentile, and with fewer than 5 blocks no interval."""
     assert percentile(range(66), 0.99) is None
     assert percentile(range(67), 0.99) is not None
@@ -179,7 +184,7 @@ def test_few_calls_have_no_tail():
     assert row["median_us"] == 0.002
 
 
-def test_the_percentile_of_known_samples():
+def test_the_percentile_of_known_samples() -> None:
     """Hyndman and Fan's eighth definition: place p (n + 1/3) + 1/3 of the sorted sample."""
     samples = [3.0, 1.0, 2.0, 5.0, 4.0]
     assert percentile(samples, 0.5) == 3.0
@@ -202,7 +207,7 @@ def _covered(random_, wobble, n=400):
 
 
 @pytest.mark.parametrize("wobble", [0.0, 0.3])
-def test_intervals_hold_the_true_values(wobble):
+def test_intervals_hold_the_true_values(wobble: float) -> None:
     """Exponential times, alone and with a shift that a block's calls share.
 
     97.9 % of intervals hold the truth.
@@ -211,7 +216,7 @@ def test_intervals_hold_the_true_values(wobble):
         assert 0.95 <= share <= 0.998  # 0.979 with a deviation of 0.007
 
 
-def test_blocks_are_interleaved():
+def test_blocks_are_interleaved() -> None:
     """A B A B: after some untimed calls each row has its block, from its first state, and the budget ends whole rounds."""
     seen = []
     rows = [
@@ -232,7 +237,7 @@ def ask(request, *options):
     )
 
 
-def test_the_command_answers():
+def test_the_command_answers() -> None:
     """JSON in, JSON out, in one thread with denormals flushed, and without a warning of torch's."""
     rows = tuple(
         dataclasses.replace(BENCHMARK, name=dtype, dtype=dtype) for dtype in deployed_model.DTYPES
@@ -246,7 +251,7 @@ def test_the_command_answers():
     assert all(row["median_us"] > 0 and row["device"] == "cpu" for row in answer["results"])
 
 
-def test_the_command_refuses_another_mode():
+def test_the_command_refuses_another_mode() -> None:
     """One line and exit code 2."""
     done = ask({**PLAIN, "mode": "training"})
     assert done.returncode == 2

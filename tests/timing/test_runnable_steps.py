@@ -3,6 +3,8 @@
 The closures of the steps that are timed, in every variant that runs in this process.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 
@@ -22,7 +24,7 @@ BENCHMARK = Benchmark("one", "adding", "lstm", 6, 2, 12, batch_size=4, learning_
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("max_grad_norm", [0.0, 0.05])
-def test_the_step_is_the_plain_training_step(cell, max_grad_norm):
+def test_the_step_is_the_plain_training_step(cell: str, max_grad_norm: float) -> None:
     """Losses equal those of a loop by hand: zero_grad, forward, loss, backward, clip, step."""
     benchmark = dataclasses.replace(BENCHMARK, cell=cell, max_grad_norm=max_grad_norm)
     subject = prepare(benchmark, seed=3)
@@ -42,7 +44,7 @@ def test_the_step_is_the_plain_training_step(cell, max_grad_norm):
         assert float(subject.step()) == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def test_reset_brings_the_first_weights_back():
+def test_reset_brings_the_first_weights_back() -> None:
     """After a reset the first batch's turn gives the first loss again."""
     subject = prepare(BENCHMARK)
     first = [float(subject.step()) for _ in range(4)]
@@ -50,20 +52,20 @@ def test_reset_brings_the_first_weights_back():
     assert float(subject.step()) == pytest.approx(first[0], rel=1e-6)
 
 
-def test_what_is_prepared_follows_from_the_seed():
+def test_what_is_prepared_follows_from_the_seed() -> None:
     """The same seed gives the same losses, another seed others."""
     first, again, other = (float(prepare(BENCHMARK, seed).step()) for seed in (0, 0, 1))
     assert first == again != other
 
 
-def test_a_subject_counts_its_sequences_and_tokens():
+def test_a_subject_counts_its_sequences_and_tokens() -> None:
     """Tokens are time steps of sequences, by the batch that is really read."""
     subject = prepare(BENCHMARK)
     assert (subject.num_sequences, subject.num_tokens) == (4, 48)
     assert subject.num_parameters == 4 * (6 * 2 + 6 * 6 + 12) + 4 * (6 * 6 + 6 * 6 + 12) + 7
 
 
-def test_the_steps_that_a_task_adds_count():
+def test_the_steps_that_a_task_adds_count() -> None:
     """Copy memory at T = 12 has 32 steps of 10 numbers and as many outputs of 8.
 
     Tokens and products by hand.
@@ -74,7 +76,7 @@ def test_the_steps_that_a_task_adds_count():
     assert float(subject.step()) == pytest.approx(math.log(8), rel=0.1)
 
 
-def test_each_measure_does_its_part():
+def test_each_measure_does_its_part() -> None:
     """forward leaves no gradients, forward_backward leaves them and the weights, training_step moves the weights."""
     for measure, has_gradient, moves in (
         ("forward", False, False),
@@ -94,7 +96,7 @@ def test_each_measure_does_its_part():
         assert moved == moves, measure
 
 
-def test_the_parts_of_a_step_cost_their_share():
+def test_the_parts_of_a_step_cost_their_share() -> None:
     """forward is a third of the operations of forward and backward, which are those of the whole step."""
     forward, both, whole = (
         prepare(dataclasses.replace(BENCHMARK, measure=measure))
@@ -104,7 +106,7 @@ def test_the_parts_of_a_step_cost_their_share():
     assert forward.num_bytes < both.num_bytes < whole.num_bytes
 
 
-def test_plain_trains_as_torch_does_by_default():
+def test_plain_trains_as_torch_does_by_default() -> None:
     """plain uses the optimiser as torch makes it unasked; tuned asks for the fused one."""
     plain, tuned = (
         build(dataclasses.replace(BENCHMARK, variant=name)).optimizer.defaults["fused"]
@@ -113,7 +115,7 @@ def test_plain_trains_as_torch_does_by_default():
     assert (plain, tuned) == (None, True)
 
 
-def test_bfloat16_products_over_float32_weights():
+def test_bfloat16_products_over_float32_weights() -> None:
     """Under bfloat16 the loss is off by its roundings, not by more, and weights and outputs stay float32."""
     gru = dataclasses.replace(BENCHMARK, cell="gru", hidden_size=32)  # oneDNN's LSTM needs AVX-512
     work, exact = build(dataclasses.replace(gru, variant="bfloat16")), build(gru)
@@ -129,7 +131,7 @@ def test_bfloat16_products_over_float32_weights():
 @pytest.mark.filterwarnings(
     "ignore"
 )  # dynamo looks at what torch warns of, and imports what it deprecates
-def test_a_compiled_step_is_the_same_step():
+def test_a_compiled_step_is_the_same_step() -> None:
     """Compiled losses equal those of the plain step, and torch's recurrent layer breaks the graph, as FACTS says."""
     if reason := unavailable("compiled", "cpu"):
         pytest.skip(reason)
@@ -142,7 +144,7 @@ def test_a_compiled_step_is_the_same_step():
     forget_compiled()
 
 
-def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
+def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows() -> None:
     """A first scale of 2^16 overflows here.
 
     It is lowered before anything is timed, and no step is lost after.
@@ -166,7 +168,7 @@ def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
 @pytest.mark.parametrize("variant", ["cuda_graph", "float16", "bfloat16", "tf32", "compiled"])
-def test_cuda_variants_take_the_same_steps(variant):
+def test_cuda_variants_take_the_same_steps(variant: str) -> None:
     """On CUDA each variant's first losses are those of the plain step, to its precision.
 
     What a variant ran to be captured or compiled has left its mark on Adam's moments (and on

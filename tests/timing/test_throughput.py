@@ -3,6 +3,8 @@
 Variants side by side, the answer, and what fails.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import math
@@ -12,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,7 +68,7 @@ def timed(name, block):
     return PreparedStep(name, StepFacts(), WarmUp(1, (), steady=True), block)
 
 
-def test_blocks_are_interleaved():
+def test_blocks_are_interleaved() -> None:
     """Blocks come in turn, A B C A B C."""
     events = []
     every = [timed(n, lambda n=n: events.append(n) or BlockTime(1.0, 1.0)) for n in "ABC"]
@@ -73,14 +76,14 @@ def test_blocks_are_interleaved():
     assert events == list("ABC") * 3
 
 
-def test_a_deadline_ends_between_rounds_but_never_before_five():
+def test_a_deadline_ends_between_rounds_but_never_before_five() -> None:
     """Out of time, all still have the same five blocks."""
     every = [timed(n, lambda: BlockTime(1.0, 1.0)) for n in "AB"]
     blocks = interleave(every, 100, deadline=time.monotonic() - 1)
     assert [len(each) for each in blocks] == [5, 5]
 
 
-def test_what_fails_in_a_round_is_left_out_of_the_next():
+def test_what_fails_in_a_round_is_left_out_of_the_next() -> None:
     """One that fails is named once; the others have all their blocks."""
     turns = iter(range(100))
 
@@ -95,7 +98,7 @@ def test_what_fails_in_a_round_is_left_out_of_the_next():
     assert failures == {"A": "no more"}
 
 
-def test_the_answer_follows_from_the_raw_times(variants):
+def test_the_answer_follows_from_the_raw_times(variants) -> None:
     """Every derived number can be computed again from the raw block times."""
     answer, rows, _ = variants
     row = rows["tuned"]
@@ -118,7 +121,7 @@ def test_the_answer_follows_from_the_raw_times(variants):
     assert (row["unavailable"], row["error"]) == ("", None)
 
 
-def test_a_speed_up_is_that_of_the_same_rounds(variants):
+def test_a_speed_up_is_that_of_the_same_rounds(variants) -> None:
     """Over plain, from ratios of blocks of one round.
 
     Plain itself stands at 1, and parts of a step at nothing.
@@ -135,7 +138,7 @@ def test_a_speed_up_is_that_of_the_same_rounds(variants):
     assert rows["forward"]["speedup"] is None
 
 
-def test_two_processes_count_twice(variants):
+def test_two_processes_count_twice(variants) -> None:
     """Two copies at once train twice the sequences in the time of the slower one."""
     _, rows, _ = variants
     row = rows["processes=2"]
@@ -146,7 +149,7 @@ def test_two_processes_count_twice(variants):
     assert row["peak_gflops_per_second"] == pytest.approx(at_once * peak)
 
 
-def test_each_variant_runs_in_its_own_settings(variants):
+def test_each_variant_runs_in_its_own_settings(variants) -> None:
     """plain keeps denormals and torch's threads.
 
     Tuned has one thread and flushes: found by trying, in the process itself.
@@ -158,14 +161,14 @@ def test_each_variant_runs_in_its_own_settings(variants):
     assert rows["plain"]["n_threads"] == settings["plain"]["n_threads"]
 
 
-def test_what_can_not_be_had_is_listed_with_its_reason(variants):
+def test_what_can_not_be_had_is_listed_with_its_reason(variants) -> None:
     """TF32 on a CPU has a row that says why, and no times."""
     _, rows, _ = variants
     assert rows["tf32"]["unavailable"] == "needs a CUDA device"
     assert "step_time_s" not in rows["tf32"]
 
 
-def test_each_variant_is_held_against_float64(variants):
+def test_each_variant_is_held_against_float64(variants) -> None:
     """Errors are those of the precision.
 
     Bfloat16's are larger than float32's, and neither is 0 or much.
@@ -177,7 +180,7 @@ def test_each_variant_is_held_against_float64(variants):
     assert rows["tuned"]["denormal_fraction"] == 0.0
 
 
-def test_memory_and_latency_are_measured_where_they_mean_something(variants):
+def test_memory_and_latency_are_measured_where_they_mean_something(variants) -> None:
     """Peak memory of the tuned training step.
 
     A latency bound below the step's own time, for training steps.
@@ -193,7 +196,7 @@ def test_memory_and_latency_are_measured_where_they_mean_something(variants):
     assert progress[-1] == "interleaved blocks"
 
 
-def test_machine_facts_name_no_host():
+def test_machine_facts_name_no_host() -> None:
     """Processor, cores and versions, and nothing that says whose they are."""
     facts = machine_facts(["cpu"], "any").to_json()
     assert set(facts) >= {"cpu", "cores", "torch", "python", "devices"}
@@ -201,7 +204,7 @@ def test_machine_facts_name_no_host():
 
 
 @pytest.mark.nightly
-def test_few_blocks_have_no_interval():
+def test_few_blocks_have_no_interval() -> None:
     """Below five blocks there is a median and no interval."""
     (row,) = measure_json(dataclasses.replace(QUICK, n_blocks=3))["results"]
     assert (row["step_time_low_s"], row["step_time_high_s"]) == (None, None)
@@ -235,7 +238,7 @@ register_cell(Cell("wrong", Wrong))
 """
 
 
-def test_what_fails_costs_itself_alone(tmp_path):
+def test_what_fails_costs_itself_alone(tmp_path: Path) -> None:
     """A cell that raises, one that kills its process, one that computes something else.
 
     Named, and the others are timed.
@@ -262,7 +265,7 @@ def test_what_fails_costs_itself_alone(tmp_path):
         assert fine["error"] is None
 
 
-def test_nothing_but_failures_is_still_an_answer(tmp_path):
+def test_nothing_but_failures_is_still_an_answer(tmp_path: Path) -> None:
     """Where every benchmark is unavailable or fails, the answer has their reasons and no times."""
     bad = dataclasses.replace(BENCHMARK, variant="cuda_graph")
     answer = measure_json(dataclasses.replace(QUICK, benchmarks=(bad,), reference=True))
@@ -271,7 +274,7 @@ def test_nothing_but_failures_is_still_an_answer(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is available")
-def test_a_missing_device_is_refused_before_anything_is_timed():
+def test_a_missing_device_is_refused_before_anything_is_timed() -> None:
     """CUDA where there is none is bad input."""
     request = dataclasses.replace(
         QUICK, benchmarks=(dataclasses.replace(BENCHMARK, device="cuda"),)
@@ -280,7 +283,7 @@ def test_a_missing_device_is_refused_before_anything_is_timed():
         measure_json(request)
 
 
-def test_workers_end_with_their_session():
+def test_workers_end_with_their_session() -> None:
     """No worker outlives the session, though it was in the middle of nothing."""
     with WorkerPool() as workers:
         process = workers.group("tuned").members[0].process
@@ -289,7 +292,7 @@ def test_workers_end_with_their_session():
 
 
 @pytest.mark.nightly
-def test_an_interrupted_request_waits_for_nothing():
+def test_an_interrupted_request_waits_for_nothing() -> None:
     """Ctrl-C in the middle of a request ends its workers at once, whatever they are busy with, and the next one has new ones."""
 
     def interrupt(text):
@@ -308,7 +311,9 @@ def test_an_interrupted_request_waits_for_nothing():
         assert row["error"] is None
 
 
-def test_a_card_is_made_current_before_its_counters_are_read(monkeypatch):
+def test_a_card_is_made_current_before_its_counters_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The allocator's counters raise until CUDA is initialised.
 
     Whatever a worker does on a card, it does that first.
@@ -333,7 +338,7 @@ def test_a_card_is_made_current_before_its_counters_are_read(monkeypatch):
             handler.answer(command)
 
 
-def test_copies_on_a_card_share_it():
+def test_copies_on_a_card_share_it() -> None:
     """Two processes have two cores, if there are two, and never two cards."""
     on_card = dataclasses.replace(BENCHMARK, device="cuda:0")
     assert _at_once(on_card, 4) == 1
@@ -343,7 +348,7 @@ def test_copies_on_a_card_share_it():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
-def test_every_variant_of_a_card_is_timed():
+def test_every_variant_of_a_card_is_timed() -> None:
     """On CUDA a request over all variants has times, or the reason why one can't be had."""
     names = ("plain", "tuned", "processes=2", "bfloat16", "float16", "tf32", "cuda_graph")
     benchmarks = tuple(
@@ -357,7 +362,7 @@ def test_every_variant_of_a_card_is_timed():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_workers_end_with_whoever_started_them():
+def test_workers_end_with_whoever_started_them() -> None:
     """A killed conductor leaves no worker behind: each ends when its input does."""
     code = (
         "from harness.timing.worker_pool import WorkerPool\n"
@@ -379,7 +384,7 @@ def test_workers_end_with_whoever_started_them():
     pytest.fail("the worker lives on")
 
 
-def test_the_high_water_mark_never_falls():
+def test_the_high_water_mark_never_falls() -> None:
     """The process's mark rises with what it held, and stays."""
     before = high_water_bytes()
     held = torch.ones(64 * 2**20 // 4)
@@ -400,7 +405,7 @@ def command(text, *arguments):
     )
 
 
-def test_the_command_takes_json_and_gives_json():
+def test_the_command_takes_json_and_gives_json() -> None:
     """The command answers in JSON, with the peak memory of a fresh process, which the estimate foresaw."""
     large = dataclasses.replace(BENCHMARK, name="large", batch_size=512, sequence_length=200)
     request = dataclasses.replace(QUICK, benchmarks=(BENCHMARK, large), memory=True)
@@ -433,7 +438,7 @@ register_cell(Cell("leaky", Leaky, None, {"pytorch": lambda cell, length, genera
 
 
 @pytest.mark.nightly
-def test_a_plugged_in_cell_is_timed_too(tmp_path):
+def test_a_plugged_in_cell_is_timed_too(tmp_path: Path) -> None:
     """A plug-in's cell is timed, its printing spoils no JSON, and its unknown FLOPs are null."""
     (tmp_path / "leaky.py").write_text(PLUGIN)
     leaky = dataclasses.replace(BENCHMARK, cell="leaky", hyperparameters={"decay": 0.5})
@@ -455,7 +460,7 @@ def test_a_plugged_in_cell_is_timed_too(tmp_path):
         ('{"benchmarks": []}', "expected a list of at least one"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_two(text, says):
+def test_bad_input_is_one_line_and_exit_code_two(text: str, says: str) -> None:
     """Bad input ends with exit code 2 and one line that says what was expected."""
     done = command(text)
     assert (done.returncode, done.stdout) == (2, "")
@@ -465,7 +470,7 @@ def test_bad_input_is_one_line_and_exit_code_two(text, says):
 
 @pytest.mark.nightly
 @pytest.mark.alone
-def test_a_ten_line_loop_by_hand_agrees():
+def test_a_ten_line_loop_by_hand_agrees() -> None:
     """tuned takes as long as the same step in a hand-written loop.
 
     3 %, median of interleaved pairs.

@@ -1,5 +1,7 @@
 """harness.timing.variants: names, counts, and what can't be had here."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from harness.timing import variants
 from harness.timing.variants import FIXED, parse_variant, precision_on, unavailable
 
 
-def test_names_mean_what_they_say():
+def test_names_mean_what_they_say() -> None:
     """plain sets nothing, tuned is one flushed thread, and a count changes that one thing."""
     plain, tuned = parse_variant("plain"), parse_variant("tuned")
     assert (plain.n_threads, plain.flush_denormals, plain.fused_optimizer) == (None, False, False)
@@ -32,7 +34,7 @@ def test_names_mean_what_they_say():
         ("", "expected a variant"),
     ],
 )
-def test_an_unknown_variant_is_named(name, says):
+def test_an_unknown_variant_is_named(name: str, says: str) -> None:
     """What is no variant is refused with the nearest, and no count is believed unseen."""
     with pytest.raises(InputError) as caught:
         parse_variant(name)
@@ -40,7 +42,7 @@ def test_an_unknown_variant_is_named(name, says):
 
 
 @given(st.text(max_size=20))
-def test_any_name_is_a_variant_or_refused(name):
+def test_any_name_is_a_variant_or_refused(name) -> None:
     """No text makes anything but a variant or one clear error."""
     try:
         assert parse_variant(name).n_processes >= 1
@@ -48,7 +50,7 @@ def test_any_name_is_a_variant_or_refused(name):
         assert name not in FIXED
 
 
-def test_what_needs_a_card_says_so():
+def test_what_needs_a_card_says_so() -> None:
     """On a CPU the CUDA variants are named with the reason, the others are there."""
     for name in ("tf32", "float16", "cuda_graph"):
         assert unavailable(name, "cpu") == "needs a CUDA device"
@@ -64,7 +66,7 @@ def test_what_needs_a_card_says_so():
         assert unavailable(name, "cpu") == ""
 
 
-def test_without_a_compiler_there_is_no_compiled_step(monkeypatch):
+def test_without_a_compiler_there_is_no_compiled_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no C++ compiler is found, the reason says that."""
     monkeypatch.setattr(variants.shutil, "which", lambda _name: None)
     variants._without_compiler.cache_clear()
@@ -72,14 +74,14 @@ def test_without_a_compiler_there_is_no_compiled_step(monkeypatch):
     variants._without_compiler.cache_clear()
 
 
-def test_without_glibc_all_memory_is_returned(monkeypatch):
+def test_without_glibc_all_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     """There a variant that returns it would be the tuned one by another name."""
     monkeypatch.setattr(variants, "keeps_memory", lambda: False)
     assert "glibc" in unavailable("memory_returned", "cpu")
     assert unavailable("tuned", "cpu") == ""
 
 
-def test_an_old_card_has_no_bfloat16(monkeypatch):
+def test_an_old_card_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Ampere a card has neither bfloat16 nor TF32 products; float16 it has."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 0))
     assert unavailable("bfloat16", "cuda:0") == "the card has no bfloat16 products"
@@ -87,7 +89,7 @@ def test_an_old_card_has_no_bfloat16(monkeypatch):
     assert unavailable("float16", "cuda:0") == ""
 
 
-def test_plain_has_the_precision_of_torch():
+def test_plain_has_the_precision_of_torch() -> None:
     """On a card cuDNN's recurrent layers use TF32 unasked.
 
     On a processor, and where it is turned off, nothing does.
