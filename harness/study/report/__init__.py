@@ -1,1 +1,1 @@
-"""The report of a study."""
+"""The report of a study: its numbers, its sections and the files that it writes."""

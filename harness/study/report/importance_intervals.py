@@ -1,4 +1,7 @@
-"""From the trials of a study to the importance of each hyperparameter, with its interval over searches. No words, no drawing."""
+"""Importance of each hyperparameter, with its interval over searches.
+
+This module has no texts and draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,25 @@ from harness import stats
 from harness.columns import TrialStatus
 from harness.parameters import Choice, Fixed, Parameter, Range, Value
 from harness.stats import MINIMUM_REPEATS
-from harness.study.report.study_summary import Summary
+from harness.study.report.study_summary import Summary, rows_of
 from harness.study.search.importances import Importances, importances
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """Importances of one (task, cell).
+class CellImportances:
+    """Importances of the hyperparameters of one (task, cell).
 
-    `intervals` are those of the shares over so many searches, where there are enough.
+    `intervals` has the interval of each share over the searches. It is empty with too few searches.
     """
 
     task: str
     cell: str
-    found: Importances
+    importances: Importances
     intervals: Mapping[str, stats.Interval]
     n_searches: int
 
 
-def searched(summary: Summary, task: str, cell: str) -> dict[str, Range | Choice]:
+def searched_parameters(summary: Summary, task: str, cell: str) -> dict[str, Range | Choice]:
     """The hyperparameters that were searched for a (task, cell) and are columns of the trials."""
     parameters = summary.records.spec.parameters(task, cell)
     columns = summary.records.trials.columns
@@ -39,21 +42,21 @@ def searched(summary: Summary, task: str, cell: str) -> dict[str, Range | Choice
     }
 
 
-def measure(summary: Summary, task: str, cell: str) -> Measured | None:
+def cell_importances(summary: Summary, task: str, cell: str) -> CellImportances | None:
     """The importances of a cell's trials over all repeats; None if there are no trials."""
     trials = summary.records.trials.assign(objective=summary.objectives)
-    rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
+    rows = rows_of(trials, task, cell)
     rows = rows[~rows["end"].isin((TrialStatus.PRUNED, TrialStatus.INTERRUPTED))]
     if len(rows) == 0:
         return None
-    parameters = searched(summary, task, cell)
+    parameters = searched_parameters(summary, task, cell)
     maximize = summary.objective.direction == "maximize"
     trials_of_cell = [
         (
             {
                 name: value
                 for name, each in parameters.items()
-                if (value := value_of(each, row[name])) is not None
+                if (value := option_of(each, row[name])) is not None
             },
             row["objective"],
         )
@@ -64,11 +67,11 @@ def measure(summary: Summary, task: str, cell: str) -> Measured | None:
     found = importances(
         trials_of_cell, parameters, maximize=maximize, groups=repeats if enough else ()
     )
-    return Measured(task, cell, found, _intervals(found), len(set(repeats)))
+    return CellImportances(task, cell, found, _intervals(found), len(set(repeats)))
 
 
 def _intervals(found: Importances) -> dict[str, stats.Interval]:
-    """The interval of each share over searches: the jackknife, cut to [0, 1]."""
+    """The jackknife interval of each share over searches, cut to [0, 1]."""
     intervals = {}
     for name, share in found.shares.items():
         left_out = [shares.get(name, 0.0) for shares in found.without]
@@ -79,11 +82,8 @@ def _intervals(found: Importances) -> dict[str, stats.Interval]:
     return intervals
 
 
-def value_of(parameter: Parameter, stored: object) -> Value | None:
-    """A value as the study file has it, from a value as the table has it.
-
-    None where the table has none.
-    """
+def option_of(parameter: Parameter, stored: object) -> Value | None:
+    """The value of the study file that a value of the table stands for; None for a missing one."""
     if isinstance(parameter, Choice):
         for option in parameter.options:
             same = str(option).lower() == str(stored).lower()

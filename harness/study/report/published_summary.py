@@ -1,6 +1,6 @@
-"""From the records of a study to its numbers beside published ones, and which count as reproduced.
+"""Published numbers compared with those of a study, and which of them count as reproduced.
 
-No words, no drawing.
+This module has no texts and draws nothing.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from typing import Literal
 from harness import stats
 from harness.columns import TrialStatus
 from harness.config import Published
-from harness.study.report.importance_intervals import measure
-from harness.study.report.study_summary import ABOUT, RUNS, Summary, outcome
+from harness.study.report.importance_intervals import cell_importances
+from harness.study.report.study_summary import ABOUT, COUNTED_STATUSES, Summary, outcome, rows_of
 
-Verdict = Literal["reproduced", "reproduced_by_value", "not_reproduced", "not_measured"]
-WORST = {"accuracy": 0.0}  # of what should be large: as a run that diverged or met a limit counts
+PublishedVerdict = Literal["reproduced", "reproduced_by_value", "not_reproduced", "not_measured"]
+# The value of a run that diverged or reached a limit, for metrics that should be large.
+WORST = {"accuracy": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """One published number beside ours."""
+class PublishedCheck:
+    """One published number, our number, and the verdict."""
 
     row: Published
     ours: stats.Estimate
-    verdict: Verdict
+    verdict: PublishedVerdict
 
 
-def checks(summary: Summary) -> tuple[Check, ...]:
-    """Every published number of the study beside ours, in the study's order."""
+def published_checks(summary: Summary) -> tuple[PublishedCheck, ...]:
+    """Every published number of the study with ours, in the order of the study file."""
     found = []
     for row in summary.records.spec.published:
         ours = _ours(summary, row)
-        found.append(Check(row, ours, judge(row, ours)))
+        found.append(PublishedCheck(row, ours, published_verdict(row, ours)))
     return tuple(found)
 
 
 def _ours(summary: Summary, row: Published) -> stats.Estimate:
-    """Our value of a published number: the median over searches, or the share of all trials."""
+    """Our value for a published number: the median over searches, or the share of all trials."""
     if row.metric == "importance":
         return _importance(summary, row)
     if row.metric == "diverged_share":
@@ -48,14 +49,11 @@ def _ours(summary: Summary, row: Published) -> stats.Estimate:
 
 
 def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Estimate:
-    """A number of the runs on the ladder's top rung.
-
-    The median over searches of each one's median.
-    """
+    """A metric at the longest lag of the ladder: median over searches of the median of each."""
     table = summary.records.confirmation
     if table is None or metric not in table.columns:
         return stats.Estimate(None, None, 0)
-    own = table[(table["task"] == task) & (table["cell"] == cell)]
+    own = rows_of(table, task, cell)
     own = own[own["sequence_length"] == own["sequence_length"].max()]
     by_search: dict[int, list[float]] = {}
     worst = WORST.get(metric, math.inf)
@@ -65,7 +63,7 @@ def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Esti
         if outcome(str(end), solved) is None:
             continue
         if end == TrialStatus.COMPLETE and math.isnan(value) and metric != "sequences_to_solve":
-            continue  # a number that the task does not have, or that an older file lacks
+            continue  # The task does not have this number, or an older file lacks it.
         known = end == TrialStatus.COMPLETE and not math.isnan(value)
         by_search.setdefault(int(repeat), []).append(float(value) if known else worst)
     return stats.median_interval(
@@ -74,37 +72,34 @@ def confirmed(summary: Summary, task: str, cell: str, metric: str) -> stats.Esti
 
 
 def _median(values: Sequence[float], *, more_is_better: bool) -> float:
-    """The median, where infinities are values.
+    """The median; for an even number of values the worse of the two in the middle.
 
-    Of two in the middle the worse one, so that none is a mean with infinity.
+    A mean of the two could mix a number with infinity.
     """
     middle = (len(values) - 1) // 2 if more_is_better else len(values) // 2
     return sorted(values)[middle]
 
 
 def _importance(summary: Summary, row: Published) -> stats.Estimate:
-    measured = measure(summary, row.task, row.cell)
+    measured = cell_importances(summary, row.task, row.cell)
     if measured is None:
         return stats.Estimate(None, None, 0)
-    share = measured.found.shares.get(row.parameter)
+    share = measured.importances.shares.get(row.parameter)
     interval = measured.intervals.get(row.parameter)
-    return stats.Estimate(share, interval, measured.found.n_trials)
+    return stats.Estimate(share, interval, measured.importances.n_trials)
 
 
 def _diverged(summary: Summary, row: Published) -> stats.Estimate:
     trials = summary.records.trials
     ends = trials.loc[(trials["task"] == row.task) & (trials["cell"] == row.cell), "end"]
-    known = ends[ends.isin(RUNS)]
+    known = ends[ends.isin(COUNTED_STATUSES)]
     n, diverged = len(known), int((known == TrialStatus.DIVERGED).sum())
     value = diverged / n if n else None
     return stats.Estimate(value, stats.binomial_interval(diverged, n), n, len(ends) - n)
 
 
-def judge(row: Published, ours: stats.Estimate) -> Verdict:
-    """Whether ours counts as reproduced.
-
-    By the value, and by the whole interval where there is one.
-    """
+def published_verdict(row: Published, ours: stats.Estimate) -> PublishedVerdict:
+    """Verdict on our number: by its value, and by its whole interval if there is one."""
     if ours.value is None or math.isnan(ours.value):
         return "not_measured"
 

@@ -1,11 +1,12 @@
-"""What every section of a study's report is given: its numbers, and the phrases for memory spans.
+"""The argument of every section of a study's report: its numbers, texts and style.
 
-Draws nothing.
+This module draws nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from harness import stats
@@ -14,17 +15,23 @@ from harness.records import StudyRecords
 from harness.rendering import fonts, theme
 from harness.rendering.messages import load_messages
 from harness.rendering.report_context import ReportContext, report_command
+from harness.study.report.published_summary import PublishedCheck, published_checks
 from harness.study.report.study_summary import Summary
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyContext(ReportContext):
-    """The numbers of a study, beside the words and the look of its report."""
+    """The numbers, the texts and the style of a study's report."""
 
     summary: Summary
 
+    @functools.cached_property
+    def published(self) -> tuple[PublishedCheck, ...]:
+        """Every published number of the study with ours."""
+        return published_checks(self.summary)
+
     def span(self, span: stats.Span, ladder: stats.Ladder) -> str:
-        """A span in steps: 95, "≥ 159" at the ladder's top, "< 7" below its foot."""
+        """A span in steps: 95, "≥ 159" at the top of the ladder, "< 7" below its shortest lag."""
         if span.value is None:
             return self.messages("not_measured")
         if span.state == "at_least":
@@ -34,7 +41,7 @@ class StudyContext(ReportContext):
         return COLUMNS["lag"].text(span.value)
 
     def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
-        """The interval of a span over repeats; a dash with too few of them."""
+        """The interval of a span over repeats; a dash with too few repeats."""
         if span.interval is None:
             return self.messages("none")
         low, high = (COLUMNS["lag"].text(end) for end in (span.interval.low, span.interval.high))
@@ -48,10 +55,7 @@ class StudyContext(ReportContext):
 
 
 def study_context(records: StudyRecords, directory: Path, language: str) -> StudyContext:
-    """The page of a study's report that will lie in `directory`.
-
-    Raises InputError for a language without texts.
-    """
+    """The context of the report in `directory`. Raises InputError for a language without texts."""
     texts = load_messages(language)
     spec = records.spec
     drawn = [

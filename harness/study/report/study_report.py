@@ -1,7 +1,4 @@
-"""The report of a study: which sections it has, in which order, and paper.tex beside it.
-
-Trains nothing.
-"""
+"""The report of a study: its sections in their order, and the file paper.tex. Trains nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +8,16 @@ import harness
 from harness.records import StudyRecords, write_text
 from harness.rendering import render as rendering
 from harness.rendering import theme
-from harness.rendering.document import Report
+from harness.rendering.document import ContentBlock, Report
 from harness.rendering.render import WrittenReport
 from harness.rendering.sections.machine import machine_section
-from harness.study.report.published_summary import checks
-from harness.study.report.sections import answer as opening
+from harness.study.report.sections import (
+    answer as answer_section,
+)
 from harness.study.report.sections import (
     caveats,
+    claims,
+    command,
     expected_best,
     extrapolation,
     failed_trials,
@@ -27,14 +27,33 @@ from harness.study.report.sections import (
     latex,
     learning_curves,
     memory_spans,
+    memory_speed,
     published_numbers,
     sensitivity,
-    speed,
+    throughput,
     time_scales,
     winners,
 )
 from harness.study.report.study_context import StudyContext, study_context
 
+# The sections with results, in the order of the report.
+SECTIONS = (
+    published_numbers,
+    memory_spans,
+    claims,
+    extrapolation,
+    learning_curves,
+    memory_speed,
+    latency,
+    throughput,
+    winners,
+    sensitivity,
+    expected_best,
+    gradients,
+    gates,
+    time_scales,
+    failed_trials,
+)
 FIGURES = (
     "published",
     "memory",
@@ -54,20 +73,16 @@ FIGURES = (
 
 
 def answer(records: StudyRecords, language: str = "en") -> str:
-    """The answer in a few sentences, as the report opens and as the terminal shows it.
-
-    Draws nothing.
-    """
-    return " ".join(opening.sentences(study_context(records, Path(records.directory), language)))
+    """The answer in a few sentences, as the report and the terminal show it. Draws nothing."""
+    context = study_context(records, Path(records.directory), language)
+    return " ".join(answer_section.answer_sentences(context))
 
 
 def render(records: StudyRecords, directory: Path, language: str = "en") -> WrittenReport:
     """Write report.html, report.md, paper.tex and figures/ into `directory`.
 
-    Figures that no longer apply are removed.
-
-    The same records give the same bytes on the same machine. Raises InputError for a language
-    without texts.
+    It removes old figures that the report no longer has. The same records give the same bytes on
+    the same machine. Raises InputError for a language without texts.
     """
     directory = Path(directory)
     context = study_context(records, directory, language)
@@ -80,47 +95,30 @@ def render(records: StudyRecords, directory: Path, language: str = "en") -> Writ
 
 
 def _report(context: StudyContext) -> Report:
-    summary, messages = context.summary, context.messages
-    pictures = [opening.picture(context)]
-    if compared := checks(summary):
-        pictures.insert(0, published_numbers.picture(context, compared))
-    opened = [each for each in pictures if each is not None]
-    curves = learning_curves.picture(context)
-    body = [
-        published_numbers.section(context, compared),
-        memory_spans.section(context),
-        memory_spans.claims(context),
-        extrapolation.section(context),
-        learning_curves.section(context, curves if opened else None),
-        speed.tradeoff(context),
-        latency.section(context),
-        speed.throughput(context),
-        winners.section(context),
-        sensitivity.section(context),
-        expected_best.section(context),
-        gradients.section(context),
-        gates.section(context),
-        time_scales.section(context),
-        failed_trials.section(context),
-    ]
-    found = [section for section in body if section is not None and not section.absent]
-    absent = [section for section in body if section is not None and section.absent]
-    if not opened and curves is not None:  # nothing was confirmed: the picture is how losses fell
-        opened = [curves]
-        absent = [section for section in absent if section.key != "learning"]
-    closed = [
-        caveats.caveats(context),
-        machine_section(context, summary.records.machine),
-        caveats.command(context),
-    ]
-    closed.append(latex.section(context))
+    messages, records = context.messages, context.summary.records
+    pictures = (
+        published_numbers.published_picture(context),
+        answer_section.shares_picture(context),
+    )
+    opening: tuple[ContentBlock, ...] = tuple(each for each in pictures if each is not None)
+    sections = [each for part in SECTIONS if (each := part.section(context)) is not None]
+    if not opening:  # Nothing was confirmed: the learning curves are the first figure.
+        opening = next(each for each in sections if each.key == "learning").blocks
+        sections = [each for each in sections if each.key != "learning" or each.absent]
     return Report(
         language=messages.language,
-        title=messages("page.title", name=summary.records.spec.study.name),
-        question=summary.records.spec.study.question,
-        answer=opening.sentences(context),
-        opening=tuple(opened),
-        sections=(*found, *context.left_out(absent), *closed),
+        title=messages("page.title", name=records.spec.study.name),
+        question=records.spec.study.question,
+        answer=answer_section.answer_sentences(context),
+        opening=opening,
+        sections=(
+            *(each for each in sections if not each.absent),
+            *context.left_out([each for each in sections if each.absent]),
+            caveats.section(context),
+            machine_section(context, records.machine),
+            command.section(context),
+            latex.section(context),
+        ),
         command=context.command,
         figures=FIGURES,
         footer=messages("page.made_by", version=harness.__version__),

@@ -1,9 +1,7 @@
-"""From the records of a study to the numbers that its report shows.
+"""The numbers of a study's report: memory spans, shares of runs, comparisons and ends.
 
-Spans, shares, comparisons, ends. No words, no drawing.
-
-Everything is derived from the stored rows on reading. What was not measured is None or empty, never
-0.
+They are derived from the stored rows on reading. A number that was not measured is None or absent,
+never 0. This module has no texts and draws nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -22,17 +20,17 @@ from harness.config import Claim
 from harness.parameters import Fixed
 from harness.records import StudyRecords
 
-# A run that ended so says something about its cell: it solved its task, or it did not.
-RUNS = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
-# ... and these ended without a result: they are counted and named, and no share is taken of them.
-NO_RESULT = frozenset(TrialStatus) - RUNS
+# A run with such an end counts: it solved its task, or it did not.
+COUNTED_STATUSES = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
+# A run with such an end says nothing about its cell. It is in no share.
+NO_RESULT = frozenset(TrialStatus) - COUNTED_STATUSES
 
 ClaimVerdict = Literal["agrees", "disagrees", "undecided", "not_measured"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What one cell remembers on one task: its runs along the ladder, and the spans that follow."""
+    """Memory of one cell on one task: its runs along the ladder, and the spans from them."""
 
     task: str
     cell: str
@@ -45,9 +43,9 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class ClaimCheck:
-    """One claim beside one label on one task.
+    """One claim compared with one label on one task.
 
-    `runs` are those at the claimed lag, None if it is not on the ladder.
+    `runs` are those at the claimed lag. It is None if that lag is not on the ladder.
     """
 
     claim: Claim
@@ -59,8 +57,32 @@ class ClaimCheck:
 
 
 @dataclasses.dataclass(frozen=True)
+class EndCount:
+    """Trials or runs of a (task, cell) with one end; `reasons` has each reason with its number."""
+
+    phase: str
+    task: str
+    cell: str
+    end: str
+    count: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RetryCount:
+    """Attempts of a (task, cell) that were lost for one reason and made again."""
+
+    phase: str
+    task: str
+    cell: str
+    end: str
+    reason: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary:
-    """The numbers of a report, over the records of one study."""
+    """The numbers of a report, computed from the records of one study."""
 
     records: StudyRecords
 
@@ -81,25 +103,22 @@ class Summary:
 
     @property
     def repeats(self) -> int:
-        """Searches for each (task, cell) that the study asks for."""
+        """Number of searches for each (task, cell) in the study file."""
         return self.records.spec.search.repeats
 
     @property
     def confirmed(self) -> bool:
-        """Whether any run of a confirmation is stored."""
+        """Whether any confirmation run is stored."""
         return self.records.confirmation is not None and len(self.records.confirmation) > 0
 
     @functools.cached_property
     def has_ladder(self) -> bool:
-        """Whether winners were confirmed at several lags, so that a span can be read off."""
+        """Whether winners were confirmed at several lags, so that there is a memory span."""
         return any(len(memory.ladder.lags) > 1 for memory in self.memory.values())
 
     @functools.cached_property
     def common_trials(self) -> int:
-        """Trials that every search has finished, as the study recorded it.
-
-        Fewer than asked for where time ran out.
-        """
+        """Number of trials that every search has finished: fewer than asked for if time ran out."""
         recorded = self.records.machine.get("common_trials")
         if isinstance(recorded, int):
             return recorded
@@ -114,7 +133,7 @@ class Summary:
 
     @functools.cached_property
     def lags(self) -> Mapping[tuple[str, float], float]:
-        """Lag by (task, sequence_length), from every row that knows both."""
+        """Lag by (task, sequence_length), from every row that has both."""
         known: dict[tuple[str, float], float] = {}
         for table in (self.records.trials, self.records.confirmation):
             if table is not None:
@@ -157,7 +176,7 @@ class Summary:
 
     @functools.cached_property
     def comparisons(self) -> Mapping[str, tuple[stats.Comparison, ...]]:
-        """Each pair of cells on each task with a confirmation."""
+        """Comparisons of the pairs of cells, by task; only tasks with a confirmation."""
         found = {}
         for task in self.tasks:
             ladders = {
@@ -174,7 +193,7 @@ class Summary:
     def missing(self) -> tuple[tuple[str, str], ...]:
         """Every (task, cell) without a valid result.
 
-        No measured confirmation, or no finished trial if there is none.
+        That is a measured confirmation, or a finished trial if the study confirms nothing.
         """
         if self.records.spec.confirm.seeds:
             return tuple(
@@ -188,12 +207,12 @@ class Summary:
 
     @property
     def objective(self) -> definitions.Objective:
-        """What the searches optimised."""
+        """The objective that the searches optimised."""
         return definitions.OBJECTIVES[self.records.spec.search.objective]
 
     @functools.cached_property
     def objectives(self) -> pd.Series[float]:
-        """The objective of each row of trials; NaN where a trial has none and it can't be told."""
+        """The objective of each row of trials; NaN where it is not known."""
         trials = self.records.trials
         values = trials[self.objective.name].astype(float).copy()
         if (
@@ -210,9 +229,9 @@ class Summary:
         return values
 
     def worst(self, task: str, cell: str) -> float:
-        """The objective's worst value for a (task, cell), as a trial without a result is told.
+        """The objective's worst value for a (task, cell); NaN if it is not known.
 
-        NaN if that can't be told.
+        The search gave this value to a trial that failed.
         """
         trials = self.records.trials
         own = self.budgets[(trials["task"] == task) & (trials["cell"] == cell)]
@@ -220,10 +239,7 @@ class Summary:
 
     @functools.cached_property
     def budgets(self) -> pd.Series[float]:
-        """The training budget of each row of trials, in sequences.
-
-        As the study holds it fixed, or as the trial had it.
-        """
+        """The training budget of each row of trials, in sequences: as fixed, or as searched."""
         trials, spec = self.records.trials, self.records.spec
         if "sequences" in trials.columns:
             searched = trials["sequences"].astype(float)
@@ -238,10 +254,7 @@ class Summary:
         return budgets
 
     def chance_loss(self, task: str) -> float:
-        """The loss of the best constant prediction, from a row whose skill is not clipped.
-
-        NaN without one.
-        """
+        """The loss of the best constant prediction, from an unclipped skill; NaN without one."""
         trials = self.records.trials
         rows = trials[
             (trials["task"] == task) & (trials["skill"] < 0.99) & (trials["skill"] > -0.99)
@@ -254,10 +267,7 @@ class Summary:
 
     @functools.cached_property
     def best(self) -> pd.DataFrame:
-        """The best trial of each search among the common ones.
-
-        Rows of trials with the column `objective`.
-        """
+        """The best trial of each search among the common trials, with the column `objective`."""
         trials = self.records.trials.assign(objective=self.objectives)
         usable = trials[(trials["end"] == TrialStatus.COMPLETE) & trials["objective"].notna()]
         usable = usable[usable["number"] < self.common_trials]
@@ -270,7 +280,7 @@ class Summary:
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimCheck, ...]:
-        """Each claim beside each label that it is about, on each task."""
+        """Each claim compared with each label that it is about, on each task."""
         checks = []
         for claim in self.records.spec.claims:
             labels = [
@@ -281,26 +291,29 @@ class Summary:
                     memory = self.memory.get((task, cell))
                     runs = _near(memory.shares, claim.lag) if memory else None
                     verdict = (
-                        judge(claim, memory.span, memory.ladder.lags) if memory else "not_measured"
+                        claim_verdict(claim, memory.span, memory.ladder.lags)
+                        if memory
+                        else "not_measured"
                     )
                     checks.append(ClaimCheck(claim, task, cell, memory, runs, verdict))
         return tuple(checks)
 
 
 def _near(shares: Sequence[stats.Share], lag: float) -> stats.Share | None:
-    """The runs at that lag; a task that has no length with just that lag has one within a twentieth of it."""
+    """The runs at that lag, or at the nearest lag within 5 % of it if the task lacks it."""
     nearest = min(shares, key=lambda share: abs(share.lag - lag), default=None)
     return nearest if nearest and abs(nearest.lag - lag) <= lag / 20 else None
 
 
-ABOUT = 2.0  # "about 30" is taken as 15 to 60: the ladders in use have steps of about that size
+# "About 30" means 15 to 60: the ladders in use have steps of about that size.
+ABOUT = 2.0
 
 
-def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict:
-    """Whether a span agrees with a claim: only an interval that lies wholly on one side decides.
+def claim_verdict(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict:
+    """Verdict on a claim: only an interval that is wholly on one side decides.
 
-    A span is a lag of the ladder, and the true limit lies between it and the next one: so a span
-    under a claim disagrees only if that next lag is not above the claim either.
+    A span is a lag of the ladder. The true limit is between it and the next lag. So a span below
+    the claim disagrees only if that next lag is not above the claim.
     """
     if span.value is None:
         return "not_measured"
@@ -322,42 +335,37 @@ def judge(claim: Claim, span: stats.Span, lags: Sequence[float]) -> ClaimVerdict
 
 
 def outcome(end: str, solved: object) -> bool | None:
-    """Whether a run solved its task; None where it ended without saying anything about its cell."""
+    """Whether a run solved its task; None for a run without a result."""
     if end in NO_RESULT or (end == TrialStatus.COMPLETE and pd.isna(solved)):  # type: ignore[call-overload]
         return None
     return end == TrialStatus.COMPLETE and bool(solved)
 
 
-def retries(records: StudyRecords) -> list[dict[str, Any]]:
-    """Attempts that were lost and made again: {phase, task, cell, end, reason, count}."""
+def retry_counts(records: StudyRecords) -> tuple[RetryCount, ...]:
+    """Attempts that were lost and made again."""
     if records.retries is None or len(records.retries) == 0:
-        return []
+        return ()
     keys = ["phase", "task", "cell", "end", "reason"]
-    return [
-        {**dict(zip(keys, values, strict=True)), "count": len(rows)}
-        for values, rows in records.retries.groupby(keys, sort=False)
-    ]
+    found = []
+    for values, rows in records.retries.groupby(keys, sort=False):
+        phase, task, cell, end, reason = map(str, values)
+        found.append(RetryCount(phase, task, cell, end, reason, len(rows)))
+    return tuple(found)
 
 
-def ends(records: StudyRecords) -> list[dict[str, Any]]:
-    """How the trials and the confirmation runs of each (task, cell) ended.
-
-    {phase, task, cell, end, count, reasons}.
-    """
+def end_counts(records: StudyRecords) -> tuple[EndCount, ...]:
+    """How the trials and the confirmation runs of each (task, cell) ended."""
     found = []
     for phase, table in (("search", records.trials), ("confirm", records.confirmation)):
         if table is None or len(table) == 0:
             continue
         for (task, cell, end), rows in table.groupby(["task", "cell", "end"], sort=False):
-            reasons = rows.loc[rows["reason"] != "", "reason"].value_counts()
-            found.append(
-                {
-                    "phase": phase,
-                    "task": task,
-                    "cell": cell,
-                    "end": end,
-                    "count": len(rows),
-                    "reasons": [(str(reason), int(count)) for reason, count in reasons.items()],
-                }
-            )
-    return found
+            counts = rows.loc[rows["reason"] != "", "reason"].value_counts()
+            reasons = tuple((str(reason), int(count)) for reason, count in counts.items())
+            found.append(EndCount(phase, str(task), str(cell), str(end), len(rows), reasons))
+    return tuple(found)
+
+
+def rows_of(table: pd.DataFrame, task: str, cell: str) -> pd.DataFrame:
+    """The rows of one (task, cell)."""
+    return table[(table["task"] == task) & (table["cell"] == cell)]

@@ -1,4 +1,4 @@
-"""What a report says of gradients, gates and time scales follows from the numbers."""
+"""The sentences on gradients, gates and time scales follow from the numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def markdown_of(directory: Path, diagnostics: Mapping[str, Any], **wish: Any) ->
 
 
 def test_gains_are_told_as_they_are(tmp_path: Path) -> None:
-    """Shares, the lags under both thresholds, and what training did to each cell.
+    """Gains, the lags below both thresholds, and the change by training are as measured.
 
     An RNN may keep more than an LSTM.
     """
@@ -47,34 +47,32 @@ def test_gains_are_told_as_they_are(tmp_path: Path) -> None:
             ]
         },
     )
-    assert "30 steps back, of a gradient at the last step, rnn keeps 1/1,700,000 at" in text
-    assert "initialisation and 3.0 % after training; lstm keeps 63 % at" in text
-    assert "Training raised the gain of rnn and lowered the gain of lstm at that lag." in text
-    assert "The trained rnn does not fall under 10⁻³ for good within the 100 steps" in text
-    assert "The trained lstm stays under 10⁻³ from lag 10 on, and under the" in text
+    assert "Gradient gain at lag 30: rnn 1/1,700,000 at" in text
+    assert "initialisation and 3.0 % after training; lstm 63 % at" in text
+    assert "At that lag, training raised the gain of rnn and lowered the gain of lstm." in text
+    assert "The trained rnn does not stay below 10⁻³ within the 100 steps" in text
+    assert "The trained lstm stays below 10⁻³ from lag 10 on and below the" in text
     assert "resolution of float32 from lag 60 on" in text
 
 
 @pytest.mark.parametrize("solved", [True, False])
 def test_the_task_is_set_beside_the_gain(tmp_path: Path, solved: bool) -> None:
-    """A reader sees how far back the winner's sequences reached, and whether it solved them."""
+    """The text says how far back the winner's sequences reached, and whether it solved them."""
     rows = [
         gain("rnn", state, [0.0, 0.5, 1.0, 2.0, 3.0], trained_length=40)
         for state in ("initial", "trained")
     ]
     result_files.write_winner(tmp_path, "temporal_order", "rnn", {"solved": solved})
     text = markdown_of(tmp_path, {"gradient_gain": rows}, ladder=(10, 40))
-    known = "(it solved the task)" if solved else "(it did not solve the task)"
+    known = "it solved the task" if solved else "it did not solve the task"
     # temporal order of 40 steps: 39 - 8
-    assert f"The trained rnn, whose sequences asked for 31 steps back {known}," in text.replace(
-        "\\", ""
-    )
-    assert "Training left the gain of rnn within a factor of 2" in text
-    assert "rnn keeps 10 times itself at initialisation" in text
+    assert f"Its sequences asked for 31 steps back, and {known}." in text.replace("\\", "")
+    assert "training left the gain of rnn within a factor of 2" in text
+    assert "Gradient gain at lag 30: rnn 10 at initialisation" in text
 
 
 def test_a_cell_without_states_says_so(tmp_path: Path) -> None:
-    """Gains by inputs are not to be compared by height."""
+    """The text warns that gains by inputs are not compared by height."""
     rows = [
         gain("rnn", state, [0.0, -1.0, -2.0, -3.0, -4.0], of="output")
         for state in ("initial", "trained")
@@ -99,13 +97,13 @@ def test_a_diverged_cell_costs_its_lines_alone(tmp_path: Path) -> None:
             "time_scales": [names | scales],
         },
     )
-    assert "rnn keeps 1.0 % at initialisation" in text
+    assert "rnn 1.0 % at initialisation" in text
     assert "- What the gates do. diagnostics.json holds no gates" in text
     assert "- How long a unit remembers. diagnostics.json holds no time scales" in text
 
 
 def test_older_diagnostics_are_rendered(tmp_path: Path) -> None:
-    """A diagnostics.json of gains alone, as older versions wrote it, gives its figure, and the rest is named as absent."""
+    """An older diagnostics.json of gains alone gives its figure; the rest is named as absent."""
     rows = [gain("rnn", state, [0.0, -1.0, -2.0, -3.0, -4.0]) for state in ("initial", "trained")]
     text = markdown_of(tmp_path, {"gradient_gain": rows})
     assert "figures/gradient_gain.svg" in text
@@ -130,13 +128,12 @@ def gates(informative: list[int] | None, trained: Mapping[str, list[float]]) -> 
 
 
 def test_the_gate_that_moves_most_is_named(tmp_path: Path) -> None:
-    """By the numbers at the informative steps against the others."""
+    """The numbers at the informative steps and at the other steps decide which gate is named."""
     moves = {"forget": [0.9, 0.9, 0.7, 0.9], "input": [0.1, 0.1, 0.8, 0.1]}
     text = markdown_of(tmp_path, gates([2], moves))
     assert "forget 0.85 (0.50) and input 0.28 (0.50)" in text.replace("\\", "")
     assert (
-        "What moves most at the 1 informative steps is its input gate: 0.80 there against 0.10"
-        in text
+        "At the 1 informative steps the input gate changes most: it is 0.80 there and 0.10" in text
     )
     assert "In an LSTM the forget gate says" in text
     assert "In a GRU" not in text
@@ -145,19 +142,19 @@ def test_the_gate_that_moves_most_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("informative", "says"),
     [
-        ([2], "None of them moves by more than 0.05 at the 1 informative steps"),
+        ([2], "No gate differs by more than 0.05 at the 1 informative steps"),
         ([0, 1, 2, 3], "No step is marked"),
         ([], "No step is marked"),
         (None, "No step is marked"),
     ],
 )
-def test_gates_that_stand_still(tmp_path: Path, informative: list[int] | None, says: str) -> None:
-    """No gate is praised for nothing, and nothing is marked where all steps are alike."""
+def test_gates_that_do_not_change(tmp_path: Path, informative: list[int] | None, says: str) -> None:
+    """No gate is named without a difference. No step is marked where all steps are alike."""
     assert says in markdown_of(tmp_path, gates(informative, {"forget": [0.9, 0.91, 0.9, 0.9]}))
 
 
 def test_time_scales_are_counted(tmp_path: Path) -> None:
-    """Median, longest and the units that reach the task's lag, layers together, before and after training."""
+    """Median, longest and the units that reach the task's lag count all layers together."""
     found = [
         {
             "task": "temporal_order",
@@ -181,8 +178,8 @@ def test_time_scales_are_counted(tmp_path: Path) -> None:
         "Half of the 3 units of lstm keep a value for more than 31 steps after training (2.0"
         in text
     )
-    assert "2 of 3 reach the 31 steps that the task asks for (0 before training)" in text
-    assert "The last bar holds the units beyond 1,000 steps as well." in text
+    assert "The task asks for 31 steps: 2 of 3 units reach them (0 before training)" in text
+    assert "The last bar also holds the units beyond 1,000 steps." in text
 
 
 def test_panels_without_informative_steps_keep_their_size(tmp_path: Path) -> None:

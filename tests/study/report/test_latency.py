@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
-    """The page of a study with five searches a cell."""
+def context(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
+    """The context of a study with five searches a cell."""
     directory = write(tmp_path_factory.mktemp("latency"), Wish(evaluations=False))
     return study_context(records.read(directory), directory, "en")
 
@@ -57,9 +57,9 @@ def test_sizes_are_rounded_up_in_their_unit(size: float, rounded: float) -> None
     assert round_up_bytes(size) == pytest.approx(rounded)
 
 
-def winner(page: StudyContext, cell: str, span: float, time_us: float, size: int) -> Deployed:
+def winner(context: StudyContext, cell: str, span: float, time_us: float, size: int) -> Deployed:
     """A winner made by hand."""
-    memory = page.summary.memory["temporal_order", cell]
+    memory = context.summary.memory["temporal_order", cell]
     measured = dataclasses.replace(memory.span, value=span, state="measured")
     row = {"median_us": time_us, "weights_bytes": size, "state_bytes": 0}
     return Deployed(row, dataclasses.replace(memory, span=measured))
@@ -76,40 +76,37 @@ def compared(first: str, second: str, longer: str | None = None, few: bool = Fal
     [
         (
             [("rnn", "gru", "gru"), ("gru", "lstm", "gru"), ("rnn", "lstm", None)],
-            "The best cell under 50 us a step and 20 KiB is gru (60 steps back).",
+            "The best cell within 50 us a step and 20 KiB is gru (60 steps back).",
         ),
         (
             [("rnn", "gru", "gru"), ("gru", "lstm", None), ("rnn", "lstm", None)],
             (
-                "Under 50 us a step and 20 KiB: gru (60 steps back) and lstm (40 steps back). "
-                "No difference shown between gru and lstm."
+                "Within 50 us a step and 20 KiB: gru (60 steps back) and lstm (40 steps back). "
+                "No difference is shown between gru and lstm."
             ),
         ),
         (
             [("rnn", "gru", None), ("gru", "lstm", None), ("rnn", "lstm", None)],
             (
-                "Under 50 us a step and 20 KiB: gru (60 steps back), rnn (7 steps back) and lstm "
-                "(40 steps back). No difference shown between gru and rnn or lstm."
+                "Within 50 us a step and 20 KiB: gru (60 steps back), rnn (7 steps back) and lstm "
+                "(40 steps back). No difference is shown between gru and rnn or lstm."
             ),
         ),
         (
             [],
             (
-                "Under 50 us a step and 20 KiB: rnn (7 steps back), gru (60 steps back) and lstm "
+                "Within 50 us a step and 20 KiB: rnn (7 steps back), gru (60 steps back) and lstm "
                 "(40 steps back). These are values, not a ranking."
             ),
         ),
     ],
 )
 def test_only_the_comparison_says_which_is_best(
-    page: StudyContext, verdicts: list[tuple[str, str, str | None]], says: str
+    context: StudyContext, verdicts: list[tuple[str, str, str | None]], says: str
 ) -> None:
-    """However far apart the values are.
-
-    Best is what the study's comparison shows to remember longer than all the others.
-    """
+    """The best cell is the one that the comparison shows to remember longer than all others."""
     cells = [
-        winner(page, cell, *numbers)
+        winner(context, cell, *numbers)
         for cell, *numbers in (
             ("rnn", 7, 18, 4000),
             ("gru", 60, 22, 16000),
@@ -117,34 +114,34 @@ def test_only_the_comparison_says_which_is_best(
         )
     ]
     given = [compared(*each) for each in verdicts]
-    assert latency._best(page, cells, given, (50.0, 20 * 1024.0)) == says
+    assert latency._best(context, cells, given, (50.0, 20 * 1024.0)) == says
     if not verdicts:
         few = [compared("rnn", "gru", few=True), compared("gru", "lstm", few=True)]
-        assert latency._best(page, cells, few, (50.0, 20 * 1024.0)) == says
+        assert latency._best(context, cells, few, (50.0, 20 * 1024.0)) == says
 
 
 def test_budgets_are_those_of_the_winners(
-    page: StudyContext, monkeypatch: pytest.MonkeyPatch
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sentence for each distinct time and size, rounded up.
 
     A faster cell that needs more bytes is not within.
     """
-    monkeypatch.setitem(vars(page.summary), "comparisons", {})
+    monkeypatch.setitem(vars(context.summary), "comparisons", {})
     winners = [
-        winner(page, "rnn", 7, 18, 4000),
-        winner(page, "gru", 60, 17, 16000),
-        winner(page, "lstm", 40, 47, 19000),
+        winner(context, "rnn", 7, 18, 4000),
+        winner(context, "gru", 60, 17, 16000),
+        winner(context, "lstm", 40, 47, 19000),
     ]
-    small, medium, large = latency.sentences(page, "temporal_order", winners)
-    assert small == "Under 20 us a step and 5 KiB there is rnn (7 steps back) alone."
-    assert medium.startswith("Under 20 us a step and 20 KiB: rnn (7 steps back) and gru")
-    assert large.startswith("Under 50 us a step and 20 KiB: rnn (7 steps back), gru")
-    assert latency.sentences(page, "temporal_order", winners[:1]) == []
+    small, medium, large = latency.budget_sentences(context, "temporal_order", winners)
+    assert small == "Only rnn (7 steps back) fits into 20 us a step and 5 KiB."
+    assert medium.startswith("Within 20 us a step and 20 KiB: rnn (7 steps back) and gru")
+    assert large.startswith("Within 50 us a step and 20 KiB: rnn (7 steps back), gru")
+    assert latency.budget_sentences(context, "temporal_order", winners[:1]) == []
 
 
 def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
-    """Its report has the figure, a row for every timed call and a reason for what is not to be had."""
+    """Its report has the figure, a row for every timed call and a reason for each missing one."""
     directory = write(tmp_path, Wish(trials=4))
     study_report.render(records.read(directory), directory)
     text = (directory / "report.md").read_text("utf-8")
@@ -160,16 +157,16 @@ def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
 
 def test_few_searches_are_no_ranking(tmp_path: Path) -> None:
     """With three searches for each cell the sentences tell values."""
-    page = study_context(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
-    table = page.summary.records.inference
+    context = study_context(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
+    table = context.summary.records.inference
     assert table is not None
-    winners = latency.deployed(page, "temporal_order", table)
-    said = latency.sentences(page, "temporal_order", winners)
+    winners = latency.deployed(context, "temporal_order", table)
+    said = latency.budget_sentences(context, "temporal_order", winners)
     assert "best" not in " ".join(said)
     assert said[-1].endswith("These are values, not a ranking.")
 
 
-def test_older_results_say_that_it_was_not_measured(tmp_path: Path) -> None:
+def test_older_results_are_not_measured(tmp_path: Path) -> None:
     """Results without inference.csv are read, and their report names what is missing.
 
     The figure goes.
@@ -195,11 +192,11 @@ def test_without_spans_the_numbers_stand_alone(tmp_path: Path) -> None:
     assert "figures/" not in section
 
 
-def test_a_bench_with_one_size(page: StudyContext, tmp_path: Path) -> None:
+def test_a_bench_with_one_size(context: StudyContext, tmp_path: Path) -> None:
     """One figure: a line for each cell and dtype that was timed, a panel for each measure."""
     table = bench_table(tmp_path, (24,))
-    with theme.style(page.fonts.families):
-        section = inference.inference_section(page, table)
+    with theme.style(context.fonts.families):
+        section = inference.inference_section(context, table)
     picture, failed = section.blocks
     assert picture.kind == "picture"
     axes = picture.figure.axes
@@ -213,11 +210,11 @@ def test_a_bench_with_one_size(page: StudyContext, tmp_path: Path) -> None:
     assert failed.kind == "points"
 
 
-def test_a_bench_that_varied_the_size(page: StudyContext, tmp_path: Path) -> None:
-    """A second figure: time and bytes against hidden size, by dtype, where bytes are those of weights and state."""
+def test_a_bench_that_varied_the_size(context: StudyContext, tmp_path: Path) -> None:
+    """A second figure has time and bytes of weights and state against hidden size, by dtype."""
     table = bench_table(tmp_path, (8, 32, 128))
-    with theme.style(page.fonts.families):
-        section = inference.inference_section(page, table)
+    with theme.style(context.fonts.families):
+        section = inference.inference_section(context, table)
     picture = section.blocks[1]
     assert picture.kind == "picture"
     assert picture.name == "inference_size"
@@ -228,9 +225,9 @@ def test_a_bench_that_varied_the_size(page: StudyContext, tmp_path: Path) -> Non
     assert lines[0].get_ydata()[0] == pytest.approx(first / 1024)
 
 
-def test_a_bench_in_which_nothing_could_be_timed(page: StudyContext, tmp_path: Path) -> None:
-    """Reasons alone."""
+def test_a_bench_in_which_nothing_could_be_timed(context: StudyContext, tmp_path: Path) -> None:
+    """The section has only the reasons."""
     table = bench_table(tmp_path, (24,))
     only = table[table["reason"] != ""]
-    (points,) = inference.inference_section(page, only).blocks
+    (points,) = inference.inference_section(context, only).blocks
     assert points.kind == "points"

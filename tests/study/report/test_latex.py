@@ -48,12 +48,12 @@ def groups(text: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """paper.tex of a study whose names are made of LaTeX's own signs."""
+    """paper.tex of a study whose names have special characters of LaTeX."""
     return paper(tmp_path_factory.mktemp("hostile"), HOSTILE)
 
 
-def test_names_are_set_not_obeyed(hostile: str) -> None:
-    """Whatever a cell is called, braces match, environments close, and nothing is left that LaTeX would obey."""
+def test_names_are_escaped(hostile: str) -> None:
+    """For any name of a cell, braces match, environments close, and no LaTeX command is left."""
     assert groups(hostile)[-1] == 0
     begun = re.findall(r"\\begin\{(\w+)\}", hostile)
     assert begun == ["table", "tabular"]
@@ -67,10 +67,7 @@ def test_names_are_set_not_obeyed(hostile: str) -> None:
 
 
 def test_each_row_has_as_many_cells_as_the_table(hostile: str) -> None:
-    """No & of a name makes a column.
-
-    No row begins with what the end of the row before would take as its argument.
-    """
+    """No & of a name makes a column, and no row begins with an argument of the row before."""
     (layout,) = re.findall(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}", hostile)
     (body,) = re.findall(r"\\midrule\n(.*?)\n\s*\\bottomrule", hostile, flags=re.DOTALL)
     rows = [line.strip() for line in body.splitlines()]
@@ -100,13 +97,13 @@ def test_the_table_has_the_numbers_of_the_report(tmp_path: Path) -> None:
 
 
 def test_the_methods_name_what_was_done(tmp_path: Path) -> None:
-    """Budget, space, sampler with its arguments, seed, ladder, statistics, versions and machine stand in the paragraph."""
+    """The paragraph has budget, space, sampler, seed, ladder, statistics, versions and machine."""
     wish = Wish(
         seed=7, machine={"versions": {"harness": "9.9", "torch": "2.13.0", "optuna": "5.0.0"}}
     )
     text = " ".join(paper(tmp_path, wish).split())
     for said in (
-        *("rnn, gru and lstm on temporal\\_order", "12 trials in a search", "study seed 7"),
+        *("rnn, gru and lstm on temporal\\_order", "A search had 12 trials", "study seed 7"),
         *(
             "n\\_startup\\_trials = 4",
             "multivariate = True",
@@ -128,20 +125,20 @@ def test_the_methods_name_what_was_done(tmp_path: Path) -> None:
         (("gru", "lstm"), "torch", False),
     ],
 )
-def test_whose_loops_trained_is_said(
+def test_own_loops_are_named(
     tmp_path: Path, cells: tuple[str, ...], recurrence: str, said: bool
 ) -> None:
-    """Of the cells that have loops of our own, and where they were used."""
+    """The methods name the loops of the harness if a cell was trained by them."""
     wish = Wish(cells=cells, trials=2, machine={"recurrence": recurrence})
     text = " ".join(paper(tmp_path, wish).split())
     trained = (
-        "Layers of RNN and GRU whose state is small (batch size times units) were trained by loops"
+        "Layers of RNN and GRU with a small state (batch size times units) were trained by loops"
     )
     assert (trained in text) is said
 
 
-def test_what_a_cell_has_of_its_own_is_said_of_it(tmp_path: Path) -> None:
-    """A space that one cell overrides is named beside the shared one."""
+def test_a_space_of_one_cell_is_named(tmp_path: Path) -> None:
+    """The methods name the space of a cell that overrides the shared space."""
     directory = write(tmp_path, Wish(trials=2))
     spec = (directory / "spec.toml").read_text("utf-8")
     own = '[space.rnn]\ninitialization = ["pytorch"]\n[search]'
@@ -187,5 +184,5 @@ def test_the_report_shows_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_text_is_escaped_for_latex(text: str, latex: str) -> None:
-    """Each sign of LaTeX's own is set as itself; a letter without a font is named by its number."""
+    """Special characters of LaTeX are escaped; a letter without a font becomes its number."""
     assert escape_latex(text) == latex

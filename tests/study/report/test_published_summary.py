@@ -16,8 +16,8 @@ import pytest
 from harness import records, stats
 from harness.config import Published
 from harness.records import StudyRecords
-from harness.study.report.importance_intervals import measure
-from harness.study.report.published_summary import checks, confirmed, judge
+from harness.study.report.importance_intervals import cell_importances
+from harness.study.report.published_summary import confirmed, published_checks, published_verdict
 from harness.study.report.study_summary import Summary
 from tests.study.report.synthetic import Wish, write
 
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_not_measured(found: StudyRecords) -> None:
         confirmed(summary(found), "adding", "gru", "loss"),
     ):
         assert (ours.value, ours.interval, ours.n) == (None, None, 0)
-        assert judge(row(), ours) == "not_measured"
+        assert published_verdict(row(), ours) == "not_measured"
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_what_counts_as_reproduced(
 ) -> None:
     """The value decides, and the whole interval says whether that could be luck."""
     known = stats.Interval(*interval, 0.95) if interval else None
-    assert judge(row(relation=relation), stats.Estimate(value, known, 6)) == verdict
+    assert published_verdict(row(relation=relation), stats.Estimate(value, known, 6)) == verdict
 
 
 def test_the_bound_decides_where_there_is_one() -> None:
     """The published value is shown; what is asked for may be stricter."""
     ours = stats.Estimate(60.0, None, 1)
-    assert judge(row(), ours) == "reproduced_by_value"
-    assert judge(row(bound=50.0), ours) == "not_reproduced"
+    assert published_verdict(row(), ours) == "reproduced_by_value"
+    assert published_verdict(row(bound=50.0), ours) == "not_reproduced"
 
 
 def test_the_share_that_diverged_is_of_all_that_say_something(found: StudyRecords) -> None:
@@ -152,7 +152,7 @@ def test_the_share_that_diverged_is_of_all_that_say_something(found: StudyRecord
     study = summary(found, row("diverged_share", 0.12, relation="about"))
     trials = found.trials.assign(end=ends)
     records_ = dataclasses.replace(study.records, trials=trials)
-    (check,) = checks(Summary(records_))
+    (check,) = published_checks(Summary(records_))
     assert check.ours.value == 6 / (n - 3)
     assert check.ours.interval == stats.binomial_interval(6, n - 3)
     assert (check.ours.n, check.ours.n_missing) == (n - 3, 3)
@@ -161,15 +161,15 @@ def test_the_share_that_diverged_is_of_all_that_say_something(found: StudyRecord
 def test_an_importance_is_that_of_the_report(found: StudyRecords) -> None:
     """The share and its interval are those of the section on hyperparameters."""
     study = summary(found, row("importance", 0.66, parameter="learning_rate"))
-    measured = measure(study, "adding", "lstm")
+    measured = cell_importances(study, "adding", "lstm")
     assert measured is not None
-    assert measured.found.missing is None
-    (check,) = checks(study)
-    assert check.ours.value == measured.found.shares["learning_rate"]
+    assert measured.importances.missing is None
+    (check,) = published_checks(study)
+    assert check.ours.value == measured.importances.shares["learning_rate"]
     assert check.ours.interval == measured.intervals["learning_rate"]
     assert pd.notna(check.ours.value)
 
 
 def test_a_study_without_published_numbers(tmp_path: Path) -> None:
     """Nothing is compared."""
-    assert checks(Summary(records.read(write(tmp_path, Wish(trials=2, repeats=1))))) == ()
+    assert published_checks(Summary(records.read(write(tmp_path, Wish(trials=2, repeats=1))))) == ()

@@ -133,7 +133,7 @@ WISHES = {
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """One report as it lies on the disk."""
+    """One report on disk."""
 
     directory: Path
     answer: WrittenReport
@@ -177,7 +177,7 @@ def report(request: pytest.FixtureRequest, every: Reports) -> Rendered:
 
 
 def test_the_page_is_well_formed(report: Rendered) -> None:
-    """Tags match (the fixture has checked), ids are unique, and every link leads somewhere in the page."""
+    """Tags match (checked by the fixture), ids are unique, and every link has a target."""
     assert len(set(report.page.ids)) == len(report.page.ids)
     assert {link for link in report.page.links if not link.startswith("#")} == set()
     assert {link.removeprefix("#") for link in report.page.links} <= set(report.page.ids)
@@ -219,7 +219,7 @@ def test_every_figure_has_its_table_and_command(report: Rendered) -> None:
 
 
 def test_sections_come_in_their_order(report: Rendered) -> None:
-    """What is measured stands in the order that users know; what is not is named near the end."""
+    """Measured sections keep their order; those not measured are listed near the end."""
     order = [
         *("published", "spans", "claims", "extrapolation", "learning", "tradeoff", "throughput"),
         *("winners", "sensitivity", "budget", "gradients", "gates", "time_scales", "ends"),
@@ -230,7 +230,7 @@ def test_sections_come_in_their_order(report: Rendered) -> None:
     assert {"caveats", "machine", "command", "paper"} <= set(found)
 
 
-def test_the_answer_stands_at_the_top_and_in_the_terminal(report: Rendered) -> None:
+def test_the_answer_is_in_the_page_and_in_the_terminal(report: Rendered) -> None:
     """The same sentences open the page, the Markdown and end the run."""
     answer = study_report.answer(records.read(report.directory))
     assert answer == report.answer.text
@@ -240,7 +240,7 @@ def test_the_answer_stands_at_the_top_and_in_the_terminal(report: Rendered) -> N
 
 
 def test_both_pages_have_the_same_headings(report: Rendered) -> None:
-    """Markdown and HTML tell the same."""
+    """Markdown and HTML have the same headings in the same order."""
     headings = re.findall(r"^## (.*)$", report.markdown, flags=re.MULTILINE)
     assert headings == report.page.headings[1:]
 
@@ -254,7 +254,7 @@ def test_rendering_again_gives_the_same_bytes(every: Reports) -> None:
 
 
 def test_nothing_reads_nan_or_none(report: Rendered) -> None:
-    """What is not known is said in words, never as nan, None or an empty bracket."""
+    """A number that is not known is text, never nan, None or an empty bracket."""
     text = visible_text(report.html)
     for reason in ("loss is nan after", "RuntimeError:"):
         text = text.replace(reason, "")
@@ -286,11 +286,11 @@ def test_below_five_searches_there_is_no_ranking(every: Reports) -> None:
 
 def test_twins_are_not_called_different(every: Reports) -> None:
     """Two cells that are the same show no difference."""
-    assert "No difference shown between lstm and twin." in every["identical"].answer.text
+    assert "No difference is shown between lstm and twin." in every["identical"].answer.text
 
 
 def test_a_study_without_confirmation_answers_from_its_trials(every: Reports) -> None:
-    """The lesson's report says final loss and accuracy, and its one picture is how the losses fell."""
+    """The lesson's report has final loss and accuracy, and its first figure is the losses."""
     report = every["lesson"]
     assert re.search(r"loss [\d.]+ and accuracy [\d.]+ % for rnn", report.answer.text)
     assert report.page.ids.index("figure-learning") < report.page.ids.index("winners")
@@ -302,7 +302,7 @@ def test_a_cell_without_result_is_named(every: Reports) -> None:
     """The answer names it, the table says not measured, and the caller is told."""
     report = every["a dead cell"]
     assert report.answer.missing == (("temporal_order", "rnn"),)
-    assert "Without a valid result: rnn." in report.answer.text
+    assert "No valid result: rnn." in report.answer.text
     assert "not measured" in visible_text(report.html)
 
 
@@ -313,10 +313,10 @@ def test_a_study_without_any_result_still_has_a_report(every: Reports) -> None:
     assert "shapes" in report.html
 
 
-def test_claims_stand_beside_what_was_found(every: Reports) -> None:
+def test_claims_are_compared_with_the_spans(every: Reports) -> None:
     """Claimed ..., here ..., for every label the claim is about and every task."""
     text = visible_text(every["several tasks"].html)
-    assert "Claimed: “an RNN fades after about 30 steps” (the lesson). Here: rnn on" in text
+    assert "Claim: “an RNN fades after about 30 steps” (the lesson). Found here: rnn on" in text
     assert text.count("Runs that solve lag 95") == 1
 
 
@@ -337,7 +337,7 @@ def test_published_numbers_open_the_report(every: Reports) -> None:
 
 
 def test_at_one_length_there_is_no_span(every: Reports) -> None:
-    """The share of runs that solve the task stands in its place, with the training that it took."""
+    """The report has the share of solved runs and the training that they took instead."""
     report = every["published"]
     assert "figure-memory" not in report.page.ids
     assert "steps back" not in report.answer.text
@@ -366,7 +366,7 @@ def test_every_end_is_counted_with_its_reason(every: Reports) -> None:
     assert "signal 11 (SIGSEGV), 3 attempts" in text
 
 
-def test_names_are_shown_not_obeyed(every: Reports) -> None:
+def test_markup_in_names_is_shown_as_text(every: Reports) -> None:
     """Markup in a name, a question or a reason is shown letter by letter in both pages."""
     report = every["hostile"]
     assert "<script>" not in report.html
@@ -377,7 +377,7 @@ def test_names_are_shown_not_obeyed(every: Reports) -> None:
 
 
 def test_korean_survives(every: Reports) -> None:
-    """Hangul is text in the page and in the SVG files, with fonts that have it, and a $ stays a $."""
+    """Hangul is text in the page and in the SVG files, with its fonts, and a $ stays a $."""
     report = every["hostile"]
     assert "몇 단계?" in visible_text(report.html)
     svg = (report.directory / "figures" / "memory.svg").read_text("utf-8")
@@ -389,7 +389,7 @@ def test_korean_survives(every: Reports) -> None:
 def test_letters_that_no_font_has_are_a_caveat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a font for Hangul nothing fails, nothing warns, and the report says what its PNGs lack."""
+    """Without a font for Hangul nothing fails or warns, and the report names the letters."""
     dejavu = {"DejaVu Sans": fonts._installed()["DejaVu Sans"]}
     monkeypatch.setattr(fonts, "_installed", lambda: dejavu)
     monkeypatch.setattr(fonts, "_installed_now", lambda: dejavu)

@@ -10,7 +10,7 @@ import pytest
 from harness import records, stats
 from harness.config import Claim
 from harness.records import StudyRecords
-from harness.study.report.study_summary import Summary, ends, judge, outcome
+from harness.study.report.study_summary import Summary, claim_verdict, end_counts, outcome
 from tests.study.report.synthetic import CHANCE, Wish, write
 
 
@@ -122,7 +122,7 @@ def test_the_chance_loss_is_told_from_the_rows(quick: StudyRecords) -> None:
 
 def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
     """Where every trial diverged there is no winner, no span, and the pair is named."""
-    wish = Wish(ends={"rnn": {"diverged": 1.0}}, trials=3)
+    wish = Wish(end_counts={"rnn": {"diverged": 1.0}}, trials=3)
     summary = Summary(records.read(write(tmp_path, wish)))
     assert summary.missing == (("temporal_order", "rnn"),)
     assert ("temporal_order", "rnn") not in summary.memory
@@ -130,7 +130,7 @@ def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
 
 def test_without_a_confirmation_a_finished_trial_is_a_result(tmp_path: Path) -> None:
     """A study that confirms nothing misses only cells without any finished trial."""
-    wish = Wish(confirm_seeds=0, ends={"rnn": {"diverged": 1.0}}, trials=3)
+    wish = Wish(confirm_seeds=0, end_counts={"rnn": {"diverged": 1.0}}, trials=3)
     assert Summary(records.read(write(tmp_path, wish))).missing == (("temporal_order", "rnn"),)
 
 
@@ -165,13 +165,13 @@ LADDER = (10.0, 20.0, 30.0, 60.0, 100.0)
 def test_a_claim_is_judged_by_the_whole_interval(
     relation: str, lag: int, found: stats.Span, verdict: str
 ) -> None:
-    """Only an interval that lies wholly on one side decides, and the ladder's gaps are no evidence."""
+    """Only an interval wholly on one side decides, and the gaps of the ladder decide nothing."""
     claim = Claim(cell="rnn", text="", lag=lag, relation=relation)  # type: ignore[arg-type]
-    assert judge(claim, found, LADDER) == verdict
+    assert claim_verdict(claim, found, LADDER) == verdict
 
 
 def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
-    """A claim about lstm is held against lstm and against its variants, on each task."""
+    """A claim about lstm is compared with lstm and with its variants, on each task."""
     claims = '[[claims]]\ncell = "lstm"\ntext = "keeps 100"\nlag = 95\nrelation = "at_least"'
     wish = Wish(
         tasks=("temporal_order", "adding"),
@@ -190,18 +190,18 @@ def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
 
 def test_ends_are_counted_with_their_reasons(tmp_path: Path) -> None:
     """Counts by end add up to the rows, and each reason is there with its number."""
-    found = records.read(write(tmp_path, Wish(ends={"rnn": {"diverged": 0.5}}, trials=20)))
-    counted = ends(found)
+    found = records.read(write(tmp_path, Wish(end_counts={"rnn": {"diverged": 0.5}}, trials=20)))
+    counted = end_counts(found)
     assert found.confirmation is not None
     total = len(found.trials) + len(found.confirmation)
-    assert sum(one["count"] for one in counted) == total
+    assert sum(one.count for one in counted) == total
     for one in counted:
-        if one["end"] == "diverged":
-            assert one["reasons"] == [("loss is nan after 3,200 sequences", one["count"])]
+        if one.end == "diverged":
+            assert one.reasons == (("loss is nan after 3,200 sequences", one.count),)
 
 
 def test_a_budget_of_a_task_of_its_own(tmp_path: Path) -> None:
-    """What an unsolved or failed trial counts as hangs on the budget that its task has, not on that of [training]."""
+    """The value of an unsolved or failed trial depends on the budget of its own task."""
     claims = "[space.adding]\nsequences = 50_000\n[space.rnn]\nsequences = 4_000"
     wish = Wish(
         tasks=("adding", "delayed_recall"), cells=("rnn", "lstm"), objective="sequences_to_solve"

@@ -1,7 +1,4 @@
-"""The answer in a sentence or two, and one picture.
-
-The share of runs that solve the task against lag.
-"""
+"""The answer in a few sentences, and the figure of the share of solved runs against lag."""
 
 from __future__ import annotations
 
@@ -16,21 +13,17 @@ from harness.rendering.document import Column, Picture, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import dodge, spaced_ticks
 from harness.stats import MINIMUM_REPEATS, Comparison
-from harness.study.report.published_summary import checks
 from harness.study.report.sections import published_numbers
 from harness.study.report.study_context import StudyContext
-from harness.study.report.study_summary import Memory
+from harness.study.report.study_summary import Memory, rows_of
 
 
-def sentences(context: StudyContext) -> tuple[str, ...]:
-    """The answer, a paragraph a task and one for speed.
-
-    Spans, differences that are shown, tokens a second.
-    """
+def answer_sentences(context: StudyContext) -> tuple[str, ...]:
+    """The answer: a paragraph for each task, and one for training speed."""
     summary, messages = context.summary, context.messages
     said = []
-    if found := checks(summary):
-        said.append(published_numbers.sentence(context, found))
+    if context.published:
+        said.append(published_numbers.sentence(context))
     if summary.confirmed and not summary.has_ladder:
         said += [_solved(context, task) for task in summary.tasks]
     elif summary.confirmed:
@@ -50,7 +43,7 @@ def sentences(context: StudyContext) -> tuple[str, ...]:
 
 
 def _solved(context: StudyContext, task: str) -> str:
-    """How many runs of each cell solve a task at its one length."""
+    """How many runs of each cell solve a task that has one length."""
     messages, items, lag = context.messages, [], None
     for cell in context.summary.cells:
         memory = context.summary.memory.get((task, cell))
@@ -70,7 +63,7 @@ def _solved(context: StudyContext, task: str) -> str:
 
 
 def _remembered(context: StudyContext, task: str) -> str:
-    """Each cell's span on one task, and which differences between them are shown."""
+    """The span of each cell on one task, and the differences that are shown."""
     messages = context.messages
     items: list[str] = []
     for cell in context.summary.cells:
@@ -89,7 +82,7 @@ def _remembered(context: StudyContext, task: str) -> str:
 
 
 def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
-    """Which cell remembers longer, only where that is shown."""
+    """Sentences about the pairs of cells: differences that are shown, and those that are not."""
     messages = context.messages
     said, shorter = [], {}
     for cell in context.summary.cells:
@@ -121,11 +114,11 @@ def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> li
 
 
 def _found(context: StudyContext, task: str) -> str:
-    """What the searches found, where nothing was confirmed: the best trial of each, no ranking."""
+    """The best trial of each search, for a study that confirmed nothing. No ranking."""
     messages, best = context.messages, context.summary.best
     items = []
     for cell in context.summary.cells:
-        rows = best[(best["task"] == task) & (best["cell"] == cell)]
+        rows = rows_of(best, task, cell)
         if len(rows) == 0:
             continue
         loss, accuracy = rows["loss"].median(), rows["accuracy"].median()
@@ -176,11 +169,8 @@ def _speeds(context: StudyContext) -> list[str]:
     ]
 
 
-def picture(context: StudyContext) -> Picture | None:
-    """Share of runs that solve the task against lag, by cell, a panel a task.
-
-    None without a ladder of lags.
-    """
+def shares_picture(context: StudyContext) -> Picture | None:
+    """Share of runs that solve the task against lag; None without a ladder of lags."""
     summary, messages = context.summary, context.messages
     if not summary.has_ladder:
         return None
@@ -210,13 +200,14 @@ def picture(context: StudyContext) -> Picture | None:
 
 
 def _ends(context: StudyContext, memories: Sequence[Memory]) -> list[direct_labels.LineEnd]:
-    """Where each cell's line ends."""
+    """The label at the end of each cell's line."""
     ends = []
     for memory in memories:
         shares = [(share.lag, share.value) for share in memory.shares if share.value is not None]
         if shares:
             lag, value = shares[-1]
-            lag *= dodge(len(memories) - 1, len(memories))  # all names in one column
+            # The same factor for all cells puts their names in one column.
+            lag *= dodge(len(memories) - 1, len(memories))
             ends.append(
                 direct_labels.LineEnd(lag, value, memory.cell, context.styles[memory.cell].colour)
             )
@@ -262,7 +253,7 @@ def _draw(context: StudyContext, axes: Axes, memories: Sequence[Memory]) -> None
 
 
 def shares_table(context: StudyContext) -> Table:
-    """Share of runs that solve the task at each lag: solved of n, with exact binomial intervals."""
+    """Solved runs of all runs at each lag, with exact binomial intervals."""
     summary, messages = context.summary, context.messages
     columns = (*((context.task_columns()[0],) if context.many_tasks else ()), context.column("lag"))
     cells = tuple(Column(cell, "cell") for cell in summary.cells)

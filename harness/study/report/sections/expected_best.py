@@ -1,4 +1,4 @@
-"""Expected best against the number of trials: what a smaller budget would have found."""
+"""Expected best objective against the number of trials."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from harness.rendering.document import Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short_number
 from harness.study.report.study_context import StudyContext
+from harness.study.report.study_summary import rows_of
 
 
 def section(context: StudyContext) -> Section:
-    """The expected best objective of n trials, the median over searches with its interval."""
+    """Expected best objective of n trials, median over searches with its interval."""
     messages, summary = context.messages, context.summary
     title = messages("budget.title")
     curves = {
@@ -63,7 +64,7 @@ def section(context: StudyContext) -> Section:
 def _curve(context: StudyContext, task: str, cell: str) -> stats.ExpectedBest | None:
     summary = context.summary
     trials = summary.records.trials.assign(objective=summary.objectives)
-    rows = trials[(trials["task"] == task) & (trials["cell"] == cell)]
+    rows = rows_of(trials, task, cell)
     rows = rows[(rows["number"] < summary.common_trials) & (rows["end"] != TrialStatus.INTERRUPTED)]
     if len(rows) == 0:
         return None

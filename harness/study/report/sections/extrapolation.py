@@ -1,4 +1,4 @@
-"""Beyond the trained length: which runs that solved their task still solve it on longer sequences, without further training."""
+"""Beyond the trained length: solved runs evaluated on longer sequences without more training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from harness.rendering.document import Column, ContentBlock, Paragraph, Picture,
 from harness.rendering.figures.ticks import dodge, spaced_ticks
 from harness.study.report.study_context import StudyContext
 
-MOST_ROWS = 24  # a longer table opens on demand
+# A table with more rows is folded.
+_FOLD_ABOVE = 24
 
 
 def section(context: StudyContext) -> Section:
-    """The share of solved runs that solve longer sequences too, against the lag that they were trained at, if at several."""
+    """Share of solved runs that also solve longer sequences; with a figure if there are lags."""
     messages, summary = context.messages, context.summary
     title = messages("extrapolation.title")
     table = summary.records.extrapolation
@@ -26,7 +27,8 @@ def section(context: StudyContext) -> Section:
         return context.not_measured("extrapolation", title, messages("extrapolation.absent"))
     places = zip(table["task"], table["sequence_length"], strict=True)
     lags = [summary.lags.get((str(task), float(length)), math.nan) for task, length in places]
-    table = table.assign(lag=lags).dropna(subset="lag")  # one of no run that is known has no lag
+    # A row has no lag if no stored run has its length.
+    table = table.assign(lag=lags).dropna(subset="lag")
     if len(table) == 0:
         return context.not_measured("extrapolation", title, messages("extrapolation.absent"))
     factors = sorted(int(factor) for factor in table["factor"].unique())
@@ -41,7 +43,7 @@ def section(context: StudyContext) -> Section:
     blocks: list[ContentBlock] = [
         Paragraph(messages("extrapolation.intro", factors=listed, found=found))
     ]
-    # at one length there is one point a panel: the table shows it as well
+    # At one length a panel has one point for each cell. The table alone shows that.
     ladder = summary.has_ladder
     blocks.append(_picture(context, table, factors) if ladder else _table(context, table, factors))
     return Section("extrapolation", title, tuple(blocks))
@@ -53,7 +55,7 @@ def _of(table: pd.DataFrame, task: str, cell: str, factor: int) -> pd.DataFrame:
 
 
 def _share(rows: pd.DataFrame) -> stats.Share:
-    """The share of these runs that still solve; one lag, whatever theirs are."""
+    """Share of these runs that still solve the task, all lags together."""
     runs = [
         (int(repeat), 0.0, None if pd.isna(solved) else bool(solved))
         for repeat, solved in zip(rows["repeat"], rows["solved"], strict=True)
@@ -63,7 +65,7 @@ def _share(rows: pd.DataFrame) -> stats.Share:
 
 
 def _picture(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> Picture:
-    """A panel for each task and factor, a line a cell."""
+    """A panel for each task and factor, a line for each cell."""
     messages, summary = context.messages, context.summary
     tasks = [task for task in summary.tasks if (table["task"] == task).any()]
     panels_of = [
@@ -152,4 +154,4 @@ def _table(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> Ta
         ),
     )
     note = messages("extrapolation.note")
-    return Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS)
+    return Table(columns, tuple(rows), note, folded=len(rows) > _FOLD_ABOVE)

@@ -1,8 +1,8 @@
-"""What failed or was pruned: counts by end, with reasons."""
+"""Trials and runs that failed or were pruned: counts by end, with reasons."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
@@ -11,20 +11,22 @@ from matplotlib.ticker import MaxNLocator
 from harness.columns import TrialStatus, whole
 from harness.rendering import theme
 from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
-from harness.study.report import study_summary as numbers
 from harness.study.report.study_context import StudyContext
+from harness.study.report.study_summary import EndCount, end_counts, retry_counts
 
-MOST_REASONS = 200  # the rest is in the files
-FEW_REASONS = 12  # a longer table opens on demand
+# The files have the other rows.
+MOST_REASONS = 200
+# A table with more rows is folded.
+FEW_REASONS = 12
 
 
 def section(context: StudyContext) -> Section:
-    """Counts by end for each (task, cell), a bar each where any trial did not complete, and the reasons."""
+    """Counts by end for each (task, cell), with bars and reasons if any trial did not complete."""
     messages, records = context.messages, context.summary.records
-    found = numbers.ends(records)
+    found = end_counts(records)
     title = messages("ends.title")
-    total = sum(one["count"] for one in found)
-    other = sum(one["count"] for one in found if one["end"] != TrialStatus.COMPLETE)
+    total = sum(one.count for one in found)
+    other = sum(one.count for one in found if one.end != TrialStatus.COMPLETE)
     if not found:
         return context.not_measured("ends", title, messages("ends.absent"))
     if other == 0:
@@ -43,18 +45,18 @@ def section(context: StudyContext) -> Section:
             _table(context, found),
         ),
     ]
-    if any(one["reasons"] for one in found):
+    if any(one.reasons for one in found):
         blocks.append(_reasons(context, found))
     return Section("ends", title, (*blocks, *_retries(context)))
 
 
-def _rows(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return list(dict.fromkeys((one["phase"], one["task"], one["cell"]) for one in found))
+def _rows(found: Sequence[EndCount]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys((one.phase, one.task, one.cell) for one in found))
 
 
-def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
-    """A bar for each (task, cell), a phase's bars together, its parts the ends."""
-    phases = [p for p in ("search", "confirm") if any(one["phase"] == p for one in found)]
+def _bars(context: StudyContext, found: Sequence[EndCount]) -> Figure:
+    """A panel for each phase with a bar for each (task, cell), divided by end."""
+    phases = [p for p in ("search", "confirm") if any(one.phase == p for one in found)]
     names = [row for row in _rows(found) if row[0] == phases[0]]
     drawing, panels = theme.grid(
         len(phases), columns=2, height=0.95 + 0.3 * len(names), sharey=len(phases) > 1
@@ -62,9 +64,9 @@ def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
     for axes, phase in zip(panels, phases, strict=True):
         for i, (_, task, cell) in enumerate(names):
             left = 0
-            own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
+            own = [o for o in found if (o.phase, o.task, o.cell) == (phase, task, cell)]
             for end in TrialStatus:
-                count = sum(one["count"] for one in own if one["end"] == end)
+                count = sum(one.count for one in own if one.end == end)
                 if count:
                     label = context.messages.of("end", end)
                     colour = theme.STATUS_COLOURS[end].light
@@ -100,13 +102,13 @@ def _bars(context: StudyContext, found: list[dict[str, Any]]) -> Figure:
     return drawing
 
 
-def _table(context: StudyContext, found: list[dict[str, Any]], *, folded: bool = False) -> Table:
+def _table(context: StudyContext, found: Sequence[EndCount], *, folded: bool = False) -> Table:
     messages = context.messages
-    ends = [end for end in TrialStatus if any(one["end"] == end for one in found)]
+    ends = [end for end in TrialStatus if any(one.end == end for one in found)]
     rows = []
     for phase, task, cell in _rows(found):
-        own = [o for o in found if (o["phase"], o["task"], o["cell"]) == (phase, task, cell)]
-        counts = [sum(one["count"] for one in own if one["end"] == end) for end in ends]
+        own = [o for o in found if (o.phase, o.task, o.cell) == (phase, task, cell)]
+        counts = [sum(one.count for one in own if one.end == end) for end in ends]
         lead = (messages.of("phase", phase), *context.task_cells(task, cell))
         rows.append((*lead, str(sum(counts)), *map(str, counts)))
     columns = (
@@ -118,54 +120,58 @@ def _table(context: StudyContext, found: list[dict[str, Any]], *, folded: bool =
     return Table(columns, tuple(rows), messages("ends.note"), folded)
 
 
-def _reasons(context: StudyContext, found: list[dict[str, Any]]) -> Table:
+def _reasons(context: StudyContext, found: Sequence[EndCount]) -> Table:
     messages = context.messages
     rows = []
     for one in found:
-        lead = (messages.of("phase", one["phase"]), *context.task_cells(one["task"], one["cell"]))
-        for reason, count in one["reasons"]:
-            rows.append((*lead, messages.of("end", one["end"]), str(count), shorten(reason)))
+        lead = (messages.of("phase", one.phase), *context.task_cells(one.task, one.cell))
+        for reason, count in one.reasons:
+            rows.append((*lead, messages.of("end", one.end), str(count), shorten(reason)))
     left_out = len(rows) - MOST_REASONS
     note = messages("ends.left_out", n=left_out) if left_out > 0 else ""
-    columns = (
+    return Table(
+        _reason_columns(context), tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS
+    )
+
+
+def _reason_columns(context: StudyContext) -> tuple[Column, ...]:
+    messages = context.messages
+    return (
         Column(messages("column.phase"), "group"),
         *context.task_columns(),
         Column(messages("column.end")),
         context.column("count"),
         Column(messages("column.reason")),
     )
-    return Table(columns, tuple(rows[:MOST_REASONS]), note, folded=len(rows) > FEW_REASONS)
 
 
 def _retries(context: StudyContext) -> tuple[ContentBlock, ...]:
-    """What was lost on the way and made again; nothing where nothing was."""
-    messages, found = context.messages, numbers.retries(context.summary.records)
+    """The attempts that were lost and made again; empty if there are none."""
+    messages, found = context.messages, retry_counts(context.summary.records)
     if not found:
         return ()
     rows = tuple(
         (
-            messages.of("phase", one["phase"]),
-            *context.task_cells(one["task"], one["cell"]),
-            messages.of("end", one["end"]),
-            str(one["count"]),
-            shorten(one["reason"]),
+            messages.of("phase", one.phase),
+            *context.task_cells(one.task, one.cell),
+            messages.of("end", one.end),
+            str(one.count),
+            shorten(one.reason),
         )
         for one in found[:MOST_REASONS]
     )
-    columns = (
-        Column(messages("column.phase"), "group"),
-        *context.task_columns(),
-        Column(messages("column.end")),
-        context.column("count"),
-        Column(messages("column.reason")),
+    total = whole(sum(one.count for one in found))
+    table = Table(
+        _reason_columns(context),
+        rows,
+        messages("ends.retries_note"),
+        folded=len(rows) > FEW_REASONS,
     )
-    total = whole(sum(one["count"] for one in found))
-    table = Table(columns, rows, messages("ends.retries_note"), folded=len(rows) > FEW_REASONS)
     return (Paragraph(messages("ends.retried", n=total)), table)
 
 
 def shorten(text: str, most: int = 160) -> str:
-    """The last line of a text that may be a traceback, cut to a length that a table bears."""
+    """The last line of a text (it may be a traceback), cut to at most `most` characters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     return last if len(last) <= most else last[: most - 1] + "…"

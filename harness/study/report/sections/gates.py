@@ -15,14 +15,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
-from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
+from harness.study.report.sections.gradients import LINES, STATES, diagnostics_entries, states_key
 from harness.study.report.study_context import StudyContext
 
-# With more rows of panels than these, only the layers nearest to the inputs are drawn
-MOST_ROWS = 8
-# Informative steps that have a line through the panel; more have a triangle alone
+# With more rows of panels the figure has only the layers nearest to the input.
+MOST_PANEL_ROWS = 8
+# With more informative steps the panel has triangles and no upright lines.
 MOST_UPRIGHTS = 12
-MOVED = 0.05  # a gate whose means differ by less has not moved, as far as an eye can see
+# A smaller difference between the means of a gate is not visible in the figure.
+MOVED = 0.05
 BAND_ALPHA = 0.18
 
 
@@ -30,7 +31,7 @@ BAND_ALPHA = 0.18
 class Trace:
     """One gate of one layer on one sequence, before or after training.
 
-    `informative`: its marked steps, None: not told.
+    `informative` has the informative steps. It is None if the task does not say them.
     """
 
     task: str
@@ -45,22 +46,19 @@ class Trace:
 
     @property
     def marked(self) -> tuple[int, ...]:
-        """The steps that stand out from the others: none where all are informative."""
+        """The informative steps; none if all steps are informative."""
         steps = self.informative or ()
         return steps if len(steps) < len(self.mean) else ()
 
     def over(self, *, informative: bool) -> float:
-        """The mean over the marked steps, or over the others; NaN where there are none."""
+        """The mean over the marked steps, or over the other steps; NaN if there are none."""
         inside = set(self.marked)
         values = [value for i, value in enumerate(self.mean) if (i in inside) == informative]
         return statistics.fmean(values) if values else math.nan
 
 
 def section(context: StudyContext) -> Section:
-    """Each gate against the step of a sequence.
-
-    A row of panels for each layer of each cell that has gates.
-    """
+    """The opening of each gate against the step, a row of panels for each layer of a cell."""
     messages, summary = context.messages, context.summary
     title = messages("gates.title")
     traces = _traces(context)
@@ -89,7 +87,8 @@ def section(context: StudyContext) -> Section:
     texts += [_gates_told(context, *pair, traces) for pair in summary.pairs]
     with_gates = {(trace.task, trace.cell) for trace in traces}
     looked = [
-        (one["task"], one["cell"]) for one in stored(context, "gradient_gain", {"task", "cell"})
+        (one["task"], one["cell"])
+        for one in diagnostics_entries(context, "gradient_gain", {"task", "cell"})
     ]
     without = [pair for pair in dict.fromkeys(looked) if pair not in with_gates]
     if without:
@@ -98,9 +97,9 @@ def section(context: StudyContext) -> Section:
 
 
 def _traces(context: StudyContext) -> list[Trace]:
-    """The stored traces; one with unknown values, of a diverged model, is left out."""
+    """The stored traces, without those that have unknown values (of a diverged model)."""
     found = []
-    for one in stored(context, "gates", {"task", "cell", "state", "traces"}):
+    for one in diagnostics_entries(context, "gates", {"task", "cell", "state", "traces"}):
         steps = one.get("informative")
         for trace in one["traces"]:
             values = {key: trace.get(key) or () for key in ("mean", "low", "high")}
@@ -122,7 +121,7 @@ def _traces(context: StudyContext) -> list[Trace]:
 
 
 def _drawn(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
-    """The figure, and whether all layers are in it."""
+    """The figure, and whether it has all layers."""
     messages = context.messages
     rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
     for trace in traces:
@@ -132,7 +131,7 @@ def _drawn(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
         pair: max(t.layer for t in traces if (t.task, t.cell) == pair) + 1
         for pair in ((t.task, t.cell) for t in traces)
     }
-    all_layers = len(rows) <= MOST_ROWS
+    all_layers = len(rows) <= MOST_PANEL_ROWS
     if not all_layers:
         rows = {key: gates for key, gates in rows.items() if key[2] == 0}
     n_columns = max(len(gates) for gates in rows.values())
@@ -211,7 +210,8 @@ def _panel(context: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> No
     if 0 < len(trace.marked) <= MOST_UPRIGHTS:
         for step in trace.marked:
             axes.axvline(step, color=theme.FAINT.light, linewidth=0.8, zorder=0.5)
-    if trace.marked:  # an empty line that is not clipped would lie at the origin of the layout
+    # An empty line that is not clipped would change the layout.
+    if trace.marked:
         axes.plot(
             trace.marked,
             [-0.07] * len(trace.marked),
@@ -230,7 +230,7 @@ def _panel(context: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> No
 
 
 def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
-    """How far each gate of one cell stands open, and which of them tells the informative steps from the others."""
+    """Sentences on the mean of each gate of a cell, and the gate that differs most at the marks."""
     messages = context.messages
     own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
     trained = [trace for trace in own if trace.state == "trained"]
@@ -268,10 +268,7 @@ def _opening(traces: Sequence[Trace], gate: str) -> str:
 
 
 def _moved(trace: Trace) -> float:
-    """By how much a gate's mean differs at the marked steps.
-
-    A trace that has no others has not moved.
-    """
+    """Difference of the mean at the marked steps from that at the others; 0 without marks."""
     moved = abs(trace.over(informative=True) - trace.over(informative=False))
     return 0.0 if math.isnan(moved) else moved
 

@@ -1,4 +1,4 @@
-"""How much of a gradient survives k steps back, in an untrained and in a trained cell."""
+"""Gradient gain against lag, in an untrained and in a trained cell."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from harness.study.report.study_context import StudyContext
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
 THRESHOLDS = {"forgotten": definitions.FORGOTTEN, "float32": definitions.FLOAT32_RESOLUTION}
-# The lag that the text speaks of, where it was measured: "an RNN forgets after 30 steps"
-SPOKEN_LAG = 30
-LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08  # about what a threshold's name takes of a panel
+# The text names the gain at this lag, or at the longest measured lag below it.
+TEXT_LAG = 30
+# Approximate size of the label of a threshold, as shares of a panel.
+LABEL_WIDTH, LABEL_HEIGHT = 0.5, 0.08
 UNCHANGED = math.log10(
     2.0
 )  # training that moves a gain by less than a factor 2 left it about as it was
 
 
 @dataclasses.dataclass(frozen=True)
-class Gain:
-    """One line of the figure: log10 of a gain at ascending lags, -inf where nothing is left.
+class GradientGain:
+    """One line of the figure: log10 of the gain at ascending lags, -inf for a gain of 0.
 
-    `reach`: the task's lag.
+    `reach` is the lag of the task.
     """
 
     task: str
@@ -56,7 +57,7 @@ class Gain:
         return [lag for lag, _ in pairs], [gain for _, gain in pairs]
 
     def below(self, threshold: float) -> int | None:
-        """The lag from which on the gain stays under a threshold."""
+        """The lag from which on the gain stays below a threshold."""
         return definitions.lag_below(self.lags, self.log10_gain, threshold)
 
     def at(self, lag: int) -> float:
@@ -65,13 +66,10 @@ class Gain:
 
 
 def section(context: StudyContext) -> Section:
-    """log10 of the gradient gain against lag, a panel a task.
-
-    An untrained cell dashed, a trained one solid.
-    """
+    """log10 of the gradient gain against lag, a panel for each task: before and after training."""
     messages, summary = context.messages, context.summary
     title = messages("gradients.title")
-    gains = read(context)
+    gains = gradient_gains(context)
     if not gains:
         return context.not_measured("gradients", title, messages("gradients.absent"))
     tasks = [task for task in summary.tasks if any(one.task == task for one in gains)]
@@ -96,11 +94,8 @@ def section(context: StudyContext) -> Section:
     return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
-def stored(context: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
-    """The entries of diagnostics.json under `key` for this study's cells.
-
-    One that lacks a part is left out.
-    """
+def diagnostics_entries(context: StudyContext, key: str, parts: set[str]) -> list[dict[str, Any]]:
+    """The entries under `key` in diagnostics.json that have all parts, of this study's cells."""
     found = (context.summary.records.diagnostics or {}).get(key) or []
     return [
         one
@@ -112,7 +107,7 @@ def stored(context: StudyContext, key: str, parts: set[str]) -> list[dict[str, A
 
 
 def states_key(context: StudyContext) -> list[Line2D]:
-    """What a solid and a dotted line mean."""
+    """Legend: a solid line is after training, a dotted line before it."""
     colour = theme.MUTED.light
     return [
         Line2D(
@@ -132,22 +127,24 @@ def states_key(context: StudyContext) -> list[Line2D]:
     ]
 
 
-def read(context: StudyContext) -> list[Gain]:
-    """The measured gains, those of which nothing is known left out."""
+def gradient_gains(context: StudyContext) -> list[GradientGain]:
+    """The measured gains, without those of a diverged model."""
     gains = []
-    for one in stored(context, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}):
+    for one in diagnostics_entries(
+        context, "gradient_gain", {"task", "cell", "state", "lag", "log10_gain"}
+    ):
         pairs = list(zip(one["lag"], one["log10_gain"], strict=False))
-        if all(gain is None for _, gain in pairs):  # diverged
+        if all(gain is None for _, gain in pairs):
             continue
         trained = float(one.get("trained_length", one.get("sequence_length")) or math.nan)
         gains.append(
-            Gain(
+            GradientGain(
                 one["task"],
                 one["cell"],
                 str(one["state"]),
                 str(one.get("of", "state")),
                 tuple(int(lag) for lag, _ in pairs),
-                # beside known gains, one that has no logarithm is 0
+                # A gain without a logarithm is 0.
                 tuple(-math.inf if gain is None else float(gain) for _, gain in pairs),
                 one.get("n_sequences"),
                 one.get("sequence_length"),
@@ -157,8 +154,10 @@ def read(context: StudyContext) -> list[Gain]:
     return gains
 
 
-def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[direct_labels.LineEnd]:
-    """Draw one task's lines; returns where their names belong."""
+def _panel(
+    context: StudyContext, axes: Axes, gains: Sequence[GradientGain]
+) -> list[direct_labels.LineEnd]:
+    """Draw the lines of one task; returns their labels."""
     messages = context.messages
     ends: dict[str, direct_labels.LineEnd] = {}
     for one in gains:
@@ -173,7 +172,7 @@ def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[dir
         )
         if trained or one.cell not in ends:
             ends[one.cell] = direct_labels.LineEnd(lags[-1], gain[-1], one.cell, style.colour)
-    axes.set_ylim(bottom=_floor(gains))
+    axes.set_ylim(bottom=_lower_limit(gains))
     axes.set_xlim(left=0)
     axes.set_xlabel(messages("gradients.x"))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -182,7 +181,7 @@ def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[dir
     for name, threshold in THRESHOLDS.items():
         height = math.log10(threshold)
         axes.axhline(height, color=theme.MUTED.light, linewidth=0.9, linestyle=(0, (2, 2)))
-        side, above = _free_place(axes, gains, height)
+        side, above = _label_position(axes, gains, height)
         axes.annotate(
             messages.of("gradients.threshold", name),
             (side, height),
@@ -197,10 +196,10 @@ def _panel(context: StudyContext, axes: Axes, gains: Sequence[Gain]) -> list[dir
     return list(ends.values())
 
 
-def _free_place(axes: Axes, gains: Sequence[Gain], height: float) -> tuple[float, bool]:
-    """Where a threshold's name covers the least of the lines.
+def _label_position(axes: Axes, gains: Sequence[GradientGain], height: float) -> tuple[float, bool]:
+    """The position of a threshold's label that covers the least of the lines.
 
-    At the right (1) or left (0) end, above or below it.
+    It is at the right (1) or left (0) end, above the threshold (True) or below it.
     """
     (bottom, top), right = axes.get_ylim(), axes.get_xlim()[1]
     tall = LABEL_HEIGHT * (top - bottom)
@@ -215,8 +214,8 @@ def _free_place(axes: Axes, gains: Sequence[Gain], height: float) -> tuple[float
     return min([(1.0, True), (1.0, False), (0.0, False), (0.0, True)], key=covered)
 
 
-def _floor(gains: Sequence[Gain]) -> float:
-    """Where the picture ends: it shows all of the trained cells, and the untrained ones down to 1e-12 at least."""
+def _lower_limit(gains: Sequence[GradientGain]) -> float:
+    """Lower limit of the axis: below all trained cells, and 1e-12 or less for untrained ones."""
     lowest = {state: [0.0] for state in STATES}
     for one in gains:
         lowest.setdefault(one.state, [0.0]).extend(one.known[1])
@@ -226,16 +225,16 @@ def _floor(gains: Sequence[Gain]) -> float:
 
 
 def power(value: float) -> str:
-    """10 to the power of a whole number, as an axis has it."""
+    """The text of 10 to the power of a whole number, for an axis."""
     digits = f"{value:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{digits}" if value else "1"
 
 
-# --- In words -----------------------------------------------------------------------------------
+# --- Sentences --------------------------------------------------------------------------------
 
 
-def share(context: StudyContext, log10_gain: float) -> str:
-    """A gain as a person says it: 3 %, 1/1,700,000, 1.7 times, nothing."""
+def gain_text(context: StudyContext, log10_gain: float) -> str:
+    """The text of a gain: 3 %, 1/1,700,000, 1.7, 0."""
     messages = context.messages
     if log10_gain == -math.inf:
         return messages("gradients.nothing")
@@ -249,10 +248,10 @@ def share(context: StudyContext, log10_gain: float) -> str:
     return messages("gradients.times", value=significant(gain, 2))
 
 
-def _told(context: StudyContext, task: str, gains: Sequence[Gain]) -> str:
-    """What the lines of one task show, in sentences that follow from its numbers."""
+def _told(context: StudyContext, task: str, gains: Sequence[GradientGain]) -> str:
+    """Sentences about the lines of one task, made from its numbers."""
     messages = context.messages
-    pairs: dict[str, dict[str, Gain]] = {}
+    pairs: dict[str, dict[str, GradientGain]] = {}
     for one in gains:
         if one.task == task:
             pairs.setdefault(one.cell, {})[one.state] = one
@@ -261,15 +260,15 @@ def _told(context: StudyContext, task: str, gains: Sequence[Gain]) -> str:
         return ""
     every = [one for found in both.values() for one in found.values()]
     common = set.intersection(*(set(one.lags) for one in every)) - {0}
-    lag = max((k for k in common if k <= SPOKEN_LAG), default=None)
+    lag = max((k for k in common if k <= TEXT_LAG), default=None)
     sentences = []
     if lag is not None:
         kept = [
             messages(
                 "gradients.kept",
                 cell=cell,
-                initial=share(context, found["initial"].at(lag)),
-                trained=share(context, found["trained"].at(lag)),
+                initial=gain_text(context, found["initial"].at(lag)),
+                trained=gain_text(context, found["trained"].at(lag)),
             )
             for cell, found in both.items()
         ]
@@ -285,8 +284,10 @@ def _told(context: StudyContext, task: str, gains: Sequence[Gain]) -> str:
     return " ".join(sentences)
 
 
-def _changed(context: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag: int) -> str:
-    """Whose gain training raised, lowered, or left about as it was."""
+def _changed(
+    context: StudyContext, both: Mapping[str, Mapping[str, GradientGain]], lag: int
+) -> str:
+    """The cells whose gain training raised, lowered or changed by less than a factor of 2."""
     groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
     for cell, found in both.items():
         before, after = found["initial"].at(lag), found["trained"].at(lag)
@@ -301,8 +302,8 @@ def _changed(context: StudyContext, both: Mapping[str, Mapping[str, Gain]], lag:
     return context.messages("gradients.training", changes=context.messages.listed(told))
 
 
-def _reaches(context: StudyContext, gain: Gain) -> str:
-    """How far back one trained cell's gain stays over the thresholds, beside the lag that its task asks for."""
+def _reaches(context: StudyContext, gain: GradientGain) -> str:
+    """Sentence on the lags from which a trained cell's gain is below each threshold."""
     messages = context.messages
     forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
     lost_text = (
@@ -335,7 +336,7 @@ def _reaches(context: StudyContext, gain: Gain) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def _table(context: StudyContext, gains: Sequence[Gain]) -> Table:
+def _table(context: StudyContext, gains: Sequence[GradientGain]) -> Table:
     messages = context.messages
     rows = []
     for one in gains:

@@ -1,4 +1,4 @@
-"""How long each winner takes for one step, the bytes that it occupies, and how far back its cell remembers."""
+"""Latency of one step, bytes and memory span of each winner."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from harness.rendering.sections.inference import (
     time_texts,
 )
 from harness.stats import Comparison
-from harness.study.report.sections.speed import span_point
+from harness.study.report.sections.memory_speed import span_point
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
-STEPS = (1.0, 2.0, 5.0, 10.0)  # to which budgets are rounded up, in every decade
-LARGEST_OF_UNIT = 1000  # more bytes than so many of a unit are told in the next one
-UNITS = ("B", "KiB", "MiB", "GiB")
+# Budgets are rounded up to these multiples of a power of ten.
+BUDGET_STEPS = (1.0, 2.0, 5.0, 10.0)
+# A larger number of a unit of bytes is written in the next unit.
+LARGEST_OF_UNIT = 1000
+SIZE_UNITS = ("B", "KiB", "MiB", "GiB")
 
 
 @dataclasses.dataclass(frozen=True)
 class Deployed:
-    """A winner as it is deployed in float32.
-
-    Its row of inference.csv, and what its cell remembers.
-    """
+    """A winner in float32: its row of inference.csv, and the memory of its cell."""
 
     row: Mapping[Any, Any]
     memory: Memory
@@ -57,10 +56,7 @@ class Deployed:
 
 
 def section(context: StudyContext) -> Section:
-    """The winners' latency, bytes and memory spans.
-
-    What is best under which budget, one figure, and every number.
-    """
+    """Latency, bytes and memory spans of the winners, and the best cell within each budget."""
     messages, summary = context.messages, context.summary
     title, table = messages("latency.title"), summary.records.inference
     if table is None or len(table) == 0:
@@ -72,7 +68,7 @@ def section(context: StudyContext) -> Section:
     blocks: list[ContentBlock] = []
     if found and summary.has_ladder:
         lines = tuple(
-            line for task, those in found.items() for line in sentences(context, task, those)
+            line for task, those in found.items() for line in budget_sentences(context, task, those)
         )
         blocks += (
             [BulletList(lines), Paragraph(messages("latency.budgets"), quiet=True)] if lines else []
@@ -85,7 +81,7 @@ def section(context: StudyContext) -> Section:
 
 
 def deployed(context: StudyContext, task: str, table: pd.DataFrame) -> list[Deployed]:
-    """The winners on a task whose step was timed in float32 and whose memory span was measured, in the study's order."""
+    """The winners on a task with a float32 step time and a memory span, in the study's order."""
     rows = table[(table["task"] == task) & table["median_us"].notna()]
     rows = rows[(rows["dtype"] == "float32") & (rows["measure"] == "step")]
     found = []
@@ -96,12 +92,10 @@ def deployed(context: StudyContext, task: str, table: pd.DataFrame) -> list[Depl
     return found
 
 
-def sentences(context: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
-    """For each winner's time and size as a budget.
+def budget_sentences(context: StudyContext, task: str, winners: Sequence[Deployed]) -> list[str]:
+    """The best cell within each budget, as far as the study's comparison shows it.
 
-    What is best within it, as far as the study's comparison shows it.
-
-    One cell alone has nothing to be compared with, and no sentence.
+    A budget is the time and size of a winner, rounded up. One winner alone gives no sentence.
     """
     if len(winners) < 2:
         return []
@@ -119,13 +113,13 @@ def sentences(context: StudyContext, task: str, winners: Sequence[Deployed]) -> 
 def round_up(value: float) -> float:
     """A positive number rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in STEPS if step * power >= value * (1 - 1e-9))
+    return next(step * power for step in BUDGET_STEPS if step * power >= value * (1 - 1e-9))
 
 
 def round_up_bytes(size: float) -> float:
-    """A number of bytes rounded up to 1, 2 or 5 times a power of ten in the binary unit that suits it."""
+    """Bytes rounded up to 1, 2 or 5 times a power of ten of their binary unit."""
     unit = 1.0
-    while size > LARGEST_OF_UNIT * unit and unit < 1024.0 ** (len(UNITS) - 1):
+    while size > LARGEST_OF_UNIT * unit and unit < 1024.0 ** (len(SIZE_UNITS) - 1):
         unit *= 1024.0
     return round_up(max(size / unit, 1.0)) * unit
 
@@ -136,7 +130,7 @@ def _best(
     comparisons: Sequence[Comparison],
     budget: tuple[float, float],
 ) -> str:
-    """What is best of the winners within a budget."""
+    """The sentence on the best of the winners within a budget."""
     messages = context.messages
     verdicts = {frozenset((each.first, each.second)): each for each in comparisons}
 
@@ -172,13 +166,15 @@ def _best(
 
 
 def _size(context: StudyContext, size: float) -> str:
-    """A budget of bytes, in its unit."""
-    power = max(i for i in range(len(UNITS)) if size >= 1024.0**i)
-    return context.messages("latency.size", value=whole(size / 1024.0**power), unit=UNITS[power])
+    """The text of a budget of bytes, in its unit."""
+    power = max(i for i in range(len(SIZE_UNITS)) if size >= 1024.0**i)
+    return context.messages(
+        "latency.size", value=whole(size / 1024.0**power), unit=SIZE_UNITS[power]
+    )
 
 
 def _picture(context: StudyContext, found: Mapping[str, Sequence[Deployed]]) -> Picture:
-    """Memory span against the time of one step, a panel a task."""
+    """Memory span against the time of one step, a panel for each task."""
     messages, n = context.messages, len(found)
     drawing, panels = theme.grid(n, columns=2, height=3.1 if n == 1 else 2.5, sharey=False)
     spots, rows = {}, []

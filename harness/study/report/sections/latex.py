@@ -1,4 +1,4 @@
-"""For a paper: the table of memory spans and a paragraph of methods in LaTeX, from the same numbers as the report's."""
+"""For a paper: the table of memory spans and a paragraph of methods in LaTeX."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from harness.study.report.study_summary import Memory, outcome
 from harness.study.search.pruners import pruner_arguments
 from harness.study.search.samplers import sampler_arguments
 
-WIDTH = 100  # of a line of LaTeX
-_NOT_SAID = ("num_parameters", "max_grad_norm")  # where they are 0, which means "off"
+LATEX_LINE_WIDTH = 100  # characters
+# Hyperparameters that are left out where they are 0, which means "off".
+_OFF_AT_ZERO = ("num_parameters", "max_grad_norm")
 
 
 def section(context: StudyContext) -> Section:
-    """The table, where spans were measured, and the methods, each as LaTeX to copy."""
+    """The table (if spans were measured) and the methods, as LaTeX to copy."""
     messages = context.messages
     blocks: list[ContentBlock] = [Paragraph(messages("paper.intro_methods"))]
     if context.summary.memory:
@@ -34,7 +35,7 @@ def section(context: StudyContext) -> Section:
 
 
 def text(context: StudyContext) -> str:
-    """paper.tex: the table and the methods, as a document inputs it."""
+    """The text of paper.tex: the table and the methods."""
     name = context.summary.records.spec.study.name
     comment = context.messages(
         "paper.comment", version=harness.__version__, name=escape_latex(name)
@@ -51,7 +52,7 @@ def text(context: StudyContext) -> str:
 
 
 def table(context: StudyContext) -> str:
-    """A table with booktabs: a row for each (task, cell) with a confirmation."""
+    """A booktabs table with a row for each (task, cell) that has a confirmation."""
     messages, summary = context.messages, context.summary
     numbers = [
         messages("paper.span"),
@@ -115,14 +116,14 @@ def _row(context: StudyContext, memory: Memory) -> tuple[str, ...]:
 
 
 def _between(context: StudyContext, value: str, interval: str) -> str:
-    """A value with its interval in brackets; alone where it has none, or one that says no more."""
+    """A value with its interval in brackets; the value alone if the interval adds nothing."""
     if interval in (context.messages("none"), value):
         return value
     return context.messages("paper.between", value=value, interval=interval)
 
 
 def _at_the_top(context: StudyContext, memory: Memory) -> tuple[str, str]:
-    """Sequences until the runs at the longest lag solve their task, and the winners' parameters."""
+    """Sequences to solve at the longest lag, and the number of parameters of the winners."""
     table = context.summary.records.confirmation
     assert table is not None, "a memory comes from a confirmation"
     rows = table[(table["task"] == memory.task) & (table["cell"] == memory.cell)]
@@ -156,14 +157,14 @@ def _sequences(context: StudyContext, value: float | None) -> str:
 
 
 def methods(context: StudyContext) -> str:
-    """A paragraph: tasks, cells, budget, space, sampler, seeds, confirmation, statistics, versions, machine."""
+    """The methods in one paragraph, from the tasks and cells to the versions and the machine."""
     return "\n".join(_wrapped(escape_latex(" ".join(_sentences(context)))))
 
 
 def _wrapped(line: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
         line,
-        WIDTH,
+        LATEX_LINE_WIDTH,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,
@@ -229,25 +230,22 @@ def _called(context: StudyContext, name: str, given: Mapping[str, Any]) -> str:
 
 
 def _of_all(context: StudyContext, name: str) -> int:
-    """A training key that is fixed to one value for all; 0 where it is searched, or differs."""
+    """The value of a training key that is fixed and equal for all; otherwise 0."""
     spec = context.summary.records.spec
     values = {value for pair in spec.pairs for value in spec.parameters(*pair)[name].values()}
     return int(values.pop()) if len(values) == 1 else 0
 
 
 def _space(context: StudyContext) -> Iterator[str]:
-    """What was searched and what was held fixed.
-
-    What a task or a cell has of its own, for that one.
-    """
+    """Searched and fixed hyperparameters, and the differences of single tasks and cells."""
     messages, spec = context.messages, context.summary.records.spec
     own = {pair: _items(context, spec.parameters(*pair)) for pair in spec.pairs}
     names = list(dict.fromkeys(name for items in own.values() for name in items))
     shared = {}
     for name in names:
         found = [items.get(name) for items in own.values()]
-        if None not in found:  # what not all have is said of those that have it
-            shared[name] = max(dict.fromkeys(found), key=found.count)  # what most have
+        if None not in found:
+            shared[name] = max(dict.fromkeys(found), key=found.count)  # The most frequent one.
     searched = {name for pair in spec.pairs for name in _searched(spec.parameters(*pair))}
     join = messages("paper.between_items").join
     space = [item for name, item in shared.items() if name in searched and item]
@@ -266,7 +264,7 @@ def _space(context: StudyContext) -> Iterator[str]:
 def _of_one(
     context: StudyContext, others: Mapping[tuple[str, str], Sequence[str]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """What all pairs of one task have otherwise, what all of one cell have, and what is left, pair by pair."""
+    """The differences of a task, then of a cell, then of single (task, cell) pairs."""
     left = {pair: list(items) for pair, items in others.items()}
     for axis, labels in ((0, context.summary.tasks), (1, context.summary.cells)):
         for label in labels if len(labels) > 1 else ():
@@ -286,7 +284,7 @@ def _searched(parameters: Mapping[str, Parameter]) -> list[str]:
 
 
 def _items(context: StudyContext, parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """Each hyperparameter of a cell in words."""
+    """The text of each hyperparameter of a cell."""
     messages, found = context.messages, {}
     for key, parameter in parameters.items():
         name = messages.of("paper.parameter", key)
@@ -300,7 +298,7 @@ def _items(context: StudyContext, parameters: Mapping[str, Parameter]) -> dict[s
                 found[key] = messages(
                     "paper.item_choice", name=name, options=messages.listed(texts)
                 )
-            case Fixed(0) if key in _NOT_SAID:
+            case Fixed(0) if key in _OFF_AT_ZERO:
                 pass
             case _:
                 found[key] = messages("paper.item_fixed", name=name, value=texts[0])
@@ -310,7 +308,7 @@ def _items(context: StudyContext, parameters: Mapping[str, Parameter]) -> dict[s
 def _value(context: StudyContext, key: str, value: object) -> str:
     if isinstance(value, bool):
         return context.messages("truth.yes" if value else "truth.no")
-    return winners.value(context, key if key in COLUMNS else "n_runs", value)
+    return winners.value_text(context, key if key in COLUMNS else "n_runs", value)
 
 
 def _confirmation(context: StudyContext) -> Iterator[str]:
@@ -328,12 +326,12 @@ def _confirmation(context: StudyContext) -> Iterator[str]:
 
 
 def _software(context: StudyContext) -> Iterator[str]:
-    """Versions and machine, as machine.json has them; nothing where it has not."""
+    """Versions and machine from machine.json; nothing if machine.json lacks them."""
     messages, machine = context.messages, context.summary.records.machine
     found = machine.get("versions")
     drawn = context.messages(
         "paper.drawn", version=harness.__version__
-    )  # of results older than the key
+    )  # For results without versions.
     versions = {"harness": drawn, **(found if isinstance(found, dict) else {})}
     if "python" in machine:
         versions = {"Python": machine["python"], **versions}

@@ -1,4 +1,4 @@
-"""Learning curves: how skill grows with the sequences seen, or how the loss falls where nothing was confirmed."""
+"""Learning curves: skill, or the loss of a study that confirms nothing, against sequences seen."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import short_number
 from harness.study.report.study_context import StudyContext
+from harness.study.report.study_summary import rows_of
 
-# A panel; more are drawn as so many of them, evenly chosen, and the caption says so
+# A panel with more runs draws this many of them, evenly chosen. The caption says so.
 MOST_LINES = 400
-FEW_RUNS = 12  # so few runs of a search share one panel, named at their ends
+# Up to this many runs of searches share one panel, with their names at their ends.
+FEW_RUNS = 12
 RUN = ["task", "cell", "repeat", "number", "sequence_length", "seed"]
 
 
-def section(context: StudyContext, curves: Picture | None) -> Section:
-    """The learning curves under a heading of their own."""
+def section(context: StudyContext) -> Section:
+    """One line for each run: of the confirmation if there is one, else of the searches."""
     title = context.messages("learning.title")
-    if curves is None:
+    if (curves := _curves(context)) is None:
         return context.not_measured("learning", title, context.messages("learning.absent"))
     return Section("learning", title, (curves,))
 
 
-def picture(context: StudyContext) -> Picture | None:
-    """One line a run: the confirmation's runs where there are any, else those of the searches.
-
-    None without any.
-    """
+def _curves(context: StudyContext) -> Picture | None:
     table = context.summary.records.evaluations
     if table is None or len(table) == 0:
         return None
@@ -50,7 +48,7 @@ def picture(context: StudyContext) -> Picture | None:
 
 
 def _by_length(context: StudyContext, rows: pd.DataFrame) -> Picture:
-    """A panel for each cell (and each task), a line a run, its colour the sequence length."""
+    """A panel for each (task, cell), a line for each run, coloured by its sequence length."""
     messages, summary = context.messages, context.summary
     lengths = sorted(rows["sequence_length"].unique())
     bins = _bins(lengths)
@@ -66,7 +64,7 @@ def _by_length(context: StudyContext, rows: pd.DataFrame) -> Picture:
             messages("panel_lines", task=task, cell=cell) if context.many_tasks else cell,
             color=context.styles[cell].colour,
         )
-        own = rows[(rows["task"] == task) & (rows["cell"] == cell)]
+        own = rows_of(rows, task, cell)
         thinned |= _lines(axes, own, colours)
         axes.set_ylim(-0.12, 1.05)
         _sequences_axis(context, axes, float(rows["sequences_seen"].max()))
@@ -92,7 +90,7 @@ def _by_length(context: StudyContext, rows: pd.DataFrame) -> Picture:
 
 
 def _bins(lengths: Sequence[float]) -> dict[float, int]:
-    """The place of each length on the ramp, spread over the whole of it."""
+    """The colour of each length, as an index of the ramp; the lengths use the whole ramp."""
     most = len(theme.RAMP) - 1
     last = max(len(lengths) - 1, 1)
     return {length: round(i * most / last) for i, length in enumerate(lengths)}
@@ -111,10 +109,7 @@ def _length_key(
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
-    """Draw one line a run, and a dot where it ended early because it solved its task.
-
-    Whether some are left out.
-    """
+    """Draw a line for each run and a dot at its end; returns whether some runs are left out."""
     runs = [run.sort_values("sequences_seen") for _, run in rows.groupby(RUN, dropna=False)]
     step = -(-len(runs) // MOST_LINES)
     shown = runs[::step] if runs else []
@@ -134,13 +129,14 @@ def _lines(axes: Axes, rows: pd.DataFrame, colours: dict[float, str]) -> bool:
 
 
 def _sequences_axis(context: StudyContext, axes: Axes, most: float) -> None:
-    axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)  # nothing where every run diverged at once
+    # `most` is 0 if every run diverged at once.
+    axes.set_xlim(0, most * 1.03 if most > 0 else 1.0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
 
 
 def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
-    """The loss of a few runs, all cells in one panel, named at their ends."""
+    """The loss of a few runs, all cells of a task in one panel, with their names at their ends."""
     messages, summary = context.messages, context.summary
     tasks = [task for task in summary.tasks if (rows["task"] == task).any()]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.3)
@@ -195,7 +191,7 @@ def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
 
 
 def _evaluations_table(context: StudyContext, rows: pd.DataFrame) -> Table:
-    """Loss and accuracy at (at most twelve of) the evaluations, a column pair a cell."""
+    """Loss and accuracy at about twelve of the evaluations, two columns for each cell."""
     messages = context.messages
     medians = rows.groupby(["task", "sequences_seen", "cell"])[["loss", "accuracy"]].median()
     table = {key: row.to_dict() for key, row in medians.iterrows()}
@@ -227,7 +223,7 @@ def _solved(context: StudyContext) -> Table:
     )
     rows = []
     for task, cell in context.summary.pairs:
-        own = source[(source["task"] == task) & (source["cell"] == cell)]
+        own = rows_of(source, task, cell)
         lengths = sorted(own["sequence_length"].unique()) if confirmed else [None]
         for length in lengths:
             runs = own if length is None else own[own["sequence_length"] == length]

@@ -1,21 +1,18 @@
-"""The table behind the answer.
-
-Spans with their intervals, each pair of cells, and what was claimed.
-"""
+"""Memory spans with their intervals, and the comparison of each pair of cells."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 from harness import stats
 from harness.rendering.document import Column, ContentBlock, Paragraph, Section, Table
 from harness.study.report.sections import answer
 from harness.study.report.study_context import StudyContext
-from harness.study.report.study_summary import ABOUT, ClaimCheck, Memory
+from harness.study.report.study_summary import Memory
 
-MOST_ROWS = 12  # a longer table opens on demand
+# A table with more rows is folded.
+_FOLD_ABOVE = 12
 
 
 def section(context: StudyContext) -> Section:
@@ -67,7 +64,7 @@ def section(context: StudyContext) -> Section:
 
 
 def _own(context: StudyContext, memory: Memory) -> str:
-    """The span of each search on its own, shortest first: "2 × 7, 3 × 15"."""
+    """The span of each search, shortest first: "2 × 7, 3 × 15"."""
     texts = []
     for span, n in sorted(Counter(memory.repeat_spans).items()):
         if math.isnan(span):
@@ -117,63 +114,4 @@ def _pairs(context: StudyContext) -> Table:
         ),
         Column(messages("column.verdict")),
     )
-    return Table(columns, tuple(rows), messages("pairs.note"), folded=len(rows) > MOST_ROWS)
-
-
-def claims(context: StudyContext) -> Section | None:
-    """What is in circulation beside what this study found, claim by claim.
-
-    None if the study names no claim.
-    """
-    summary, messages = context.summary, context.messages
-    if not summary.claims:
-        return None
-    blocks: list[ContentBlock] = []
-    for claim in summary.records.spec.claims:
-        checks = [check for check in summary.claims if check.claim == claim]
-        found = [
-            messages("claims.found", cell=check.cell, task=check.task, span=_span(context, check))
-            for check in checks
-        ]
-        key = "claims.claimed_source" if claim.source else "claims.claimed"
-        said = messages(key, claim=claim.text, source=claim.source)
-        blocks.append(Paragraph(f"{said} {messages('claims.here', found=messages.listed(found))}"))
-        blocks.append(_checks(context, claim.lag, checks))
-    blocks.append(
-        Paragraph(
-            messages("claims.note", about=f"{ABOUT:g}", minimum=stats.MINIMUM_REPEATS), quiet=True
-        )
-    )
-    return Section("claims", messages("claims.title"), tuple(blocks))
-
-
-def _span(context: StudyContext, check: ClaimCheck) -> str:
-    if check.memory is None:
-        return context.messages("not_measured")
-    return context.span(check.memory.span, check.memory.ladder)
-
-
-def _checks(context: StudyContext, lag: float, checks: Sequence[ClaimCheck]) -> Table:
-    messages = context.messages
-    rows = []
-    for check in checks:
-        memory, runs = check.memory, check.runs
-        rows.append(
-            (
-                *context.task_cells(check.task, check.cell),
-                _span(context, check),
-                context.span_interval(memory.span, memory.ladder) if memory else messages("none"),
-                messages("claims.not_on_ladder")
-                if runs is None
-                else messages("k_of_n", k=runs.n_solved, n=runs.n_runs),
-                messages.of("claim_verdict", check.verdict),
-            )
-        )
-    columns = (
-        *context.task_columns(),
-        context.column("memory_span"),
-        context.column("interval"),
-        Column(messages("claims.runs_at", lag=context.number("lag", lag)), "number"),
-        Column(messages("column.verdict")),
-    )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), messages("pairs.note"), folded=len(rows) > _FOLD_ABOVE)

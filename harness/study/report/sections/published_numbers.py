@@ -1,12 +1,8 @@
-"""Numbers from the literature beside ours.
-
-The table, the picture, and which of them count as reproduced.
-"""
+"""Published numbers compared with ours, and which of them count as reproduced."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -22,23 +18,21 @@ from harness.rendering.document import (
     Section,
     Table,
 )
-from harness.study.report.published_summary import Check, confirmed
+from harness.study.report.published_summary import confirmed
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import ABOUT
 
 
 def sequences_to_solve(context: StudyContext, task: str, cell: str) -> str | None:
-    """Training sequences until solved, the median over searches.
-
-    None where half of them or more do not solve it.
-    """
+    """Training sequences until solved, median over searches; None for "never"."""
     value = confirmed(context.summary, task, cell, "sequences_to_solve").value
     known = value is not None and math.isfinite(value)
     return context.number("sequences_to_solve", value) if known else None
 
 
-def sentence(context: StudyContext, found: Sequence[Check]) -> str:
-    """How many of the published numbers are reproduced here, and each of ours beside theirs."""
+def sentence(context: StudyContext) -> str:
+    """How many published numbers are reproduced, and each of them with our number."""
+    found = context.published
     messages = context.messages
     good = sum(check.verdict.startswith("reproduced") for check in found)
     weak = sum(check.verdict == "reproduced_by_value" for check in found)
@@ -59,12 +53,11 @@ def sentence(context: StudyContext, found: Sequence[Check]) -> str:
     return f"{said} {messages('published.unknown', n=unknown)}" if unknown else said
 
 
-def picture(context: StudyContext, found: Sequence[Check]) -> Picture:
-    """Ours as a multiple of the published number, a line each, with what counts as reproduced.
-
-    The numbers beside it.
-    """
-    messages = context.messages
+def published_picture(context: StudyContext) -> Picture | None:
+    """Our number divided by the published one, a line for each; None without published numbers."""
+    messages, found = context.messages, context.published
+    if not found:
+        return None
     drawing = theme.figure(1.25 + 0.42 * len(found))
     axes = drawing.subplots()
     axes.axvline(1.0, color=theme.FAINT.light, linewidth=1.2, zorder=1)
@@ -81,7 +74,8 @@ def picture(context: StudyContext, found: Sequence[Check]) -> Picture:
         ends = [ratio, ratio]
         if check.ours.interval is not None:
             ends = [check.ours.interval.low / theirs, check.ours.interval.high / theirs]
-        ends = [min(max(end, ratio / 30), ratio * 30) for end in ends]  # 0 and infinity leave it
+        # An end of 0 or infinity leaves the figure.
+        ends = [min(max(end, ratio / 30), ratio * 30) for end in ends]
         axes.plot(ends, [i, i], color=style.colour, alpha=0.32, linewidth=4, zorder=2)
         good = check.verdict.startswith("reproduced")
         axes.plot(
@@ -111,22 +105,19 @@ def picture(context: StudyContext, found: Sequence[Check]) -> Picture:
         drawing,
         messages("published.description"),
         messages("published.caption"),
-        _table(context, found),
+        _table(context),
     )
 
 
-def section(context: StudyContext, found: Sequence[Check]) -> Section | None:
-    """What counts as reproduced, and how the published set-ups differ from ours.
-
-    None if the study names none.
-    """
-    if not found:
+def section(context: StudyContext) -> Section | None:
+    """What counts as reproduced, and how the published set-ups differ; None without any."""
+    if not context.published:
         return None
     messages = context.messages
     blocks: list[ContentBlock] = [Paragraph(messages("published.intro"))]
     notes = dict.fromkeys(
         messages("published.note_of", source=check.row.source, note=check.row.note)
-        for check in found
+        for check in context.published
         if check.row.note
     )
     if notes:
@@ -145,8 +136,8 @@ def _number(context: StudyContext, row: Published, value: float | None) -> str:
     return context.number(row.metric, value)
 
 
-def _table(context: StudyContext, found: Sequence[Check]) -> Table:
-    messages = context.messages
+def _table(context: StudyContext) -> Table:
+    messages, found = context.messages, context.published
     rows = []
     for check in found:
         row, interval = check.row, check.ours.interval

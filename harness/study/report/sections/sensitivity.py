@@ -1,7 +1,4 @@
-"""Which hyperparameter mattered.
-
-Importances, and every trial's objective against each hyperparameter.
-"""
+"""Importance of each hyperparameter, and the objective of every trial against each of them."""
 
 from __future__ import annotations
 
@@ -21,20 +18,30 @@ from harness.parameters import Choice, Parameter, Range
 from harness.rendering import theme
 from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import short_number
-from harness.study.report.importance_intervals import Measured, measure, searched, value_of
+from harness.study.report.importance_intervals import (
+    CellImportances,
+    cell_importances,
+    option_of,
+    searched_parameters,
+)
 from harness.study.report.study_context import StudyContext
+from harness.study.report.study_summary import rows_of
 from harness.study.search.importances import LEAST_TRIALS
 
-FEWEST_POINTS = 10  # fewer show nothing
-MOST_POINTS = 1500  # a panel; more are thinned evenly, and the caption says so
+# With fewer trials there is no figure.
+FEWEST_POINTS = 10
+# With more trials the figure has every second one, or fewer. The caption says so.
+MOST_POINTS = 1500
 
 
 def section(context: StudyContext) -> Section:
-    """Importances where there are trials enough, and the trials themselves."""
+    """Importances, if there are enough trials, and the trials themselves."""
     messages = context.messages
-    measured = [measure(context.summary, task, cell) for task, cell in context.summary.pairs]
+    measured = [
+        cell_importances(context.summary, task, cell) for task, cell in context.summary.pairs
+    ]
     blocks: list[ContentBlock] = []
-    shown = [one for one in measured if one is not None and one.found.missing is None]
+    shown = [one for one in measured if one is not None and one.importances.missing is None]
     if shown:
         blocks.append(_importances(context, shown))
     said = _missing(context, [one for one in measured if one is not None])
@@ -49,12 +56,12 @@ def section(context: StudyContext) -> Section:
     return Section("sensitivity", title, tuple(blocks))
 
 
-def _missing(context: StudyContext, measured: list[Measured]) -> list[str]:
-    """Why there are no importances, cells with the same reason in one sentence."""
+def _missing(context: StudyContext, measured: list[CellImportances]) -> list[str]:
+    """Why importances were not measured: a sentence for all cells with the same reason."""
     pairs: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
     for one in measured:
-        if one.found.missing is not None:
-            reason = (one.found.missing, one.found.n_trials, one.found.n_best)
+        if one.importances.missing is not None:
+            reason = (one.importances.missing, one.importances.n_trials, one.importances.n_best)
             pairs.setdefault(reason, []).append((one.task, one.cell))
     return [
         context.messages.of(
@@ -69,13 +76,13 @@ def _missing(context: StudyContext, measured: list[Measured]) -> list[str]:
     ]
 
 
-def _importances(context: StudyContext, measured: list[Measured]) -> Picture:
+def _importances(context: StudyContext, measured: list[CellImportances]) -> Picture:
     """A dot for each parameter and cell, with the interval over searches."""
     messages = context.messages
     tasks = [task for task in context.summary.tasks if any(one.task == task for one in measured)]
     totals: dict[str, float] = {}
     for one in measured:
-        for name, share in one.found.shares.items():
+        for name, share in one.importances.shares.items():
             totals[name] = totals.get(name, 0.0) + share
     names = sorted(totals, key=lambda name: totals[name])
     drawing, panels = theme.grid(len(tasks), columns=2, height=0.9 + 0.42 * len(names), sharey=True)
@@ -83,10 +90,10 @@ def _importances(context: StudyContext, measured: list[Measured]) -> Picture:
         own = [one for one in measured if one.task == task]
         for i, one in enumerate(own):
             style = context.styles[one.cell]
-            named = [name for name in names if name in one.found.shares]
+            named = [name for name in names if name in one.importances.shares]
             for name in named:
                 j = names.index(name)
-                share, interval = one.found.shares[name], one.intervals.get(name)
+                share, interval = one.importances.shares[name], one.intervals.get(name)
                 at = j + (i - (len(own) - 1) / 2) * -0.19
                 if interval is not None:
                     ends = [interval.low, interval.high]
@@ -116,11 +123,11 @@ def _importances(context: StudyContext, measured: list[Measured]) -> Picture:
     )
     rows = []
     for one in measured:
-        for name, share in one.found.shares.items():
+        for name, share in one.importances.shares.items():
             between = context.percents(one.intervals.get(name))
             lead = context.task_cells(one.task, one.cell)
             shown = context.percent(share)
-            n = (str(one.found.n_trials), str(one.n_searches))
+            n = (str(one.importances.n_trials), str(one.n_searches))
             rows.append((*lead, messages.of("column", name), shown, between, *n))
     columns = (
         *context.task_columns(),
@@ -142,7 +149,7 @@ def _slices(context: StudyContext) -> Picture | None:
     ]
     names: dict[str, Parameter] = {}
     for pair in summary.pairs:
-        for name, parameter in searched(summary, *pair).items():
+        for name, parameter in searched_parameters(summary, *pair).items():
             names[name] = _together(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
@@ -156,8 +163,8 @@ def _slices(context: StudyContext) -> Picture | None:
     best = summary.best.assign(objective=summary.objectives)
     name, rows = summary.objective.name, []
     for task, cell in summary.pairs:
-        own = trials[(trials["task"] == task) & (trials["cell"] == cell)]["objective"]
-        top = best[(best["task"] == task) & (best["cell"] == cell)]["objective"]
+        own = rows_of(trials, task, cell)["objective"]
+        top = rows_of(best, task, cell)["objective"]
         if len(own):
             of_best = stats.median_interval(top)
             texts = (context.number(name, v) for v in (own.median(), of_best.value))
@@ -178,17 +185,14 @@ def _slices(context: StudyContext) -> Picture | None:
 
 
 def _together(one: Parameter | None, other: Parameter) -> Parameter:
-    """A parameter that holds the options of both: cells need not have the same ones."""
+    """A parameter with the options of both: cells may have different options."""
     if isinstance(one, Choice) and isinstance(other, Choice):
         return Choice(tuple(dict.fromkeys([*one.options, *other.options])))
     return other if one is None else one
 
 
 def _panels(context: StudyContext, trials: pd.DataFrame, names: Mapping[str, Parameter]) -> Figure:
-    """A panel for each hyperparameter.
-
-    With several tasks a row of them for each, if they fit side by side.
-    """
+    """A panel for each hyperparameter; with several tasks a row for each task, if it fits."""
     objective = context.messages.of("column", context.summary.objective.name)
     a_row_each = context.many_tasks and len(names) <= 5
     tasks = context.summary.tasks if a_row_each else (None,)
@@ -222,7 +226,7 @@ def _scatter(
         if words_only:
             order = {option: place for place, option in enumerate(options)}
             dodge = (i - (len(context.summary.cells) - 1) / 2) * 0.24
-            places = [order.get(str(value_of(parameter, v)), math.nan) for v in own[name]]
+            places = [order.get(str(option_of(parameter, v)), math.nan) for v in own[name]]
             x = np.array(places, dtype=float) + dodge
         else:
             x = own[name].to_numpy(dtype=float)
@@ -245,7 +249,7 @@ def _scatter(
             axes.tick_params(axis="x", rotation=35)
     elif isinstance(parameter, Range) and parameter.log:
         axes.set_xscale("log")
-        ticks = log_ticks(float(parameter.low), float(parameter.high), 2 if narrow else 3)
+        ticks = range_ticks(float(parameter.low), float(parameter.high), 2 if narrow else 3)
         axes.set_xlim(parameter.low / 1.12, parameter.high * 1.12)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -257,8 +261,8 @@ def _scatter(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
 
 
-def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most so many round numbers (1, 2 or 5 times a power of ten) in a range, as evenly spread as they come."""
+def range_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` round numbers (1, 2 or 5 times a power of ten) in a range, evenly spread."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]

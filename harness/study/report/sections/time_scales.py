@@ -1,7 +1,4 @@
-"""How long the units of the trained cells remember.
-
-The time scales that their memory gates imply.
-"""
+"""Time scales of the units: how long their memory gates keep a value."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import short_number
-from harness.study.report.sections.gradients import LINES, STATES, states_key, stored
+from harness.study.report.sections.gradients import LINES, STATES, diagnostics_entries, states_key
 from harness.study.report.study_context import StudyContext
 
 BINS_A_DECADE = 6
@@ -27,9 +24,9 @@ BINS_A_DECADE = 6
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """The time scales of one layer's units, in steps, before or after training.
+    """The time scales of the units of one layer, in steps, before or after training.
 
-    `lag` is that of the task.
+    `lag` is the lag of the task.
     """
 
     task: str
@@ -43,12 +40,12 @@ class Units:
 
     @property
     def beyond(self) -> int:
-        """Units whose time scale reaches the task's lag."""
+        """Number of units whose time scale reaches the lag of the task."""
         return sum(each >= self.lag for each in self.steps)
 
 
 def section(context: StudyContext) -> Section:
-    """A histogram of the units' time scales on a logarithmic axis, a panel for each cell whose units have some."""
+    """Histogram of the time scales of the units, a panel for each cell that has some."""
     messages, summary = context.messages, context.summary
     title = messages("time_scales.title")
     layers = _units(context)
@@ -88,7 +85,7 @@ def section(context: StudyContext) -> Section:
 
 
 def _units(context: StudyContext) -> list[Units]:
-    """The stored time scales; a layer with unknown ones, of a diverged model, is left out."""
+    """The stored time scales, without layers that have unknown ones (of a diverged model)."""
     parts = {"task", "cell", "state", "gate", "layer", "task_lag", "n_sequences", "steps"}
     return [
         Units(
@@ -101,13 +98,13 @@ def _units(context: StudyContext) -> list[Units]:
             int(one["n_sequences"]),
             tuple(one["steps"]),
         )
-        for one in stored(context, "time_scales", parts)
+        for one in diagnostics_entries(context, "time_scales", parts)
         if one["steps"] and None not in one["steps"] and one["task_lag"] is not None
     ]
 
 
 def _together(layers: Sequence[Units]) -> Units | None:
-    """All layers' units as one; None without any."""
+    """The units of all layers together; None without any."""
     if not layers:
         return None
     return dataclasses.replace(layers[0], steps=tuple(each for one in layers for each in one.steps))

@@ -1,4 +1,4 @@
-"""The configurations that the searches found: one row a search."""
+"""The best trial of each search: one row for each search."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pandas as pd
 from harness.parameters import Fixed
 from harness.rendering.document import Column, Paragraph, Section, Table
 from harness.study.report.study_context import StudyContext
+from harness.study.report.study_summary import rows_of
 
-MOST_ROWS = 20  # a longer table opens on demand
+# A table with more rows is folded.
+_FOLD_ABOVE = 20
 
 
 def section(context: StudyContext) -> Section:
-    """The best trial of each search: its searched hyperparameters and what the search saw in it."""
+    """The best trial of each search: its searched hyperparameters and its results."""
     messages, summary = context.messages, context.summary
     title = messages("winners.title")
     best = summary.best
@@ -29,10 +31,10 @@ def section(context: StudyContext) -> Section:
         (
             *context.task_cells(task, cell),
             str(row["repeat"]),
-            *(value(context, key, row[key]) for key in (*keys, *shown)),
+            *(value_text(context, key, row[key]) for key in (*keys, *shown)),
         )
         for task, cell in summary.pairs
-        for row in best[(best["task"] == task) & (best["cell"] == cell)].to_dict("records")
+        for row in rows_of(best, task, cell).to_dict("records")
     ]
     columns = (
         *context.task_columns(),
@@ -46,7 +48,7 @@ def section(context: StudyContext) -> Section:
         title,
         (
             Paragraph(messages("winners.intro")),
-            Table(columns, tuple(rows), note, folded=len(rows) > MOST_ROWS),
+            Table(columns, tuple(rows), note, folded=len(rows) > _FOLD_ABOVE),
         ),
     )
 
@@ -62,8 +64,8 @@ def _kind(column: pd.Series[Any]) -> Literal["text", "number"]:
     return "number" if pd.api.types.is_numeric_dtype(column) else "text"
 
 
-def value(context: StudyContext, name: str, shown: object) -> str:
-    """A hyperparameter's or result's text: by its metric where it has one, plainly otherwise."""
+def value_text(context: StudyContext, name: str, shown: object) -> str:
+    """The text of a hyperparameter or a result, as its metric writes it if it has one."""
     if isinstance(shown, str):
         return shown or context.messages("none")
     if not isinstance(shown, int | float) or math.isnan(shown):

@@ -1,4 +1,4 @@
-"""How fast each cell trains: memory against speed, and throughput against hidden size and length."""
+"""Memory span against the speed at which the winners train."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.rendering import theme
-from harness.rendering.document import BulletList, Column, ContentBlock, Picture, Section, Table
+from harness.rendering.document import Column, Picture, Section, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.curves import ValueRange
 from harness.rendering.figures.shape_panels import (
-    Quantity,
-    plot_against_shape,
     speed,
     speed_interval,
 )
@@ -23,8 +21,8 @@ from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
 
 
-def tradeoff(context: StudyContext) -> Section:
-    """Memory span against the speed at which the winners train, a panel for each task and device."""
+def section(context: StudyContext) -> Section:
+    """Memory span against training speed, a panel for each task and device."""
     messages, summary = context.messages, context.summary
     title = messages("tradeoff.title")
     table = summary.records.throughput
@@ -71,10 +69,7 @@ def tradeoff(context: StudyContext) -> Section:
 def _points(
     context: StudyContext, axes: Axes, task: str, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, ...]], list[direct_labels.LabelledPoint]]:
-    """One point a cell, with its intervals in both directions.
-
-    The rows of the table, and where the names belong.
-    """
+    """Draw one point for each cell; returns the rows of the table and the labels of the points."""
     texts, spots = [], []
     for cell in context.summary.cells:
         own = rows[rows["cell"] == cell]
@@ -111,10 +106,7 @@ def _points(
 def span_point(
     axes: Axes, memory: Memory, at: ValueRange, style: theme.SeriesStyle, text: str
 ) -> direct_labels.LabelledPoint:
-    """Draw a measured span at a value of x, with the intervals of both.
-
-    Returns where its text belongs.
-    """
+    """Draw a measured span against a value of x, with both intervals; returns its label."""
     value, low, high = at
     span, interval = memory.span.value or 0.0, memory.span.interval
     ends = (span, span) if interval is None else (interval.low, interval.high)
@@ -132,75 +124,3 @@ def span_point(
             )
     axes.plot(value, span, marker=style.marker, color=style.colour, markersize=9, clip_on=False)
     return direct_labels.LabelledPoint(value, span, *ends, text, style.colour)
-
-
-def throughput(context: StudyContext) -> Section:
-    """Tokens per second against hidden size and against length, a row of panels for each device."""
-    messages, summary = context.messages, context.summary
-    title = messages("throughput.title")
-    table = summary.records.throughput
-    if table is None or len(table) == 0:
-        enabled = summary.records.spec.throughput.enabled
-        reason = messages("throughput.absent" if enabled else "throughput.disabled")
-        return context.not_measured("throughput", title, reason)
-    timed = table[table["tokens_per_second"].notna()]
-    failed = table[table["tokens_per_second"].isna()]
-    lines = tuple(
-        messages("throughput.failed", benchmark=row["benchmark"], reason=row["reason"])
-        for row in failed.to_dict("records")
-    )
-    tail: tuple[ContentBlock, ...] = (BulletList(lines),) if lines else ()
-    numbers = _timed(context, timed)
-    grid = timed[timed["origin"] == "grid"]
-    task = next((task for task in summary.tasks if (grid["task"] == task).any()), None)
-    if task is None:
-        return Section("throughput", title, (numbers, *tail) if len(timed) else tail)
-    grid = grid[grid["task"] == task]
-    picture = Picture(
-        "throughput",
-        plot_against_shape(context, grid, Quantity(speed, messages("throughput.y"))),
-        messages("throughput.description"),
-        messages("throughput.caption", machine=str(grid["device_name"].iloc[0]), task=task),
-        numbers,
-    )
-    return Section("throughput", title, (picture, *tail))
-
-
-def _timed(context: StudyContext, table: pd.DataFrame) -> Table:
-    """Every timed benchmark."""
-    messages = context.messages
-    rows = []
-    for row in table.to_dict("records"):
-        _, low, high = speed(row)
-        rows.append(
-            (
-                *context.task_cells(str(row["task"]), str(row["cell"])),
-                str(row["device"]),
-                messages.of("origin", str(row["origin"])),
-                *(
-                    context.number(name, row[name])
-                    for name in ("hidden_size", "num_layers", "sequence_length", "batch_size")
-                ),
-                context.number("step_time_s", row["step_time_s"]),
-                context.number("tokens_per_second", row["tokens_per_second"]),
-                speed_interval(context, low, high),
-                context.number("gflops_per_second", row["gflops_per_second"]),
-                context.number("fraction_of_peak", row["fraction_of_peak"]),
-                context.number("n_blocks", row["n_blocks"]),
-            )
-        )
-    names = ("hidden_size", "num_layers", "sequence_length", "batch_size", "step_time_s")
-    more = (
-        "tokens_per_second",
-        "interval_speed",
-        "gflops_per_second",
-        "fraction_of_peak",
-        "n_blocks",
-    )
-    columns = (
-        *context.task_columns(),
-        Column(messages("column.device")),
-        Column(messages("column.origin")),
-        *(context.column(name) for name in (*names, *more)),
-    )
-    return Table(columns, tuple(rows), messages("throughput.note"))
