@@ -11,9 +11,7 @@ from harness.rendering import theme
 from harness.rendering.document import ContentBlock, Report
 from harness.rendering.render import WrittenReport
 from harness.rendering.sections.machine import machine_section
-from harness.study.report.sections import (
-    answer as answer_section,
-)
+from harness.study.report.sections import answer as answer_section
 from harness.study.report.sections import (
     caveats,
     claims,
@@ -54,7 +52,7 @@ SECTIONS = (
     time_scales,
     failed_trials,
 )
-FIGURES = (
+STUDY_FIGURES = (
     "published",
     "memory",
     "extrapolation",
@@ -120,6 +118,6 @@ def _report(context: StudyContext) -> Report:
             latex.section(context),
         ),
         command=context.command,
-        figures=FIGURES,
+        figures=STUDY_FIGURES,
         footer=messages("page.made_by", version=harness.__version__),
     )

@@ -151,12 +151,12 @@ class Summary:
             return {}
         groups = dict(list(self.records.confirmation.groupby(["task", "cell"])))
         return {
-            pair: self._remembered(pair[0], pair[1], groups[pair])
+            pair: self._memory_of(pair[0], pair[1], groups[pair])
             for pair in self.pairs
             if pair in groups
         }
 
-    def _remembered(self, task: str, cell: str, rows: pd.DataFrame) -> Memory:
+    def _memory_of(self, task: str, cell: str, rows: pd.DataFrame) -> Memory:
         columns = ("repeat", "sequence_length", "end", "solved")
         runs = []
         for repeat, length, end, solved in zip(*(rows[name] for name in columns), strict=True):

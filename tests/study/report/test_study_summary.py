@@ -122,7 +122,7 @@ def test_the_chance_loss_is_told_from_the_rows(quick: StudyRecords) -> None:
 
 def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
     """Where every trial diverged there is no winner, no span, and the pair is named."""
-    wish = Wish(end_counts={"rnn": {"diverged": 1.0}}, trials=3)
+    wish = Wish(ends={"rnn": {"diverged": 1.0}}, trials=3)
     summary = Summary(records.read(write(tmp_path, wish)))
     assert summary.missing == (("temporal_order", "rnn"),)
     assert ("temporal_order", "rnn") not in summary.memory
@@ -130,7 +130,7 @@ def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
 
 def test_without_a_confirmation_a_finished_trial_is_a_result(tmp_path: Path) -> None:
     """A study that confirms nothing misses only cells without any finished trial."""
-    wish = Wish(confirm_seeds=0, end_counts={"rnn": {"diverged": 1.0}}, trials=3)
+    wish = Wish(confirm_seeds=0, ends={"rnn": {"diverged": 1.0}}, trials=3)
     assert Summary(records.read(write(tmp_path, wish))).missing == (("temporal_order", "rnn"),)
 
 
@@ -190,7 +190,7 @@ def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
 
 def test_ends_are_counted_with_their_reasons(tmp_path: Path) -> None:
     """Counts by end add up to the rows, and each reason is there with its number."""
-    found = records.read(write(tmp_path, Wish(end_counts={"rnn": {"diverged": 0.5}}, trials=20)))
+    found = records.read(write(tmp_path, Wish(ends={"rnn": {"diverged": 0.5}}, trials=20)))
     counted = end_counts(found)
     assert found.confirmation is not None
     total = len(found.trials) + len(found.confirmation)

@@ -10,7 +10,7 @@ To add a section:
 1. Write the file with `section(context)`. It takes every number from `context.summary` and every
    text from `context.messages`. It reads no file.
 2. Add its texts to rendering/messages/en.toml, under a table of its own.
-3. Add the file to SECTIONS in study_report.py. Add the names of its figures to FIGURES there.
+3. Add the file to SECTIONS in study_report.py. Add the names of its figures to STUDY_FIGURES there.
 
 The files, in the order of the report:
 

@@ -21,25 +21,25 @@ from harness.study.report.study_summary import Memory, rows_of
 def answer_sentences(context: StudyContext) -> tuple[str, ...]:
     """The answer: a paragraph for each task, and one for training speed."""
     summary, messages = context.summary, context.messages
-    said = []
+    sentences = []
     if context.published:
-        said.append(published_numbers.sentence(context))
+        sentences.append(published_numbers.sentence(context))
     if summary.confirmed and not summary.has_ladder:
-        said += [_solved(context, task) for task in summary.tasks]
+        sentences += [_solved(context, task) for task in summary.tasks]
     elif summary.confirmed:
-        said += [_remembered(context, task) for task in summary.tasks]
+        sentences += [_spans(context, task) for task in summary.tasks]
         intervals = [m.span.interval for m in summary.memory.values() if m.span.interval]
         if intervals:
             level = context.level(intervals[0])
-            said[-1] += " " + messages("answer.brackets", level=level, n=summary.repeats)
+            sentences[-1] += " " + messages("answer.brackets", level=level, n=summary.repeats)
     else:
         if summary.records.spec.confirm.seeds:
-            said.append(messages("answer.not_confirmed"))
-        said += [_found(context, task) for task in summary.tasks]
-    said += _speeds(context)
+            sentences.append(messages("answer.not_confirmed"))
+        sentences += [_best_trials(context, task) for task in summary.tasks]
+    sentences += _training_speeds(context)
     if summary.missing:
-        said.append(messages("answer.missing", pairs=context.listed_pairs(summary.missing)))
-    return tuple(said)
+        sentences.append(messages("answer.missing", pairs=context.listed_pairs(summary.missing)))
+    return tuple(sentences)
 
 
 def _solved(context: StudyContext, task: str) -> str:
@@ -62,7 +62,7 @@ def _solved(context: StudyContext, task: str) -> str:
     return f"{spans}."
 
 
-def _remembered(context: StudyContext, task: str) -> str:
+def _spans(context: StudyContext, task: str) -> str:
     """The span of each cell on one task, and the differences that are shown."""
     messages = context.messages
     items: list[str] = []
@@ -84,7 +84,7 @@ def _remembered(context: StudyContext, task: str) -> str:
 def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
     """Sentences about the pairs of cells: differences that are shown, and those that are not."""
     messages = context.messages
-    said, shorter = [], {}
+    sentences, shorter = [], {}
     for cell in context.summary.cells:
         others = [
             c.second if c.longer == c.first else c.first for c in comparisons if c.longer == cell
@@ -96,24 +96,26 @@ def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> li
             messages("answer.longer", cell=cell, others=messages.listed(others))
             for cell, others in sorted(shorter.items(), key=lambda item: -len(item[1]))
         ]
-        said.append(messages("answer.shown", differences=messages("answer.and_then").join(parts)))
+        sentences.append(
+            messages("answer.shown", differences=messages("answer.and_then").join(parts))
+        )
     same = [c for c in comparisons if c.verdict == "no_difference_shown"]
     if len(same) > 1 and len(same) == len(comparisons):
-        said.append(messages("answer.no_difference_at_all"))
+        sentences.append(messages("answer.no_difference_at_all"))
     elif len(same) > 3:
-        said.append(messages("answer.no_difference_else", n=len(same)))
+        sentences.append(messages("answer.no_difference_else", n=len(same)))
     elif same:
         pairs = [messages("answer.pair", first=c.first, second=c.second) for c in same]
-        said.append(messages("answer.no_difference", pairs=messages("answer.or").join(pairs)))
+        sentences.append(messages("answer.no_difference", pairs=messages("answer.or").join(pairs)))
     if unclear := [c for c in comparisons if c.verdict == "inconclusive"]:
         n = context.summary.repeats
         key = "answer.too_few" if n < MINIMUM_REPEATS else "answer.too_few_measured"
         key = "answer.too_few_one" if n == 1 else key
-        said.append(messages(key, n=n, minimum=MINIMUM_REPEATS, pairs=len(unclear)))
-    return said
+        sentences.append(messages(key, n=n, minimum=MINIMUM_REPEATS, pairs=len(unclear)))
+    return sentences
 
 
-def _found(context: StudyContext, task: str) -> str:
+def _best_trials(context: StudyContext, task: str) -> str:
     """The best trial of each search, for a study that confirmed nothing. No ranking."""
     messages, best = context.messages, context.summary.best
     items = []
@@ -136,7 +138,7 @@ def _found(context: StudyContext, task: str) -> str:
     return messages(key, task=task, cells=messages.listed(items), n=context.summary.repeats)
 
 
-def _speeds(context: StudyContext) -> list[str]:
+def _training_speeds(context: StudyContext) -> list[str]:
     """Tokens per second of each cell at one common shape on the first device."""
     table = context.summary.records.throughput
     if table is None or len(table) == 0:
@@ -186,15 +188,15 @@ def shares_picture(context: StudyContext) -> Picture | None:
     for axes in panels:
         axes.set_xlabel(messages("memory.x"))
     panels[0].set_ylabel(messages("memory.y"))
-    placed = {}
+    labels = {}
     for axes, task in zip(panels, tasks, strict=True):
         memories = [
             summary.memory[pair]
             for pair in summary.pairs
             if pair[0] == task and pair in summary.memory
         ]
-        placed[axes] = _ends(context, memories)
-    direct_labels.label_line_ends(drawing, placed)
+        labels[axes] = _ends(context, memories)
+    direct_labels.label_line_ends(drawing, labels)
     table = shares_table(context)
     return Picture("memory", drawing, messages("memory.description"), _caption(context), table)
 

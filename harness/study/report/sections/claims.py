@@ -23,8 +23,10 @@ def section(context: StudyContext) -> Section | None:
             for check in checks
         ]
         key = "claims.claimed_source" if claim.source else "claims.claimed"
-        said = messages(key, claim=claim.text, source=claim.source)
-        blocks.append(Paragraph(f"{said} {messages('claims.here', found=messages.listed(found))}"))
+        claimed = messages(key, claim=claim.text, source=claim.source)
+        blocks.append(
+            Paragraph(f"{claimed} {messages('claims.here', found=messages.listed(found))}")
+        )
         blocks.append(_checks(context, claim.lag, checks))
     blocks.append(
         Paragraph(

@@ -28,7 +28,7 @@ def section(context: StudyContext) -> Section:
         return context.not_measured("budget", title, messages("budget.absent"))
     tasks = [task for task in summary.tasks if any(pair[0] == task for pair in curves)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.1)
-    placed = {}
+    labels = {}
     for axes, task in zip(panels, tasks, strict=True):
         ends = []
         for cell in summary.cells:
@@ -50,9 +50,9 @@ def section(context: StudyContext) -> Section:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(context, value)))
         axes.set_xlim(left=1)
-        placed[axes] = ends
+        labels[axes] = ends
     panels[0].set_ylabel(messages.of("column", summary.objective.name))
-    direct_labels.label_line_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, labels)
     table = _table(context, curves)
     few = summary.repeats < stats.MINIMUM_REPEATS
     key = "budget.caption_few" if few else "budget.caption"

@@ -32,14 +32,14 @@ def section(context: StudyContext) -> Section:
     if len(table) == 0:
         return context.not_measured("extrapolation", title, messages("extrapolation.absent"))
     factors = sorted(int(factor) for factor in table["factor"].unique())
-    said = []
+    sentences = []
     for task, cell in summary.pairs:
         share = _share(_of(table, task, cell, factors[-1]))
         if share.n_runs:
             key = "extrapolation.sentence_task" if context.many_tasks else "extrapolation.sentence"
             k, n = share.n_solved, share.n_runs
-            said.append(messages(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
-    found, listed = messages.listed(said), messages.listed(map(str, factors))
+            sentences.append(messages(key, factor=factors[-1], task=task, cell=cell, k=k, n=n))
+    found, listed = messages.listed(sentences), messages.listed(map(str, factors))
     blocks: list[ContentBlock] = [
         Paragraph(messages("extrapolation.intro", factors=listed, found=found))
     ]

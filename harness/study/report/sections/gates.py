@@ -23,7 +23,7 @@ MOST_PANEL_ROWS = 8
 # With more informative steps the panel has triangles and no upright lines.
 MOST_UPRIGHTS = 12
 # A smaller difference between the means of a gate is not visible in the figure.
-MOVED = 0.05
+VISIBLE_DIFFERENCE = 0.05
 BAND_ALPHA = 0.18
 
 
@@ -64,7 +64,7 @@ def section(context: StudyContext) -> Section:
     traces = _traces(context)
     if not traces:
         return context.not_measured("gates", title, messages("gates.absent"))
-    drawing, all_layers = _drawn(context, traces)
+    drawing, all_layers = _figure(context, traces)
     marked = any(trace.marked for trace in traces)
     caption = messages(
         "gates.caption" if marked else "gates.caption_unmarked",
@@ -84,7 +84,7 @@ def section(context: StudyContext) -> Section:
         if f"gates.about.{base}" in messages.texts
     ]
     texts = [" ".join([messages("gates.intro"), *about])]
-    texts += [_gates_told(context, *pair, traces) for pair in summary.pairs]
+    texts += [_gate_sentences(context, *pair, traces) for pair in summary.pairs]
     with_gates = {(trace.task, trace.cell) for trace in traces}
     looked = [
         (one["task"], one["cell"])
@@ -120,7 +120,7 @@ def _traces(context: StudyContext) -> list[Trace]:
     return found
 
 
-def _drawn(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
+def _figure(context: StudyContext, traces: Sequence[Trace]) -> tuple[Any, bool]:
     """The figure, and whether it has all layers."""
     messages = context.messages
     rows: dict[tuple[str, str, int], dict[str, dict[str, Trace]]] = {}
@@ -229,7 +229,7 @@ def _panel(context: StudyContext, axes: Axes, states: Mapping[str, Trace]) -> No
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
+def _gate_sentences(context: StudyContext, task: str, cell: str, traces: Sequence[Trace]) -> str:
     """Sentences on the mean of each gate of a cell, and the gate that differs most at the marks."""
     messages = context.messages
     own = [trace for trace in traces if (trace.task, trace.cell) == (task, cell)]
@@ -242,8 +242,8 @@ def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Tr
         messages(
             "gates.mean",
             gate=messages.of("gates.name", gate),
-            trained=_opening(trained, gate),
-            initial=_opening(initial, gate),
+            trained=_mean_opening(trained, gate),
+            initial=_mean_opening(initial, gate),
         )
         for gate in named
     ]
@@ -251,10 +251,10 @@ def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Tr
     sentences = [messages(key, task=task, cell=cell, gates=messages.listed(means))]
     marked = [trace for trace in trained if trace.marked]
     if marked:
-        most = max(marked, key=_moved)
+        most = max(marked, key=_difference)
         n = len(most.marked)
-        if _moved(most) < MOVED:
-            sentences.append(messages("gates.still", margin=f"{MOVED:g}", n=n))
+        if _difference(most) < VISIBLE_DIFFERENCE:
+            sentences.append(messages("gates.still", margin=f"{VISIBLE_DIFFERENCE:g}", n=n))
         else:
             at, others = (f"{most.over(informative=i):.2f}" for i in (True, False))
             gate = messages.of("gates.name", most.gate)
@@ -262,15 +262,15 @@ def _gates_told(context: StudyContext, task: str, cell: str, traces: Sequence[Tr
     return " ".join(sentences)
 
 
-def _opening(traces: Sequence[Trace], gate: str) -> str:
+def _mean_opening(traces: Sequence[Trace], gate: str) -> str:
     """The mean of a gate over all layers and steps."""
     return f"{statistics.fmean(v for t in traces if t.gate == gate for v in t.mean):.2f}"
 
 
-def _moved(trace: Trace) -> float:
+def _difference(trace: Trace) -> float:
     """Difference of the mean at the marked steps from that at the others; 0 without marks."""
-    moved = abs(trace.over(informative=True) - trace.over(informative=False))
-    return 0.0 if math.isnan(moved) else moved
+    difference = abs(trace.over(informative=True) - trace.over(informative=False))
+    return 0.0 if math.isnan(difference) else difference
 
 
 def _traces_table(context: StudyContext, traces: Sequence[Trace]) -> Table:

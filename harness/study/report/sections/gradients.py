@@ -32,7 +32,7 @@ UNCHANGED = math.log10(
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientGain:
+class GainCurve:
     """One line of the figure: log10 of the gain at ascending lags, -inf for a gain of 0.
 
     `reach` is the lag of the task.
@@ -74,14 +74,14 @@ def section(context: StudyContext) -> Section:
         return context.not_measured("gradients", title, messages("gradients.absent"))
     tasks = [task for task in summary.tasks if any(one.task == task for one in gains)]
     drawing, panels = theme.grid(len(tasks), columns=2, height=3.6)
-    placed = {}
+    labels = {}
     for axes, task in zip(panels, tasks, strict=True):
         own = [one for one in gains if one.task == task]
-        placed[axes] = _panel(context, axes, own)
+        labels[axes] = _panel(context, axes, own)
         if context.many_tasks:
             axes.set_title(task)
     panels[0].set_ylabel(messages("gradients.y"))
-    direct_labels.label_line_ends(drawing, placed)
+    direct_labels.label_line_ends(drawing, labels)
     drawing.legend(handles=states_key(context), loc="outside upper left", ncols=2, handlelength=2.2)
     picture = Picture(
         "gradient_gain",
@@ -90,7 +90,10 @@ def section(context: StudyContext) -> Section:
         messages("gradients.caption"),
         _table(context, gains),
     )
-    texts = [messages("gradients.intro"), *(_told(context, task, gains) for task in tasks)]
+    texts = [
+        messages("gradients.intro"),
+        *(_gain_sentences(context, task, gains) for task in tasks),
+    ]
     return Section("gradients", title, (*(Paragraph(text) for text in texts if text), picture))
 
 
@@ -108,26 +111,19 @@ def diagnostics_entries(context: StudyContext, key: str, parts: set[str]) -> lis
 
 def states_key(context: StudyContext) -> list[Line2D]:
     """Legend: a solid line is after training, a dotted line before it."""
-    colour = theme.MUTED.light
     return [
         Line2D(
             [],
             [],
-            color=colour,
-            linestyle=LINES["trained"],
-            label=context.messages("gradients.trained"),
-        ),
-        Line2D(
-            [],
-            [],
-            color=colour,
-            linestyle=LINES["initial"],
-            label=context.messages("gradients.initial"),
-        ),
+            color=theme.MUTED.light,
+            linestyle=LINES[state],
+            label=context.messages.of("gradients", state),
+        )
+        for state in ("trained", "initial")
     ]
 
 
-def gradient_gains(context: StudyContext) -> list[GradientGain]:
+def gradient_gains(context: StudyContext) -> list[GainCurve]:
     """The measured gains, without those of a diverged model."""
     gains = []
     for one in diagnostics_entries(
@@ -138,7 +134,7 @@ def gradient_gains(context: StudyContext) -> list[GradientGain]:
             continue
         trained = float(one.get("trained_length", one.get("sequence_length")) or math.nan)
         gains.append(
-            GradientGain(
+            GainCurve(
                 one["task"],
                 one["cell"],
                 str(one["state"]),
@@ -155,7 +151,7 @@ def gradient_gains(context: StudyContext) -> list[GradientGain]:
 
 
 def _panel(
-    context: StudyContext, axes: Axes, gains: Sequence[GradientGain]
+    context: StudyContext, axes: Axes, gains: Sequence[GainCurve]
 ) -> list[direct_labels.LineEnd]:
     """Draw the lines of one task; returns their labels."""
     messages = context.messages
@@ -196,7 +192,7 @@ def _panel(
     return list(ends.values())
 
 
-def _label_position(axes: Axes, gains: Sequence[GradientGain], height: float) -> tuple[float, bool]:
+def _label_position(axes: Axes, gains: Sequence[GainCurve], height: float) -> tuple[float, bool]:
     """The position of a threshold's label that covers the least of the lines.
 
     It is at the right (1) or left (0) end, above the threshold (True) or below it.
@@ -214,7 +210,7 @@ def _label_position(axes: Axes, gains: Sequence[GradientGain], height: float) ->
     return min([(1.0, True), (1.0, False), (0.0, False), (0.0, True)], key=covered)
 
 
-def _lower_limit(gains: Sequence[GradientGain]) -> float:
+def _lower_limit(gains: Sequence[GainCurve]) -> float:
     """Lower limit of the axis: below all trained cells, and 1e-12 or less for untrained ones."""
     lowest = {state: [0.0] for state in STATES}
     for one in gains:
@@ -248,10 +244,10 @@ def gain_text(context: StudyContext, log10_gain: float) -> str:
     return messages("gradients.times", value=significant(gain, 2))
 
 
-def _told(context: StudyContext, task: str, gains: Sequence[GradientGain]) -> str:
+def _gain_sentences(context: StudyContext, task: str, gains: Sequence[GainCurve]) -> str:
     """Sentences about the lines of one task, made from its numbers."""
     messages = context.messages
-    pairs: dict[str, dict[str, GradientGain]] = {}
+    pairs: dict[str, dict[str, GainCurve]] = {}
     for one in gains:
         if one.task == task:
             pairs.setdefault(one.cell, {})[one.state] = one
@@ -276,16 +272,16 @@ def _told(context: StudyContext, task: str, gains: Sequence[GradientGain]) -> st
         sentences.append(
             messages(key, task=task, lag=lag, cells=messages("answer.and_then").join(kept))
         )
-        sentences.append(_changed(context, both, lag))
-    sentences += [_reaches(context, found["trained"]) for found in both.values()]
+        sentences.append(_change_sentence(context, both, lag))
+    sentences += [_reach_sentence(context, found["trained"]) for found in both.values()]
     shown = [cell for cell, found in both.items() if found["trained"].of == "output"]
     if shown:
         sentences.append(messages("gradients.by_output", cells=messages.listed(shown)))
     return " ".join(sentences)
 
 
-def _changed(
-    context: StudyContext, both: Mapping[str, Mapping[str, GradientGain]], lag: int
+def _change_sentence(
+    context: StudyContext, both: Mapping[str, Mapping[str, GainCurve]], lag: int
 ) -> str:
     """The cells whose gain training raised, lowered or changed by less than a factor of 2."""
     groups: dict[str, list[str]] = {"raised": [], "lowered": [], "left": []}
@@ -302,7 +298,7 @@ def _changed(
     return context.messages("gradients.training", changes=context.messages.listed(told))
 
 
-def _reaches(context: StudyContext, gain: GradientGain) -> str:
+def _reach_sentence(context: StudyContext, gain: GainCurve) -> str:
     """Sentence on the lags from which a trained cell's gain is below each threshold."""
     messages = context.messages
     forgotten, lost = (gain.below(threshold) for threshold in THRESHOLDS.values())
@@ -336,7 +332,7 @@ def _reaches(context: StudyContext, gain: GradientGain) -> str:
 # --- The table ----------------------------------------------------------------------------------
 
 
-def _table(context: StudyContext, gains: Sequence[GradientGain]) -> Table:
+def _table(context: StudyContext, gains: Sequence[GainCurve]) -> Table:
     messages = context.messages
     rows = []
     for one in gains:

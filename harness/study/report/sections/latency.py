@@ -100,14 +100,14 @@ def budget_sentences(context: StudyContext, task: str, winners: Sequence[Deploye
     if len(winners) < 2:
         return []
     budgets = {(round_up(each.time_us), round_up_bytes(each.bytes_held)) for each in winners}
-    said = []
+    sentences = []
     for time_us, size in sorted(budgets):
         within = [each for each in winners if each.time_us <= time_us and each.bytes_held <= size]
         text = _best(context, within, context.summary.comparisons.get(task, ()), (time_us, size))
         if context.many_tasks:
             text = context.messages("latency.of_task", task=task, sentence=text)
-        said.append(text)
-    return said
+        sentences.append(text)
+    return sentences
 
 
 def round_up(value: float) -> float:

@@ -166,7 +166,7 @@ def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
         _sequences_axis(context, axes, float(own["sequences_seen"].max()))
         axes.set_xlabel(messages("learning.x"))
         axes.set_ylabel(messages("learning.y_loss") if axes is panels[0] else "")
-    placed = {}
+    labels = {}
     for axes, task in zip(panels, tasks, strict=True):
         own = rows[(rows["task"] == task) & (rows["loss"] > 0)]
         last = own.sort_values("sequences_seen").groupby(["cell", "repeat"]).tail(1)
@@ -177,8 +177,8 @@ def _by_cell(context: StudyContext, rows: pd.DataFrame) -> Picture:
             for row in last.drop_duplicates("cell").to_dict("records")
             for cell in [str(row["cell"])]
         ]
-        placed[axes] = ends
-    direct_labels.label_line_ends(drawing, placed)
+        labels[axes] = ends
+    direct_labels.label_line_ends(drawing, labels)
     description = messages("learning.description_loss")
     table = _evaluations_table(context, rows)
     return Picture(

@@ -46,11 +46,11 @@ def sentence(context: StudyContext) -> str:
         )
         for check in found
     ]
-    said = messages(
+    text = messages(
         key, k=good, n=len(found), weak=weak, items=messages("published.between").join(items)
     )
     unknown = sum(check.verdict == "not_measured" for check in found)
-    return f"{said} {messages('published.unknown', n=unknown)}" if unknown else said
+    return f"{text} {messages('published.unknown', n=unknown)}" if unknown else text
 
 
 def published_picture(context: StudyContext) -> Picture | None:

@@ -44,14 +44,14 @@ def section(context: StudyContext) -> Section:
     shown = [one for one in measured if one is not None and one.importances.missing is None]
     if shown:
         blocks.append(_importances(context, shown))
-    said = _missing(context, [one for one in measured if one is not None])
+    sentences = _missing(context, [one for one in measured if one is not None])
     if (slices := _slices(context)) is not None:
-        blocks += [*(Paragraph(text, quiet=True) for text in said), slices]
+        blocks += [*(Paragraph(text, quiet=True) for text in sentences), slices]
     elif blocks:
-        blocks += [Paragraph(text, quiet=True) for text in said]
+        blocks += [Paragraph(text, quiet=True) for text in sentences]
     title = messages("sensitivity.title")
     if not blocks:
-        reason = " ".join(said) or messages("sensitivity.absent")
+        reason = " ".join(sentences) or messages("sensitivity.absent")
         return context.not_measured("sensitivity", title, reason)
     return Section("sensitivity", title, tuple(blocks))
 
@@ -150,7 +150,7 @@ def _slices(context: StudyContext) -> Picture | None:
     names: dict[str, Parameter] = {}
     for pair in summary.pairs:
         for name, parameter in searched_parameters(summary, *pair).items():
-            names[name] = _together(names.get(name), parameter)
+            names[name] = _merged(names.get(name), parameter)
     if len(trials) < FEWEST_POINTS or not names:
         return None
     step = -(-len(trials) // MOST_POINTS)
@@ -184,7 +184,7 @@ def _slices(context: StudyContext) -> Picture | None:
     return Picture("slices", drawing, messages("sensitivity.slices_description"), caption, table)
 
 
-def _together(one: Parameter | None, other: Parameter) -> Parameter:
+def _merged(one: Parameter | None, other: Parameter) -> Parameter:
     """A parameter with the options of both: cells may have different options."""
     if isinstance(one, Choice) and isinstance(other, Choice):
         return Choice(tuple(dict.fromkeys([*one.options, *other.options])))

@@ -53,7 +53,7 @@ def section(context: StudyContext) -> Section:
     if not pairs:
         return context.not_measured("time_scales", title, messages("time_scales.absent"))
     whole = {
-        (pair, state): _together([u for u in layers if (u.task, u.cell, u.state) == (*pair, state)])
+        (pair, state): _merged([u for u in layers if (u.task, u.cell, u.state) == (*pair, state)])
         for pair in pairs
         for state in STATES
     }
@@ -75,12 +75,12 @@ def section(context: StudyContext) -> Section:
         caption,
         _units_table(context, layers),
     )
-    told = [
-        _units_told(context, before, after)
+    sentences = [
+        _unit_sentence(context, before, after)
         for pair in pairs
         if (before := whole[pair, "initial"]) and (after := whole[pair, "trained"])
     ]
-    texts = [messages("time_scales.intro"), *told]
+    texts = [messages("time_scales.intro"), *sentences]
     return Section("time_scales", title, (*map(Paragraph, texts), picture))
 
 
@@ -103,7 +103,7 @@ def _units(context: StudyContext) -> list[Units]:
     ]
 
 
-def _together(layers: Sequence[Units]) -> Units | None:
+def _merged(layers: Sequence[Units]) -> Units | None:
     """The units of all layers together; None without any."""
     if not layers:
         return None
@@ -159,7 +159,7 @@ def _histogram_key(context: StudyContext) -> list[Line2D | Patch]:
     return [filled, dotted]
 
 
-def _units_told(context: StudyContext, before: Units, after: Units) -> str:
+def _unit_sentence(context: StudyContext, before: Units, after: Units) -> str:
     def scale(value: float) -> str:
         return context.number("time_scale", value)
 
