@@ -20,6 +20,7 @@ from harness.study.phases.train_winners import Winner
 from harness.study.run_context import StudyOptions
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.study.trial_source import SearchKey
+from harness.timing.answers import TrainingAnswer
 from tests.small import (
     RecordingObserver,
     family,
@@ -161,7 +162,7 @@ def test_failure_of_inference(
     def fail(*_: object) -> None:
         raise WorkerError("timing failed: no")
 
-    answer: dict[str, object] = {"results": []}
+    answer = TrainingAnswer.from_json({"results": []})
     for name in ("time_winners", "time_grid"):
         monkeypatch.setattr(pipeline, name, lambda *_: answer)
     monkeypatch.setattr(pipeline, "time_inference", fail)
