@@ -20,7 +20,7 @@ from harness.study.phases.train_winners import Winner
 from harness.study.run_context import StudyOptions
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
 from harness.study.trial_source import SearchKey
-from harness.timing.answers import TrainingAnswer
+from harness.timing.answers import MachineFacts, TrainingAnswer
 from tests.small import (
     RecordingObserver,
     family,
@@ -31,6 +31,7 @@ from tests.small import (
     table,
 )
 from tests.tally import Tally
+from tests.timed import MACHINE
 
 PARAMS = {
     "hidden_size": 3,
@@ -162,7 +163,7 @@ def test_failure_of_inference(
     def fail(*_: object) -> None:
         raise WorkerError("timing failed: no")
 
-    answer = TrainingAnswer.from_json({"results": []})
+    answer = TrainingAnswer(MachineFacts.from_json(MACHINE), results=())
     for name in ("time_winners", "time_grid"):
         monkeypatch.setattr(pipeline, name, lambda *_: answer)
     monkeypatch.setattr(pipeline, "time_inference", fail)
