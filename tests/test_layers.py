@@ -222,7 +222,7 @@ def drawing() -> str:
             path = PACKAGE / f"{part}.py"
             path = path if path.exists() else PACKAGE / part / "__init__.py"
             doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            first = re.split(r"(?<=[.:])\s", doc.partition("\n")[0])[0].rstrip(".:")
+            first = re.split(r"(?<=\.)\s", doc.partition("\n")[0])[0].rstrip(".")
             name = part if path.stem == part else f"{part}/"
             lines.append(f"    {name:<14}{first}")
     return "\n".join(["```text", *lines, "```"])
