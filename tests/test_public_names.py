@@ -17,6 +17,7 @@ SHARED = {
     "answer_sentences": "what both answer sections offer",
     "configure_process": "side_worker.py runs in environments without the harness, so it has its own",
     "high_water_bytes": "likewise",
+    "MEMORY_STEPS": "likewise",
     "WARM_UP_AGREEMENT": "likewise",
 }
 

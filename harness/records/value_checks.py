@@ -90,12 +90,12 @@ def _trace(value: object) -> bool:
 Shape = Mapping[str, tuple[str, Check]]
 """What the values of an object's keys are: in words, and as a check."""
 
-COUNTED = ("a whole number", _is_count)
+_COUNT = ("a whole number", _is_count)
 UNKNOWN_NUMBERS = ("a list of numbers and nulls", _list_of(_or_null(_is_number)))
 TEXT = ("a text", _is_text)
 TRACE: Shape = {
     "gate": TEXT,
-    "layer": COUNTED,
+    "layer": _COUNT,
     "mean": UNKNOWN_NUMBERS,
     "low": UNKNOWN_NUMBERS,
     "high": UNKNOWN_NUMBERS,
@@ -107,10 +107,10 @@ ENTRY: Shape = {
     "of": TEXT,
     "gate": TEXT,
     "memory_gate": TEXT,
-    "layer": COUNTED,
-    "n_sequences": COUNTED,
-    "sequence_length": COUNTED,
-    "trained_length": COUNTED,
+    "layer": _COUNT,
+    "n_sequences": _COUNT,
+    "sequence_length": _COUNT,
+    "trained_length": _COUNT,
     "task_lag": ("a number or null", _or_null(_is_number)),
     "lag": ("a list of whole numbers", _list_of(_is_count)),
     "log10_gain": UNKNOWN_NUMBERS,
@@ -126,7 +126,7 @@ MACHINE: Shape = {
         ),
         TEXT,
     ),
-    **dict.fromkeys(("cores", "memory_bytes", "workers", "common_trials"), COUNTED),
+    **dict.fromkeys(("cores", "memory_bytes", "workers", "common_trials"), _COUNT),
     "versions": (
         "an object of texts",
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),

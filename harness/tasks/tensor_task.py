@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.errors import InputError, Shown
 from harness.tasks.base import REGRESSION_TOLERANCE, Batch, Classification, Regression
 
-DTYPES = {"classification": torch.int64, "regression": torch.float32}
+TARGET_DTYPES = {"classification": torch.int64, "regression": torch.float32}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +113,8 @@ class TensorTask:
 def _check(task: TensorTask) -> None:
     """Refuse tensors that cannot be trained on, naming the tensor."""
     where = f"task {task.name}"
-    if task.kind not in DTYPES:
-        raise InputError(where, "kind", expected=" or ".join(DTYPES), got=task.kind)
+    if task.kind not in TARGET_DTYPES:
+        raise InputError(where, "kind", expected=" or ".join(TARGET_DTYPES), got=task.kind)
     for name, part in (("train", task.train), ("test", task.test)):
         _check_part(where, name, part, task.kind)
     sizes = [tuple(part.inputs.shape[1:]) for part in (task.train, task.test)]
@@ -145,7 +145,7 @@ def _check_part(where: str, name: str, part: object, kind: str) -> None:
         expected = "shape (n, steps, input_size), n and input_size at least 1, steps at least 2"
         raise InputError(where, f"{name}.inputs", expected=expected, got=Shown(f"shape {shape}"))
     key, n = f"{name}.targets", shape[0]
-    targets = _tensor(where, key, part.targets, DTYPES[kind])
+    targets = _tensor(where, key, part.targets, TARGET_DTYPES[kind])
     is_wide = kind == "regression"
     shape = tuple(targets.shape)
     if len(shape) != 1 + is_wide or shape[0] != n or 0 in shape:

@@ -121,7 +121,7 @@ class TimingRequest:
             expected = f"a list of at most {MAX_BENCHMARKS_OF_A_REQUEST:,}"
             raise InputError("request", "benchmarks", expected=expected, got=Shown(len(listed)))
         benchmarks = tuple(_benchmark(i, each) for i, each in enumerate(listed))
-        check_names(each.name for each in benchmarks)
+        check_benchmark_names(each.name for each in benchmarks)
         request = cls(
             **{
                 **values,
@@ -182,7 +182,7 @@ def checked_benchmark(cls: type, where: str, plain: object) -> dict[str, Any]:
     return values
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_benchmark_names(names: Iterable[str]) -> None:
     """Refuse two benchmarks of one name."""
     ((name, times),) = Counter(names).most_common(1)
     if times > 1:

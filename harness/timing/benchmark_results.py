@@ -39,7 +39,7 @@ from harness.timing.hardware_limits import (
 )
 from harness.timing.variants import parse_variant
 
-REGIME = "weights of the initialisation at the start of each block"
+TRAINING_REGIME = "weights of the initialisation at the start of each block"
 
 
 def answer_of(request: TimingRequest, found: SessionResult, wall_time_s: float) -> TrainingAnswer:
@@ -70,7 +70,9 @@ def answer_of(request: TimingRequest, found: SessionResult, wall_time_s: float) 
             )
         )
     return TrainingAnswer(
-        machine_facts({each.device for each in request.benchmarks}, REGIME, found.settings),
+        machine_facts(
+            {each.device for each in request.benchmarks}, TRAINING_REGIME, found.settings
+        ),
         tuple(results),
         limits.results("matrix product"),
         limits.results("copy"),

@@ -26,7 +26,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 Dynamic int8 holds its weights in int8 and rounds its inputs anew at each product.
 """
-TOLERANCE: Mapping[str, float] = {"float32": 1e-4, "bfloat16": 0.2, "int8": 0.3}
+OUTPUT_TOLERANCE: Mapping[str, float] = {"float32": 1e-4, "bfloat16": 0.2, "int8": 0.3}
 """The largest relative output error with which a model is timed.
 
 Measured over three tasks, hidden sizes 4 to 128, 1 and 2 layers, lengths 20 and 200 and every
@@ -44,7 +44,7 @@ INT8_BYTES, SCALE_BYTES = 1, 4
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
-def unavailable(model: SequenceModel, dtype: str, measure: str) -> str:
+def deployment_problem(model: SequenceModel, dtype: str, measure: str) -> str:
     """Why a model can't be had in that dtype, or can't be stepped; "" where it can."""
     name = type(model.cell).__name__
     if measure == "step" and not isinstance(model.cell, TorchCell | Stateful):
@@ -64,7 +64,7 @@ def unavailable(model: SequenceModel, dtype: str, measure: str) -> str:
 
 
 def convert(model: SequenceModel, dtype: str) -> SequenceModel:
-    """A copy of a float32 model in that dtype, for which `unavailable` has nothing to say."""
+    """A copy of a float32 model in that dtype; `deployment_problem` must be empty for it."""
     converted = copy.deepcopy(model).eval()
     if dtype != "int8":
         return converted.to(DTYPES[dtype])

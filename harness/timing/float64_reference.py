@@ -21,7 +21,7 @@ from harness.timing.benchmark_request import Benchmark
 from harness.timing.runnable_steps import Workpiece, build
 from harness.timing.variants import Precision
 
-TOLERANCE: Mapping[Precision, tuple[float, float]] = {
+GRADIENT_TOLERANCE: Mapping[Precision, tuple[float, float]] = {
     "float32": (1e-4, 1e-4),
     "tf32": (3e-3, 3e-2),
     "float16": (3e-3, 3e-2),
@@ -128,7 +128,7 @@ def check(found: Deviation, precision: Precision, against: str) -> None:
     `against` names the reference.
     """
     errors = (("loss", found.loss_error), ("gradients", found.gradient_error))
-    for (what, error), most in zip(errors, TOLERANCE[precision], strict=True):
+    for (what, error), most in zip(errors, GRADIENT_TOLERANCE[precision], strict=True):
         if error is not None and not error <= most:
             raise HarnessError(
                 f"not timed: its {what} differ{'s' * (what == 'loss')} from {against} by {error:.2g}, "

@@ -36,7 +36,7 @@ CHECKED_STEPS = 256  # of a sequence, where single steps are checked and timed
 WARM_UP_CALLS, WARM_UP_S = 20, 0.05  # both, before the first block
 BLOCK_WARM_UP_CALLS = 3  # at the start of a block: another row has used the caches since
 TAIL = 0.99
-REGIME = "one sequence at a time"
+INFERENCE_REGIME = "one sequence at a time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def measure_inference(
     rounds = _rounds(list(ready.values()), request, deadline)
     blocks = {name: [own[i] for own in rounds] for i, name in enumerate(ready)}
     machine = dataclasses.replace(
-        machine_facts(["cpu"], REGIME),
+        machine_facts(["cpu"], INFERENCE_REGIME),
         threads=torch.get_num_threads(),
         denormals_flushed=denormals_flushed(),
     )
@@ -122,7 +122,7 @@ def prepare_inference(benchmark: InferenceBenchmark, seed: int = 0) -> ReadyMode
     """
     task = get_task(benchmark.task)
     original = build_model(benchmark.model, derive_seed(seed, "weights")).eval()
-    if reason := deployed_model.unavailable(original, benchmark.dtype, benchmark.measure):
+    if reason := deployed_model.deployment_problem(original, benchmark.dtype, benchmark.measure):
         return reason
     model = deployed_model.convert(original, benchmark.dtype)
     generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
@@ -134,7 +134,7 @@ def prepare_inference(benchmark: InferenceBenchmark, seed: int = 0) -> ReadyMode
         deployed_model.outputs_of(model, converted, benchmark.measure),
         deployed_model.reference_outputs(original, inputs),
     )
-    most = deployed_model.TOLERANCE[benchmark.dtype]
+    most = deployed_model.OUTPUT_TOLERANCE[benchmark.dtype]
     if not error <= most:
         raise HarnessError(
             f"not timed: its outputs differ from float64 by {error:.2g}, "

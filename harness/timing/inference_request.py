@@ -13,8 +13,8 @@ from typing import Any
 from harness.cells import get_cell
 from harness.errors import InputError, nearest
 from harness.timing.benchmark_request import (
+    check_benchmark_names,
     check_length,
-    check_names,
     check_number,
     checked,
     checked_benchmark,
@@ -100,7 +100,7 @@ class InferenceRequest:
         if not isinstance(listed, list) or not listed:
             raise InputError("request", "benchmarks", expected="a list of at least one", got=listed)
         benchmarks = tuple(_benchmark(i, each) for i, each in enumerate(listed))
-        check_names(each.name for each in benchmarks)
+        check_benchmark_names(each.name for each in benchmarks)
         plugins = tuple(values.get("plugins", ()))
         request = cls(**{**values, "benchmarks": benchmarks, "plugins": plugins})
         for key in ("n_calls", "n_blocks", "time_budget_s", "seed"):

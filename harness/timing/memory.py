@@ -22,7 +22,9 @@ from harness.tasks.base import Lengthened
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.runnable_steps import N_BATCHES
 
-STEPS = 2  # the first step makes the optimiser's state, the second one holds everything at once
+MEMORY_STEPS = (
+    2  # the first step makes the optimiser's state, the second one holds everything at once
+)
 PROBE_TIMEOUT_S = 120.0
 CUDA_ALLOCATOR = "cuda_allocator"
 PROCESS_HIGH_WATER = "process_high_water"

@@ -17,7 +17,7 @@ from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import TimingRequest
 from harness.timing.benchmark_results import answer_of
 from harness.timing.benchmark_session import ProgressCallback, Session
-from harness.timing.memory import PROCESS_HIGH_WATER, STEPS, PeakMemory, high_water_bytes
+from harness.timing.memory import MEMORY_STEPS, PROCESS_HIGH_WATER, PeakMemory, high_water_bytes
 from harness.timing.runnable_steps import prepare
 from harness.timing.variants import parse_variant
 from harness.timing.worker_pool import WorkerPool
@@ -50,7 +50,7 @@ def measure_memory(request: TimingRequest) -> PeakMemory:
     (benchmark,) = request.benchmarks
     before = high_water_bytes()
     subject = prepare(benchmark, request.seed)
-    for _ in range(STEPS):
+    for _ in range(MEMORY_STEPS):
         subject.step()
     return PeakMemory(PROCESS_HIGH_WATER, high_water_bytes(), before)
 

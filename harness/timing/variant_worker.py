@@ -33,7 +33,7 @@ from harness.timing.float64_reference import (
     deviation,
 )
 from harness.timing.hardware_limits import copy, product
-from harness.timing.memory import STEPS, cuda_peak
+from harness.timing.memory import MEMORY_STEPS, cuda_peak
 from harness.timing.runnable_steps import Subject, build, close, forget_compiled
 from harness.timing.variants import Variant, precision_on
 
@@ -157,7 +157,7 @@ class CommandHandler:
                 errors = dataclasses.asdict(found)
                 del kept, found
             subject.reset()
-            for _ in range(STEPS):
+            for _ in range(MEMORY_STEPS):
                 subject.step()
         self.subjects[asked.name] = subject
         own = ("name", "device", "step", "reset")

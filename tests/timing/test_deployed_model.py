@@ -107,7 +107,7 @@ def test_buffers_and_linear_parts_count() -> None:
 def test_single_steps_are_the_whole_sequence(cell: str, dtype: str) -> None:
     """Step by step, the state carried, the outputs are those of the sequence in one call."""
     original = around(Averaging()) if cell == "plug-in" else model(cell, 6, 2)
-    if deployed_model.unavailable(original, dtype, "step"):
+    if deployed_model.deployment_problem(original, dtype, "step"):
         assert (cell, dtype) == ("rnn", "int8")
         return
     converted, given = (
@@ -132,7 +132,7 @@ def test_a_lost_state_is_told() -> None:
         error = deployed_model.relative_error(
             fresh, deployed_model.reference_outputs(one, inputs())
         )
-        assert error > 100 * deployed_model.TOLERANCE["float32"]
+        assert error > 100 * deployed_model.OUTPUT_TOLERANCE["float32"]
 
 
 @torch.inference_mode()
@@ -174,7 +174,7 @@ def test_a_quantised_model_answers_whole_sequences() -> None:
 )
 def test_what_can_not_be_had_says_why(built, dtype: str, measure: str, reason: str) -> None:
     """A reason in words, or nothing."""
-    found = deployed_model.unavailable(built, dtype, measure)
+    found = deployed_model.deployment_problem(built, dtype, measure)
     assert reason in found
     assert bool(found) == bool(reason)
 
@@ -182,8 +182,8 @@ def test_what_can_not_be_had_says_why(built, dtype: str, measure: str, reason: s
 def test_a_torch_without_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a version of torch has dropped it, or was built without it, int8 is not there, and nothing else is lost."""
     monkeypatch.setattr(deployed_model, "_quantize_dynamic", lambda: None)
-    assert "has no dynamic int8" in deployed_model.unavailable(model(), "int8", "step")
-    assert deployed_model.unavailable(model(), "bfloat16", "step") == ""
+    assert "has no dynamic int8" in deployed_model.deployment_problem(model(), "int8", "step")
+    assert deployed_model.deployment_problem(model(), "bfloat16", "step") == ""
 
 
 def test_only_the_deprecation_is_silenced() -> None:

@@ -110,7 +110,7 @@ def test_whole_sequences_are_the_tasks_own() -> None:
 
 def test_an_error_beyond_the_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is further from float64 than its dtype explains is not timed, and the number is told."""
-    monkeypatch.setattr(deployed_model, "TOLERANCE", {"bfloat16": 1e-9})
+    monkeypatch.setattr(deployed_model, "OUTPUT_TOLERANCE", {"bfloat16": 1e-9})
     with pytest.raises(HarnessError, match=r"differ from float64 by 0\.0\d+, more than bfloat16"):
         prepare_inference(dataclasses.replace(BENCHMARK, dtype="bfloat16"))
 
