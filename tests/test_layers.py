@@ -23,8 +23,8 @@ PAGE = ROOT / "CONTRIBUTING.md"
 
 # A part is a module or a folder of harness/. It imports only from lower layers, lowest first here.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "vocabulary": ("errors", "parameters", "columns", "definitions", "stats"),
-    "parts": ("config", "cells", "tasks", "machine", "plugins", "processes"),
+    "vocabulary": ("errors", "parameters", "columns", "definitions", "order_statistics", "stats"),
+    "parts": ("atomic_file", "config", "cells", "tasks", "machine", "plugins", "processes"),
     "one trial": ("training",),
     "measuring": ("diagnostics", "timing"),
     "files": ("records",),
@@ -40,6 +40,7 @@ COMMANDS = (*PRODUCTS, "report")
 NEIGHBOURS = {
     **{(part, "errors"): "reports what is wrong" for part in LAYERS["vocabulary"]},
     ("definitions", "columns"): "an objective has a direction",
+    ("stats", "order_statistics"): "a median with its interval is one of the conclusions",
     ("stats", "columns"): "needs the direction of a column, and nothing of columns needs stats",
     ("cells", "plugins"): "installed packages offer cells",
     ("tasks", "plugins"): "installed packages offer tasks",
@@ -51,7 +52,11 @@ REPORTS = {"rendering", *(f"{product}.report" for product in ("study", "bench"))
 REPORTS |= {f"regress.{command}.report" for command in ("compare", "selftest", "trend")}
 REPORTS |= {"regress.selftest.rate_figures"}
 COMPUTING = {part for layer in ("parts", "one trial", "measuring") for part in LAYERS[layer]}
-COMPUTING = (COMPUTING - {"config", "processes"}) | {"records", "rendering", *PRODUCTS}
+COMPUTING = (COMPUTING - {"atomic_file", "config", "processes"}) | {
+    "records",
+    "rendering",
+    *PRODUCTS,
+}
 OWNERS = {
     "pydantic": {"config", "records", "regress.json_files"},
     "tomli_w": {"config", "study.result_files"},
@@ -80,6 +85,7 @@ TIMING_MAY_IMPORT = {
     "errors",
     "columns",
     "definitions",
+    "order_statistics",
     "cells",
     "tasks",
     "machine",

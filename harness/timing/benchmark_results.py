@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from harness.machine import cpu_model, describe_device, num_cores
+from harness.order_statistics import median_of
 from harness.timing.answers import (
     BenchmarkResult,
     LimitResult,
@@ -28,7 +29,7 @@ from harness.timing.benchmark_session import (
     SessionResult,
     same_gradients,
 )
-from harness.timing.clocks import BlockTime, median_of
+from harness.timing.clocks import BlockTime
 from harness.timing.hardware_limits import (
     LONG,
     SHORT,

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import num_cores
+from harness.order_statistics import MINIMUM_SAMPLES
 from harness.processes.worker_client import WorkerFailed, WorkerGone
 from harness.timing.answers import VariantSettings
 from harness.timing.benchmark_request import Benchmark, TimingRequest
-from harness.timing.clocks import MIN_BLOCKS, BlockTime, WarmUp, warm_up
+from harness.timing.clocks import BlockTime, WarmUp, warm_up
 from harness.timing.hardware_limits import (
     LONG,
     SHORT,
@@ -109,7 +110,7 @@ def interleave(
     failed: dict[str, str] = {} if failures is None else failures
     found: list[list[BlockTime]] = [[] for _ in every]
     for done in range(n_blocks):
-        if done >= MIN_BLOCKS and time.monotonic() > deadline:
+        if done >= MINIMUM_SAMPLES and time.monotonic() > deadline:
             break
         for step, own in zip(every, found, strict=True):
             if step.name in failed:

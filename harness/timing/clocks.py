@@ -8,12 +8,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import final
+from collections.abc import Callable
 
 import torch
 
-MIN_BLOCKS = 5  # fewer blocks give no interval
 WARM_UP_AGREEMENT = 0.02  # warm-up ends when three blocks in a row differ by no more than this
 WARM_UP_BLOCKS = 12  # and here at the latest
 
@@ -30,21 +28,6 @@ class BlockTime:
 
     step_time_s: float
     wall_time_s: float
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Median:
-    """Median of `n` blocks; the interval between two order statistics covers it with probability `level`.
-
-    With fewer than 5 blocks there is no interval: `low`, `high` and `level` are None.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    level: float | None
-    n: int
 
 
 def time_block(step: Callable[[], object], n_steps: int, device: str) -> BlockTime:
@@ -107,28 +90,3 @@ def warm_up(run: Callable[[int], BlockTime], block_s: float) -> WarmUp:
         if len(last) == 3 and max(last) <= (1 + WARM_UP_AGREEMENT) * min(last):
             return WarmUp(n_steps, tuple(blocks), steady=True)
     return WarmUp(n_steps, tuple(blocks), steady=False)
-
-
-def median_of(samples: Sequence[float], level: float = 0.95) -> Median:
-    """Median of the samples with an interval that holds for any distribution.
-
-    ValueError without samples.
-
-    The interval is over blocks of one process: it does not hold what another process, or another
-    day, would add. With 5 samples the interval is [min, max], which covers the median with 0.9375.
-    A NaN sample gives a NaN median.
-    """
-    if not samples:
-        raise ValueError("'samples' must hold at least one (got none)")
-    if any(math.isnan(sample) for sample in samples):
-        return Median(math.nan, None, None, None, len(samples))
-    ordered, n = sorted(samples), len(samples)
-    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    if n < MIN_BLOCKS:
-        return Median(median, None, None, None, n)
-
-    def coverage(rank: int) -> float:
-        return 1.0 - 2 * sum(math.comb(n, i) for i in range(rank)) / float(2**n)
-
-    rank = max((rank for rank in range(1, (n + 1) // 2) if coverage(rank) >= level), default=1)
-    return Median(median, ordered[rank - 1], ordered[n - rank], coverage(rank), n)

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.machine import configure_process, derive_seed, describe_device
+from harness.order_statistics import MINIMUM_SAMPLES, median_of
 from harness.tasks import get_task
 from harness.timing import deployed_model
 from harness.timing.answers import InferenceAnswer, InferenceResult, TimedCalls
 from harness.timing.benchmark_results import machine_facts
-from harness.timing.clocks import MIN_BLOCKS, median_of
 from harness.timing.float64_reference import denormals_flushed
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
 from harness.timing.variant_worker import failure_text
@@ -197,7 +197,7 @@ def _rounds(
     """
     rounds: list[list[list[int]]] = []
     while ready and len(rounds) < request.n_blocks:
-        if len(rounds) >= MIN_BLOCKS and time.monotonic() > deadline:
+        if len(rounds) >= MINIMUM_SAMPLES and time.monotonic() > deadline:
             break
         rounds.append([time_calls(each, request.calls_per_block) for each in ready])
     return rounds

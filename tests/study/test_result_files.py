@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_write.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(FileError, match=r"report\.md: expected room to write, got No space left"):
         records.write_text(path, "new")
     assert path.read_text() == "old"

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from harness.atomic_file import replace_file
 from harness.columns import TrialStatus
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
@@ -89,23 +90,14 @@ def _train(request: TrialRequest, send: Send) -> TrialOutcome:
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
-    """Write trained and initial weights, each by temporary file, fsync and rename."""
+    """Write trained and initial weights, each at once."""
     for state, target in (
         (training.model.state_dict(), path),
         (initial, path.with_name(path.stem + ".initial.pt")),
     ):
         content = io.BytesIO()  # on a full disk torch.save raises an error that does not say so
         torch.save({name: value.cpu() for name, value in state.items()}, content)
-        temporary = target.with_name(target.name + ".tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(target, content.getbuffer())
 
 
 def _failure(error: Exception) -> TrialOutcome:

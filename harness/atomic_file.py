@@ -1,0 +1,29 @@
+"""Replacing a file at once: a reader sees the old file or the new one, never a part of one.
+
+Uses the standard library alone and knows nothing of what is in the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes | memoryview) -> None:
+    """Write a file by temporary file, fsync and rename.
+
+    Whatever is raised, such as an OSError on a full disk, the old file is as it was and no
+    temporary file is left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
