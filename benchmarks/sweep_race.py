@@ -22,7 +22,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from benchmarks.peers import listed, products
 from harness.columns import TrialStatus
 from harness.machine import fingerprint, num_cores
 from harness.records import write_bytes, write_text
+from harness.records.jsonl import append_line, read_lines
 
 ROOT = Path(__file__).parents[1]
 # Relative. Equal work differed by at most 1e-7 here, one training step less by up to 3e-4.
@@ -121,22 +121,13 @@ def identity(trials: listed.TrialList, workers: int) -> dict[str, Any]:
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The runs that are kept; a last line that a kill cut short is cut off, so that the next one stands alone."""
-    if not path.exists():
-        return []
-    whole = path.read_bytes()
-    kept = whole[: whole.rfind(b"\n") + 1]
-    if kept != whole:
-        os.truncate(path, len(kept))
-    return [json.loads(line) for line in kept.splitlines()]
+    """The runs that are kept, without a last line that a kill cut short."""
+    return [json.loads(line) for line in read_lines(path).lines]
 
 
 def append(path: Path, line: Line) -> None:
     """Keep one run, on the disk when this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, json.dumps(line))
 
 
 def foreign(runs: Iterable[Line], same: Line) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from harness.errors import IdentityError, InputError, Shown
+from harness.records.jsonl import append_line, read_lines
 from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
 
 GROUPS_FILE = "groups.jsonl"
@@ -54,20 +54,12 @@ def key_of(request: Mapping[str, Any], plugins: Mapping[str, str]) -> str:
 def read_groups(directory: Path) -> dict[str, StoredGroup]:
     """What was measured, by key, in the order of measuring; the newest where there are several.
 
-    Cuts an incomplete last line off the file. Raises InputError for any other line that is not a
-    group of this schema.
+    Leaves out a torn last line, which the next group overwrites. Raises InputError for any other
+    line that is not a group of this schema.
     """
     path = directory / GROUPS_FILE
-    if not path.is_file():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):  # the process ended while it wrote
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-            os.fsync(file.fileno())
     groups: dict[str, StoredGroup] = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(read_lines(path).lines, start=1):
         group = _parse(path, number, line)
         groups.pop(group.key, None)  # so that the newest comes last
         groups[group.key] = group
@@ -76,11 +68,7 @@ def read_groups(directory: Path) -> dict[str, StoredGroup]:
 
 def append_group(directory: Path, group: StoredGroup) -> None:
     """Add a line and wait until it is on the disk."""
-    line = json.dumps(group.to_json()) + "\n"
-    with (directory / GROUPS_FILE).open("ab") as file:
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(directory / GROUPS_FILE, json.dumps(group.to_json()))
 
 
 def check_identity(

@@ -1,39 +1,73 @@
-"""Appending a line to a file so that it is there whole and for good, or not at all.
+"""JSON Lines files: whole lines are appended and synced; a torn last line is written over.
 
-Knows nothing of what is in it.
+Reading never changes a file. Knows nothing of what is in a line.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
 
-def append_line(path: Path, line: bytes, torn_bytes: int = 0) -> None:
-    """Append a line and sync it, over the last `torn_bytes` of the file, which a crash left there.
+@dataclasses.dataclass(frozen=True)
+class JsonLines:
+    """The whole lines of a file, without line breaks, and the bytes of a torn last line.
 
-    Raises OSError where it can't be written whole, as on a full disk; what was written of it is
-    taken back.
+    A crash leaves a torn line: the start of an object, which is no JSON. `is_ended` is False where
+    the last line is whole and lacks its line break, which an editor may have removed.
     """
+
+    lines: tuple[bytes, ...] = ()
+    torn_bytes: int = 0
+    is_ended: bool = True
+
+
+def read_lines(path: Path) -> JsonLines:
+    """Read a file; one that does not exist has no lines. Raises OSError where it is unreadable."""
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return JsonLines()
+    if not last:
+        return JsonLines(tuple(lines))
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return JsonLines(tuple(lines), torn_bytes=len(last))
+    return JsonLines((*lines, last), is_ended=False)
+
+
+def append_line(path: Path, line: str) -> int:
+    """Append a line and sync it; returns the bytes of the torn last line that it replaced.
+
+    Raises OSError that names the file where the line can't be written whole, as on a full disk. The
+    whole lines are then as they were.
+    """
+    before = read_lines(path)
+    content = ("" if before.is_ended else "\n") + line + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     with path.open("ab", buffering=0) as file:
-        length = file.seek(0, os.SEEK_END) - torn_bytes
+        length = file.seek(0, os.SEEK_END) - before.torn_bytes
         file.truncate(length)
         try:
-            _write_whole(file.fileno(), line)
-        except OSError:
+            _write_whole(file.fileno(), content.encode())
+        except OSError as error:
             file.truncate(length)
+            error.filename = str(path)
             raise
     if is_new:
         _sync_folder(path.parent)
+    return before.torn_bytes
 
 
-def _write_whole(descriptor: int, line: bytes) -> None:
-    """Write all of a line and sync it; a full disk may take a part of it first."""
+def _write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it and sync it; a full disk may take a part of it first."""
     written = 0
-    while written < len(line):
-        written += os.write(descriptor, line[written:])
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
     os.fsync(descriptor)
 
 

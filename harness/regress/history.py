@@ -22,7 +22,7 @@ from statistics import median
 from typing import Final
 
 from harness.errors import InputError, Shown, StorageError
-from harness.records.jsonl import append_line
+from harness.records.jsonl import append_line, read_lines
 from harness.regress.json_files import Scalar, parse_object, record_of
 
 HISTORY_SCHEMA: Final = 1
@@ -91,14 +91,10 @@ def ratios_to_canary(entry: HistoryEntry, name: str) -> list[float]:
 
 @dataclass(frozen=True)
 class SpeedHistory:
-    """The entries of a file, oldest first, and the bytes of a torn last line that was left out.
-
-    `is_ended`: the last whole line has its line break, which an editor may have removed.
-    """
+    """The entries of a file, oldest first, and the bytes of a torn last line that was left out."""
 
     entries: tuple[HistoryEntry, ...]
     torn_bytes: int = 0
-    is_ended: bool = True
 
     def fingerprints(self) -> tuple[str, ...]:
         """The machines' fingerprints, in the order of their first recordings."""
@@ -176,20 +172,11 @@ def read_history(path: Path) -> SpeedHistory:
     StorageError where the file cannot be read.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return SpeedHistory(())
+        found = read_lines(path)
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
-    *lines, last = content.split(b"\n")
-    entries = [_entry(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not last:
-        return SpeedHistory(tuple(entries))
-    try:
-        json.loads(last)
-    except ValueError:  # a part of an object is no JSON
-        return SpeedHistory(tuple(entries), torn_bytes=len(last))
-    return SpeedHistory((*entries, _entry(path, len(lines) + 1, last)), is_ended=False)
+    lines = [(number, line) for number, line in enumerate(found.lines, 1) if line.strip()]
+    return SpeedHistory(tuple(_entry(path, *each) for each in lines), found.torn_bytes)
 
 
 def append_entry(path: Path, entry: HistoryEntry) -> int:
@@ -199,16 +186,14 @@ def append_entry(path: Path, entry: HistoryEntry) -> int:
     that cannot be written whole, as on a full disk, is taken back: StorageError. ValueError for a
     machine without its fingerprint, before the file is touched.
     """
-    history = read_history(path)
-    whole = f"{line_of(entry)}\n".encode()
-    line = whole if history.is_ended else b"\n" + whole
+    read_history(path)
+    line = line_of(entry)
     try:
-        append_line(path, line, history.torn_bytes)
+        return append_line(path, line)
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be appended to: {error.strerror}; its lines are as they were"
         ) from None
-    return history.torn_bytes
 
 
 def line_of(entry: HistoryEntry) -> str:

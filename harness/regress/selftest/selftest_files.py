@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import InputError, Shown, unwritable
-from harness.records.jsonl import append_line
+from harness.records.jsonl import append_line, read_lines
 from harness.regress.json_files import (
     Count,
     EstimateRecord,
@@ -216,35 +216,23 @@ def append_run(path: Path, run: SelftestRun) -> None:
     plain = {"schema": SELFTEST_SCHEMA, **dataclasses.asdict(run)}
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
     try:
-        append_line(path, text.encode() + b"\n", _torn_bytes(path))
+        append_line(path, text)
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-def _torn_bytes(path: Path) -> int:
-    """Bytes after the last line break of a file, which a crash left there."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return 0
-    return len(content) - (content.rfind(b"\n") + 1)
 
 
 def read_runs(directory: Path) -> tuple[SelftestRun, ...]:
     """The runs of a folder, in the order in which they were made.
 
-    A last line without a line break was torn by a crash and is left out. Raises InputError that
+    A torn last line is left out. Raises InputError that
     names the line that is no run.
     """
     path = directory / RUNS_FILE
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return ()
+        lines = read_lines(path).lines
     except OSError as error:
         got = Shown(str(error.strerror))
         raise InputError(str(path), expected="a file that can be read", got=got) from None
-    *lines, _ = content.split(b"\n")
     return tuple(_run(path, number, line) for number, line in enumerate(lines, 1) if line)
 
 
