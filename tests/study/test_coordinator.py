@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -162,11 +163,21 @@ def test_workers_do_not_change_what_is_found(
     assert results[0] == results[1] == results[2]
 
 
-def test_time_is_up(open_all: Callable[..., list[TrialSeries]]) -> None:
+def test_time_is_up(
+    open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the time is up nothing more is started, what runs is finished, and every search has had as many turns."""
     series = open_all("search.trials=50", *TASKS_AND_CELLS)
-    executor = ScriptedExecutor(on_event=lambda _: time.sleep(0.002))
-    assert not run(series, executor, TrialLimits(stop_at=time.monotonic() + 0.3))
+    now_s = 0.0
+
+    def pass_time(_: int) -> None:
+        nonlocal now_s
+        now_s += 0.002
+
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr("harness.study.coordinator.time", clock)
+    executor = ScriptedExecutor(on_event=pass_time)
+    assert not run(series, executor, TrialLimits(stop_at=0.3))
     counts = [len(each.finished) for each in series]
     assert 0 < min(counts) <= max(counts) <= min(counts) + 1
     assert max(counts) < 50
