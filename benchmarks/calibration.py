@@ -63,9 +63,11 @@ def runs_of(study: records.StudyRecords, cell: str) -> Runs:
     return found
 
 
-def climbed(searches: Iterable[Sequence[tuple[float, bool | None]]]) -> stats.Ladder:
+def climbed(searches: Iterable[Sequence[tuple[float, bool | None]]]) -> stats.RunLadder:
     """The ladder of some searches."""
-    return stats.ladder((i, lag, solved) for i, runs in enumerate(searches) for lag, solved in runs)
+    return stats.run_ladder(
+        (i, lag, solved) for i, runs in enumerate(searches) for lag, solved in runs
+    )
 
 
 def compare(

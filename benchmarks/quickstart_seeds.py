@@ -41,7 +41,7 @@ def tabulate(seed: int, directory: Path) -> dict[str, object]:
     assert study.confirmation is not None
     row: dict[str, object] = {"seed": seed}
     spans: dict[str, float] = {}
-    ladders: dict[str, stats.Ladder] = {}
+    ladders: dict[str, stats.RunLadder] = {}
     for cell, runs in study.confirmation.groupby("cell", sort=False):
         rows = [
             (int(repeat), float(lag), bool(solved) if solved is not None else False)
@@ -49,7 +49,7 @@ def tabulate(seed: int, directory: Path) -> dict[str, object]:
                 runs["repeat"], runs["lag"], runs["solved"].fillna(False), strict=True
             )
         ]
-        ladders[str(cell)] = stats.ladder(rows)
+        ladders[str(cell)] = stats.run_ladder(rows)
         span = stats.memory_span(ladders[str(cell)])
         spans[str(cell)] = float(span.value or 0)
         top = ladders[str(cell)].lags[-1]

@@ -42,29 +42,29 @@ class Found:
 
 def climbed(
     memories: Sequence[float] | npt.NDArray[np.float64], lags: Sequence[float] = LADDER
-) -> stats.Ladder:
+) -> stats.RunLadder:
     """One run a repeat and lag, solved up to the repeat's memory."""
-    return stats.ladder(
+    return stats.run_ladder(
         (repeat, lag, lag <= memory) for repeat, memory in enumerate(memories) for lag in lags
     )
 
 
-def continuous(generator: Generator, n: int, factor: float = 1.0) -> stats.Ladder:
+def continuous(generator: Generator, n: int, factor: float = 1.0) -> stats.RunLadder:
     """Searches with log-normal memories on a ladder so fine that few spans are tied."""
     return climbed(factor * 40 * np.exp(0.6 * generator.normal(size=n)), FINE)
 
 
-def tied(generator: Generator, n: int, factor: float = 1.0) -> stats.Ladder:
+def tied(generator: Generator, n: int, factor: float = 1.0) -> stats.RunLadder:
     """The same on a ladder of five lags: most spans are tied."""
     return climbed(factor * 40 * np.exp(0.6 * generator.normal(size=n)))
 
 
-def topped(generator: Generator, n: int, factor: float = 1.0) -> stats.Ladder:
+def topped(generator: Generator, n: int, factor: float = 1.0) -> stats.RunLadder:
     """Four searches of five reach the ladder's top."""
     return climbed(factor * 166 * np.exp(0.6 * generator.normal(size=n)))
 
 
-def uneven(generator: Generator, n: int, factor: float = 1.0) -> stats.Ladder:
+def uneven(generator: Generator, n: int, factor: float = 1.0) -> stats.RunLadder:
     """Each run has luck of its own, so that a search may fail at a lag and solve a longer one."""
     search = factor * 40 * np.exp(0.4 * generator.normal(size=n))
     rows = [
@@ -73,10 +73,10 @@ def uneven(generator: Generator, n: int, factor: float = 1.0) -> stats.Ladder:
         for lag in LADDER
         for _ in range(2)
     ]
-    return stats.ladder(rows)
+    return stats.run_ladder(rows)
 
 
-Drawn = Callable[..., stats.Ladder]
+Drawn = Callable[..., stats.RunLadder]
 RESULTS: Mapping[str, Drawn] = {
     "spans hardly tied": continuous,
     "spans tied on a ladder of 5 lags": tied,
@@ -199,7 +199,7 @@ def _probabilities(generator: Generator, n: int) -> Iterator[Found]:
 
 def lucky_runs(
     generator: Generator, shares: Sequence[float], n_repeats: int, n_seeds: int, together: float
-) -> stats.Ladder:
+) -> stats.RunLadder:
     """Runs with a known share solved at each lag.
 
     `together` is how alike the runs of one search are (0 to 1).
@@ -212,7 +212,7 @@ def lucky_runs(
     size = (n_repeats, len(shares))
     search = math.sqrt(together) * generator.normal(size=(*size, 1))
     solved = search + math.sqrt(1 - together) * generator.normal(size=(*size, n_seeds))
-    return stats.ladder(
+    return stats.run_ladder(
         (repeat, lag, bool(solved[repeat, i, seed] <= limits[i]))
         for repeat in range(n_repeats)
         for i, lag in enumerate(LADDER)

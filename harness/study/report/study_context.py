@@ -30,7 +30,7 @@ class StudyContext(ReportContext):
         """Every published number of the study with ours."""
         return published_checks(self.summary)
 
-    def span(self, span: stats.Span, ladder: stats.Ladder) -> str:
+    def span(self, span: stats.Span, ladder: stats.RunLadder) -> str:
         """A span in steps: 95, "≥ 159" at the top of the ladder, "< 7" below its shortest lag."""
         if span.value is None:
             return self.messages("not_measured")
@@ -40,7 +40,7 @@ class StudyContext(ReportContext):
             return self.messages("less_than", value=COLUMNS["lag"].text(ladder.lags[0]))
         return COLUMNS["lag"].text(span.value)
 
-    def span_interval(self, span: stats.Span, ladder: stats.Ladder) -> str:
+    def span_interval(self, span: stats.Span, ladder: stats.RunLadder) -> str:
         """The interval of a span over repeats; a dash with too few repeats."""
         if span.interval is None:
             return self.messages("none")

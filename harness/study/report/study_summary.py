@@ -34,8 +34,8 @@ class Memory:
 
     task: str
     cell: str
-    ladder: stats.Ladder
-    shares: tuple[stats.Share, ...]
+    ladder: stats.RunLadder
+    shares: tuple[stats.SolvedShare, ...]
     span: stats.Span
     reliable: stats.Span
     repeat_spans: tuple[float, ...]
@@ -52,7 +52,7 @@ class ClaimCheck:
     task: str
     cell: str
     memory: Memory | None
-    runs: stats.Share | None
+    runs: stats.SolvedShare | None
     verdict: ClaimVerdict
 
 
@@ -163,7 +163,7 @@ class Summary:
             lag = self.lags.get((task, float(length)))
             if lag is not None:
                 runs.append((int(repeat), lag, outcome(str(end), solved)))
-        ladder = stats.ladder(runs)
+        ladder = stats.run_ladder(runs)
         return Memory(
             task,
             cell,
@@ -175,7 +175,7 @@ class Summary:
         )
 
     @functools.cached_property
-    def comparisons(self) -> Mapping[str, tuple[stats.Comparison, ...]]:
+    def comparisons(self) -> Mapping[str, tuple[stats.CellComparison, ...]]:
         """Comparisons of the pairs of cells, by task; only tasks with a confirmation."""
         found = {}
         for task in self.tasks:
@@ -299,7 +299,7 @@ class Summary:
         return tuple(checks)
 
 
-def _near(shares: Sequence[stats.Share], lag: float) -> stats.Share | None:
+def _near(shares: Sequence[stats.SolvedShare], lag: float) -> stats.SolvedShare | None:
     """The runs at that lag, or at the nearest lag within 5 % of it if the task lacks it."""
     nearest = min(shares, key=lambda share: abs(share.lag - lag), default=None)
     return nearest if nearest and abs(nearest.lag - lag) <= lag / 20 else None

@@ -11,7 +11,7 @@ import pytest
 from harness import records
 from harness.rendering import theme
 from harness.rendering.sections import inference
-from harness.stats import Comparison, Estimate
+from harness.stats import CellComparison, Estimate
 from harness.study.report import study_report
 from harness.study.report.sections import latency
 from harness.study.report.sections.latency import Deployed, round_up, round_up_bytes
@@ -65,10 +65,14 @@ def winner(context: StudyContext, cell: str, span: float, time_us: float, size: 
     return Deployed(row, dataclasses.replace(memory, span=measured))
 
 
-def compared(first: str, second: str, longer: str | None = None, few: bool = False) -> Comparison:
+def compared(
+    first: str, second: str, longer: str | None = None, few: bool = False
+) -> CellComparison:
     """What the study's comparison of two cells says."""
     verdict = "inconclusive" if few else "difference_shown" if longer else "no_difference_shown"
-    return Comparison(first, second, Estimate(None, None, 0, 0), None, verdict, longer, "", 5, 5)  # type: ignore[arg-type]
+    return CellComparison(
+        first, second, Estimate(None, None, 0, 0), None, verdict, longer, "", 5, 5
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

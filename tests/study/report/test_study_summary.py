@@ -64,7 +64,7 @@ def test_a_broken_run_is_left_out_of_the_share(quick: StudyRecords) -> None:
     assert rows is not None
     first = (rows["cell"] == "lstm") & (rows["repeat"] == 0) & (rows["sequence_length"] == 10)
 
-    def share(end: str) -> stats.Share:
+    def share(end: str) -> stats.SolvedShare:
         table = rows.copy()
         table.loc[first, "end"] = end
         table.loc[first, "solved"] = pd.NA

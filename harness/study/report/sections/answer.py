@@ -12,7 +12,7 @@ from harness.rendering import theme
 from harness.rendering.document import Column, Picture, Table
 from harness.rendering.figures import direct_labels
 from harness.rendering.figures.ticks import dodge, spaced_ticks
-from harness.stats import MINIMUM_REPEATS, Comparison
+from harness.stats import MINIMUM_REPEATS, CellComparison
 from harness.study.report.sections import published_numbers
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory, rows_of
@@ -81,7 +81,7 @@ def _spans(context: StudyContext, task: str) -> str:
     return " ".join([spans, *_differences(context, context.summary.comparisons.get(task, ()))])
 
 
-def _differences(context: StudyContext, comparisons: Sequence[Comparison]) -> list[str]:
+def _differences(context: StudyContext, comparisons: Sequence[CellComparison]) -> list[str]:
     """Sentences about the pairs of cells: differences that are shown, and those that are not."""
     messages = context.messages
     sentences, shorter = [], {}

@@ -54,14 +54,14 @@ def _of(table: pd.DataFrame, task: str, cell: str, factor: int) -> pd.DataFrame:
     return table[rows]
 
 
-def _share(rows: pd.DataFrame) -> stats.Share:
+def _share(rows: pd.DataFrame) -> stats.SolvedShare:
     """Share of these runs that still solve the task, all lags together."""
     runs = [
         (int(repeat), 0.0, None if pd.isna(solved) else bool(solved))
         for repeat, solved in zip(rows["repeat"], rows["solved"], strict=True)
     ]
-    shares = stats.solved_shares(stats.ladder(runs))
-    return shares[0] if shares else stats.Share(0.0, 0, 0, 0, None, None)
+    shares = stats.solved_shares(stats.run_ladder(runs))
+    return shares[0] if shares else stats.SolvedShare(0.0, 0, 0, 0, None, None)
 
 
 def _picture(context: StudyContext, table: pd.DataFrame, factors: list[int]) -> Picture:

@@ -20,7 +20,7 @@ from harness.rendering.sections.inference import (
     set_time_axis,
     time_texts,
 )
-from harness.stats import Comparison
+from harness.stats import CellComparison
 from harness.study.report.sections.memory_speed import span_point
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory
@@ -127,14 +127,14 @@ def round_up_bytes(size: float) -> float:
 def _best(
     context: StudyContext,
     within: Sequence[Deployed],
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[CellComparison],
     budget: tuple[float, float],
 ) -> str:
     """The sentence on the best of the winners within a budget."""
     messages = context.messages
     verdicts = {frozenset((each.first, each.second)): each for each in comparisons}
 
-    def verdict(one: Deployed, other: Deployed) -> Comparison | None:
+    def verdict(one: Deployed, other: Deployed) -> CellComparison | None:
         return verdicts.get(frozenset((one.cell, other.cell)))
 
     def longer(one: Deployed, other: Deployed) -> bool:
