@@ -30,12 +30,12 @@ import pandas as pd
 from benchmarks.telling import text
 from harness import records
 from harness.columns import Direction
-from harness.definitions import OBJECTIVES, Outcome, is_solved
-from harness.parameters import Fixed
+from harness.hyperparameters import Fixed
+from harness.metric_definitions import OBJECTIVES, Outcome, is_solved
 from harness.plugins import load_plugins
 from harness.stats import median_interval
 from harness.study.search.pruners import pruner_arguments
-from harness.study.trial_source import first_solved
+from harness.study.trials_to_run import first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import Evaluation
 

@@ -36,9 +36,9 @@ from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.execution.worker_messages import Event, TrialOutcome, TrialRequest
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyOptions, StudyRun
-from harness.study.search.optuna_series import TrialSeries, open_search
+from harness.study.search.optuna_trials import TrialSeries, open_search
 from harness.study.storage.open_storage import default_url, open_storage
-from harness.study.trial_source import SearchKey
+from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS
 from harness.training.training_loop import Evaluation, TrainingConfig
 

@@ -39,7 +39,7 @@ from optuna.trial import TrialState, create_trial
 from harness import machine, records
 from harness.columns import Direction
 from harness.stats import Estimate, median_interval
-from harness.study.search.proposers import SearchPlan, SearchProposer
+from harness.study.search.propose_parameters import SearchPlan, SearchProposer
 from harness.study.search.samplers import num_startup_trials
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"

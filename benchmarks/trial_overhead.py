@@ -27,10 +27,10 @@ from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.execution.worker import preload
 from harness.study.run_context import StudyOptions, StudyRun
-from harness.study.search.optuna_series import open_search
+from harness.study.search.optuna_trials import open_search
 from harness.study.search.search_space import suggested_distributions
 from harness.study.storage.open_storage import default_url, open_storage
-from harness.study.trial_source import SearchKey
+from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS
 from harness.training.training_loop import Training, TrainingConfig
 

@@ -22,7 +22,7 @@ NEEDS = {
     "process": (
         *("subprocess", "multiprocessing", "harness.study.__main__", "harness.study.run"),
         *("harness.study.execution.local", "harness.study.execution.fork_server"),
-        *("harness.timing.worker_pool", "harness.timing.runnable_steps.forget_compiled"),
+        *("harness.timing.worker_pool", "harness.timing.build_steps.forget_compiled"),
         *("harness.timing.measure_throughput", "harness.timing.client", "harness.processes"),
         *("harness.regress.sides.side_client", "harness.regress.compare.run"),
         *("harness.regress.measuring.comparison_runner", "harness.regress.trend.recorder"),

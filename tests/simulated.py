@@ -19,7 +19,7 @@ import scipy.special
 import scipy.stats
 
 from harness import stats
-from harness.parameters import Choice, Parameter, Range, Value
+from harness.hyperparameters import Choice, Parameter, Range, Value
 from harness.study.search.importances import importances
 
 Generator = np.random.Generator

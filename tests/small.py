@@ -28,7 +28,7 @@ from harness.study import run as pipeline
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.run_context import StudyObserver
-from harness.study.trial_source import TrialSource
+from harness.study.trials_to_run import TrialSource
 from harness.tasks import TASKS
 
 if TYPE_CHECKING:

@@ -23,7 +23,14 @@ PAGE = ROOT / "CONTRIBUTING.md"
 
 # A part is a module or a folder of harness/. It imports only from lower layers, lowest first here.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "vocabulary": ("errors", "parameters", "columns", "definitions", "order_statistics", "stats"),
+    "vocabulary": (
+        "errors",
+        "hyperparameters",
+        "columns",
+        "metric_definitions",
+        "order_statistics",
+        "stats",
+    ),
     "parts": ("atomic_file", "config", "cells", "tasks", "machine", "plugins", "processes"),
     "one trial": ("training",),
     "measuring": ("diagnostics", "timing"),
@@ -39,7 +46,7 @@ COMMANDS = (*PRODUCTS, "report")
 # Parts of one layer do not import each other, except these. Each has its reason.
 NEIGHBOURS = {
     **{(part, "errors"): "reports what is wrong" for part in LAYERS["vocabulary"]},
-    ("definitions", "columns"): "an objective has a direction",
+    ("metric_definitions", "columns"): "an objective has a direction",
     ("stats", "order_statistics"): "a median with its interval is one of the conclusions",
     ("stats", "columns"): "needs the direction of a column, and nothing of columns needs stats",
     ("cells", "plugins"): "installed packages offer cells",
@@ -75,8 +82,8 @@ OWNERS = {
     "jinja2": {"rendering"},
     "markupsafe": {"rendering"},
     "typer": {*(f"{command}.__main__" for command in COMMANDS), "cli"},
-    "rich": {"cli", "study.console", "bench.console"}
-    | {"regress.console", "regress.selftest.console"},
+    "rich": {"cli", "study.terminal_output", "bench.terminal_output"}
+    | {"regress.terminal_output", "regress.selftest.terminal_output"},
 }
 
 # `python -m harness.timing` must run where only torch and numpy are, so it may use less than its
@@ -84,7 +91,7 @@ OWNERS = {
 TIMING_MAY_IMPORT = {
     "errors",
     "columns",
-    "definitions",
+    "metric_definitions",
     "order_statistics",
     "cells",
     "tasks",
@@ -92,7 +99,7 @@ TIMING_MAY_IMPORT = {
     "plugins",
     "training",
 }
-TIMING_MAY_IMPORT |= {"processes", "parameters", "timing", "torch", "numpy"}
+TIMING_MAY_IMPORT |= {"processes", "hyperparameters", "timing", "torch", "numpy"}
 
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "misc"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.timing.answers import InferenceAnswer, TrainingAnswer
+from harness.timing.timing_results import InferenceAnswer, TrainingAnswer
 
 MACHINE = {
     "cpu": "Example CPU",

@@ -31,14 +31,14 @@ from benchmarks.peers.listed import Trial, TrialList  # noqa: E402
 from harness import config as specs  # noqa: E402
 from harness import machine  # noqa: E402
 from harness.cells import CELLS  # noqa: E402
-from harness.parameters import Value  # noqa: E402
+from harness.hyperparameters import Value  # noqa: E402
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress  # noqa: E402
 from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
 from harness.study.run_context import StudyOptions, StudyRun  # noqa: E402
-from harness.study.search.optuna_series import Slots, TrialSeries  # noqa: E402
+from harness.study.search.optuna_trials import Slots, TrialSeries  # noqa: E402
 from harness.study.search.search_space import suggested_distributions  # noqa: E402
 from harness.study.storage.open_storage import default_url, open_storage  # noqa: E402
-from harness.study.trial_source import SearchKey  # noqa: E402
+from harness.study.trials_to_run import SearchKey  # noqa: E402
 from harness.tasks import TASKS  # noqa: E402
 
 STUDY = """

@@ -168,8 +168,8 @@ def _list(plugins: list[str]) -> None:
 
 def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, Path | None]:
     """Run the bench with its console; returns the exit code and the JSON file."""
-    from harness.bench.console import open_bench_console
     from harness.bench.run import check_bench, run_bench, unavailable_variants
+    from harness.bench.terminal_output import open_bench_console
 
     with open_bench_console(spec, on_stderr=as_json) as console:
         for name, reason in unavailable_variants(check_bench(spec, options)).items():

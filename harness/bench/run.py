@@ -16,7 +16,7 @@ import torch
 
 from harness import cells as cell_registry
 from harness import machine, records, tasks, timing
-from harness.bench.groups_file import (
+from harness.bench.measured_groups_file import (
     GROUPS_FILE,
     StoredGroup,
     append_group,
@@ -31,14 +31,6 @@ from harness.errors import InputError
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import check_folder, make_folder, put_aside, writing
-from harness.timing.answers import (
-    Answer,
-    BenchmarkResult,
-    InferenceAnswer,
-    InferenceResult,
-    MachineFacts,
-    TrainingAnswer,
-)
 from harness.timing.benchmark_request import TRAINING_SCHEMA, Benchmark, TimingRequest
 from harness.timing.benchmark_session import ProgressCallback
 from harness.timing.client import ask
@@ -47,6 +39,14 @@ from harness.timing.inference_request import (
     INFERENCE_SCHEMA,
     InferenceBenchmark,
     InferenceRequest,
+)
+from harness.timing.timing_results import (
+    Answer,
+    BenchmarkResult,
+    InferenceAnswer,
+    InferenceResult,
+    MachineFacts,
+    TrainingAnswer,
 )
 
 Mode = Literal["training", "inference"]

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from harness.cells.initialization import Initializer, keep_pytorch
 from harness.errors import InputError
-from harness.parameters import KINDS, RESERVED, Choice, Fixed, Parameter, Range, parse_parameter
+from harness.hyperparameters import (
+    KINDS,
+    RESERVED,
+    Choice,
+    Fixed,
+    Parameter,
+    Range,
+    parse_parameter,
+)
 
 State = Tensor | tuple[Tensor, ...]
 """What a cell carries from one step to the next.
@@ -32,7 +40,7 @@ class Cell:
     `factory(input_size, hidden_size, num_layers, **hyperparameters)` builds the module.
     `initializations` maps a name to the function that sets the weights. `hyperparameters` are the
     cell's own, each with the space that a study searches by default: a Parameter of
-    harness.parameters, or what a study file would have, {"low": 0.0, "high": 0.5}, [0.0, 0.5] or
+    harness.hyperparameters, or what a study file would have, {"low": 0.0, "high": 0.5}, [0.0, 0.5] or
     0.5.
 
     The cost of a step is known from one of two: `flops(input_size, hidden_size, num_layers)` gives

@@ -11,7 +11,7 @@ from harness.cells.base import Cell
 from harness.cells.initialization import chrono, keep_pytorch, orthogonal
 from harness.cells.torch_cells import TorchCell, TorchModule
 from harness.errors import InputError, nearest
-from harness.parameters import KINDS
+from harness.hyperparameters import KINDS
 from harness.plugins import load_offered, offered
 
 CELL_ENTRY_POINTS = (

@@ -14,6 +14,7 @@ from harness.config.feasibility import (
     count_trials,
     study_notes,
 )
+from harness.config.grid_benchmarks import Group, inference_groups, training_groups
 from harness.config.grid_config import (
     GridSpec,
     check_grid,
@@ -22,7 +23,6 @@ from harness.config.grid_config import (
     load_grid,
     parse_grid,
 )
-from harness.config.grid_groups import Group, inference_groups, training_groups
 from harness.config.study_config import (
     Claim,
     CompareTable,

@@ -10,11 +10,11 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from harness.config.config_table import check_known
 from harness.config.study_config import StudySpec
+from harness.config.toml_tables import check_known
 from harness.config.validation import check_lists
 from harness.errors import InputError, Shown, nearest
-from harness.parameters import INITIALIZATION, KINDS, Choice, Fixed, Parameter, numbers_of
+from harness.hyperparameters import INITIALIZATION, KINDS, Choice, Fixed, Parameter, numbers_of
 
 LONGEST_LAG = 100_000  # on a ladder; lengths up to ten times it are searched for a lag
 

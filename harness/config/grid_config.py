@@ -16,19 +16,13 @@ import pydantic
 import tomli_w
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from harness.config.config_table import (
-    ConfigTable,
-    check_known,
-    check_tables,
-    read_rows,
-    read_table,
-)
 from harness.config.feasibility import KnownTask
 from harness.config.find_studies import GRID, check_kind, find_file, list_files
 from harness.config.toml_file import read_settings
+from harness.config.toml_tables import ConfigTable, check_known, check_tables, read_rows, read_table
 from harness.config.validation import check_name, check_once
 from harness.errors import InputError, Shown
-from harness.parameters import MOST
+from harness.hyperparameters import MOST
 
 MOST_GRID_BENCHMARKS = 100_000  # more than a day where each takes a second
 SIZES = ("hidden_size", "num_layers", "sequence_length", "batch_size")

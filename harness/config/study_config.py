@@ -12,8 +12,8 @@ import pydantic
 import tomli_w
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from harness.config.config_table import ConfigTable
-from harness.parameters import KINDS, SPACE, Fixed, Parameter, Value
+from harness.config.toml_tables import ConfigTable
+from harness.hyperparameters import KINDS, SPACE, Fixed, Parameter, Value
 
 Positive = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Factor = Annotated[StrictInt, Field(ge=2, le=100)]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config.config_table import ConfigTable, check_tables, read_rows, read_table
 from harness.config.find_studies import STUDY, check_kind, find_file, list_files
 from harness.config.study_config import (
     Claim,
@@ -23,9 +22,10 @@ from harness.config.study_config import (
     TrainingTable,
 )
 from harness.config.toml_file import read_settings
+from harness.config.toml_tables import ConfigTable, check_tables, read_rows, read_table
 from harness.config.validation import check_rows, check_study_keys, check_study_names, labels_of
 from harness.errors import InputError, Shown, nearest
-from harness.parameters import KINDS, Fixed, Parameter, parse_parameter
+from harness.hyperparameters import KINDS, Fixed, Parameter, parse_parameter
 
 
 def list_studies() -> dict[str, str]:

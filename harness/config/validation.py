@@ -11,7 +11,15 @@ from typing import Any
 
 from harness.config.study_config import Claim, CompareTable, Published, StudySpec
 from harness.errors import InputError, Shown, nearest
-from harness.parameters import INITIALIZATION, KINDS, SPACE, Fixed, Parameter, Range, numbers_of
+from harness.hyperparameters import (
+    INITIALIZATION,
+    KINDS,
+    SPACE,
+    Fixed,
+    Parameter,
+    Range,
+    numbers_of,
+)
 
 NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest feasible study

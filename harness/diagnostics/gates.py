@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.definitions import time_scale
 from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
+from harness.metric_definitions import time_scale
 from harness.training.model import SequenceModel
 
 BAND = (0.1, 0.9)  # quantiles over units: eight of ten units lie between

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness import definitions
+from harness import metric_definitions
 from harness.cells import State, Stateful, TorchCell
 from harness.diagnostics.closed_form_derivatives import read_stack
 from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
@@ -60,11 +60,11 @@ class GradientGain:
 
     def decay_per_step(self) -> float | None:
         """The factor by which the gain falls in a step; None with fewer than two finite gains."""
-        return definitions.decay_per_step(self.lags, self.log10_gain)
+        return metric_definitions.decay_per_step(self.lags, self.log10_gain)
 
-    def lag_below(self, threshold: float = definitions.FORGOTTEN) -> int | None:
+    def lag_below(self, threshold: float = metric_definitions.FORGOTTEN) -> int | None:
         """The first lag from which on the gain stays below the threshold, or None."""
-        return definitions.lag_below(self.lags, self.log10_gain, threshold)
+        return metric_definitions.lag_below(self.lags, self.log10_gain, threshold)
 
 
 def gradient_gain(model: SequenceModel, inputs: Tensor) -> GradientGain:

@@ -4,9 +4,9 @@
     jsonl.py             JSON Lines: append and sync, a torn last line
     file_lock.py         a lock on a database or a folder
     results_folder.py    the folder of a command's results
-    run_files.py         machine.json, spec.toml and grid.toml
+    machine_and_spec_files.py         machine.json, spec.toml and grid.toml
     throughput_files.py  throughput and inference, as CSV and JSON
-    block_times.py       the time of every block, from throughput.json
+    timed_blocks.py       the time of every block, from throughput.json
     read_results.py      all files of a folder as one frozen StudyRecords or BenchRecords
     value_checks.py      what cells and values may be
 
@@ -15,10 +15,10 @@ reads: CSV, JSON and TOML, no pickles.
 """
 
 from harness.records.atomic_write import write_bytes, write_text
-from harness.records.block_times import read_blocks
+from harness.records.machine_and_spec_files import write_grid, write_machine, write_spec
 from harness.records.read_results import BenchRecords, StudyRecords, read, read_bench
-from harness.records.run_files import write_grid, write_machine, write_spec
 from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
+from harness.records.timed_blocks import read_blocks
 
 __all__ = [
     "BenchRecords",

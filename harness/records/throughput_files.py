@@ -15,7 +15,7 @@ from harness.columns import RESULTS_SCHEMA, columns_of
 from harness.records.atomic_write import write_csv, write_json
 
 if TYPE_CHECKING:  # harness.timing imports torch, for which a report does not wait
-    from harness.timing.answers import (
+    from harness.timing.timing_results import (
         BenchmarkResult,
         InferenceAnswer,
         InferenceResult,

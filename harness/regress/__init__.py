@@ -2,7 +2,8 @@
 
 compare/ selftest/ record/ trend/  one folder for each command
 sides/ measuring/ verdict/         what the commands share: the sides, their timing, the verdicts
-workload                           what is timed: a grid or a file of steps
+timed_workload                     what is timed: a grid or a file of steps
 history                            the file to which record appends and which trend reads
-console, report_parts, json_files  what the commands' consoles, reports and result files share
+terminal_output, report_parts, json_files
+                                   what the commands' output, reports and result files share
 """

@@ -20,8 +20,8 @@ from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from harness.regress.measuring.comparison_runner import SamplingPlan
+    from harness.regress.timed_workload import Workload
     from harness.regress.verdict.verdicts import FailOn
-    from harness.regress.workload import Workload
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable that names a file which the CI shows with the run."""
@@ -97,9 +97,9 @@ def compare(  # one parameter for each option of the command
     with _command(as_json=as_json):
         if fail_on not in ("", "inconclusive"):
             raise InputError("--fail-on", expected="inconclusive", got=fail_on)
-        from harness.regress.compare.console import CompareConsole, comparison_markdown
         from harness.regress.compare.run import CompareOptions, run_compare
-        from harness.regress.console import open_progress_console
+        from harness.regress.compare.terminal_output import CompareConsole, comparison_markdown
+        from harness.regress.terminal_output import open_progress_console
 
         fails: tuple[FailOn, ...] = ("inconclusive",) if fail_on else ()
         options = CompareOptions(
@@ -158,9 +158,9 @@ def selftest(  # one parameter for each option of the command
 ) -> None:
     """How often is a verdict wrong on this machine, and what is found? Advises a --detect."""
     with _command(as_json=as_json):
-        from harness.regress.console import open_progress_console
-        from harness.regress.selftest.console import SelftestConsole, selftest_markdown
         from harness.regress.selftest.run import SelftestOptions, run_selftest
+        from harness.regress.selftest.terminal_output import SelftestConsole, selftest_markdown
+        from harness.regress.terminal_output import open_progress_console
 
         options = SelftestOptions(
             workload=_workload(suite, steps, device, plugins),
@@ -211,17 +211,17 @@ def record(  # one parameter for each option of the command
     Exit codes: 0 recorded, 2 bad input or a history that cannot be written.
     """
     with _command(as_json=as_json):
-        from harness.regress.console import open_progress_console
         from harness.regress.history import HISTORY
         from harness.regress.json_files import to_json
-        from harness.regress.record.console import RecordConsole, record_markdown
-        from harness.regress.record.recording import N_RECORDED_BLOCKS
+        from harness.regress.record.measure_recording import N_RECORDED_BLOCKS
         from harness.regress.record.run import (
             RECORD_SCHEMA,
             RecordOptions,
             UnrecordedError,
             run_record,
         )
+        from harness.regress.record.terminal_output import RecordConsole, record_markdown
+        from harness.regress.terminal_output import open_progress_console
 
         options = RecordOptions(
             workload=_workload(suite, steps, device, plugins),
@@ -266,8 +266,8 @@ def trend(  # one parameter for each option of the command
     """
     with _command(as_json=as_json):
         from harness.regress.history import HISTORY
-        from harness.regress.trend.console import show_trend, trend_markdown
         from harness.regress.trend.run import RESULTS, TrendOptions, run_trend
+        from harness.regress.trend.terminal_output import show_trend, trend_markdown
 
         options = TrendOptions(
             history=history or HISTORY,
@@ -306,7 +306,7 @@ def _command(*, as_json: bool) -> Iterator[None]:
 
 
 def _workload(suite: str, steps: str, device: str, plugins: list[str] | None) -> Workload:
-    from harness.regress.workload import Workload
+    from harness.regress.timed_workload import Workload
 
     return Workload(suite, steps, device, tuple(plugins or ()))
 

@@ -213,8 +213,8 @@ def _list(plugins: list[str]) -> None:
 
 def _run(spec: StudySpec, options: StudyOptions, remarks: Sequence[str]) -> int:
     """Run the study and show its progress and its answer. Returns the exit code."""
-    from harness.study.console import open_console
     from harness.study.run import run_study
+    from harness.study.terminal_output import open_console
 
     with open_console(spec) as console:
         for remark in remarks:

@@ -23,7 +23,7 @@ from harness.study.execution.worker_messages import (
     TrialRequest,
 )
 from harness.study.storage.trial_ledger import RETRY, TrialResult
-from harness.study.trial_source import Job, TrialSource, first_solved
+from harness.study.trials_to_run import Job, TrialSource, first_solved
 from harness.training.training_loop import Evaluation
 
 MOST_ATTEMPTS = 3  # a crash is retried at most twice

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.config import StudySpec, count_trials
 from harness.config.feasibility import KnownTask
-from harness.parameters import numbers_of
+from harness.hyperparameters import numbers_of
 
 # Measured on the reference studies and doubled: what is written is there twice until it is renamed.
 BASE_BYTES = 40 << 20  # an empty database and its log, the report and its figures

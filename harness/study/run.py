@@ -34,12 +34,12 @@ from harness.study.phases.train_winners import (
 )
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, results_of
-from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
+from harness.study.search.optuna_trials import TrialSeries, open_confirmation, open_search
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.trial_config import check_sizes
 from harness.study.storage.open_storage import database_file, default_url, mask, open_storage
 from harness.study.storage.study_identity import move_aside, remember_versions
-from harness.study.trial_source import SearchKey
+from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import StudySpec
-from harness.definitions import OBJECTIVES
+from harness.metric_definitions import OBJECTIVES
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.prewarmed_server import ServerProcess
 from harness.study.storage.retrying_storage import RetryingStorage
 from harness.study.storage.study_identity import open_study
 from harness.study.storage.trial_ledger import Ledger
-from harness.study.trial_source import SearchKey, TrialSource
+from harness.study.trials_to_run import SearchKey, TrialSource
 
 
 @dataclasses.dataclass(frozen=True)

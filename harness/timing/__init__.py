@@ -11,12 +11,12 @@ where only torch and numpy are installed.
 """
 
 from harness.timing.benchmark_request import Benchmark, TimingRequest
+from harness.timing.build_steps import Subject, prepare
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.flops import training_flops
 from harness.timing.inference import measure_inference
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
 from harness.timing.memory import step_bytes_needed
-from harness.timing.runnable_steps import Subject, prepare
 from harness.timing.throughput import measure_throughput
 from harness.timing.variants import MEASURES, Variant, parse_variant, unavailable
 from harness.timing.worker_pool import WorkerPool

@@ -13,15 +13,6 @@ import torch
 
 from harness.machine import cpu_model, describe_device, num_cores
 from harness.order_statistics import median_of
-from harness.timing.answers import (
-    BenchmarkResult,
-    LimitResult,
-    MachineFacts,
-    StepTimes,
-    TimedStep,
-    TrainingAnswer,
-    VariantSettings,
-)
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.benchmark_session import (
     PreparedStep,
@@ -37,6 +28,15 @@ from harness.timing.hardware_limits import (
     latency_bound_s,
     latency_name,
     product_name,
+)
+from harness.timing.timing_results import (
+    BenchmarkResult,
+    LimitResult,
+    MachineFacts,
+    StepTimes,
+    TimedStep,
+    TrainingAnswer,
+    VariantSettings,
 )
 from harness.timing.variants import parse_variant
 

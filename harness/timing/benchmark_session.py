@@ -19,7 +19,6 @@ from typing import Any
 from harness.machine import num_cores
 from harness.order_statistics import MINIMUM_SAMPLES
 from harness.processes.worker_client import WorkerFailed, WorkerGone
-from harness.timing.answers import VariantSettings
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.clocks import BlockTime, WarmUp, warm_up
 from harness.timing.hardware_limits import (
@@ -31,6 +30,7 @@ from harness.timing.hardware_limits import (
     smallest,
 )
 from harness.timing.memory import PeakMemory, probe_in_fresh_process
+from harness.timing.timing_results import VariantSettings
 from harness.timing.variant_worker import failure_text
 from harness.timing.variants import unavailable
 from harness.timing.worker_pool import WorkerPool

@@ -12,9 +12,9 @@ import sys
 from typing import overload
 
 from harness.errors import WorkerError
-from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
 from harness.timing.benchmark_request import TimingRequest
 from harness.timing.inference_request import InferenceRequest
+from harness.timing.timing_results import Answer, InferenceAnswer, TrainingAnswer
 
 TIMEOUT_S = 1_800.0  # for one request: a step that hangs must not keep the report away
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.tasks import Batch
 from harness.timing.benchmark_request import Benchmark
-from harness.timing.runnable_steps import Workpiece, build
+from harness.timing.build_steps import Workpiece, build
 from harness.timing.variants import Precision
 
 GRADIENT_TOLERANCE: Mapping[Precision, tuple[float, float]] = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from harness.timing.benchmark_request import Benchmark
-from harness.timing.runnable_steps import AUTOCAST, Subject
+from harness.timing.build_steps import AUTOCAST, Subject
 from harness.timing.variants import Precision, Variant, parse_variant, precision_on
 
 PRODUCT_SIZE: Mapping[str, int] = {"cpu": 1024, "cuda": 8192}

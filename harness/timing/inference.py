@@ -24,10 +24,10 @@ from harness.machine import configure_process, derive_seed, describe_device
 from harness.order_statistics import MINIMUM_SAMPLES, median_of
 from harness.tasks import get_task
 from harness.timing import deployed_model
-from harness.timing.answers import InferenceAnswer, InferenceResult, TimedCalls
 from harness.timing.benchmark_results import machine_facts
 from harness.timing.float64_reference import denormals_flushed
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
+from harness.timing.timing_results import InferenceAnswer, InferenceResult, TimedCalls
 from harness.timing.variant_worker import failure_text
 from harness.training.model import SequenceModel, build_model
 

@@ -20,7 +20,7 @@ from harness.cells import get_cell, num_parameters_of_stack
 from harness.tasks import get_task
 from harness.tasks.base import Lengthened
 from harness.timing.benchmark_request import Benchmark
-from harness.timing.runnable_steps import N_BATCHES
+from harness.timing.build_steps import N_BATCHES
 
 MEMORY_STEPS = (
     2  # the first step makes the optimiser's state, the second one holds everything at once

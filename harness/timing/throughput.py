@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.machine import resolve_device
-from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import TimingRequest
 from harness.timing.benchmark_results import answer_of
 from harness.timing.benchmark_session import ProgressCallback, Session
+from harness.timing.build_steps import prepare
 from harness.timing.memory import MEMORY_STEPS, PROCESS_HIGH_WATER, PeakMemory, high_water_bytes
-from harness.timing.runnable_steps import prepare
+from harness.timing.timing_results import TrainingAnswer
 from harness.timing.variants import parse_variant
 from harness.timing.worker_pool import WorkerPool
 

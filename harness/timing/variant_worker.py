@@ -23,6 +23,7 @@ import torch
 from harness.machine import keep_memory
 from harness.plugins import load_plugins
 from harness.timing.benchmark_request import Benchmark
+from harness.timing.build_steps import Subject, build, close, forget_compiled
 from harness.timing.clocks import BlockTime, time_block
 from harness.timing.float64_reference import (
     Reference,
@@ -34,7 +35,6 @@ from harness.timing.float64_reference import (
 )
 from harness.timing.hardware_limits import copy, product
 from harness.timing.memory import MEMORY_STEPS, cuda_peak
-from harness.timing.runnable_steps import Subject, build, close, forget_compiled
 from harness.timing.variants import Variant, precision_on
 
 SPINNING_S = 0.02  # libgomp's threads spin 9 to 10 ms after their last work; measured, torch 2.13

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from harness.cells.fast_recurrence import use_fast_recurrence
-from harness.definitions import is_solved, skill
 from harness.machine import derive_seed
+from harness.metric_definitions import is_solved, skill
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 from harness.training.model import ModelConfig, SequenceModel, build_model
 from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step

@@ -21,8 +21,8 @@ from typer.testing import CliRunner, Result
 from harness import config as specs
 from harness.bench import __main__ as bench
 from harness.bench.run import Request
-from harness.timing.answers import Answer
 from harness.timing.inference_request import InferenceRequest
+from harness.timing.timing_results import Answer
 from tests.timed import inference_answer, training_answer
 
 SMALL = """

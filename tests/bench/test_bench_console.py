@@ -1,4 +1,4 @@
-"""harness.bench.console: what a person sees of a bench, on a terminal and in a log."""
+"""harness.bench.terminal_output: what a person sees of a bench, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness import config as specs
-from harness.bench.console import BenchConsole
 from harness.bench.run import BenchOutcome
+from harness.bench.terminal_output import BenchConsole
 from harness.cells import CELLS
 from tests.timed import inference_answer, training_answer
 
@@ -49,7 +49,7 @@ def outcome(results: Sequence[Any]) -> BenchOutcome:
 def test_a_log_has_a_line_for_each_group_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time left follows from the benchmarks so far: 6 of 12 in 100 s leave 100 s."""
     clock = iter([0.0, 100.0])
-    monkeypatch.setattr("harness.bench.console.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("harness.bench.terminal_output.time.monotonic", lambda: next(clock))
     console, said = told()
     console.begin(GROUPS, kept=3)
     for group in GROUPS:

@@ -15,13 +15,13 @@ import pytest
 from harness import config as specs
 from harness import machine, records
 from harness.bench import run as bench
-from harness.bench.groups_file import GROUPS_FILE, read_groups
+from harness.bench.measured_groups_file import GROUPS_FILE, read_groups
 from harness.bench.run import BenchOptions, resolve_devices, run_bench
 from harness.errors import IdentityError, InputError, StorageError
 from harness.plugins import load_plugin
 from harness.records.file_lock import hold_file
-from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
+from harness.timing.timing_results import Answer, InferenceAnswer, TrainingAnswer
 from tests.timed import plain_inference_answer, plain_training_answer
 
 GRID: dict[str, Any] = {

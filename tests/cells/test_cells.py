@@ -28,7 +28,7 @@ from harness.cells import (
     register_cell,
 )
 from harness.errors import InputError
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Gates = list[dict[str, Array]]

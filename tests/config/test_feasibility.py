@@ -12,7 +12,7 @@ import pytest
 from harness import config as specs
 from harness.cells import CELLS, Cell
 from harness.errors import InputError
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.tasks import TASKS
 from tests.config.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw
 

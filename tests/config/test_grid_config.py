@@ -16,7 +16,7 @@ from harness import config as specs
 from harness.cells import CELLS
 from harness.config.grid_config import ShapeTable
 from harness.errors import InputError
-from harness.parameters import OPTIMIZER_NAMES
+from harness.hyperparameters import OPTIMIZER_NAMES
 from harness.tasks import TASKS
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness import config as specs
 from harness.cells import CELLS
 from harness.errors import InputError
-from harness.parameters import KINDS
+from harness.hyperparameters import KINDS
 from harness.tasks import TASKS
 from tests.config.least import LEAST, check, parse
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import config as specs
 from harness.cells import CELLS
-from harness.parameters import KINDS, Choice, Fixed, Range
+from harness.hyperparameters import KINDS, Choice, Fixed, Range
 from tests.config.least import LEAST, WITHOUT_SIZE, check, parse
 
 # --------------------------------------------------------------------------------- what a file says

@@ -11,9 +11,9 @@ import pytest
 from harness import config as specs
 from harness.config.toml_file import parse_toml
 from harness.config.validation import BOUNDED
-from harness.definitions import OBJECTIVES
 from harness.errors import InputError
-from harness.parameters import Fixed, Range
+from harness.hyperparameters import Fixed, Range
+from harness.metric_definitions import OBJECTIVES
 from tests.config.least import GIGABYTE, LEAST, WITHOUT_SIZE, check, parse, raw, write
 from tests.tally import Tally
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness import definitions, diagnostics
+from harness import diagnostics, metric_definitions
 from harness.diagnostics import GradientGain, affordable, chosen_lags, gradient_gain
 from harness.tasks import get_task
 from harness.training.model import ModelConfig, SequenceModel, build_model
@@ -203,7 +203,7 @@ def test_decay_and_threshold_by_hand() -> None:
     assert gain.lag_below(1e-9) is None
     straight = dataclasses.replace(gain, log10_gain=(-1.0, -2.0, -math.inf, -4.0))
     assert straight.decay_per_step() == pytest.approx(0.1)
-    assert straight.lag_below(definitions.FLOAT32_RESOLUTION) is None
+    assert straight.lag_below(metric_definitions.FLOAT32_RESOLUTION) is None
 
 
 @pytest.mark.alone

@@ -12,7 +12,7 @@ from pytest_benchmark.stats import Stats
 from harness import records
 from harness.columns import columns_of
 from harness.records.throughput_files import block_statistics
-from harness.timing.answers import TrainingAnswer
+from harness.timing.timing_results import TrainingAnswer
 from tests.study.report.synthetic import Wish, throughput_answers, write
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.processes.worker_client import WorkerSpec
 from harness.regress.measuring.comparison_runner import SamplingPlan
-from harness.regress.sides.target import WORKER
+from harness.regress.sides.side_environment import WORKER
 from harness.regress.verdict.decision_rules import InterimTest, Rules
 
 QUICK = SamplingPlan(slice_s=0.01, n_rounds=9)

@@ -21,8 +21,8 @@ from typer.testing import CliRunner, Result
 from harness.regress import __main__ as regress
 from harness.regress.history import HISTORY, append_entry, read_history
 from harness.regress.measuring.comparison_runner import SamplingPlan, TimedBlock
-from harness.regress.record import recording
-from harness.regress.record.recording import Recording
+from harness.regress.record import measure_recording
+from harness.regress.record.measure_recording import Recording
 from harness.regress.sides.worker_answers import SideFacts
 from tests.regress.sided import git, repository, steps_file
 from tests.regress.test_history import MACHINE, OTHER, entry
@@ -66,7 +66,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         kept.append((sampling.budget_s, n_blocks))
         return Recording(sampling, (BLOCK,) * n_blocks, FACTS, 1.0)
 
-    monkeypatch.setattr(recording, "time_blocks", engine)
+    monkeypatch.setattr(measure_recording, "time_blocks", engine)
     return kept
 
 
@@ -171,13 +171,13 @@ def test_a_disk_full_while_recording_loses_nothing(
     path = disk.folder / "history.jsonl"
     append_entry(path, entry("r1", 0.3))
     before = path.read_bytes()
-    engine = recording.time_blocks
+    engine = measure_recording.time_blocks
 
     def fill_and_time(*arguments: Any) -> Recording:
         disk.fill()
         return engine(*arguments)
 
-    monkeypatch.setattr(recording, "time_blocks", fill_and_time)
+    monkeypatch.setattr(measure_recording, "time_blocks", fill_and_time)
     options = ("record", "--steps", "steps.py", "--history", str(path), "--blocks", "900")
     done = invoke(*options, "--revision", "r2")
     *_, line, error = done.stderr.splitlines()

@@ -1,6 +1,6 @@
 """The working tree compared with an old revision, whose layout of files was another one.
 
-A side runs grid_steps.py with the harness of its own revision. What that file imports must stay
+A side runs grid_program.py with the harness of its own revision. What that file imports must stay
 where it was: harness.cells, harness.tasks, harness.errors, harness.plugins.load_plugins and
 harness.timing's Benchmark and prepare.
 """

@@ -25,7 +25,7 @@ from harness.regress.compare.run import CompareOptions, run_compare
 from harness.regress.measuring import comparison_runner
 from harness.regress.measuring.comparison_runner import CompareConfig, SamplingPlan
 from harness.regress.sides.workspace import FOLDER_PREFIX, prune
-from harness.regress.workload import DEFAULT_SUITE, Workload, suite_benchmarks
+from harness.regress.timed_workload import DEFAULT_SUITE, Workload, suite_benchmarks
 from tests.regress.compare.test_comparison_files import comparison
 from tests.regress.sided import Silent, git, repository, steps_file
 

@@ -22,10 +22,10 @@ from harness.columns import TrialStatus
 from harness.errors import FileError
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.run_context import StudyOptions, StudyRun
-from harness.study.search.optuna_series import TrialSeries, open_search
-from harness.study.search.proposers import SearchProposer
+from harness.study.search.optuna_trials import TrialSeries, open_search
+from harness.study.search.propose_parameters import SearchProposer
 from harness.study.storage.open_storage import open_storage
-from harness.study.trial_source import SearchKey
+from harness.study.trials_to_run import SearchKey
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
 from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, learns, outcome

@@ -21,7 +21,7 @@ from harness.study import run as pipeline
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import write_tables
-from harness.study.trial_source import TrialSource
+from harness.study.trials_to_run import TrialSource
 from tests.small import RecordingObserver, run_small, tables
 from tests.tally import Tally
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import records
 from harness.columns import columns_of
 from harness.errors import FileError
-from harness.parameters import KINDS, RESERVED
+from harness.hyperparameters import KINDS, RESERVED
 from harness.records import atomic_write
 from harness.study import result_files
 

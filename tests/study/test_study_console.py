@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from harness.columns import TrialStatus
-from harness.definitions import OBJECTIVES
-from harness.study.console import LOG_LINES, StudyConsole
+from harness.metric_definitions import OBJECTIVES
 from harness.study.coordinator import TrialProgress
 from harness.study.run import StudyOutcome
-from harness.study.search.optuna_series import TrialSeries
+from harness.study.search.optuna_trials import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from harness.study.trial_source import Job, SearchKey
+from harness.study.terminal_output import LOG_LINES, StudyConsole
+from harness.study.trials_to_run import Job, SearchKey
 from harness.training.training_loop import TrainingConfig
 from tests.small import small_spec
 from tests.study.requests import config_of

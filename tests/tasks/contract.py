@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.definitions import skill
+from harness.metric_definitions import skill
 from harness.tasks import Batch, Lengthened, Task
 
 SURE = 30.0  # a logit whose probability is 1 in float32

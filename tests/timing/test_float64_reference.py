@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing.benchmark_request import Benchmark
+from harness.timing.build_steps import build
 from harness.timing.float64_reference import (
     Deviation,
     Reference,
@@ -25,7 +26,6 @@ from harness.timing.float64_reference import (
     denormals_flushed,
     deviation,
 )
-from harness.timing.runnable_steps import build
 from harness.training.model import build_model
 
 BENCHMARK = Benchmark("one", "temporal_order", "gru", 8, 1, 20, batch_size=4)

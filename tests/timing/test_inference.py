@@ -16,7 +16,6 @@ from harness.errors import HarnessError, InputError
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing import deployed_model, inference
-from harness.timing.answers import InferenceAnswer
 from harness.timing.inference import (
     ModelFacts,
     ReadyModel,
@@ -25,6 +24,7 @@ from harness.timing.inference import (
     prepare_inference,
 )
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
+from harness.timing.timing_results import InferenceAnswer
 from harness.training.model import build_model
 from tests.timing.test_deployed_model import Averaging
 

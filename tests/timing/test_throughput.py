@@ -25,13 +25,13 @@ from harness.plugins import load_plugins
 from harness.processes.worker_client import WorkerFailed
 from harness.tasks import get_task
 from harness.timing import variant_worker
-from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.benchmark_results import _at_once, machine_facts
 from harness.timing.benchmark_session import PreparedStep, StepFacts, interleave
 from harness.timing.clocks import BlockTime, WarmUp, time_block
 from harness.timing.memory import high_water_bytes, step_bytes_needed
 from harness.timing.throughput import measure_throughput
+from harness.timing.timing_results import TrainingAnswer
 from harness.timing.variants import FIXED
 from harness.timing.worker_pool import WorkerPool
 from harness.training.model import build_model

@@ -2,6 +2,6 @@
 
 run               sides, workload, timing, files and report, in this order
 comparison_files  comparison.json, base.json, head.json, junit.xml
-console           progress, table and verdict, on a terminal and as Markdown
+terminal_output           progress, table and verdict, on a terminal and as Markdown
 report            report.html and report.md, from comparison.json
 """

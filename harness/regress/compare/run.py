@@ -20,11 +20,11 @@ from harness.regress.measuring.comparison_runner import (
     TimingProgress,
 )
 from harness.regress.sides.side import find_repository, parse_side
-from harness.regress.sides.target import Target, TargetContext, make_target
+from harness.regress.sides.side_environment import Target, TargetContext, make_target
 from harness.regress.sides.workspace import workspace
+from harness.regress.timed_workload import ResolvedWorkload, Workload, resolve_workload
 from harness.regress.verdict.decision_rules import Rules, parse_detect
 from harness.regress.verdict.verdicts import FailOn
-from harness.regress.workload import ResolvedWorkload, Workload, resolve_workload
 
 
 @dataclass(frozen=True)

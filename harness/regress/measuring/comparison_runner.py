@@ -32,7 +32,7 @@ from harness.regress.measuring.blocks import BlockRatios, block_value
 from harness.regress.measuring.peak_memory import Footprint, footprint, smaller
 from harness.regress.measuring.slowdown_causes import Difference, OperatorGrowth, differences, grown
 from harness.regress.sides.side_client import SideClient, StepError, side_clients
-from harness.regress.sides.target import Target
+from harness.regress.sides.side_environment import Target
 from harness.regress.sides.worker_answers import (
     LoadedSteps,
     SideFacts,

@@ -2,5 +2,5 @@
 
 run        history, workload, blocks and the new line, in this order
 recording  the blocks of one side: timed, and as a history keeps them
-console    progress, the table and the remarks, on a terminal and as Markdown
+terminal_output    progress, the table and the remarks, on a terminal and as Markdown
 """

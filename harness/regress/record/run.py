@@ -30,12 +30,12 @@ from harness.regress.history import (
 )
 from harness.regress.json_files import Scalar
 from harness.regress.measuring.comparison_runner import SamplingPlan, TimingProgress
-from harness.regress.record import recording
-from harness.regress.record.recording import N_RECORDED_BLOCKS
+from harness.regress.record import measure_recording
+from harness.regress.record.measure_recording import N_RECORDED_BLOCKS
 from harness.regress.sides.side import find_repository, git, parse_side
-from harness.regress.sides.target import TargetContext, make_target
+from harness.regress.sides.side_environment import TargetContext, make_target
 from harness.regress.sides.workspace import workspace
-from harness.regress.workload import Workload, resolve_workload
+from harness.regress.timed_workload import Workload, resolve_workload
 
 RECORD_SCHEMA: Final = 1
 
@@ -129,7 +129,7 @@ def run_record(options: RecordOptions, progress: TimingProgress) -> RecordOutcom
         target = make_target("head", side, TargetContext(space, workload, options.here))
         worker = dataclasses.replace(target.worker, label="the working tree")
         target = dataclasses.replace(target, worker=worker)
-        found = recording.time_blocks(target, options.sampling, options.n_blocks, progress)
+        found = measure_recording.time_blocks(target, options.sampling, options.n_blocks, progress)
     recorded = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     entry = found.entry(revision, recorded, {"harness": harness.__version__})
     try:

@@ -45,13 +45,13 @@ from harness.regress.selftest.selftest_files import (
 )
 from harness.regress.sides.side import find_repository, parse_side
 from harness.regress.sides.side_client import side_clients
-from harness.regress.sides.target import WORKER, Role, Target, TargetContext, make_target
+from harness.regress.sides.side_environment import WORKER, Role, Target, TargetContext, make_target
 from harness.regress.sides.worker_answers import facts_of
 from harness.regress.sides.workspace import Workspace, workspace
+from harness.regress.timed_workload import Workload, resolve_workload
 from harness.regress.verdict.decision_rules import parse_detect, rules_for
 from harness.regress.verdict.resampling import N_RUNS, Rates, advise, rates_of, replay, run_through
 from harness.regress.verdict.verdicts import Family, VerdictOutcome, as_ratio
-from harness.regress.workload import Workload, resolve_workload
 
 SLOWDOWN_FILE: Final = WORKER.with_name("inject_slowdown.py")
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import StudyRun
-from harness.timing.answers import InferenceAnswer
 from harness.timing.client import ask
 from harness.timing.inference_request import (
     INFERENCE_DTYPES,
@@ -14,6 +13,7 @@ from harness.timing.inference_request import (
     InferenceBenchmark,
     InferenceRequest,
 )
+from harness.timing.timing_results import InferenceAnswer
 
 N_CALLS, N_BLOCKS = 1_000, 10  # 100 calls a block: enough for its 99th percentile
 INFERENCE_BUDGET_S = 25.0  # for the rounds, of which there are at least five

@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 
 from harness.config import StudySpec
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.study.phases.train_winners import Winner, configuration_of
 from harness.study.run_context import StudyRun
-from harness.timing.answers import TrainingAnswer
 from harness.timing.benchmark_request import Benchmark, TimingRequest
 from harness.timing.client import ask
+from harness.timing.timing_results import TrainingAnswer
 
 N_BLOCKS = 11  # timed for each: enough for a 95 % interval of the median
 TRAINING_BUDGET_S = 25.0  # for the rounds of one request

@@ -10,15 +10,15 @@ from typing import Any
 from harness import config as specs
 from harness.columns import TrialStatus
 from harness.config import StudySpec
-from harness.definitions import OBJECTIVES
 from harness.errors import InputError, unwritable
+from harness.metric_definitions import OBJECTIVES
 from harness.study import result_files
 from harness.study.coordinator import Coordinator
 from harness.study.run_context import StudyRun
-from harness.study.search.optuna_series import TrialSeries
+from harness.study.search.optuna_trials import TrialSeries
 from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from harness.study.trial_source import Job, SearchKey
+from harness.study.trials_to_run import Job, SearchKey
 from harness.training.training_loop import Evaluation, TrainingConfig
 
 

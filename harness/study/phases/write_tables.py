@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.columns import TrialStatus
 from harness.config import StudySpec
-from harness.definitions import is_solved, remembered_steps
-from harness.parameters import Value
+from harness.hyperparameters import Value
+from harness.metric_definitions import is_solved, remembered_steps
 from harness.study import result_files
 from harness.study.phases.train_winners import Winner
-from harness.study.search.optuna_series import TrialSeries
+from harness.study.search.optuna_trials import TrialSeries
 from harness.study.search.search_space import suggested
 from harness.study.search.trial_config import training_config
 from harness.study.storage.trial_ledger import SlotRecord

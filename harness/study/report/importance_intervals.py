@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from harness import stats
 from harness.columns import TrialStatus
-from harness.parameters import Choice, Fixed, Parameter, Range, Value
+from harness.hyperparameters import Choice, Fixed, Parameter, Range, Value
 from harness.stats import MINIMUM_REPEATS
 from harness.study.report.study_summary import Summary, rows_of
 from harness.study.search.importances import Importances, importances

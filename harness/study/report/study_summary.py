@@ -14,10 +14,10 @@ from typing import Literal
 
 import pandas as pd
 
-from harness import definitions, stats
+from harness import metric_definitions, stats
 from harness.columns import PENALIZED, TrialStatus
 from harness.config import Claim
-from harness.parameters import Fixed
+from harness.hyperparameters import Fixed
 from harness.records import StudyRecords
 
 # A run with such an end counts: it solved its task, or it did not.
@@ -206,9 +206,9 @@ class Summary:
         return tuple(pair for pair in self.pairs if pair not in found)
 
     @property
-    def objective(self) -> definitions.Objective:
+    def objective(self) -> metric_definitions.Objective:
         """The objective that the searches optimised."""
-        return definitions.OBJECTIVES[self.records.spec.search.objective]
+        return metric_definitions.OBJECTIVES[self.records.spec.search.objective]
 
     @functools.cached_property
     def objectives(self) -> pd.Series[float]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import optuna
 
-from harness.parameters import Parameter, Value
+from harness.hyperparameters import Parameter, Value
 from harness.study.search.search_space import to_distribution
 
 LEAST_TRIALS = 30

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness import cells, tasks
 from harness.config import StudySpec
 from harness.errors import InputError, Shown
-from harness.parameters import numbers_of
+from harness.hyperparameters import numbers_of
 from harness.study.search.trial_config import broken_cell, settings_to_try, training_config
 from harness.tasks import Batch, Task, get_task
 from harness.training.model import build_model

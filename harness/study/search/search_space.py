@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from harness.config import StudySpec
-from harness.parameters import KINDS, SPACE, Choice, Fixed, Parameter, Range
+from harness.hyperparameters import KINDS, SPACE, Choice, Fixed, Parameter, Range
 
 
 def suggested(spec: StudySpec, task: str, cell: str) -> dict[str, Parameter]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import StudySpec
 from harness.errors import InputError, Shown
-from harness.parameters import KINDS, Fixed, Parameter, Range, Value, numbers_of
+from harness.hyperparameters import KINDS, Fixed, Parameter, Range, Value, numbers_of
 from harness.study.search.search_space import suggested
 from harness.training.model import ModelConfig, derive_hidden_size
 from harness.training.training_loop import TrainingConfig

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.columns import PENALIZED, TrialStatus
 from harness.errors import StorageError
-from harness.parameters import Value
+from harness.hyperparameters import Value
 from harness.study.storage.retrying_storage import (
     Notify,
     RetryingStorage,

@@ -20,7 +20,7 @@ from typing import Any
 
 from harness import records
 from harness.config import parse_grid, training_groups
-from harness.timing.answers import TrainingAnswer
+from harness.timing.timing_results import TrainingAnswer
 from tests import timed
 from tests.study.report.synthetic import MACHINE
 

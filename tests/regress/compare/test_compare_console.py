@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from harness.regress.compare.comparison_files import ComparisonRecord, comparison_record
-from harness.regress.compare.console import (
+from harness.regress.compare.terminal_output import (
     COMPARISON_HEADS,
     CompareConsole,
     comparison_markdown,
@@ -18,7 +18,7 @@ from harness.regress.compare.console import (
     conclusion,
     remarks,
 )
-from harness.regress.console import p_text
+from harness.regress.terminal_output import p_text
 from tests.regress.compare.test_comparison_files import SIDES, comparison
 
 

@@ -28,7 +28,7 @@ from harness.regress.measuring.comparison_runner import (
 from harness.regress.measuring.peak_memory import Footprint
 from harness.regress.sides.side import Side
 from harness.regress.sides.side_client import StepError, side_clients
-from harness.regress.sides.target import Target
+from harness.regress.sides.side_environment import Target
 from harness.regress.sides.worker_answers import LoadedSteps
 from harness.regress.verdict.decision_rules import Rules, rules_for
 from tests.regress.sided import FEW, QUICK, Silent, steps_file, worker_spec

@@ -9,14 +9,14 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from harness.regress.history import HistoryEntry, SpeedHistory
-from harness.regress.record.console import (
+from harness.regress.record.run import RecordOutcome, beside_earlier
+from harness.regress.record.terminal_output import (
     RECORD_HEADS,
     RecordConsole,
     record_markdown,
     record_remarks,
     record_rows,
 )
-from harness.regress.record.run import RecordOutcome, beside_earlier
 from tests.regress.test_history import OTHER, entry
 
 

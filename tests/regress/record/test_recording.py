@@ -17,10 +17,10 @@ from harness.regress.measuring.comparison_runner import (
     SamplingPlan,
     TimedBlock,
 )
-from harness.regress.record.recording import Recording, time_blocks
+from harness.regress.record.measure_recording import Recording, time_blocks
 from harness.regress.sides.side import Side
 from harness.regress.sides.side_client import StepError
-from harness.regress.sides.target import Target
+from harness.regress.sides.side_environment import Target
 from harness.regress.sides.worker_answers import SideFacts
 from tests.regress.sided import QUICK, Silent, steps_file, worker_spec
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from harness.regress.selftest.console import (
+from harness.regress.selftest.selftest_files import Injected
+from harness.regress.selftest.terminal_output import (
     SELFTEST_HEADS,
     SelftestConsole,
     advice_text,
@@ -18,7 +19,6 @@ from harness.regress.selftest.console import (
     selftest_markdown,
     selftest_rows,
 )
-from harness.regress.selftest.selftest_files import Injected
 from harness.regress.verdict.resampling import Advice
 from tests.selftests import make_selftest
 

@@ -12,7 +12,7 @@ from harness.errors import InputError
 from harness.regress.measuring.comparison_runner import SamplingPlan
 from harness.regress.selftest.run import SelftestOptions, parse_effects, plan_runs, run_selftest
 from harness.regress.selftest.selftest_files import RUNS_FILE, SELFTEST_FILE, Injected
-from harness.regress.workload import Workload
+from harness.regress.timed_workload import Workload
 from tests.regress.sided import Silent, steps_file
 from tests.selftests import EFFECTS, NAMES, make_selftest
 

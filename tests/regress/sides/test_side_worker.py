@@ -17,7 +17,7 @@ import pytest
 from harness.errors import InputError
 from harness.regress.sides import side_worker
 from harness.regress.sides.side_client import SideClient, StepError, side_clients
-from harness.regress.sides.target import WORKER
+from harness.regress.sides.side_environment import WORKER
 from tests.regress.sided import worker_spec
 
 FILE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markdown_it import MarkdownIt
 
 from harness.regress.trend.change_points import ChangePoint
-from harness.regress.trend.console import CHANGE_HEADS, change_rows, trend_markdown
+from harness.regress.trend.terminal_output import CHANGE_HEADS, change_rows, trend_markdown
 from harness.regress.trend.trend_file import TrendRecord
 from harness.regress.trend.trend_series import BenchmarkTrend, MachineTrend
 

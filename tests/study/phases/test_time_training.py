@@ -12,15 +12,15 @@ import pytest
 
 from harness.columns import TrialStatus
 from harness.errors import WorkerError
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.study import run as pipeline
 from harness.study.execution.local_executor import LocalExecutor
 from harness.study.phases import time_inference, time_training
 from harness.study.phases.train_winners import Winner
 from harness.study.run_context import StudyOptions
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from harness.study.trial_source import SearchKey
-from harness.timing.answers import MachineFacts, TrainingAnswer
+from harness.study.trials_to_run import SearchKey
+from harness.timing.timing_results import MachineFacts, TrainingAnswer
 from tests.small import (
     RecordingObserver,
     family,

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from harness.columns import TrialStatus
-from harness.definitions import OBJECTIVES
 from harness.errors import FileError
+from harness.metric_definitions import OBJECTIVES
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.execution.executor import Executor
 from harness.study.execution.local_executor import LocalExecutor
@@ -24,9 +24,9 @@ from harness.study.phases.train_winners import (
     train_winners,
 )
 from harness.study.run_context import StudyOptions
-from harness.study.search.optuna_series import TrialSeries
+from harness.study.search.optuna_trials import TrialSeries
 from harness.study.storage.trial_ledger import SlotRecord, TrialResult
-from harness.study.trial_source import SearchKey
+from harness.study.trials_to_run import SearchKey
 from harness.training.training_loop import TrainingConfig
 from tests.small import FAULTS, FAULTY, RecordingObserver, small_spec, study_run
 from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, outcome

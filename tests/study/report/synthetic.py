@@ -18,7 +18,7 @@ from typing import Any
 
 from harness import records
 from harness.study import result_files
-from harness.timing.answers import InferenceAnswer, TrainingAnswer
+from harness.timing.timing_results import InferenceAnswer, TrainingAnswer
 from tests import timed
 
 LAGS = {

@@ -16,7 +16,7 @@ from harness.study.report import study_report
 from harness.study.report.sections import latency
 from harness.study.report.sections.latency import Deployed, round_up, round_up_bytes
 from harness.study.report.study_context import StudyContext, study_context
-from harness.timing.answers import InferenceAnswer
+from harness.timing.timing_results import InferenceAnswer
 from tests.study.report.synthetic import Wish, inference_answer, write
 
 ABSENT = "Latency, bytes and memory. There is no inference.csv."

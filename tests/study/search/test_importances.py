@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.study.search.importances import LEAST_TRIALS, importances
 
 SPACE = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.study.search.search_space import suggested, to_distribution
 from tests.small import small_spec
 

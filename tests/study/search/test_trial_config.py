@@ -13,7 +13,7 @@ from torch import nn
 from harness import config as specs
 from harness.cells import CELLS, Cell
 from harness.errors import InputError
-from harness.parameters import Choice, Fixed, Range
+from harness.hyperparameters import Choice, Fixed, Range
 from harness.study.search.search_space import suggested
 from harness.study.search.trial_config import check_sizes, configuration_hash, training_config
 from harness.tasks import TASKS

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from harness.errors import StorageError
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.search.optuna_series import TrialSeries
+from harness.study.search.optuna_trials import TrialSeries
 from harness.study.storage import retrying_storage
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.retrying_storage import RetryingStorage, Unanswered

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness import definitions
+from harness import metric_definitions
 from harness.columns import significant
 from harness.rendering import theme
 from harness.rendering.document import Column, Paragraph, Picture, Section, Table
@@ -21,7 +21,10 @@ from harness.study.report.study_context import StudyContext
 
 STATES = ("initial", "trained")
 LINES: Mapping[str, Any] = {"trained": "-", "initial": (0, (1.5, 1.6))}
-THRESHOLDS = {"forgotten": definitions.FORGOTTEN, "float32": definitions.FLOAT32_RESOLUTION}
+THRESHOLDS = {
+    "forgotten": metric_definitions.FORGOTTEN,
+    "float32": metric_definitions.FLOAT32_RESOLUTION,
+}
 # The text names the gain at this lag, or at the longest measured lag below it.
 TEXT_LAG = 30
 # Approximate size of the label of a threshold, as shares of a panel.
@@ -58,7 +61,7 @@ class GainCurve:
 
     def below(self, threshold: float) -> int | None:
         """The lag from which on the gain stays below a threshold."""
-        return definitions.lag_below(self.lags, self.log10_gain, threshold)
+        return metric_definitions.lag_below(self.lags, self.log10_gain, threshold)
 
     def at(self, lag: int) -> float:
         """log10 of the gain at a measured lag."""
@@ -216,7 +219,7 @@ def _lower_limit(gains: Sequence[GainCurve]) -> float:
     for one in gains:
         lowest.setdefault(one.state, [0.0]).extend(one.known[1])
     deepest = min(gain for gains in lowest.values() for gain in gains)
-    threshold = math.log10(definitions.FLOAT32_RESOLUTION)
+    threshold = math.log10(metric_definitions.FLOAT32_RESOLUTION)
     return min(threshold, max(deepest, min(-12.0, *lowest["trained"]))) - 0.6
 
 
@@ -336,7 +339,7 @@ def _table(context: StudyContext, gains: Sequence[GainCurve]) -> Table:
     messages = context.messages
     rows = []
     for one in gains:
-        decay = definitions.decay_per_step(one.lags, one.log10_gain)
+        decay = metric_definitions.decay_per_step(one.lags, one.log10_gain)
         under = [one.below(threshold) for threshold in THRESHOLDS.values()]
         last = one.log10_gain[-1]
         rows.append(

@@ -10,7 +10,7 @@ from typing import Any
 import harness
 from harness import stats
 from harness.columns import COLUMNS, size_in_bytes
-from harness.parameters import Choice, Fixed, Parameter, Range
+from harness.hyperparameters import Choice, Fixed, Parameter, Range
 from harness.rendering.document import Code, ContentBlock, Paragraph, Section
 from harness.rendering.escaping import escape_latex
 from harness.study.report.sections import winners

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from harness import stats
 from harness.columns import TrialStatus
-from harness.parameters import Choice, Parameter, Range
+from harness.hyperparameters import Choice, Parameter, Range
 from harness.rendering import theme
 from harness.rendering.document import Column, ContentBlock, Paragraph, Picture, Section, Table
 from harness.rendering.figures.ticks import short_number

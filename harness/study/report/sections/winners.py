@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from harness.parameters import Fixed
+from harness.hyperparameters import Fixed
 from harness.rendering.document import Column, Paragraph, Section, Table
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import rows_of

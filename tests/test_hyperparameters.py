@@ -1,4 +1,4 @@
-"""harness.parameters: ranges, choices and fixed values as a study file writes them."""
+"""harness.hyperparameters: ranges, choices and fixed values as a study file writes them."""
 
 import math
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.parameters import KINDS, SPACE, TRAINING, Choice, Fixed, Range, parse_parameter
+from harness.hyperparameters import KINDS, SPACE, TRAINING, Choice, Fixed, Range, parse_parameter
 from harness.training.optimizer_step import OPTIMIZERS
 
 NUMBERS = [name for name, kind in KINDS.items() if kind.type in (int, float)]

@@ -1,4 +1,4 @@
-"""harness.definitions: skill, solved, remembered steps, gradients and objectives."""
+"""harness.metric_definitions: skill, solved, remembered steps, gradients and objectives."""
 
 import dataclasses
 import math
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import definitions
-from harness.definitions import OBJECTIVES, Outcome
+from harness import metric_definitions
+from harness.metric_definitions import OBJECTIVES, Outcome
 
 NAN = float("nan")
 
@@ -34,20 +34,20 @@ UNSOLVED = dataclasses.replace(SOLVED, skill=0.5, solved=False, sequences_to_sol
 )
 def test_skill_is_the_share_of_the_chance_loss_that_is_gone(loss, expected):
     """Skill is 1 - loss / chance_loss, clipped to [-1, 1]."""
-    assert definitions.skill(loss, 1.0) == expected
+    assert metric_definitions.skill(loss, 1.0) == expected
 
 
 @pytest.mark.parametrize("loss", [NAN, math.inf, -math.inf])
 def test_skill_of_a_diverged_run(loss):
     """A NaN or infinite loss has skill -1."""
-    assert definitions.skill(loss, 1.0) == -1.0
+    assert metric_definitions.skill(loss, 1.0) == -1.0
 
 
 @pytest.mark.parametrize("chance_loss", [0.0, -1.0, NAN, math.inf])
 def test_skill_refuses_an_impossible_chance_loss(chance_loss):
     """A chance loss must be finite and positive."""
     with pytest.raises(ValueError, match="'chance_loss' must be finite and positive"):
-        definitions.skill(0.1, chance_loss)
+        metric_definitions.skill(0.1, chance_loss)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_skill_refuses_an_impossible_chance_loss(chance_loss):
 )
 def test_solved_from_ninety_nine_percent_on(accuracy, expected):
     """Solved means an accuracy of at least 0.99; NaN is not solved."""
-    assert definitions.is_solved(accuracy) is expected
+    assert metric_definitions.is_solved(accuracy) is expected
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_solved_from_ninety_nine_percent_on(accuracy, expected):
 )
 def test_remembered_steps_by_hand(skill, solved, expected):
     """Solved counts the whole lag, unsolved half of the skill's share of it."""
-    assert definitions.remembered_steps(100, skill, solved) == pytest.approx(expected)
+    assert metric_definitions.remembered_steps(100, skill, solved) == pytest.approx(expected)
 
 
 @given(lag=st.integers(1, 10_000), skill=st.floats(-1, 1))
 def test_half_knowledge_never_outranks_mastery_of_more_than_half(lag, skill):
     """An unsolved lag is worth at most a solved one of half its length."""
-    assert definitions.remembered_steps(lag, skill, False) <= definitions.remembered_steps(
-        lag / 2, 0.0, True
-    )
+    assert metric_definitions.remembered_steps(
+        lag, skill, False
+    ) <= metric_definitions.remembered_steps(lag / 2, 0.0, True)
 
 
 def test_objectives_of_a_solved_trial():
@@ -139,11 +139,11 @@ def test_decay_per_step_is_the_slope_of_the_logarithm():
     """
     lags = [1, 2, 3, 5]
     gains = [lag * math.log10(0.5) for lag in lags]
-    assert definitions.decay_per_step(lags, gains) == pytest.approx(0.5)
-    assert definitions.decay_per_step(lags, [gains[0], NAN, -math.inf, gains[3]]) == pytest.approx(
-        0.5
-    )
-    assert definitions.decay_per_step(lags, [gains[0], NAN, NAN, -math.inf]) is None
+    assert metric_definitions.decay_per_step(lags, gains) == pytest.approx(0.5)
+    assert metric_definitions.decay_per_step(
+        lags, [gains[0], NAN, -math.inf, gains[3]]
+    ) == pytest.approx(0.5)
+    assert metric_definitions.decay_per_step(lags, [gains[0], NAN, NAN, -math.inf]) is None
 
 
 @pytest.mark.parametrize(
@@ -159,21 +159,21 @@ def test_decay_per_step_is_the_slope_of_the_logarithm():
 )
 def test_lag_below_is_where_a_gain_stays(gains, expected):
     """A gain that comes back over the threshold, or is unknown, has not stayed under it."""
-    assert definitions.lag_below([1, 3, 5, 7], gains, 1e-3) == expected
+    assert metric_definitions.lag_below([1, 3, 5, 7], gains, 1e-3) == expected
 
 
 def test_float32_resolution_is_that_of_float32():
     """1 and the next float32 above it differ by it."""
-    assert np.finfo(np.float32).eps == definitions.FLOAT32_RESOLUTION
+    assert np.finfo(np.float32).eps == metric_definitions.FLOAT32_RESOLUTION
 
 
 @pytest.mark.parametrize(("gate", "steps"), [(0.0, 1.0), (0.5, 2.0), (0.9, 10.0), (0.99, 100.0)])
 def test_time_scale(gate, steps):
     """1 / (1 - g)."""
-    assert definitions.time_scale(gate) == pytest.approx(steps)
+    assert metric_definitions.time_scale(gate) == pytest.approx(steps)
 
 
 def test_time_scale_at_its_ends():
     """A gate at 1 has a finite one, an unknown gate an unknown one."""
-    assert 1e15 < definitions.time_scale(1.0) < math.inf
-    assert math.isnan(definitions.time_scale(NAN))
+    assert 1e15 < metric_definitions.time_scale(1.0) < math.inf
+    assert math.isnan(metric_definitions.time_scale(NAN))

@@ -11,7 +11,7 @@ from harness.regress.compare.comparison_files import (
     FindingRecord,
     MemoryRecord,
 )
-from harness.regress.console import (
+from harness.regress.terminal_output import (
     ProgressConsole,
     interval_text,
     markdown_table,

@@ -1,4 +1,4 @@
-"""harness.timing.runnable_steps.
+"""harness.timing.build_steps.
 
 The closures of the steps that are timed, in every variant that runs in this process.
 """
@@ -14,7 +14,7 @@ import torch
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing.benchmark_request import Benchmark
-from harness.timing.runnable_steps import GRAPH_WARM_UP, build, forget_compiled, prepare
+from harness.timing.build_steps import GRAPH_WARM_UP, build, forget_compiled, prepare
 from harness.timing.variants import FIXED, unavailable
 from harness.training.model import build_model
 

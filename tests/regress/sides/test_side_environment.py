@@ -13,9 +13,9 @@ import pytest
 
 from harness.errors import InputError
 from harness.regress.sides.side import parse_side
-from harness.regress.sides.target import GRID_STEPS, Target, TargetContext, make_target
+from harness.regress.sides.side_environment import GRID_STEPS, Target, TargetContext, make_target
 from harness.regress.sides.workspace import BuildError, Workspace, workspace
-from harness.regress.workload import ResolvedWorkload
+from harness.regress.timed_workload import ResolvedWorkload
 from tests.regress.sided import git, repository, steps_file
 
 BENCHMARK = {"name": "a", "task": "adding", "cell": "rnn"}

@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from harness.study.search.proposers import SearchPlan, SearchProposer
+from harness.study.search.propose_parameters import SearchPlan, SearchProposer
 from harness.study.search.samplers import num_startup_trials
 from tests.study.scripted import luck
 

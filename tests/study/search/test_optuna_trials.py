@@ -9,10 +9,10 @@ import pytest
 from harness.columns import TrialStatus
 from harness.errors import IdentityError
 from harness.study.run_context import StudyOptions, StudyRun
-from harness.study.search.optuna_series import TrialSeries, open_confirmation, open_search
+from harness.study.search.optuna_trials import TrialSeries, open_confirmation, open_search
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.trial_ledger import TrialResult
-from harness.study.trial_source import SearchKey, first_solved
+from harness.study.trials_to_run import SearchKey, first_solved
 from tests.small import small_spec
 from tests.study.scripted import evaluation
 

@@ -1,4 +1,4 @@
-"""harness.study.search.sampler_history: which finished trials a sampler sees."""
+"""harness.study.search.history_for_sampler: which finished trials a sampler sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from harness.columns import Direction
-from harness.study.search.sampler_history import SamplerHistory
+from harness.study.search.history_for_sampler import SamplerHistory
 from harness.study.storage.trial_ledger import VIOLATION
 
 TrialEnd = tuple[TrialState, float, float]

@@ -16,12 +16,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.columns import PENALIZED, TrialStatus
 from harness.config import StudySpec
-from harness.definitions import OBJECTIVES, Outcome, is_solved
 from harness.errors import IdentityError
+from harness.hyperparameters import Range, Value
 from harness.machine import derive_seed
-from harness.parameters import Range, Value
+from harness.metric_definitions import OBJECTIVES, Outcome, is_solved
 from harness.study.run_context import StudyRun
-from harness.study.search.proposers import (
+from harness.study.search.propose_parameters import (
     ConfirmationProposer,
     Proposer,
     SearchPlan,
@@ -37,7 +37,7 @@ from harness.study.storage.trial_ledger import (
     TrialResult,
     state_of,
 )
-from harness.study.trial_source import Job, SearchKey, first_solved
+from harness.study.trials_to_run import Job, SearchKey, first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import Evaluation, TrainingConfig
 

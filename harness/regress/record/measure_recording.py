@@ -21,7 +21,7 @@ from harness.regress.measuring.comparison_runner import (
     TimingProgress,
 )
 from harness.regress.sides.side_client import side_clients
-from harness.regress.sides.target import Target
+from harness.regress.sides.side_environment import Target
 from harness.regress.sides.worker_answers import SideFacts
 
 N_RECORDED_BLOCKS: Final = 5

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from harness.columns import seconds, significant
-from harness.regress.console import (
+from harness.regress.record.run import RecordOutcome
+from harness.regress.terminal_output import (
     ProgressConsole,
     markdown_table,
     markdown_text,
     n_recordings,
     or_none,
 )
-from harness.regress.record.run import RecordOutcome
 
 RECORD_HEADS: Final = ("benchmark", "a step", "over canary", "spread", "change")
 

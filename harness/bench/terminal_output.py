@@ -19,7 +19,7 @@ from rich.table import Table
 from harness.bench.run import BenchOutcome
 from harness.columns import significant
 from harness.config import GridSpec, Group
-from harness.timing.answers import Answer, BenchmarkResult, InferenceResult, TimedStep
+from harness.timing.timing_results import Answer, BenchmarkResult, InferenceResult, TimedStep
 
 SHOWN_FAILURES = 10
 SHAPE_OF_STEPS = ("hidden_size", "num_layers", "sequence_length", "batch_size", "initialization")

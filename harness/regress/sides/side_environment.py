@@ -32,13 +32,13 @@ from harness.regress.sides.side import Side, find_repository, requirements
 from harness.regress.sides.workspace import Workspace, run_shown
 
 if TYPE_CHECKING:  # or reports, which read this module's dataclasses, would import torch
-    from harness.regress.workload import ResolvedWorkload
+    from harness.regress.timed_workload import ResolvedWorkload
 
 Role = Literal["base", "head"]
 
 WORKER: Final = Path(__file__).with_name("side_worker.py")
 
-GRID_STEPS: Final = Path(__file__).with_name("grid_steps.py")
+GRID_STEPS: Final = Path(__file__).with_name("grid_program.py")
 
 PACKAGE_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME")
 """Environment variables that would make another Python import this one's packages."""

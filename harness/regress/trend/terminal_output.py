@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.regress.console import (
+from harness.regress.terminal_output import (
     ProgressConsole,
     markdown_table,
     markdown_text,

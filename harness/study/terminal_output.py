@@ -17,12 +17,12 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
 from harness.columns import COLUMNS, TrialStatus
 from harness.config import StudySpec
-from harness.definitions import OBJECTIVES
 from harness.errors import visible
+from harness.metric_definitions import OBJECTIVES
 from harness.study.coordinator import TrialProgress
 from harness.study.run import StudyOutcome
 from harness.study.run_context import StudyObserver
-from harness.study.trial_source import TrialSource
+from harness.study.trials_to_run import TrialSource
 from harness.training.training_loop import Evaluation
 
 PHASES = {

@@ -8,9 +8,9 @@ from typing import Final
 
 from rich.console import Console
 
-from harness.regress.compare.console import VERDICT_STYLES
-from harness.regress.console import ProgressConsole, markdown_table
+from harness.regress.compare.terminal_output import VERDICT_STYLES
 from harness.regress.selftest.selftest_files import Injected, SelftestRecord
+from harness.regress.terminal_output import ProgressConsole, markdown_table
 from harness.regress.verdict.resampling import Rate
 from harness.regress.verdict.verdicts import VerdictOutcome
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from harness.errors import IdentityError, InputError, Shown
 from harness.records.jsonl import append_line, read_lines
-from harness.timing.answers import Answer, InferenceAnswer, TrainingAnswer
+from harness.timing.timing_results import Answer, InferenceAnswer, TrainingAnswer
 
 GROUPS_FILE = "groups.jsonl"
 GROUPS_SCHEMA = 2  # 1: answers without latency_s and n_time_steps

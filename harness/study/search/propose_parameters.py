@@ -18,10 +18,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.columns import Direction
+from harness.hyperparameters import Value
 from harness.machine import derive_seed
-from harness.parameters import Value
+from harness.study.search.history_for_sampler import SamplerHistory
 from harness.study.search.pruners import create_pruner
-from harness.study.search.sampler_history import SamplerHistory
 from harness.study.search.samplers import (
     create_sampler,
     num_startup_trials,

@@ -18,7 +18,7 @@ from harness.plugins import load_plugins
 from harness.timing import Benchmark, prepare
 
 WORKLOAD = Path(__file__).with_suffix(".json")
-"""{"plugins": [...], "benchmarks": [...]}, written by harness.regress.sides.target."""
+"""{"plugins": [...], "benchmarks": [...]}, written by harness.regress.sides.side_environment."""
 
 
 def steps_of(benchmark: Mapping[str, Any]) -> Callable[[], tuple[Any, ...]]:
