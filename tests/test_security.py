@@ -39,7 +39,10 @@ CALLS = {
 WITH_KEYWORDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
 FREE = {
     ("plugins", "exec_module"),  # what the user names with --plugin, and nothing else
-    ("comparison", "imports xml.etree"),  # junit.xml is written with it, and none is ever read
+    (
+        "comparison_files",
+        "imports xml.etree",
+    ),  # junit.xml is written with it, and none is ever read
     ("side_worker", "exec_module"),  # what the user names with --steps, or a suite that is ours
 }
 

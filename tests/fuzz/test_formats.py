@@ -156,7 +156,9 @@ def request(content: bytes) -> bool:
     out, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
-        patch.setattr(timing, "measure", lambda request: SimpleNamespace(**request.to_dict()))
+        answer = SimpleNamespace(to_json=dict)
+        patch.setattr(timing, "measure_throughput", lambda request: answer)
+        patch.setattr(timing, "measure_inference", lambda request: answer)
         patch.setattr(timing.json, "dump", lambda *_, **__: None)
         code = timing.main([])
     return one_line(code, errors.getvalue(), out.getvalue())

@@ -53,9 +53,9 @@ def test_a_clock_that_goes_backwards_makes_no_negative_time(
 
 
 def test_no_source_takes_durations_from_a_clock_that_is_set() -> None:
-    """Only dates are dates: those of throughput.json, comparison.json, a history and runs.jsonl, and the age of a folder left behind."""
+    """Dates are the only use of the system clock, besides the age of a folder left behind."""
     found = {
-        path.name
+        path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute)
@@ -64,8 +64,9 @@ def test_no_source_takes_durations_from_a_clock_that_is_set() -> None:
             or node.attr in ("now", "utcnow", "today", "duration", "datetime_complete")
         )
     }
-    dated = {"throughput.py", "comparison.py", "recording.py", "selftest.py"}
-    assert found == dated | {"workspace.py"}
+    regress = ("compare/comparison_files.py", "record/run.py", "selftest/run.py")
+    dated = {"records/throughput_files.py", *(f"regress/{name}" for name in regress)}
+    assert found == dated | {"regress/sides/workspace.py"}
 
 
 @pytest.mark.nightly

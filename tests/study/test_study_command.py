@@ -423,7 +423,7 @@ def test_imports(arguments: list[str], unwanted: set[str]) -> None:
     """--help imports nothing heavy; --dry-run and --list import neither pandas nor seaborn."""
     code = (
         "import sys, atexit\n"
-        "from harness import study\n"
+        "from harness.study import __main__ as study\n"
         f"atexit.register(lambda: print('LOADED', sorted({unwanted!r} & set(sys.modules))))\n"
         f"sys.argv = ['study', *{arguments!r}]\n"
         "study.main()"
