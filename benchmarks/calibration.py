@@ -1,4 +1,4 @@
-"""Do the statistics err as seldom as they say? `lstm` against itself under another name, and simulated results.
+"""Do the statistics err as rarely as they claim? `lstm` against itself, and simulated results.
 
     python benchmarks/calibration.py --workers 2
 

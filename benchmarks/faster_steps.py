@@ -1,4 +1,4 @@
-"""What a training step wins by memory that is kept, by recurrences of our own, and would win by seeds in one program.
+"""How much faster is a training step with kept memory and with the hand-written recurrences?
 
     python -m benchmarks.faster_steps [--rounds 9] [--out results/reference/faster_steps]
 
@@ -60,7 +60,7 @@ STACKED = tuple(itertools.product((16, 32, 64), (1, 2, 5)))  # hidden_size, seed
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What is timed: `kind` is "step" (zero_grad, forward, loss, backward) or "evaluation" (no gradients)."""
+    """What is timed: a "step" (zero_grad, forward, loss, backward) or an "evaluation"."""
 
     cell: str
     hidden_size: int
@@ -98,7 +98,7 @@ def built(shape: Shape) -> TorchCell:
 
 
 def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence[nn.Parameter]]:
-    """A step or an evaluation to call, which returns its loss, and the weights whose gradients it leaves."""
+    """A step or an evaluation that returns its loss, and the weights that get gradients."""
     cell = built(shape)
     if ours and use_fast_recurrence(cell):
         cell.recurrence = dataclasses.replace(
@@ -198,7 +198,7 @@ class Server:
 
 
 def measure(rounds: int) -> Iterator[dict[str, Any]]:
-    """A line for each shape: seconds a step of each way, round by round, and how far ours is from torch."""
+    """A line for each shape: seconds a step, round by round, and how far ours is from torch."""
     servers = {way: Server(way) for way in WAYS}
     for shape in shapes():
         ways = WAYS if shape.cell != "lstm" else WAYS[:2]

@@ -1,6 +1,6 @@
-"""Would a pruner have found as good a trial in less time? Recorded searches, replayed trial by trial through each pruner.
+"""Would a pruner have found as good a trial in less time? Recorded searches, replayed.
 
-    python -m benchmarks.pruner_replay [--studies quickstart] [--out results/reference/pruner_replay]
+    python -m benchmarks.pruner_replay [--studies quickstart] [--out FOLDER]
 
 Every search in results/reference/ that ran without a pruner and kept its learning curves is
 replayed: its trials in their order, each evaluation reported to the pruner with the study's own
@@ -59,7 +59,7 @@ Evaluations of 500 sequences have skills within 0.02 of 0 by luck.
 
 LEFT_BY = 2 / 3
 LEAST_SOLVED = 3
-"""The plateau rule: how many solved trials there must be, all of which had left it by this share of the sequences seen."""
+"""The plateau rule: the least solved trials, and by which share of sequences they had left it."""
 
 SHARES = (0.25, 0.5, 0.75)
 """Of the time that the search took without a pruner."""
@@ -80,7 +80,7 @@ WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A recorded trial: (training sequences, value) and skill at each evaluation, what it ended with, and its training time."""
+    """A recorded trial: value and skill at each evaluation, its final value, its training time."""
 
     curve: tuple[tuple[int, float], ...]
     skills: tuple[float, ...]

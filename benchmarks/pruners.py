@@ -1,4 +1,4 @@
-"""Which pruner gets furthest in the same time? Whole studies of the real program, by their pruner and the time they may search.
+"""Which pruner gets furthest in the same time? Whole studies, each with one pruner.
 
     python -m benchmarks.pruners [--seconds 20] [--stages 2] [--seeds 5] [--out
     results/reference/pruners]
@@ -162,7 +162,7 @@ def look(job: Job) -> dict[str, Any]:
 
 
 def searched_s(times: Iterable[tuple[float, float]]) -> float:
-    """Wall time of a search from the start and end of its trials, one after another, without the breaks between sessions."""
+    """Wall time of a search: from its trials, without the breaks between sessions."""
     total, last = 0.0, None
     for start, end in sorted(times):
         between = 0.0 if last is None else start - last
@@ -222,7 +222,7 @@ def run(jobs: Sequence[Job], stages: int, path: Path, same: Row) -> bool:
 
 
 def confirmed(row: Row) -> float:
-    """The largest confirmed remembered steps over the ladder of a study's winner, at each lag the (lower) median of its fresh runs."""
+    """The largest confirmed remembered steps of a study's winner: the median run at each lag."""
     runs: dict[float, list[float]] = {}
     for lag, remembered in row["confirmed"]:
         runs.setdefault(lag, []).append(remembered)
@@ -409,7 +409,7 @@ def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
-    """Confirmed remembered steps against search time, a panel a task, in the reports' style, as SVG and PNG."""
+    """Confirmed remembered steps against search time, one panel a task, as SVG and PNG."""
     from harness.rendering import fonts, theme
 
     tasks = list(dict.fromkeys(row["task"] for row in rows))

@@ -1,4 +1,4 @@
-"""Does the quickstart's answer hang on the luck of its searches? Run it with many study seeds, and tabulate the spans.
+"""Does the quickstart's answer depend on the luck of its searches? Runs it with many seeds.
 
     python benchmarks/quickstart_seeds.py --seeds 20
 

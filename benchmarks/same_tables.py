@@ -1,13 +1,14 @@
-"""Does a change leave the tables of a study as they were? Runs studies at two revisions and compares them.
+"""Does a change leave the tables of a study as they were? Runs studies at two revisions.
 
     python -m benchmarks.same_tables --base REVISION [--study quickstart] [--study lesson] [--tasks]
 
 Each study runs once at the base revision, in a git worktree, and once in the working tree, with
---deterministic and without timing. Every CSV file, spec.toml and winners/ are compared. Columns that
-end in _s or _per_second are left out: they are times. `--tasks` adds one small study for each task.
+--deterministic and without timing. Every CSV file, spec.toml and winners/ are compared. Columns
+that end in _s or _per_second are left out: they are times. `--tasks` adds one small study for each
+task.
 
-About 6 minutes on 2 cores for quickstart, lesson and all tasks. The answer goes to the terminal: one
-line for each study. Exit codes: 0 all tables are equal; 1 one differs, or a study failed.
+About 6 minutes on 2 cores for quickstart, lesson and all tasks. The answer goes to the terminal,
+one line for each study. Exit codes: 0 all tables are equal; 1 one differs, or a study failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does a sampler find as good trials where it is shown a part of the history? Long searches of functions that take no time.
+"""Does a sampler find as good trials if it receives only a part of the history?
 
     python -m benchmarks.shown [--seeds 5] [--trials 1000] [--out results/reference/shown]
 
@@ -66,7 +66,7 @@ Params = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Function:
-    """What is searched: `value` without its noise, which is a factor's standard deviation in logarithms."""
+    """A function to search: `value` without noise, and the noise in its logarithm."""
 
     words: str
     direction: Direction
@@ -82,7 +82,7 @@ class Function:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """One search: the parameters and the value seen of each trial, and the time of its last asks."""
+    """One search: parameters and value of each trial, and the time of its last asks."""
 
     params: tuple[Params, ...]
     seen: tuple[float, ...]
@@ -93,7 +93,7 @@ class Found:
 
 
 def valley(params: Params) -> float:
-    """A loss with one bent valley, at size 90, learning rate 0.004, one layer and the orthogonal start."""
+    """A loss with one bent valley: size 90, learning rate 0.004, one layer, orthogonal."""
     size = math.log(params["hidden_size"] / 90)
     rate = math.log(params["learning_rate"] / 0.004)
     length = math.log(params["sequence_length"] / 10)
@@ -118,7 +118,7 @@ def cliff(params: Params) -> float:
 
 @functools.cache
 def _recorded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By cell, the places of the recorded trials in the unit cube and the losses that they found."""
+    """By cell: the recorded trials in the unit cube, and their losses."""
     trials = records.read(REFERENCE / "collins_2017").trials
     worst = trials["loss"][np.isfinite(trials["loss"])].max()
     return {

@@ -1,4 +1,4 @@
-"""How much does a block of the same code deviate, by length of a slice and by where the processes may run?
+"""How much does a block of the same code deviate, by slice length and by allowed cores?
 
     python benchmarks/slice_noise.py --repeats 12
 

@@ -47,7 +47,7 @@ Line = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One competitor: the key of its lines, what the table calls it, its module, and what it is told beside the list."""
+    """One competitor: its key, its name in the table, its module and its further arguments."""
 
     key: str
     label: str
@@ -76,7 +76,7 @@ def programs(workers: int) -> tuple[Program, ...]:
 
 
 def order(every: Sequence[Program], round_index: int) -> list[Program]:
-    """Whose turn it is: each round begins one further on, so that none is always first or behind the same one."""
+    """The order of a round: each starts one further on, so that none is always first."""
     first = round_index % len(every)
     return [*every[first:], *every[:first]]
 
@@ -180,7 +180,7 @@ def _apart(loss: float, reference: float) -> float:
 
 
 def seconds(line: Line) -> float:
-    """What counts of a run: its wall time, or for what is no program the seconds of its loops or products, divided by the cores."""
+    """The time that counts: wall time, or for bare loops and products their seconds / cores."""
     return float(line.get("ideal_s", line.get("products_s", line["wall_s"])))
 
 

@@ -1,4 +1,4 @@
-"""What coordinator and process add to a trial, beside an empty ask/tell of plain Optuna on SQLite in the same run.
+"""What do coordinator and process add to a trial, compared with Optuna's empty ask and tell?
 
     python benchmarks/trial_overhead.py [--rounds 3]
 
@@ -70,7 +70,7 @@ def read_study(folder: Path) -> specs.StudySpec:
 
 
 def harness_overheads(folder: Path) -> list[float]:
-    """Seconds that each of the trials costs beyond its training, as `python -m harness.study` runs them."""
+    """Seconds that a trial costs beyond its training, as `python -m harness.study` runs it."""
     spec = read_study(folder)
     ends: list[float] = []
     configs: list[TrainingConfig] = []
@@ -102,7 +102,7 @@ def train(config: TrainingConfig) -> float:
 
 
 def optuna_overheads(folder: Path) -> list[float]:
-    """Seconds for an ask and a tell of the same parameters by Optuna as it comes, on SQLite as it comes."""
+    """Seconds for an ask and a tell of the same parameters by plain Optuna on plain SQLite."""
     space = suggested_distributions(read_study(folder), "lesson", "lstm")
     study = optuna.create_study(storage=f"sqlite:///{folder / 'plain.db'}", direction="minimize")
     ends = []

@@ -1,4 +1,4 @@
-"""How often is a verdict of a comparison wrong, and what does it find? Counted over simulated blocks whose truth is known.
+"""How often is a verdict wrong, and what does it find? Simulated blocks with known truth.
 
     python benchmarks/verdict_rates.py --runs 2000
 
@@ -57,7 +57,7 @@ def simulated(
 
 
 def runs(values: np.ndarray, n_runs: int) -> Iterator[Row]:
-    """Verdicts by noise of the machine, `detect`, slow-down of one benchmark, and move of the canary."""
+    """Verdicts by noise, `detect`, the slow-down of one benchmark, and the canary's move."""
     cases = [(0.05, 0.0, canary) for canary in (0.0, 0.01, 0.02, 0.03)]
     cases += [(0.05, effect, 0.0) for effect in (0.015, 0.025, 0.03, 0.05, 0.1)]
     cases += [(0.03, effect, 0.0) for effect in (0.0, 0.015, 0.03, 0.05)]
@@ -98,7 +98,7 @@ def outcomes(
 
 
 def level(generator: np.random.Generator, n_runs: int) -> Iterator[Row]:
-    """Runs in which any look finds any of nine benchmarks slower, where none is and the floor is 0."""
+    """Runs in which any of nine equal benchmarks is found slower, without a minimum effect."""
     family, rules = Family(NINE), rules_for(len(NINE), 1e-9)
     for world, noise in WORLDS.items():
         values = simulated(generator, 20 * n_runs, len(NINE), noise)
@@ -113,7 +113,7 @@ def level(generator: np.random.Generator, n_runs: int) -> Iterator[Row]:
 
 
 def confirmation(values: np.ndarray) -> Iterator[Row]:
-    """How often five blocks confirm a slow-down, if so many must be above 0 besides the median's reaching the floor."""
+    """How often five blocks confirm a slow-down, if so many must be above 0."""
     fives = values[: len(values) // 5 * 5, :-1].reshape(-1, 5, values.shape[1] - 1)
     fresh = fives.transpose(0, 2, 1).reshape(-1, 5)
     least = rules_for(9).log_minimum

@@ -145,7 +145,7 @@ RESERVED = frozenset(
         *("sequences_seen", "train_time_s", "sequences_per_second", "all_steps_loss", "reason"),
     )
 )
-"""Names of what is found, with which a cell's own hyperparameter would be confused in the tables."""
+"""Names of results: in the tables a hyperparameter of the same name would be confused with them."""
 
 
 def numbers_of(parameter: Parameter) -> list[float]:
@@ -222,7 +222,7 @@ def _parse_range(where: str, key: str, raw: Mapping[str, object], kind: Kind | N
 
 
 def _is_representable(value: object) -> bool:
-    """Whether it is a text, true or false, a finite float, or an int of 64 bits, which is what TOML promises."""
+    """Whether it is a text, a truth value, a finite float or a 64-bit integer, as in TOML."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):

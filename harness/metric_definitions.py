@@ -58,7 +58,7 @@ FLOAT32_RESOLUTION: Final = 2.0**-23
 
 
 def decay_per_step(lags: Sequence[float], log10_gain: Sequence[float]) -> float | None:
-    """The factor by which a gradient gain changes a step, by least squares on its logarithm against lag.
+    """The factor by which a gradient gain changes in a step: least squares on its logarithm.
 
     Gains that are not finite are left out; None with fewer than two others.
     """

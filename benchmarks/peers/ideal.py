@@ -1,4 +1,4 @@
-"""The ideal: the bare loops and nothing else, a process a core, one thread each, denormals flushed, torch's fused Adam.
+"""The ideal: only the bare loops, one process a core, denormals flushed, torch's fused Adam.
 
     python -m benchmarks.peers.ideal --trials FILE --out FILE [--workers 2]
 

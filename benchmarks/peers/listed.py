@@ -29,7 +29,7 @@ LEARNING_RATES = (1e-4, 1e-3)
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One configuration; `index` is its place in the list, `seed` that of its weights and its data."""
+    """One configuration: its `index` in the list, and the `seed` of its weights and data."""
 
     index: int
     cell: str
@@ -113,7 +113,7 @@ def content_hash(trials: TrialList) -> str:
 
 
 def parse_arguments(description: str | None, **more: Any) -> argparse.Namespace:
-    """--trials and --out, which every program takes, and whatever `more` names, with its default."""
+    """The options --trials and --out, and those that `more` names, with their defaults."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--trials", type=Path, required=True, help="the list, a JSON file")
     parser.add_argument("--out", type=Path, required=True, help="where what was found is written")
@@ -123,7 +123,7 @@ def parse_arguments(description: str | None, **more: Any) -> argparse.Namespace:
 
 
 def write(path: Path, found: dict[int, tuple[float, float]], **more: Any) -> None:
-    """Write each trial's final loss and the seconds that it took, in the order of the list, and whatever else is known."""
+    """Write each trial's final loss and seconds, in the order of the list, and other facts."""
     ordered = [found[index] for index in sorted(found)]
     losses, seconds = [loss for loss, _ in ordered], [taken for _, taken in ordered]
     path.write_text(json.dumps({"losses": losses, "trial_s": seconds, **more}), encoding="utf-8")

@@ -106,7 +106,7 @@ class FromList(BaseSampler):
 
 
 def suggested(trial: optuna.Trial, trials: TrialList) -> Trial:
-    """What the study asks for, as a script would suggest it, with the seed that the list has for it."""
+    """The parameters as a plain script would suggest them, with the seed of the list."""
     return Trial(
         index=trial.number,
         cell=trial.suggest_categorical("cell", list(MODULES)),

@@ -1,4 +1,4 @@
-"""The matrix products that the list asks for and nothing else, by torch.mm at the rate of large ones: little is left below.
+"""Only the matrix products of the list, by torch.mm at the rate of large ones: a lower bound.
 
     python -m benchmarks.peers.products --trials FILE --out FILE [--workers 2]
 

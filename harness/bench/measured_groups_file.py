@@ -1,4 +1,4 @@
-"""groups.jsonl: what a bench has measured, one line for each group. Appended to, never rewritten."""
+"""groups.jsonl: what a bench has measured, one line for each group. Only appended to."""
 
 from __future__ import annotations
 

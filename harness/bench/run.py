@@ -294,7 +294,7 @@ def _is_missing(group: StoredGroup | None) -> bool:
 
 
 def _plugin_hashes(spec: GridSpec, options: BenchOptions) -> dict[str, str]:
-    """The content hashes of the plug-ins that the user named, and of the entry points' modules that the grid uses."""
+    """The content hashes of the named plug-ins, and of the entry points that the grid uses."""
     used = [(tasks.TASK_ENTRY_POINTS, spec.shape.task)]
     used += [
         (cell_registry.CELL_ENTRY_POINTS, cell)

@@ -40,7 +40,7 @@ class Cell:
     `factory(input_size, hidden_size, num_layers, **hyperparameters)` builds the module.
     `initializations` maps a name to the function that sets the weights. `hyperparameters` are the
     cell's own, each with the space that a study searches by default: a Parameter of
-    harness.hyperparameters, or what a study file would have, {"low": 0.0, "high": 0.5}, [0.0, 0.5] or
+    harness.hyperparameters, or the text of a study file: {"low": 0.0, "high": 0.5}, [0.0, 0.5] or
     0.5.
 
     The cost of a step is known from one of two: `flops(input_size, hidden_size, num_layers)` gives

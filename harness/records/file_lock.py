@@ -18,7 +18,7 @@ from harness.errors import NOT_ALLOWED, HarnessError, StorageError, unwritable
 
 @contextlib.contextmanager
 def hold_file(database: Path) -> Iterator[None]:
-    """An exclusive lock beside the database, with the owner's host and process in a file of its own.
+    """An exclusive lock beside the database, with a file that names the owner.
 
     Raises StorageError, naming the owner, where another process holds it.
     """

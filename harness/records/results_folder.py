@@ -14,7 +14,7 @@ from harness.errors import NO_ROOM, NOT_ALLOWED, InputError, Shown, unwritable
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Name the file where a disk is full (FileError) or a place may not be written (InputError), whoever wrote."""
+    """Name the file if a disk is full (FileError) or a place is not writable (InputError)."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""throughput and inference, .csv and .json: what harness.timing answered, as pytest-benchmark's JSON.
+"""throughput and inference, .csv and .json: the answers of harness.timing.
 
 The JSON file holds the raw time of every block, or call. Measures nothing.
 """

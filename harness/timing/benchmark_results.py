@@ -136,7 +136,7 @@ class MeasuredLimits:
         return max((times[1] - times[0]) / (steps[1] - steps[0]), 0.0)
 
     def results(self, kind: str) -> tuple[LimitResult, ...]:
-        """Those of a kind, "matrix product", "copy" or "latency": times and the rate that follows."""
+        """Those of one kind ("matrix product", "copy" or "latency"): times, and their rate."""
         found = []
         for name, times in self._times.items():
             if not name.startswith(kind):

@@ -166,12 +166,12 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
 
 
 def _scaler(device_type: str) -> torch.amp.GradScaler:
-    """A scale that only falls: one that rises again now and then loses a step, which would be timed as cheap."""
+    """A loss scale that only falls: one that rises skips steps, which would be timed as cheap."""
     return torch.amp.GradScaler(device_type, growth_interval=10**9)
 
 
 def prepare(benchmark: Benchmark, seed: int = 0) -> Subject:
-    """Build a benchmark and close over its step, in the calling process, whose threads and denormals are left as they are.
+    """Build a benchmark and its step in this process. Threads and denormals stay as they are.
 
     The weights are those of the benchmark's initialisation, and `reset` restores them (not the
     optimiser's moments). So the gradients timed are those of the first steps of a training. A
@@ -237,7 +237,7 @@ def _as_run(
 
 
 def _compile(run: Callable[[Batch], Tensor], work: Workpiece) -> tuple[float, int]:
-    """Run twice, and say how many seconds the first took longer, and how often dynamo broke the graph."""
+    """Run twice: returns the extra seconds of the first call, and the number of graph breaks."""
     from torch._dynamo.utils import counters
 
     counters.clear()
@@ -259,7 +259,7 @@ def forget_compiled() -> None:
 
 
 def _captured(run: Callable[[Batch], Tensor], work: Workpiece) -> Callable[[], object]:
-    """The whole step as a CUDA graph over a fixed place, into which each batch is copied first (the copy is timed too)."""
+    """The whole step as a CUDA graph over one buffer; copying each batch into it is timed too."""
     place = Batch(work.batches[0].inputs.clone(), work.batches[0].targets.clone())
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())

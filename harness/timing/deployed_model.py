@@ -1,4 +1,4 @@
-"""A model as it is deployed: in float32, in bfloat16 or as dynamic int8, stepped with its state, and what it occupies.
+"""A model as it is deployed: float32, bfloat16 or dynamic int8, its state and its bytes.
 
 Never reads a clock.
 """
@@ -83,7 +83,7 @@ def first_state(model: SequenceModel, like: Tensor) -> State | None:
 
 
 def step_of(model: SequenceModel) -> Step:
-    """One step of cell and head: inputs (1, 1, input_size) and a state to outputs (1, output_size) and the next state.
+    """One step of cell and head: returns the outputs (1, output_size) and the next state.
 
     torch's own cells take it through the module itself, with a sequence of one, as one deploys
     them.

@@ -37,7 +37,7 @@ float16 round to eight times finer than bfloat16; not measured.
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Loss and gradients at the first weights on the first batch, and what the gradient to the inputs is made of.
+    """Loss and gradients at the first weights on the first batch, and the input gradient's shares.
 
     `denormal_fraction` and `zero_fraction` are shares of that gradient's entries in float32 with
     denormals kept. `precision` is float64, or float32 for a cell that can't be computed in float64.
@@ -93,7 +93,7 @@ def compute_reference(benchmark: Benchmark, seed: int) -> Reference:
 
 
 def deviation(work: Workpiece, measure: str, reference: Reference) -> Deviation:
-    """Run a step of what will be timed on the first batch, and hold loss and gradients against the reference."""
+    """Run the step to be timed on the first batch; compare it with the reference."""
     work.reset()
     batch = work.batches[0]
     if measure == "forward":
@@ -154,7 +154,7 @@ def denormals_flushed() -> bool:
 
 
 def _input_gradient_shares(work: Workpiece, batch: Batch) -> tuple[float, float]:
-    """Shares of denormal and of zero entries in the gradient of the loss to the inputs, (batch_size, steps, input_size).
+    """Shares of denormal and of zero entries in the gradient of the loss by the inputs.
 
     The sign of the vanishing gradient that costs time: it is the recurrent gradient of each step,
     times the input weights.

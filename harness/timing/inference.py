@@ -205,7 +205,7 @@ def _rounds(
 
 @torch.inference_mode()
 def time_calls(ready: ReadyModel, n_calls: int) -> list[int]:
-    """Nanoseconds of each of `n_calls` calls from the first state, the clock's own share (some tens) included."""
+    """Nanoseconds of each of `n_calls` calls from the first state, including the clock's own."""
     ready.reset()
     for _ in range(BLOCK_WARM_UP_CALLS):
         ready.call()
@@ -219,7 +219,7 @@ def time_calls(ready: ReadyModel, n_calls: int) -> list[int]:
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:
-    """The quantile of a sample, estimated so that it lies above the true one as often as below, whatever the distribution.
+    """The quantile of a sample; above the true one as often as below, for any distribution.
 
     Source: Hyndman & Fan 1996, definition 8. None where it would lie beyond the smallest or the
     largest sample.

@@ -104,7 +104,7 @@ def cuda_peak(device: str) -> Iterator[list[PeakMemory]]:
 
 
 def probe_in_fresh_process(request: str) -> PeakMemory:
-    """Take two training steps of a request's single benchmark in a new process and read its high-water mark.
+    """The high-water mark of a new process after two training steps of the only benchmark.
 
     `request` is JSON. Raises RuntimeError where that process fails, naming its signal or its last
     line: what can't take two steps there must not be tried where others are timed.

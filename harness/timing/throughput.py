@@ -46,7 +46,7 @@ def measure_throughput(
 
 
 def measure_memory(request: TimingRequest) -> PeakMemory:
-    """Take two training steps of the request's only benchmark and read this process's high-water mark."""
+    """The high-water mark of this process after two training steps of the only benchmark."""
     (benchmark,) = request.benchmarks
     before = high_water_bytes()
     subject = prepare(benchmark, request.seed)

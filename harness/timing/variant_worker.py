@@ -1,4 +1,4 @@
-"""A worker: a process that runs steps in one variant, told by JSON lines what to prepare and when to run a block.
+"""A worker process: runs steps in one variant, as JSON lines on its input ask.
 
 It settles threads, denormals, memory and TF32 as its variant says before anything else runs, keeps
 what it has prepared until it is told to drop it, and ends when its standard input does. It decides

@@ -80,7 +80,7 @@ COUNTED = ("threads", "processes")
 
 
 def parse_variant(name: str, where: str = "variants") -> Variant:
-    """The variant of that name. Raises InputError with the nearest name for an unknown one, and for a count below 1."""
+    """The variant of that name; InputError with the nearest name for an unknown one."""
     if name in FIXED:
         return FIXED[name]
     kind, equals, count = name.partition("=")

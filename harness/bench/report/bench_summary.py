@@ -358,7 +358,7 @@ class Timings:
         return [] if most is None else groups[most]
 
     def comparable(self, device: str) -> list[ThroughputRow]:
-        """Training steps of the usual variant on a device, at the grid's initialisation if timed."""
+        """Training steps of the usual variant on a device, at the grid's initialisation."""
         rows: list[ThroughputRow] = [
             row
             for row in self.steps
