@@ -9,6 +9,7 @@
     timed_blocks.py       the time of every block, from throughput.json
     read_results.py      all files of a folder as one frozen StudyRecords or BenchRecords
     value_checks.py      what cells and values may be
+    validation_errors.py what pydantic refuses, in one line
 
 Which columns there are: harness.columns. Computes no result, renders none, and runs nothing that it
 reads: CSV, JSON and TOML, no pickles.

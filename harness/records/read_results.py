@@ -18,12 +18,12 @@ from harness import config as specs
 from harness.columns import COLUMNS, RESULTS_SCHEMA, TrialStatus, columns_of
 from harness.errors import InputError, Shown
 from harness.records.value_checks import (
-    MACHINE,
-    WINNER,
-    check_diagnostics,
+    DiagnosticsSchema,
+    MachineSchema,
+    WinnerSchema,
     check_names,
     check_numbers,
-    check_shape,
+    check_schema,
     check_tree,
 )
 
@@ -152,7 +152,7 @@ def _read_machine(directory: Path) -> dict[str, Any]:
             got=machine["schema"],
             remedy="upgrade the harness: a later version wrote these results",
         )
-    check_shape(str(path), machine, MACHINE)
+    check_schema(str(path), machine, MachineSchema)
     return machine
 
 
@@ -215,8 +215,8 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
         except ValueError:
             if not required:  # a searched key of words, such as a list of names
                 return column.astype(object)
-            place = f"{path}, line {line}"
-            raise InputError(place, name, expected="a number", got=text) from None
+            where = f"{path}, line {line}"
+            raise InputError(where, name, expected="a number", got=text) from None
     if kind == "integer" and None in values:
         raise InputError(
             str(path), name, expected="a number in each line", got=Shown("an empty cell")
@@ -243,7 +243,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_diagnostics(path: Path) -> dict[str, Any]:
     found = _read_json(path)
-    check_diagnostics(str(path), found)
+    check_schema(str(path), found, DiagnosticsSchema)
     return found
 
 
@@ -251,9 +251,6 @@ def _read_winners(directory: Path) -> dict[tuple[str, str], dict[str, Any]]:
     winners = {}
     for path in sorted(directory.glob("*.toml")):
         winner = specs.read_toml(path)
-        for key in ("task", "cell"):
-            if key not in winner:
-                raise InputError(str(path), key, expected="this key", got=Shown("nothing"))
-        check_shape(str(path), winner, WINNER)
+        check_schema(str(path), winner, WinnerSchema)
         winners[winner["task"], winner["cell"]] = winner
     return winners

@@ -1,24 +1,30 @@
-"""What the cells and values of the result files may be, so that a report is never drawn from what no study writes.
+"""Checks of result files: what their cells and values may be.
 
-A file may have been edited, torn or made up: whatever is out of bounds is named in one line. It
-never mends a value.
+A file may have been edited, torn or made up. One line names what is out of bounds. Never changes a
+value.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+import pydantic
 
 from harness import config as specs
 from harness.columns import COLUMNS, LARGEST_WHOLE
 from harness.errors import InputError, Shown
+from harness.records.validation_errors import refusal
 
 DEEPEST = 16  # objects within objects of a JSON file
 # Of a number of a JSON file: more bytes, or steps that a gate keeps a value, than there are
 LARGEST = 1e18
+
+_FREE: Any = None  # default of a key that a file may lack; null itself is refused
 
 
 def check_numbers(path: str, table: pd.DataFrame, file: str) -> None:
@@ -30,8 +36,8 @@ def check_numbers(path: str, table: pd.DataFrame, file: str) -> None:
         for line, value in enumerate(table[name], start=2):
             if not bounds.accepts(float(value)):
                 got = Shown("an empty cell") if math.isnan(value) else value
-                place = f"{path}, line {line}"
-                raise InputError(place, name, expected=bounds.describe(), got=got)
+                where = f"{path}, line {line}"
+                raise InputError(where, name, expected=bounds.describe(), got=got)
 
 
 def check_names(path: str, table: pd.DataFrame, spec: specs.StudySpec) -> None:
@@ -58,113 +64,95 @@ def check_tree(path: str, value: object, key: str = "", depth: int = 0) -> None:
         check_tree(path, each, name, depth + 1)
 
 
-Check = Callable[[Any], bool]
+Text = pydantic.StrictStr
+Count = Annotated[pydantic.StrictInt, pydantic.Field(ge=0, lt=LARGEST_WHOLE)]
+# No axis can be drawn to a number beyond LARGEST
+Number = Annotated[pydantic.StrictFloat, pydantic.Field(ge=-LARGEST, le=LARGEST)]
+Numbers = list[Number | None]
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+@dataclasses.dataclass(frozen=True)
+class TraceSchema:
+    """A gate's openness over time: mean, low and high of a layer's units."""
+
+    gate: Text
+    layer: Count
+    mean: Numbers = _FREE
+    low: Numbers = _FREE
+    high: Numbers = _FREE
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_WHOLE
+@dataclasses.dataclass(frozen=True)
+class DiagnosticsEntrySchema:
+    """What an entry of diagnostics.json may hold. Other keys are free."""
+
+    task: Text = _FREE
+    cell: Text = _FREE
+    state: Literal["initial", "trained"] = _FREE
+    of: Text = _FREE
+    gate: Text = _FREE
+    memory_gate: Text = _FREE
+    layer: Count = _FREE
+    n_sequences: Count = _FREE
+    sequence_length: Count = _FREE
+    trained_length: Count = _FREE
+    task_lag: Number | None = _FREE
+    lag: list[Count] = _FREE
+    log10_gain: Numbers = _FREE
+    steps: Numbers = _FREE
+    informative: list[Count] | None = _FREE
+    traces: list[TraceSchema] = _FREE
 
 
-def _is_number(value: object) -> bool:
-    """A number that may be drawn: not a huge one, of which no axis can be made."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= LARGEST  # type: ignore[arg-type]  # a number, as just said
+@dataclasses.dataclass(frozen=True)
+class DiagnosticsSchema:
+    """What diagnostics.json may hold."""
+
+    gradient_gain: list[DiagnosticsEntrySchema] | None = None
+    gates: list[DiagnosticsEntrySchema] | None = None
+    time_scales: list[DiagnosticsEntrySchema] | None = None
 
 
-def _or_null(check: Check) -> Check:
-    return lambda value: value is None or check(value)
+@dataclasses.dataclass(frozen=True)
+class MachineSchema:
+    """What machine.json may hold. Other keys are free."""
+
+    cpu: Text = _FREE
+    cpu_capability: Text = _FREE
+    system: Text = _FREE
+    device: Text = _FREE
+    device_name: Text = _FREE
+    python: Text = _FREE
+    denormals: Text = _FREE
+    evaluation: Text = _FREE
+    freed_memory: Text = _FREE
+    recurrence: Text = _FREE
+    command: Text = _FREE
+    storage: Text = _FREE
+    cores: Count = _FREE
+    memory_bytes: Count = _FREE
+    workers: Count = _FREE
+    common_trials: Count = _FREE
+    versions: dict[str, Text] = _FREE
+    warnings: list[Text] = _FREE
+    notes: list[Text] = _FREE
 
 
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
+@dataclasses.dataclass(frozen=True)
+class WinnerSchema:
+    """What a winner's file holds at least."""
+
+    task: Text
+    cell: Text
+    solved: pydantic.StrictBool = _FREE
 
 
-def _trace(value: object) -> bool:
-    return isinstance(value, Mapping) and _first_wrong(value, TRACE, ("gate", "layer")) is None
+_adapter = functools.cache(pydantic.TypeAdapter)
 
 
-Shape = Mapping[str, tuple[str, Check]]
-"""What the values of an object's keys are: in words, and as a check."""
-
-_COUNT = ("a whole number", _is_count)
-UNKNOWN_NUMBERS = ("a list of numbers and nulls", _list_of(_or_null(_is_number)))
-TEXT = ("a text", _is_text)
-TRACE: Shape = {
-    "gate": TEXT,
-    "layer": _COUNT,
-    "mean": UNKNOWN_NUMBERS,
-    "low": UNKNOWN_NUMBERS,
-    "high": UNKNOWN_NUMBERS,
-}
-ENTRY: Shape = {
-    "task": TEXT,
-    "cell": TEXT,
-    "state": ("initial or trained", lambda value: value in ("initial", "trained")),
-    "of": TEXT,
-    "gate": TEXT,
-    "memory_gate": TEXT,
-    "layer": _COUNT,
-    "n_sequences": _COUNT,
-    "sequence_length": _COUNT,
-    "trained_length": _COUNT,
-    "task_lag": ("a number or null", _or_null(_is_number)),
-    "lag": ("a list of whole numbers", _list_of(_is_count)),
-    "log10_gain": UNKNOWN_NUMBERS,
-    "steps": UNKNOWN_NUMBERS,
-    "informative": ("a list of whole numbers, or null", _or_null(_list_of(_is_count))),
-    "traces": ("a list of traces, each with gate, layer, mean, low and high", _list_of(_trace)),
-}
-MACHINE: Shape = {
-    **dict.fromkeys(
-        (
-            *("cpu", "cpu_capability", "system", "device", "device_name", "python"),
-            *("denormals", "evaluation", "freed_memory", "recurrence", "command", "storage"),
-        ),
-        TEXT,
-    ),
-    **dict.fromkeys(("cores", "memory_bytes", "workers", "common_trials"), _COUNT),
-    "versions": (
-        "an object of texts",
-        lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
-    ),
-    "warnings": ("a list of texts", _list_of(_is_text)),
-    "notes": ("a list of texts", _list_of(_is_text)),
-}
-WINNER: Shape = {
-    "task": TEXT,
-    "cell": TEXT,
-    "solved": ("true or false", lambda value: isinstance(value, bool)),
-}
-
-
-def check_shape(path: str, value: Mapping[str, Any], shape: Shape, key: str = "") -> None:
-    """Refuse an object of which a known key holds something else.
-
-    Keys that are not known are free.
-    """
-    if (name := _first_wrong(value, shape)) is not None:
-        place = f"{key}.{name}" if key else name
-        raise InputError(path, place, expected=shape[name][0], got=value[name])
-
-
-def check_diagnostics(path: str, found: Mapping[str, Any]) -> None:
-    """Refuse a diagnostics.json of which a part is no list of entries."""
-    for key in ("gradient_gain", "gates", "time_scales"):
-        entries = found.get(key) or []
-        if not isinstance(entries, Sequence) or not all(isinstance(e, Mapping) for e in entries):
-            raise InputError(path, key, expected="a list of objects", got=entries)
-        for index, entry in enumerate(entries):
-            check_shape(path, entry, ENTRY, f"{key}.{index}")
-
-
-def _first_wrong(value: Mapping[str, Any], shape: Shape, needed: Sequence[str] = ()) -> str | None:
-    for name, (_, check) in shape.items():
-        if name in value and not check(value[name]):
-            return name
-        if name in needed and name not in value:
-            return name
-    return None
+def check_schema(path: str, value: Mapping[str, Any], schema: type) -> None:
+    """Refuse an object whose known keys are not as the dataclass `schema` has them."""
+    try:
+        _adapter(schema).validate_python(value)
+    except pydantic.ValidationError as error:
+        raise refusal(error, path) from None

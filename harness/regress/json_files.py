@@ -9,12 +9,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import pydantic
 
 from harness.errors import InputError, Shown, visible
 from harness.records.atomic_write import write_json
+from harness.records.validation_errors import refusal
 from harness.stats import Estimate
 
 Record = TypeVar("Record")
@@ -23,17 +24,6 @@ Scalar = str | int | float | bool | None
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 """A whole number from 0 on."""
-
-_EXPECTED: Final = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "dict_type": "an object",
-    "dataclass_type": "an object",
-    "tuple_type": "a list",
-}
-"""What was expected, by the type of pydantic's error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,26 +113,10 @@ def record_of(plain: Mapping[str, Any], kind: type[Record], where: str, key: str
         text = json.dumps(plain, allow_nan=False)
         record: Record = pydantic.TypeAdapter(kind).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        raise _refusal(error, where, key) from None
+        raise refusal(error, where, key) from None
     except (ValueError, RecursionError) as error:  # 1e999 is infinite
         raise InputError(where, key, expected="finite numbers", got=Shown(str(error))) from None
     return record
-
-
-def _refusal(error: pydantic.ValidationError, where: str, key: str) -> InputError:
-    """The first complaint of pydantic as one line."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    expected = _EXPECTED.get(first["type"], expected)
-    got: object = first["input"]
-    if len(error.errors()) > 1 and path and path[-1] in ("str", "int", "float", "bool"):
-        path, expected = path[:-1], "a text, a number, true, false or null"
-    if first["type"] == "missing":
-        expected, got = "a value", Shown("nothing")
-    return InputError(
-        where, ": ".join(filter(None, (key, ".".join(path)))), expected=expected, got=got
-    )
 
 
 def _visible(value: Any) -> Any:
