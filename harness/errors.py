@@ -1,4 +1,4 @@
-"""The error tree: every failure that a user can cause or mend, with the exit code it ends in.
+"""The error tree: every failure that a user can cause or repair, with its exit code.
 
 Never prints.
 
@@ -7,8 +7,8 @@ HarnessError                 exit code 1
 │   └── IdentityError        exit code 2: a study exists under that name and is another one
 ├── StorageError             exit code 2: the storage is locked, unreadable or of a newer schema
 ├── WorkerError              exit code 1: no worker process can be started
-└── FileError                exit code 1: the disk is full or fails; the same command goes on once
-                             that is mended
+└── FileError                exit code 1: the disk is full or fails; the same command continues
+                             after the repair
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-LONGEST_SHOWN = 200  # characters of a value, a place or a key that an error message shows
-LONGEST_TOLD = 1_000  # of what was expected, of a description, and of a remedy
-MOST_NAMES = 40  # that a remedy lists
-NO_ROOM = frozenset(
+# Characters that an error message shows of a value, a file or a key
+LONGEST_VALUE = 200
+# Characters that it shows of what was expected, of a description and of a remedy
+LONGEST_PHRASE = 1_000
+MOST_NAMES = 40  # in the list of a remedy
+DISK_ERRORS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 )
-NOT_ALLOWED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR))
+PERMISSION_ERRORS = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR))
 
 
 class HarnessError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback.
 
-    What no terminal may obey, such as a control character in a name of a study file, is shown as an
-    escape.
+    Control characters, as in a name of a study file, are shown as escapes.
     """
 
     exit_code = 1
@@ -41,11 +42,9 @@ class HarnessError(Exception):
 
 
 class InputError(HarnessError):
-    """What the user gave cannot be used.
+    """An input that cannot be used: where, key, what was expected, what was got, and the remedy.
 
-    Names the place, the key, what was expected, what was got, and the remedy.
-
-    Every part becomes one phrase of one line; `key` and `remedy` may be empty.
+    Each part becomes one phrase of one line. `key` and `remedy` may be empty.
     """
 
     exit_code = 2
@@ -53,30 +52,22 @@ class InputError(HarnessError):
     def __init__(
         self, where: str, key: str = "", *, expected: str, got: object, remedy: str = ""
     ) -> None:
-        self.where, self.key, self.expected, self.got, self.remedy = (
-            where,
-            key,
-            expected,
-            got,
-            remedy,
-        )
-        place = ": ".join(_cut(part, LONGEST_SHOWN) for part in (where, key) if part)
-        shown = _cut(got, LONGEST_TOLD) if isinstance(got, Shown) else _shorten(got)
-        line = f"{place}: expected {_cut(expected, LONGEST_TOLD)}, got {shown}"
+        self.where, self.key, self.expected = where, key, expected
+        self.got, self.remedy = got, remedy
+        subject = ": ".join(_cut(part, LONGEST_VALUE) for part in (where, key) if part)
+        shown = _cut(got, LONGEST_PHRASE) if isinstance(got, Shown) else _shorten(got)
+        line = f"{subject}: expected {_cut(expected, LONGEST_PHRASE)}, got {shown}"
         if remedy:
-            line += f"; {_cut(remedy, LONGEST_TOLD)}"
+            line += f"; {_cut(remedy, LONGEST_PHRASE)}"
         super().__init__(line)
 
 
 class IdentityError(InputError):
-    """A study of that name exists and differs in what makes trials comparable."""
+    """A study of that name exists, and its trials cannot be compared with those asked for."""
 
 
 class StorageError(HarnessError):
-    """The storage cannot be used.
-
-    Locked by another coordinator, unreadable, or of another program.
-    """
+    """A storage that is locked by another coordinator, unreadable, or of another program."""
 
     exit_code = 2
 
@@ -86,51 +77,43 @@ class WorkerError(HarnessError):
 
 
 class FileError(HarnessError):
-    """A file cannot be written for want of room or for a failing disk.
-
-    What was finished before is kept.
-    """
+    """A file that cannot be written: the disk is full or fails. Finished work is kept."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(
-            f"{path}: expected room to write, got {reason}; make space and run the same command "
-            "again: what was finished is kept"
+            f"{path}: expected disk space to write, got {reason}; free some and run the same command "
+            "again: finished work is kept"
         )
 
 
 def unwritable(path: Path | str, error: OSError) -> HarnessError:
-    """The line for a file or folder that cannot be written.
+    """The error for a file or folder that cannot be written.
 
-    Whoever named the place, or the disk, must be mended.
+    An InputError where the path or its permissions are wrong, else a FileError.
     """
     reason = error.strerror or str(error)
-    if error.errno not in NOT_ALLOWED:
+    if error.errno not in PERMISSION_ERRORS:
         return FileError(path, reason)
     return InputError(
         str(path),
-        expected="a place that can be written",
+        expected="a path that can be written",
         got=Shown(reason),
-        remedy="name another with --results, or allow it",
+        remedy="name another with --results, or allow writing",
     )
 
 
 class Shown(str):
-    """Text that an error message shows as it is, without quotes.
-
-    A description instead of a value.
-    """
+    """A description that an error message shows without quotes, instead of a value."""
 
 
 def _shorten(value: object) -> str:
-    """The value as Python writes it, cut where it is long.
-
-    A hostile one (deep nesting, endless digits) has no text.
-    """
+    """The value as Python writes it, cut where it is long; its type where it has no text."""
     try:
         text = repr(value)
-    except (RecursionError, ValueError):  # ValueError: more digits than Python turns into text
+    # RecursionError: deep nesting. ValueError: more digits than Python turns into text
+    except (RecursionError, ValueError):
         return f"a value of type {type(value).__name__}, too large to show"
-    return _cut(text, LONGEST_SHOWN)
+    return _cut(text, LONGEST_VALUE)
 
 
 def _cut(text: str, most: int) -> str:
@@ -138,7 +121,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with escapes for what would not be seen on a terminal or would be obeyed by it."""
+    """The text with escapes for characters that a terminal would hide or obey."""
     if text.isprintable():
         return text
     return "".join(
@@ -150,15 +133,12 @@ def visible(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The same on one line, without line breaks and double blanks."""
+    """The visible text on one line, without line breaks and double blanks."""
     return visible(" ".join(text.split()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Propose the nearest of the `known` names.
-
-    "did you mean 'lstm'?", or list them when none is near.
-    """
+    """A remedy: "did you mean 'lstm'?", or the list of `known` names where none is near."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

@@ -1,6 +1,6 @@
-"""One hyperparameter of a trial.
+"""Hyperparameters: a range, a choice or a fixed value, and what each named one may be.
 
-A range, a choice or a fixed value, and what each named one may be. Never samples.
+Never samples.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ Value = int | float | str | bool
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included.
-
-    Whole numbers where both ends are whole and the kind is int.
-    """
+    """Numbers from `low` to `high`, both included; whole where both ends and the kind are."""
 
     low: int | float
     high: int | float
@@ -70,10 +67,7 @@ Parameter = Range | Choice | Fixed
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a hyperparameter's values may be.
-
-    Its type, least and greatest value, or the words it may be.
-    """
+    """What a hyperparameter's values may be: the type, and the bounds or the allowed words."""
 
     type: type
     least: float = -math.inf
@@ -82,7 +76,7 @@ class Kind:
     above: bool = False  # `least` itself is excluded
 
     def describe(self) -> str:
-        """In words, as an error message says it."""
+        """A phrase for error messages, such as "a whole number >= 1"."""
         if self.words:
             return "one of " + ", ".join(self.words)
         name = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -108,33 +102,33 @@ class Kind:
         return low_enough and value <= self.greatest
 
 
-MOST = 2**31 - 1
-MOST_OPTIONS = 1_000  # of a list; more is a range
+LARGEST_COUNT = 2**31 - 1
+MOST_OPTIONS = 1_000  # more is a range
 OPTIMIZER_NAMES = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULE_NAMES = ("constant", "linear", "cosine")
 INITIALIZATION = "initialization"
 
 SPACE: Mapping[str, Kind] = {
-    "hidden_size": Kind(int, 1, MOST),
+    "hidden_size": Kind(int, 1, LARGEST_COUNT),
     "num_layers": Kind(int, 1, 1_000),
     "learning_rate": Kind(float, 0, above=True),
-    "sequence_length": Kind(int, 1, MOST),
+    "sequence_length": Kind(int, 1, LARGEST_COUNT),
     INITIALIZATION: Kind(str),
 }
-"""The hyperparameters at home in [space]."""
+"""The hyperparameters of [space]."""
 
 TRAINING: Mapping[str, Kind] = {
-    "batch_size": Kind(int, 1, MOST),
+    "batch_size": Kind(int, 1, LARGEST_COUNT),
     "sequences": Kind(int, 1, 10**12),
     "stop_when_solved": Kind(bool),
     "evaluate_every": Kind(int, 1, 10**12),
-    "evaluation_sequences": Kind(int, 1, MOST),
+    "evaluation_sequences": Kind(int, 1, LARGEST_COUNT),
     "optimizer": Kind(str, words=OPTIMIZER_NAMES),
     "learning_rate_schedule": Kind(str, words=SCHEDULE_NAMES),
     "max_grad_norm": Kind(float, 0),
-    "num_parameters": Kind(int, 0, MOST),
+    "num_parameters": Kind(int, 0, LARGEST_COUNT),
 }
-"""The hyperparameters at home in [training]."""
+"""The hyperparameters of [training]."""
 
 KINDS: Mapping[str, Kind] = {**SPACE, **TRAINING}
 
@@ -145,14 +139,11 @@ RESERVED = frozenset(
         *("sequences_seen", "train_time_s", "sequences_per_second", "all_steps_loss", "reason"),
     )
 )
-"""Names of results: in the tables a hyperparameter of the same name would be confused with them."""
+"""Names of other columns of the tables, which no hyperparameter of a cell may have."""
 
 
 def numbers_of(parameter: Parameter) -> list[float]:
-    """The numbers among a parameter's values: the ends of a range, the options, or the value.
-
-    Texts are left out.
-    """
+    """The numbers of a parameter: the ends of a range, the options, or the value; no texts."""
     return [float(value) for value in parameter.values() if not isinstance(value, str)]
 
 
@@ -222,7 +213,7 @@ def _parse_range(where: str, key: str, raw: Mapping[str, object], kind: Kind | N
 
 
 def _is_representable(value: object) -> bool:
-    """Whether it is a text, a truth value, a finite float or a 64-bit integer, as in TOML."""
+    """Whether it is a text, true or false, a finite float, or an int of 64 bits, as in TOML."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):

@@ -40,7 +40,7 @@ ComparisonVerdict = Literal["difference_shown", "no_difference_shown", "inconclu
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the true value lies, in `level` of such intervals; both ends belong to it."""
+    """A range that contains the true value in `level` of such intervals; both ends belong to it."""
 
     low: float
     high: float
@@ -62,10 +62,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SolvedShare:
-    """Runs that solve a task at one lag.
-
-    The interval of their share is over `n_repeats` searches.
-    """
+    """Share of the runs that solve a task at one lag; its interval is over `n_repeats` searches."""
 
     lag: float
     n_solved: int
@@ -96,9 +93,9 @@ class Span:
 
 @dataclass(frozen=True)
 class CellComparison:
-    """Whether one search of `first` remembers longer than one of `second`, and whether that is shown.
+    """Whether searches of one cell remember longer than those of another, with the evidence.
 
-    `probability` is that of a longer span of `first`, ties counted half. `p_value` is the exact
+    `probability`: a search of `first` has a longer span than one of `second`; ties count half. `p_value` is the exact
     two-sided permutation one, before Holm's correction; `longer` names the cell that remembers
     longer where a difference is shown. `reason` says in words why the verdict is what it is.
     """
@@ -116,10 +113,7 @@ class CellComparison:
 
 @dataclass(frozen=True)
 class ExpectedBest:
-    """Expected best value after 1, 2, ... trials.
-
-    For each number of trials an Estimate over repeats.
-    """
+    """Expected best value after 1, 2, ... trials, an Estimate over repeats for each number."""
 
     n_trials: tuple[int, ...]
     estimates: tuple[Estimate, ...]
@@ -148,10 +142,10 @@ def binomial_interval(n_successes: int, n: int, level: float = 0.95) -> Interval
     tail = (1 - level) / 2
     low = 0.0
     if n_successes > 0:  # The share at which so many successes or more are just too unlikely.
-        low = float(special.betaincinv(n_successes, n - n_successes + 1, tail))
+        low = _decreasing_root(lambda share: binomial_cdf(n_successes - 1, n, share) - (1 - tail))
     high = 1.0
     if n_successes < n:
-        high = float(special.betaincinv(n_successes + 1, n - n_successes, 1 - tail))
+        high = _decreasing_root(lambda share: binomial_cdf(n_successes, n, share) - tail)
     return Interval(low, high, level)
 
 
@@ -258,9 +252,9 @@ def run_ladder(rows: Iterable[tuple[int, float, float | bool | None]]) -> RunLad
     for repeat, lag, solved in listed:
         if solved is None or math.isnan(solved):
             continue
-        place = repeats.index(repeat), lags.index(float(lag))
-        n_runs[place] += 1
-        n_solved[place] += bool(solved)
+        at = repeats.index(repeat), lags.index(float(lag))
+        n_runs[at] += 1
+        n_solved[at] += bool(solved)
     return RunLadder(lags, _rows(n_solved), _rows(n_runs))
 
 
@@ -308,14 +302,12 @@ def memory_span(runs: RunLadder, share: float = MEMORY_SHARE, level: float = 0.9
 
 
 def reliable_span(runs: RunLadder, level: float = 0.95) -> Span:
-    """The largest lag at which at least nine tenths of the runs solve the task, there and below it."""
+    """The memory span at which nine tenths of the runs solve the task."""
     return memory_span(runs, RELIABLE_SHARE, level)
 
 
 def repeat_spans(runs: RunLadder, share: float = MEMORY_SHARE) -> tuple[float, ...]:
-    """Memory span of each repeat on its own, in steps.
-
-    0 below the ladder, the top where it is reached.
+    """Memory span of each repeat, in steps: 0 below the ladder, the top where it is reached.
 
     NaN where a gap in a repeat's measurements leaves its span unknown.
     """
@@ -427,10 +419,7 @@ Compared = TypeVar("Compared", bound=Hashable)
 
 
 def holm(p_values: Mapping[Compared, float], n: int) -> dict[Compared, float]:
-    """Holm's adjusted p-values over `n` comparisons (Holm 1979).
-
-    The ones without a value count as 1.
-    """
+    """Holm's adjusted p-values over `n` comparisons (Holm 1979); None counts as 1."""
     adjusted: dict[Compared, float] = {}
     largest = 0.0
     for position, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
@@ -461,12 +450,12 @@ def expected_best(
     """
     sign = 1.0 if direction == "maximize" else -1.0
     curves = []
-    held = [list(search) for search in searches if len(search) > 0]
-    length = min((len(search) for search in held), default=0)
-    for search in held:
+    searched = [list(search) for search in searches if len(search) > 0]
+    length = min((len(search) for search in searched), default=0)
+    for search in searched:
         values = [worst if v is None or math.isnan(v) else v for v in search]
         curves.append([sign * best for best in _best_of(np.sort(sign * np.array(values)), length)])
-    empty = [None] * (len(searches) - len(held))
+    empty = [None] * (len(searches) - len(searched))
     estimates = tuple(
         median_interval([*(curve[i] for curve in curves), *empty], level) for i in range(length)
     )
@@ -478,7 +467,7 @@ def expected_best(
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = factor * x ** exponent, by least squares on the logarithms of the medians at `n` values of x.
+    """y = factor * x ** exponent, fitted by least squares to the log medians at `n` values of x.
 
     `interval` is that of the exponent, None with too few samples; `largest_miss` is how far a
     median is from the line at most, as a share of the line: 0.1 is a tenth.
@@ -512,7 +501,7 @@ def paired_ratio(
 def power_law(
     samples: Mapping[float, Sequence[float | None]], level: float = 0.95
 ) -> PowerLaw | None:
-    """How a median grows with x, from the samples (such as the times of blocks) at each x.
+    """How a median grows with x, from the samples at each x, such as the times of blocks.
 
     None below 3 values of x.
 
@@ -676,11 +665,11 @@ def _best_of(ascending: NDArray[np.float64], length: int) -> list[float]:
 
     The i-th smallest of N is the best of n in C(i-1, n-1) of the C(N, n) draws.
     """
-    total, places = len(ascending), np.arange(1, len(ascending) + 1)
+    total, ranks = len(ascending), np.arange(1, len(ascending) + 1)
     weights = np.full(total, 1 / total)
     best = []
     for n in range(1, length + 1):
         best.append(float(weights @ ascending))
         if n < total:
-            weights = weights * np.maximum(places - n, 0) * ((n + 1) / (n * (total - n)))
+            weights = weights * np.maximum(ranks - n, 0) * ((n + 1) / (n * (total - n)))
     return best

@@ -1,4 +1,4 @@
-"""harness.errors: one line that names the place, what was expected, what was got, and the remedy."""
+"""harness.errors: one line that says where, what was expected, what was got, and the remedy."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.tally import Tally
 
 
 def test_an_input_error_is_one_sentence() -> None:
-    """Place, key, what was expected, what was got and the remedy stand in one line, in that order."""
+    """One line has where, key, what was expected, what was got and the remedy, in that order."""
     error = InputError("a.toml", "space.x", expected="a number", got="7", remedy="write 7")
     assert str(error) == "a.toml: space.x: expected a number, got '7'; write 7"
 
@@ -41,7 +41,7 @@ def deeply_nested(levels: int) -> object:
 
 @pytest.mark.parametrize("value", [deeply_nested(100_000), 16**20_000], ids=["nested", "digits"])
 def test_a_value_without_a_text_is_described(value: object) -> None:
-    """What Python cannot write out is named by its type, and never fails while the error is made."""
+    """A value that Python cannot write as text is named by its type."""
     said = str(InputError("f", "k", expected="a number", got=value))
     kind = type(value).__name__
     assert said == f"f: k: expected a number, got a value of type {kind}, too large to show"

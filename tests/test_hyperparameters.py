@@ -93,7 +93,7 @@ def test_what_makes_no_sense_is_refused(name: str, raw: object, match: str) -> N
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, -(10**400)])
 @pytest.mark.parametrize("name", [*NUMBERS, "zoneout"])
 def test_no_number_is_without_end(name: str, value: float) -> None:
-    """NaN, infinity and integers beyond 64 bits are refused for every number, alone, in a list and in a range."""
+    """No number is NaN, infinite or beyond 64 bits: alone, in a list or in a range."""
     for raw in (value, [value], {"low": value, "high": value}):
         with pytest.raises(InputError, match=name):
             parse(name, raw)

@@ -426,7 +426,7 @@ def test_a_point_within_the_other_interval_overlaps() -> None:
 
 
 def test_spans_and_searches_must_tell_the_same() -> None:
-    """A cell whose searches each fail at some lag, but not at the same one, is not called the shorter."""
+    """A cell whose searches fail at different lags is not called the shorter."""
     holes = ["011111", "101111", "110111", "111011", "111101", "111111"]
     cells = {"a": runs_of(holes * 2), "b": runs_from_memory([63] * 12)}
     (comparison,) = stats.compare_cells(cells)
@@ -576,7 +576,7 @@ def test_a_power_law_takes_three_values() -> None:
 
 @pytest.mark.parametrize("n", [5, 6, 11])
 def test_the_error_of_the_exponent_is_that_of_the_bootstrap(n: int) -> None:
-    """The variance of a median in closed form is what drawing with replacement again and again gives."""
+    """The closed form of a median's variance equals that of draws with replacement."""
     rng = np.random.default_rng(1)
     samples = {x: x * np.exp(rng.normal(0, 0.05, n)) for x in (1.0, 2.0, 4.0)}
     law = stats.power_law(samples)
@@ -598,7 +598,7 @@ def test_the_error_of_the_exponent_is_that_of_the_bootstrap(n: int) -> None:
 
 @pytest.mark.parametrize("n", [5, 11])
 def test_the_interval_of_an_exponent_covers(n: int) -> None:
-    """At 95 % the interval holds the true exponent in at least 95 % of simulated benches, give or take the simulation."""
+    """The 95 % interval has the true exponent in 95 % of simulated benches or more."""
     rng = np.random.default_rng(2)
     n_benches, held = 400, 0
     for _ in range(n_benches):
@@ -612,7 +612,7 @@ def test_the_interval_of_an_exponent_covers(n: int) -> None:
 
 
 def test_paired_ratios_leave_drift_out() -> None:
-    """A machine that slows down by a factor of 4 over the rounds moves neither ratio nor interval."""
+    """A machine that slows down by a factor of 4 over the rounds changes no ratio or interval."""
     drift = [1.0, 2.0, 3.0, 4.0, 4.0, 4.0]
     found = stats.paired_ratio([3 * each for each in drift], drift)
     assert found.value == pytest.approx(3)

@@ -30,7 +30,12 @@ from harness.config import GridSpec, Group, inference_groups, training_groups
 from harness.errors import InputError
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
-from harness.records.results_folder import check_folder, make_folder, put_aside, writing
+from harness.records.results_folder import (
+    check_folder,
+    make_folder,
+    name_unwritable_file,
+    put_aside,
+)
 from harness.timing.benchmark_request import TRAINING_SCHEMA, Benchmark, TimingRequest
 from harness.timing.benchmark_session import ProgressCallback
 from harness.timing.client import ask
@@ -204,7 +209,7 @@ def run_bench(
     check_folder(directory, "bench", "study", "spec.toml")
     identities = {device: identity_of(device, options.mode) for device in options.devices}
     with contextlib.ExitStack() as held:
-        held.enter_context(writing())
+        held.enter_context(name_unwritable_file())
         if options.fresh and directory.exists():
             with hold_file(directory / GROUPS_FILE):
                 pass  # refuses where another bench is writing

@@ -22,12 +22,12 @@ from harness.config.toml_file import read_settings
 from harness.config.toml_tables import ConfigTable, check_known, check_tables, read_rows, read_table
 from harness.config.validation import check_name, check_once
 from harness.errors import InputError, Shown
-from harness.hyperparameters import MOST
+from harness.hyperparameters import LARGEST_COUNT
 
 MOST_GRID_BENCHMARKS = 100_000  # more than a day where each takes a second
 SIZES = ("hidden_size", "num_layers", "sequence_length", "batch_size")
 
-Size = Annotated[StrictInt, Field(ge=1, le=MOST)]
+Size = Annotated[StrictInt, Field(ge=1, le=LARGEST_COUNT)]
 Layers = Annotated[StrictInt, Field(ge=1, le=1_000)]
 TrainingMeasure = Literal["training_step", "forward_backward", "forward"]
 Names = Annotated[tuple[StrictStr, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""A lock on a database file or a results folder, held by one process at a time.
+"""A lock on a database file or a results folder, for one process at a time.
 
 Knows nothing of what is in it.
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import filelock
 
-from harness.errors import NOT_ALLOWED, HarnessError, StorageError, unwritable
+from harness.errors import PERMISSION_ERRORS, HarnessError, StorageError, unwritable
 
 
 @contextlib.contextmanager
 def hold_file(database: Path) -> Iterator[None]:
-    """An exclusive lock beside the database, with a file that names the owner.
+    """An exclusive lock beside the database, and a file that names the owner's host and process.
 
-    Raises StorageError, naming the owner, where another process holds it.
+    Raises StorageError that names the owner where another process has the lock.
     """
     lock, owner = (
         database.with_name(database.name + ".lock"),
@@ -53,7 +53,7 @@ def hold_file(database: Path) -> Iterator[None]:
 
 
 def _unwritable(database: Path, error: OSError) -> HarnessError:
-    if error.errno in NOT_ALLOWED:
+    if error.errno in PERMISSION_ERRORS:
         return StorageError(f"{database}: cannot be written ({error.strerror})")
     return unwritable(database, error)
 

@@ -1,6 +1,6 @@
-"""Reading the result files of a study or a bench back.
+"""Readers of the result files of a study or a bench: typed tables, or an error of one line.
 
-Typed tables, or one clear line about what is wrong. Runs nothing it reads.
+Runs nothing that it reads.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from harness.records.value_checks import (
 
 @dataclasses.dataclass(frozen=True)
 class StudyRecords:
-    """All that a finished study left on the disk, as read once.
-
-    What was not written is None or empty.
+    """All result files of a study. What was not written is None or empty.
 
     `trials`, `confirmation`, `extrapolation`, `evaluations`, `retries`, `throughput` and
     `inference` have the columns of the files of the same names: text columns hold "" where a cell
@@ -56,10 +54,7 @@ class StudyRecords:
 
 @dataclasses.dataclass(frozen=True)
 class BenchRecords:
-    """All that a bench left on the disk, as read once: columns as in StudyRecords.
-
-    What was not measured is None.
-    """
+    """All result files of a bench, with columns as in StudyRecords; None: not measured."""
 
     directory: Path
     grid: specs.GridSpec
@@ -103,9 +98,7 @@ def read(directory: Path) -> StudyRecords:
 
 
 def read_bench(directory: Path) -> BenchRecords:
-    """Read the result files of one bench.
-
-    One that has measured no inference, or nothing else, lacks that table.
+    """Read the result files of one bench. A table without measurements is None.
 
     Raises InputError, naming the file, where grid.toml or machine.json is missing or any file is
     broken.
@@ -122,7 +115,7 @@ def read_bench(directory: Path) -> BenchRecords:
 
 
 def _require(directory: Path, what: str, names: Sequence[str]) -> None:
-    """Refuse a folder that lacks what every study, or every bench, leaves."""
+    """Refuse a folder without the files that every study, or every bench, writes."""
     if not directory.is_dir():
         raise InputError(
             str(directory),

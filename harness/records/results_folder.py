@@ -1,4 +1,4 @@
-"""The folder of a command's results: made, held by one process at a time, and moved aside.
+"""The folder of a command's results: made, checked and moved aside.
 
 Never writes a result.
 """
@@ -9,16 +9,16 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import NO_ROOM, NOT_ALLOWED, InputError, Shown, unwritable
+from harness.errors import DISK_ERRORS, PERMISSION_ERRORS, InputError, Shown, unwritable
 
 
 @contextlib.contextmanager
-def writing() -> Iterator[None]:
-    """Name the file if a disk is full (FileError) or a place is not writable (InputError)."""
+def name_unwritable_file() -> Iterator[None]:
+    """Turn an OSError of the block into a FileError or InputError that names the file."""
     try:
         yield
     except OSError as error:
-        if error.errno in NO_ROOM | NOT_ALLOWED and error.filename:
+        if error.errno in DISK_ERRORS | PERMISSION_ERRORS and error.filename:
             raise unwritable(error.filename, error) from error
         raise
 
@@ -36,21 +36,18 @@ def make_folder(directory: Path) -> None:
 
 
 def check_folder(directory: Path, what: str, other: str, mark: str) -> None:
-    """Refuse a folder that holds results of the other kind, which `mark` tells.
-
-    A study's and a bench's are told apart by it.
-    """
+    """Refuse a folder with the results of the other command, which the file `mark` shows."""
     if (directory / mark).exists():
         raise InputError(
             str(directory),
             expected=f"the folder of a {what}",
             got=Shown(f"the results of a {other}"),
-            remedy=f"give the {what} another name, or results another place with --results",
+            remedy=f"give the {what} another name, or its results another folder with --results",
         )
 
 
 def put_aside(directory: Path) -> None:
-    """Rename the folder, if there is one, to <name>.old-1 or the next number that is free.
+    """Rename the folder, if there is one, to <name>.old-1 or the next free number.
 
     Old results are never deleted.
     """

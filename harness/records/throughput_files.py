@@ -1,6 +1,7 @@
 """throughput and inference, .csv and .json: the answers of harness.timing.
 
-The JSON file holds the raw time of every block, or call. Measures nothing.
+The JSON files are those of pytest-benchmark and hold the raw time of every block, or call.
+Measures nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ PARAMS = (
     *("task", "cell", "device", "variant", "measure", "initialization"),
     *("hidden_size", "num_layers", "sequence_length", "batch_size"),
 )
-"""What tells the benchmarks of a file apart.
+"""The parameters that distinguish the benchmarks of a file.
 
 `pytest-benchmark compare --group-by=param:<one of them>`.
 """
 
 
 def remove_throughput(directory: Path) -> None:
-    """Remove both tables and their JSON files: they are of the winners of an earlier session."""
+    """Remove both tables and their JSON files, which belong to earlier winners."""
     for name in ("throughput.csv", "throughput.json", "inference.csv", "inference.json"):
         (directory / name).unlink(missing_ok=True)
 
@@ -51,8 +52,8 @@ def write_throughput(
     """Write throughput.csv and throughput.json; returns the path of the table.
 
     `answers` are by origin ("winner", "grid", "bench"). A benchmark named `<task>/<cell>/...`
-    belongs to those labels, which may be variants of a study. One that failed or can't be had on
-    this machine has a row with the reason and no numbers, and no entry in the JSON file. `machine`
+    belongs to those labels, which may be variants of a study. One that failed or is unavailable
+    on this machine has a row with the reason and no numbers, and no entry in the JSON file. `machine`
     is the fingerprint, which goes into its machine_info.
     """
     rows, entries = [], []
@@ -154,7 +155,7 @@ def _entry(
 
 
 def block_statistics(times_s: Sequence[float], n_steps: int) -> dict[str, Any]:
-    """All the statistics that pytest-benchmark's tools look for, of one or more times in seconds.
+    """The statistics that pytest-benchmark's tools read, of one or more times in seconds.
 
     Quartiles are Tukey's hinges; outliers are counted as "<beyond one deviation>;<beyond 1.5
     interquartile ranges>".

@@ -1,4 +1,4 @@
-"""The time of every block of throughput.json, as it was measured. Computes nothing."""
+"""Reader of the measured block times of throughput.json. Computes nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from harness.errors import InputError, Shown
 def read_blocks(directory: Path) -> dict[str, tuple[float, ...]]:
     """Seconds a step of each block, in the order of the rounds, by name of the benchmark.
 
-    Nothing without throughput.json.
-
-    Raises InputError, naming the file, where it is not one of ours.
+    Empty without throughput.json. Raises InputError that names a file of another form.
     """
     path = Path(directory) / "throughput.json"
     if not path.is_file():

@@ -17,7 +17,12 @@ from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
-from harness.records.results_folder import check_folder, make_folder, put_aside, writing
+from harness.records.results_folder import (
+    check_folder,
+    make_folder,
+    name_unwritable_file,
+    put_aside,
+)
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.disk_space import low_disk, needed_bytes
 from harness.study.execution.executor import Executor
@@ -61,7 +66,7 @@ def run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) -
     KeyboardInterrupt passes through, with everything saved. Raises FileError where a disk is full,
     InputError where a file may not be written; what was finished is kept.
     """
-    with writing():
+    with name_unwritable_file():
         return _run_study(spec, options, observer)
 
 

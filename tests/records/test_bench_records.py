@@ -64,7 +64,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 
 def test_what_is_not_to_be_had_is_listed_with_its_reason(tmp_path: Path) -> None:
-    """A variant that this machine has not got is a row without numbers, and nothing that a tool would average."""
+    """A variant that this machine lacks is a row without numbers, which no tool averages."""
     found = records.read_bench(write(tmp_path))
     for table, key, value, reason in (
         (found.throughput, "variant", "tf32", "no CUDA device"),
@@ -102,7 +102,7 @@ def test_a_file_that_is_missing(tmp_path: Path, name: str) -> None:
 
 
 def test_throughput_of_earlier_versions_is_read(tmp_path: Path) -> None:
-    """Tables that were written before there were variants have empty cells there, and keep their numbers."""
+    """Tables from before there were variants have empty cells there and keep their numbers."""
     kept = shutil.copytree(ROOT / "results" / "reference" / "quickstart", tmp_path / "kept")
     table = pd.read_csv(kept / "throughput.csv", dtype=str, keep_default_na=False)
     older = table.drop(
@@ -184,7 +184,7 @@ def test_bencher_reads_the_file(tmp_path: Path, name: str) -> None:
 
 
 def test_the_file_says_when_and_where(tmp_path: Path) -> None:
-    """Its date has a time zone, and its machine is this one's fingerprint and what the timing found out."""
+    """Its date has a time zone; its machine is this fingerprint and the facts of the timing."""
     write(tmp_path)
     plain = json.loads((tmp_path / "throughput.json").read_text())
     assert dt.datetime.fromisoformat(plain["datetime"]).tzinfo is not None

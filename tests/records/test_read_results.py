@@ -40,7 +40,7 @@ def test_what_is_read_is_what_was_written(small: Path, tmp_path: Path) -> None:
 
 
 def test_types_of_columns(small: Path) -> None:
-    """Text is text, numbers are floats, slots are whole, seeds too, and solved is true, false or unknown."""
+    """Text is text, numbers are floats, slots and seeds are whole, solved is a nullable boolean."""
     trials = records.read(small).trials
     assert str(trials["solved"].dtype) == "boolean"
     assert str(trials["seed"].dtype) == "Int64"
@@ -49,7 +49,7 @@ def test_types_of_columns(small: Path) -> None:
 
 
 def test_files_of_an_earlier_version_are_read(small: Path, tmp_path: Path) -> None:
-    """A column that came later is empty where a file has not got it, and the others are as they were."""
+    """A column that came later is empty where a file lacks it; the others are as they were."""
     directory = copy(small, tmp_path / "earlier")
     for name in ("trials.csv", "confirmation.csv"):
         text = (small / name).read_text()
@@ -89,7 +89,7 @@ def test_a_diverged_loss_is_infinite_or_unknown(tmp_path: Path) -> None:
 
 
 def test_files_that_a_study_may_lack_are_none(tmp_path: Path) -> None:
-    """Without confirmation, evaluations, throughput and diagnostics there is still a study to read."""
+    """A study is read without confirmation, evaluations, throughput and diagnostics."""
     wish = Wish(confirm_seeds=0, evaluations=False, throughput=False, diagnostics=False, repeats=1)
     found = records.read(write(tmp_path, wish))
     absent = (found.confirmation, found.evaluations, found.throughput, found.diagnostics)

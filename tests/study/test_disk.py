@@ -128,7 +128,7 @@ def test_full_while_a_study_runs(
     """
     observer = Filling(disk, moment)
     with pytest.raises(
-        FileError, match=r"^[^\n]*/small/[^\n]*: expected room to write, got [^\n]*$"
+        FileError, match=r"^[^\n]*/small/[^\n]*: expected disk space to write, got [^\n]*$"
     ):
         run_small(disk.home, *SETTINGS, observer=observer, executor=executor)
     ended = len(observer.ends())
@@ -163,7 +163,9 @@ def test_full_while_writing_tables(
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_tables", fill_and_write)
-        with pytest.raises(FileError, match=r"trials\.csv: expected room to write, got No space"):
+        with pytest.raises(
+            FileError, match=r"trials\.csv: expected disk space to write, got No space"
+        ):
             run_small(disk.home, *SETTINGS, executor=executor)
     results = disk.folder / "small"
     assert tables(results) == before
@@ -184,7 +186,7 @@ def test_full_while_drawing_the_report(
     """
     results = run_small(disk.home, *SETTINGS, executor=executor).directory
     disk.fill()
-    with pytest.raises(FileError, match=r"figures/[^ ]*: expected room to write"):
+    with pytest.raises(FileError, match=r"figures/[^ ]*: expected disk space to write"):
         run.render_report(results)
     assert list(results.rglob("*.tmp")) == []
     disk.make_room()
@@ -197,7 +199,7 @@ def test_full_while_drawing_the_report(
 def test_full_from_the_start(disk: Disk, executor: LocalExecutor | None, tally: Tally) -> None:
     """A study for which there is no room at all says so at once, and not that its storage is unreadable."""
     disk.fill()
-    with pytest.raises(FileError, match="expected room to write"):
+    with pytest.raises(FileError, match="expected disk space to write"):
         run_small(disk.home, *SETTINGS, executor=executor)
     disk.make_room()
     outcome = run_small(disk.home, "search.trials=1", executor=executor)
@@ -236,7 +238,7 @@ def test_report_command_without_room(
         report_command.app([str(results)])
     assert ended.value.code == 1
     assert re.fullmatch(
-        r"error: [^\n]*: expected room to write, got [^\n]*\n", capsys.readouterr().err
+        r"error: [^\n]*: expected disk space to write, got [^\n]*\n", capsys.readouterr().err
     )
 
 
@@ -249,7 +251,7 @@ def test_old_file_stays(tmp_path: Path, tally: Tally) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
     try:
-        with pytest.raises(FileError, match=r"trials\.csv: expected room to write"):
+        with pytest.raises(FileError, match=r"trials\.csv: expected disk space to write"):
             write_text(path, "x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -151,7 +151,9 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(FileError, match=r"report\.md: expected room to write, got No space left"):
+    with pytest.raises(
+        FileError, match=r"report\.md: expected disk space to write, got No space left"
+    ):
         records.write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

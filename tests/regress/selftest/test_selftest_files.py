@@ -64,7 +64,7 @@ def test_a_full_disk_keeps_the_runs_that_are_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(FileError, match=r"runs\.jsonl: expected room to write"):
+    with pytest.raises(FileError, match=r"runs\.jsonl: expected disk space to write"):
         append_run(path, runs[0])
     assert path.read_bytes() == before
 

@@ -254,7 +254,9 @@ def test_weights_that_find_no_room(tmp_path: Path) -> None:
     """Weights that a full disk does not take end the study with a line that names their file."""
     full = TrialOutcome(TrialStatus.ERROR, unwritten=(28, "No space left on device"))
     executor = ScriptedExecutor(lambda config: [full])
-    with pytest.raises(FileError, match=r"rnn\.pt: expected room to write, got No space left"):
+    with pytest.raises(
+        FileError, match=r"rnn\.pt: expected disk space to write, got No space left"
+    ):
         train(tmp_path, executor, [winner_of("rnn")])
 
 
