@@ -95,9 +95,9 @@ class Span:
 class CellComparison:
     """Whether searches of one cell remember longer than those of another, with the evidence.
 
-    `probability`: a search of `first` has a longer span than one of `second`; ties count half. `p_value` is the exact
-    two-sided permutation one, before Holm's correction; `longer` names the cell that remembers
-    longer where a difference is shown. `reason` says in words why the verdict is what it is.
+    `probability`: a search of `first` has a longer span than one of `second`; ties count half.
+    `p_value` is that of the exact two-sided permutation test, before Holm's correction. `longer`
+    names the cell that remembers longer where a difference is shown. `reason` explains the verdict.
     """
 
     first: str
@@ -171,9 +171,9 @@ def median_over_searches(
 ) -> Estimate:
     """Median of all runs, with an interval for which each search counts once; `n` counts searches.
 
-    The runs of a search share its luck. So the interval's low end is that of `median_interval` over
-    each search's smallest value, its high end that over each one's largest: whichever run stood for
-    its search, the interval would hold at least as much. With one run a search it is that interval.
+    The runs of a search share its luck. So the low end is that of `median_interval` over the
+    smallest value of each search, and the high end that over the largest. This interval contains
+    the one of any choice of one run a search.
     NaN and None are left out and counted; a search without a known run is no search.
     """
     known = [_known(search) for search in searches]
@@ -227,8 +227,8 @@ class RunLadder:
     def repeats_at(self, position: int) -> tuple[int, int, int]:
         """Repeats measured at one lag, and how many of them solve it: at least, and at most.
 
-        A repeat is one sample however many runs it has, because they share its luck: it counts as
-        the share of them that solve, and the sum is rounded down and up.
+        A repeat is one sample, because its runs share its luck. It counts as the share of them
+        that solve; the sum is rounded down and up.
         """
         shares = [
             solved[position] / measured[position]
@@ -261,9 +261,9 @@ def run_ladder(rows: Iterable[tuple[int, float, float | bool | None]]) -> RunLad
 def solved_shares(runs: RunLadder, level: float = 0.95) -> tuple[SolvedShare, ...]:
     """Share of runs that solve the task at each lag, with exact binomial intervals over repeats.
 
-    Several runs of a repeat count as one sample (the share of them that solve), and the interval's
-    ends are those of the number of repeats rounded down and up: taken as independent, two runs a
-    repeat would cover a share of 0.68 in 82 % (5 repeats; see
+    Several runs of a repeat count as one sample: the share of them that solve. Their sum is rounded
+    down for the interval's lower end and up for its upper end. Two runs a repeat, if taken as
+    independent, would cover a share of 0.68 in 82 % (5 repeats; simulated in
     tests/benchmarks/test_calibration.py).
     """
     shares = []
@@ -279,15 +279,14 @@ def solved_shares(runs: RunLadder, level: float = 0.95) -> tuple[SolvedShare, ..
 def memory_span(runs: RunLadder, share: float = MEMORY_SHARE, level: float = 0.95) -> Span:
     """The largest lag at which at least `share` of the runs solve the task, there and below it.
 
-    The interval is over repeats, by exact tests at each lag: its lower end is the last lag up to
-    which a true share under `share` is refuted, its upper end the last lag at which a share of at
-    least `share` is not refuted. Each end rests on the test at one lag (the first that the true
-    span excludes, and the true span itself), so that it holds however the runs at other lags fall
-    out; an upper end before the *first* refuted lag would be a test at every lag, and covers less
-    where the share stays near `share` over several lags. Several runs of a repeat count as one (the
-    mean of them, rounded to the side that widens the interval). Its level is the one asked for or,
-    with few repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9
-    the lower end stays 0 below 33 repeats: so few can't show that nine tenths succeed.
+    The interval is over repeats, by an exact test at each lag. Lower end: the longest lag where the
+    data rule out, there and at every shorter lag, that fewer than `share` succeed. Upper end: the
+    longest lag where `share` remains possible. Each end depends on the test at one lag, so its
+    coverage does not depend on the other lags. An upper end before the *first* refuted lag would
+    depend on a test at every lag and cover less. Several runs of a repeat count as one: their mean,
+    rounded to the side that widens the interval. The level is the one asked for or, with few
+    repeats, the best that they can give: 1 - 2 ** (1 - n), 0.9375 for 5. For `share` = 0.9 the
+    lower end is 0 below 33 repeats: so few can't show that nine tenths succeed.
     """
     n_solved, n_runs = _totals(runs)
     total = sum(n_runs)
@@ -440,13 +439,13 @@ def expected_best(
     """Expected best value against the number of trials: the median over searches, with interval.
 
     For each search the mean of the best of n of its own trials over all ways to choose them, in
-    closed form (Tang et al. 2020, arXiv 2004.13705). That is unbiased for the best of n, and at its
-    end the best that the search found; the plug-in value of Dodge et al. 2019 (equation 3), which
-    draws with replacement, is too low there. It takes the trials as drawn alike, which holds for
-    random search; of a sampler that learns it says what its trials offered, not when. A trial
+    closed form (Tang et al. 2020, arXiv 2004.13705). It is unbiased for the best of n. Its last
+    value is the best that the search found, where the plug-in value of Dodge et al. 2019 (equation
+    3), which draws with replacement, is too low. It assumes that trials come from one distribution,
+    as in random search; for a sampler that learns, it does not show when a value was found. A trial
     without a value (NaN or None) used its share of the budget: it counts as `worst`. The curve ends
-    at the smallest number of trials that all searches have; an empty search has no curve and is
-    missing. Value and interval are those of the median search, as in `median_interval`.
+    at the smallest number of trials of a search; an empty search has no curve and is missing. Value
+    and interval are those of the median search, as in `median_interval`.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     curves = []
@@ -485,9 +484,8 @@ def paired_ratio(
 ) -> Estimate:
     """Median of first / second over rounds that were measured side by side, with interval.
 
-    What drifts on a machine drifts for both sides of a round, so it leaves their ratio alone. A
-    round that lacks a side, or has one that is not above 0, is missing. ValueError unless there are
-    as many of one as of the other.
+    A drift of the machine affects both sides of a round and cancels in their ratio. A round is
+    missing if a side is missing or is not above 0. ValueError unless both have the same length.
     """
     return median_interval(
         (
@@ -505,8 +503,8 @@ def power_law(
 
     None below 3 values of x.
 
-    The interval says how far other samples from the same process would move the exponent, not how
-    well a power law fits: see `largest_miss`. The exponent is a sum of the logarithms of the
+    The interval is about other samples from the same process, not about how well a power law fits:
+    see `largest_miss`. The exponent is a sum of the logarithms of the
     medians, each with a fixed weight; the variance of such a logarithm is that over all ways to
     draw its samples anew with replacement, in closed form (Maritz & Jarrett 1978), so no random
     numbers are needed. Its ends are Student's t times the standard error, with one degree of
@@ -588,7 +586,7 @@ def _totals(runs: RunLadder) -> tuple[list[int], list[int]]:
 
 
 def _reached(n_solved: Sequence[int], n_runs: Sequence[int], share: float) -> tuple[int, SpanState]:
-    """Position of the last lag reached (-1: none) and how that is to be read."""
+    """Position of the last lag reached (-1: none), and the state of the span."""
     if not n_runs or n_runs[0] == 0:
         return -1, "not_measured"
     for position, (solved, measured) in enumerate(zip(n_solved, n_runs, strict=True)):
@@ -634,7 +632,7 @@ def _newcombe(value: float, n_first: int, n_second: int, level: float) -> Interv
 def _inconclusive(
     n_first: int, n_second: int, n_pairs: int, alpha: float
 ) -> tuple[ComparisonVerdict | None, str]:
-    """ComparisonVerdict and reason where so few samples can't decide; None where they can."""
+    """Verdict and reason where the samples are too few to decide; None where they can."""
     fewest = min(n_first, n_second)
     if fewest < MINIMUM_REPEATS:
         return "inconclusive", f"{fewest} repeats: fewer than {MINIMUM_REPEATS}"

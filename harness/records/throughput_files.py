@@ -52,9 +52,9 @@ def write_throughput(
     """Write throughput.csv and throughput.json; returns the path of the table.
 
     `answers` are by origin ("winner", "grid", "bench"). A benchmark named `<task>/<cell>/...`
-    belongs to those labels, which may be variants of a study. One that failed or is unavailable
-    on this machine has a row with the reason and no numbers, and no entry in the JSON file. `machine`
-    is the fingerprint, which goes into its machine_info.
+    belongs to those labels, which may be variants of a study. One that failed or is unavailable on
+    this machine has a row with the reason and no numbers, and no entry in the JSON file. `machine`,
+    the fingerprint, becomes part of its machine_info.
     """
     rows, entries = [], []
     for origin, answer in answers.items():
