@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--importances", type=int, default=1000, help="the same, for importances")
     options = parser.parse_args()
     run_study(options.workers)
-    study = records.read(RESULTS)
+    study = records.read_study(RESULTS)
     runs = {cell: runs_of(study, cell) for cell in study.spec.compare.cells}
     spans = {
         cell: [float(span) for span in stats.repeat_spans(climbed(own[i] for i in sorted(own)))]

@@ -143,7 +143,7 @@ class Replay:
 
 def searches(study: str) -> Iterator[Search]:
     """The searches of a reference study whose trials all have their curves."""
-    found = records.read(REFERENCE / study)
+    found = records.read_study(REFERENCE / study)
     assert found.evaluations is not None
     spec = found.spec
     objective = OBJECTIVES[spec.search.objective]

@@ -145,7 +145,7 @@ def look(job: Job) -> dict[str, Any]:
 
     Its best trial's remembered steps, and (lag, remembered steps) of each fresh run.
     """
-    study = records.read(job.directory)
+    study = records.read_study(job.directory)
     trials, runs = study.trials, study.confirmation
     pruned = trials["end"] == TrialStatus.PRUNED
     known = trials.loc[~pruned, "remembered_steps"].dropna()

@@ -37,7 +37,7 @@ def run_seed(seed: int) -> Path:
 
 def tabulate(seed: int, directory: Path) -> dict[str, object]:
     """The memory span of each cell in one study, in steps of lag."""
-    study = records.read(directory)
+    study = records.read_study(directory)
     assert study.confirmation is not None
     row: dict[str, object] = {"seed": seed}
     spans: dict[str, float] = {}
@@ -74,7 +74,7 @@ def write(rows: list[dict[str, object]]) -> None:
     wins = sum(row["lstm_beats_rnn"] == "yes" for row in rows)
     share = stats.binomial_interval(wins, len(rows))
     assert share is not None, "there is a row for each seed"
-    machine = records.read(RUNS / f"seed-{rows[0]['seed']}" / "quickstart").machine
+    machine = records.read_study(RUNS / f"seed-{rows[0]['seed']}" / "quickstart").machine
     lines = [
         "# The quickstart over study seeds",
         "",

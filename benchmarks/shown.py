@@ -119,7 +119,7 @@ def cliff(params: Params) -> float:
 @functools.cache
 def _recorded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By cell: the recorded trials in the unit cube, and their losses."""
-    trials = records.read(REFERENCE / "collins_2017").trials
+    trials = records.read_study(REFERENCE / "collins_2017").trials
     worst = trials["loss"][np.isfinite(trials["loss"])].max()
     return {
         str(cell): (

@@ -83,7 +83,7 @@ def test_a_study_in_any_script(
     fault = "names in other scripts, of signs and markup, 80 bytes long"
     with tally.each(fault, "searched, told, drawn, resumed") as count, count.one():
         outcome = run.run_study(spec, options, RecordingObserver())
-        found = records.read(outcome.directory)
+        found = records.read_study(outcome.directory)
         assert set(found.trials["cell"]) == {cell, variant}
         assert set(found.winners) == {(task, cell), (task, variant)}
         assert found.spec.study.name == outcome.directory.name == study

@@ -8,6 +8,7 @@
     throughput_files.py  throughput and inference, as CSV and JSON
     timed_blocks.py       the time of every block, from throughput.json
     read_results.py      all files of a folder as one frozen StudyRecords or BenchRecords
+    result_tables.py     the CSV tables, each column with its type
     value_checks.py      what cells and values may be
     validation_errors.py what pydantic refuses, in one line
 
@@ -17,16 +18,16 @@ reads: CSV, JSON and TOML, no pickles.
 
 from harness.records.atomic_write import write_bytes, write_text
 from harness.records.machine_and_spec_files import write_grid, write_machine, write_spec
-from harness.records.read_results import BenchRecords, StudyRecords, read, read_bench
+from harness.records.read_results import BenchRecords, StudyRecords, read_bench, read_study
 from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
 from harness.records.timed_blocks import read_blocks
 
 __all__ = [
     "BenchRecords",
     "StudyRecords",
-    "read",
     "read_bench",
     "read_blocks",
+    "read_study",
     "remove_throughput",
     "write_bytes",
     "write_grid",

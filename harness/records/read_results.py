@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import pandas as pd
 
 from harness import config as specs
-from harness.columns import COLUMNS, RESULTS_SCHEMA, TrialStatus, columns_of
+from harness.columns import RESULTS_SCHEMA
 from harness.errors import InputError, Shown
+from harness.records.result_tables import read_table
 from harness.records.value_checks import (
     DiagnosticsSchema,
     MachineSchema,
     WinnerSchema,
     check_names,
-    check_numbers,
     check_schema,
     check_tree,
 )
@@ -63,7 +62,7 @@ class BenchRecords:
     inference: pd.DataFrame | None = None
 
 
-def read(directory: Path) -> StudyRecords:
+def read_study(directory: Path) -> StudyRecords:
     """Read all result files of one study. Files that a study may lack become None.
 
     Raises InputError, naming the file, where a required file (spec.toml, trials.csv, machine.json)
@@ -74,7 +73,7 @@ def read(directory: Path) -> StudyRecords:
     spec = specs.load_study(directory / "spec.toml")
     machine = _read_machine(directory)
     tables = {
-        name: _read_table(directory / f"{name}.csv")
+        name: read_table(directory / f"{name}.csv")
         for name in (
             *("trials", "confirmation", "extrapolation", "evaluations", "retries"),
             *("throughput", "inference"),
@@ -109,8 +108,8 @@ def read_bench(directory: Path) -> BenchRecords:
         directory=directory,
         grid=specs.load_grid(directory / "grid.toml"),
         machine=_read_machine(directory),
-        throughput=_read_table(directory / "throughput.csv"),
-        inference=_read_table(directory / "inference.csv"),
+        throughput=read_table(directory / "throughput.csv"),
+        inference=read_table(directory / "inference.csv"),
     )
 
 
@@ -147,79 +146,6 @@ def _read_machine(directory: Path) -> dict[str, Any]:
         )
     check_schema(str(path), machine, MachineSchema)
     return machine
-
-
-def _read_table(path: Path) -> pd.DataFrame | None:
-    """One table, each number within what its column may hold; None where there is no such file."""
-    if not path.is_file():
-        return None
-    table = _read_csv(path)
-    check_numbers(str(path), table, path.name)
-    return table
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """A CSV file of ours, each column with its type; what older files lack is empty.
-
-    Raises InputError for a missing column or a cell that is no number.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
-        raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
-    if not isinstance(table.index, pd.RangeIndex) or table.isna().to_numpy().any():
-        short = Shown("a line that has more, or fewer")
-        raise InputError(str(path), expected="a cell for each column in each line", got=short)
-    expected = columns_of(path.name)
-    for column in expected:
-        if path.name in COLUMNS[column].added_later and column not in table.columns:
-            table[column] = ""
-        if column not in table.columns:
-            raise InputError(
-                str(path),
-                column,
-                expected="this column",
-                got=Shown(f"columns {', '.join(map(str, table.columns))}"),
-            )
-    for column in table.columns:
-        table[column] = _typed(path, table[column], required=column in expected)
-    statuses = tuple(TrialStatus)
-    if "end" in table.columns and not table["end"].isin(statuses).all():
-        wrong = table.loc[~table["end"].isin(statuses), "end"].iloc[0]
-        raise InputError(str(path), "end", expected=f"one of {', '.join(statuses)}", got=wrong)
-    return table
-
-
-def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[Any]:
-    name = str(column.name)
-    kind = COLUMNS[name].kind if name in COLUMNS else "number"
-    if kind == "text":
-        return column.astype(object)
-    if kind == "truth":
-        if wrong := {*column} - {"true", "false", ""}:
-            raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
-        return column.map({"true": True, "false": False}).astype("boolean")
-    numeric = float if kind == "number" else int
-    empty = math.nan if numeric is float else None
-    values: list[Any] = []
-    for line, text in enumerate(column, start=2):
-        try:
-            values.append(numeric(text) if text else empty)
-        except ValueError:
-            if not required:  # a searched key of words, such as a list of names
-                return column.astype(object)
-            where = f"{path}, line {line}"
-            raise InputError(where, name, expected="a number", got=text) from None
-    if kind == "integer" and None in values:
-        raise InputError(
-            str(path), name, expected="a number in each line", got=Shown("an empty cell")
-        )
-    if numeric is int and not all(value is None or 0 <= value < 2**63 for value in values):
-        raise InputError(
-            str(path), name, expected="whole numbers from 0 to 2^63", got=Shown("others")
-        )
-    dtype = {"integer": "int64", "seed": "Int64", "number": "float64"}[kind]
-    return pd.Series(values, dtype=dtype, name=name)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

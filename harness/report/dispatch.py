@@ -74,11 +74,11 @@ def _what_is_there(directory: Path) -> str:
 
 
 def _render_study(directory: Path, language: str) -> WrittenReport:
-    return study_report.render(records.read(directory), directory, language)
+    return study_report.render(records.read_study(directory), directory, language)
 
 
 def _describe_study(directory: Path, language: str) -> IndexEntry:
-    study = records.read(directory)
+    study = records.read_study(directory)
     about, answer = study.spec.study, study_report.answer(study, language)
     command = f"python -m harness.study {about.name}"
     title = _title(directory, about.name)

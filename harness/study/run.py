@@ -135,7 +135,7 @@ def render_report(directory: Path) -> WrittenReport:
     """Render the report of a results directory from what is stored there."""
     from harness.study.report.study_report import render
 
-    return render(records.read(directory), directory)
+    return render(records.read_study(directory), directory)
 
 
 def _search_keys(spec: StudySpec) -> list[SearchKey]:

@@ -141,7 +141,7 @@ def read_results(name: str, *, draw: bool) -> Callable[[bytes], bool]:
                 assert ended, repr(done.exception)
                 return one_line(done.exit_code, done.stderr)
             try:
-                study_report.answer(records.read(results()))
+                study_report.answer(records.read_study(results()))
             except InputError as error:
                 return one_line(2, str(error))
             return True

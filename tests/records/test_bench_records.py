@@ -109,7 +109,7 @@ def test_throughput_of_earlier_versions_is_read(tmp_path: Path) -> None:
         columns=[each.name for each in COLUMNS.values() if THROUGHPUT in each.added_later]
     )
     older.to_csv(kept / "throughput.csv", index=False)
-    found = records.read(kept).throughput
+    found = records.read_study(kept).throughput
     assert found is not None
     assert set(found["variant"]) == {""}
     assert found["speedup"].isna().all()

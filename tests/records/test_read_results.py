@@ -28,7 +28,7 @@ def copy(small: Path, to: Path) -> Path:
 
 def test_what_is_read_is_what_was_written(small: Path, tmp_path: Path) -> None:
     """Reading trials.csv and writing it again gives the same bytes."""
-    found = records.read(small)
+    found = records.read_study(small)
     rows = found.trials.astype(object).where(found.trials.notna(), None).to_dict("records")
     for row in rows:  # whole numbers are floats where a column may be empty
         for name in ("hidden_size", "num_layers", "sequence_length", "num_parameters", "lag"):
@@ -41,7 +41,7 @@ def test_what_is_read_is_what_was_written(small: Path, tmp_path: Path) -> None:
 
 def test_types_of_columns(small: Path) -> None:
     """Text is text, numbers are floats, slots and seeds are whole, solved is a nullable boolean."""
-    trials = records.read(small).trials
+    trials = records.read_study(small).trials
     assert str(trials["solved"].dtype) == "boolean"
     assert str(trials["seed"].dtype) == "Int64"
     assert str(trials["number"].dtype) == "int64"
@@ -56,7 +56,7 @@ def test_files_of_an_earlier_version_are_read(small: Path, tmp_path: Path) -> No
         assert text.count("all_steps_loss,reason") == 1
         text = text.replace("all_steps_loss,reason", "reason").replace(",,\n", ",\n")
         (directory / name).write_text(text)
-    found, before = records.read(directory), records.read(small)
+    found, before = records.read_study(directory), records.read_study(small)
     assert found.trials["all_steps_loss"].isna().all()
     assert found.confirmation is not None
     assert found.confirmation["all_steps_loss"].isna().all()
@@ -66,7 +66,7 @@ def test_files_of_an_earlier_version_are_read(small: Path, tmp_path: Path) -> No
 def test_words_that_pandas_takes_for_missing_stay_words(tmp_path: Path) -> None:
     """A cell called NA or null is a cell, not a gap."""
     directory = write(tmp_path, Wish(cells=("NA", "null"), repeats=1, trials=2))
-    assert set(records.read(directory).trials["cell"]) == {"NA", "null"}
+    assert set(records.read_study(directory).trials["cell"]) == {"NA", "null"}
 
 
 def test_large_seeds_survive(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_large_seeds_survive(tmp_path: Path) -> None:
     directory = write(tmp_path, Wish(repeats=1, trials=1, cells=("rnn",)))
     rows = [{"task": "temporal_order", "cell": "rnn", "repeat": 0, "number": 0, "end": "complete"}]
     result_files.write_trials(directory, [rows[0] | {"seed": 2**62 + 1}])
-    assert records.read(directory).trials["seed"].iloc[0] == 2**62 + 1
+    assert records.read_study(directory).trials["seed"].iloc[0] == 2**62 + 1
 
 
 def test_a_diverged_loss_is_infinite_or_unknown(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_diverged_loss_is_infinite_or_unknown(tmp_path: Path) -> None:
     row = {"task": "temporal_order", "cell": "rnn", "repeat": 0, "end": "diverged"}
     rows = [row | {"number": 0, "loss": math.inf}, row | {"number": 1, "loss": math.nan}]
     result_files.write_trials(directory, rows)
-    losses = records.read(directory).trials["loss"]
+    losses = records.read_study(directory).trials["loss"]
     assert losses[0] == math.inf
     assert math.isnan(losses[1])
 
@@ -91,7 +91,7 @@ def test_a_diverged_loss_is_infinite_or_unknown(tmp_path: Path) -> None:
 def test_files_that_a_study_may_lack_are_none(tmp_path: Path) -> None:
     """A study is read without confirmation, evaluations, throughput and diagnostics."""
     wish = Wish(confirm_seeds=0, evaluations=False, throughput=False, diagnostics=False, repeats=1)
-    found = records.read(write(tmp_path, wish))
+    found = records.read_study(write(tmp_path, wish))
     absent = (found.confirmation, found.evaluations, found.throughput, found.diagnostics)
     assert (*absent, found.retries) == (None, None, None, None, None)
 
@@ -102,7 +102,7 @@ def test_a_searched_key_of_words_is_read(tmp_path: Path) -> None:
     row = {"task": "temporal_order", "cell": "rnn", "repeat": 0, "end": "complete"}
     rows = [row | {"number": n, "optimizer": "adam", "batch_size": 2**n} for n in range(2)]
     result_files.write_trials(directory, rows, ["optimizer", "batch_size"])
-    trials = records.read(directory).trials
+    trials = records.read_study(directory).trials
     assert trials["optimizer"].tolist() == ["adam", "adam"]
     assert trials["batch_size"].tolist() == [1.0, 2.0]
 
@@ -113,13 +113,13 @@ def test_a_missing_file_is_named(small: Path, tmp_path: Path, name: str) -> None
     directory = copy(small, tmp_path)
     (directory / name).unlink()
     with pytest.raises(InputError, match=f"{name}: expected this file.*run the study again"):
-        records.read(directory)
+        records.read_study(directory)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """A folder that is not there is no study."""
     with pytest.raises(InputError, match="expected the folder of a study's results, got no such"):
-        records.read(tmp_path / "nowhere")
+        records.read_study(tmp_path / "nowhere")
 
 
 BROKEN = {
@@ -149,7 +149,7 @@ def test_a_broken_file_is_one_clear_line(
     directory = copy(small, tmp_path)
     records.write_bytes(directory / name, content)
     with pytest.raises(InputError, match=says) as caught:
-        records.read(directory)
+        records.read_study(directory)
     assert "\n" not in str(caught.value)
 
 
@@ -172,10 +172,10 @@ def test_a_wrong_cell_is_named(small: Path, tmp_path: Path, old: str, new: str, 
     path = directory / "trials.csv"
     records.write_text(path, path.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=says):
-        records.read(directory)
+        records.read_study(directory)
 
 
 def test_records_are_frozen(small: Path) -> None:
     """What was read is not changed by who reads it."""
     with pytest.raises(AttributeError):
-        records.read(small).machine = {}  # type: ignore[misc]
+        records.read_study(small).machine = {}  # type: ignore[misc]

@@ -31,7 +31,7 @@ def test_each_benchmark_is_a_row(tmp_path: Path) -> None:
     wish = Wish(
         cells=("rnn", "lstm_default"), variants={"lstm_default": "lstm"}, repeats=1, trials=1
     )
-    table = records.read(write(tmp_path, wish)).throughput
+    table = records.read_study(write(tmp_path, wish)).throughput
     assert table is not None
     assert set(table["origin"]) == {"winner", "grid"}
     assert set(table["cell"]) == {"rnn", "lstm_default"}
@@ -50,7 +50,7 @@ def test_a_benchmark_that_failed_has_its_reason_and_no_numbers(tmp_path: Path) -
     first["error"] = "OutOfMemoryError: no"
     directory = write(tmp_path, Wish(cells=("rnn",), repeats=1, trials=1))
     records.write_throughput(directory, typed(given))
-    table = records.read(directory).throughput
+    table = records.read_study(directory).throughput
     assert table is not None
     assert table["reason"].iloc[0] == "OutOfMemoryError: no"
     assert table["tokens_per_second"].isna().tolist()[0]

@@ -173,7 +173,7 @@ def test_every_word_of_a_report_comes_from_the_catalogue(
         for key, text in TEXTS.items()
     }
     monkeypatch.setattr(messages, "_read_texts", lambda _: blank)
-    found = records.read(directory)
+    found = records.read_study(directory)
     machine = {"command": "·"}
     found = type(found)(**{**vars(found), "machine": machine})
     assert isinstance(found.spec.claims[0], Claim)

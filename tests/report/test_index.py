@@ -20,7 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reference = root / "reference"
     machine = {"wall_time_s": 300.0, "command": "python -m harness.study quickstart --seed 3"}
     directory = write(reference / "b_study", Wish(trials=2, machine=machine))
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     write(reference / "c_odd", Wish(name="[x](y)", question="<b>?", trials=1, repeats=1))
     records.write_text(
         reference / "a_page" / "README.md",
@@ -42,7 +42,7 @@ def page(results: Path) -> str:
 def test_a_study_has_question_answer_cost_links_and_command(results: Path) -> None:
     """What its own report says first, what it took, and where to read on."""
     text = page(results)
-    found = records.read(results / "reference" / "b_study")
+    found = records.read_study(results / "reference" / "b_study")
     assert "## [quickstart](reference/b_study/report.md)" in text
     assert "> How many steps back can each cell remember?" in text
     assert "On temporal_order, rnn remembers" in text

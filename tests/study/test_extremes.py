@@ -87,7 +87,7 @@ def test_thousands_of_evaluations_of_one_trial(tmp_path: Path, tally: Tally) -> 
     (trial,) = optuna.load_study(study_name=study, storage=default_url(directory)).trials
     assert len(trial.intermediate_values) == n + 1  # and once before it is trained
     started = time.monotonic()
-    evaluations = records.read(directory).evaluations
+    evaluations = records.read_study(directory).evaluations
     assert time.monotonic() - started < 5
     assert evaluations is not None
     lost = n + 1 - len(evaluations)

@@ -28,7 +28,7 @@ def markdown_of(directory: Path, diagnostics: Mapping[str, Any], **wish: Any) ->
     """The Markdown of a study with these diagnostics."""
     write(directory, Wish(repeats=1, trials=2, throughput=False, evaluations=False, **wish))
     (directory / "diagnostics.json").write_text(json.dumps({"schema": 1, **diagnostics}))
-    return study_report.render(records.read(directory), directory).markdown.read_text("utf-8")
+    return study_report.render(records.read_study(directory), directory).markdown.read_text("utf-8")
 
 
 def test_gains_are_told_as_they_are(tmp_path: Path) -> None:
@@ -194,4 +194,4 @@ def test_panels_without_informative_steps_keep_their_size(tmp_path: Path) -> Non
     for one in diagnostics["gates"]:
         one["informative"] = None
     path.write_text(json.dumps(diagnostics))
-    study_report.render(records.read(tmp_path), tmp_path)
+    study_report.render(records.read_study(tmp_path), tmp_path)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 def context(tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
     """The context of a study with five searches a cell."""
     directory = write(tmp_path_factory.mktemp("latency"), Wish(evaluations=False))
-    return study_context(records.read(directory), directory, "en")
+    return study_context(records.read_study(directory), directory, "en")
 
 
 def bench_table(tmp_path: Path, sizes: tuple[int, ...]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def bench_table(tmp_path: Path, sizes: tuple[int, ...]) -> pd.DataFrame:
     write(tmp_path, Wish(trials=1, evaluations=False, diagnostics=False))
     answer = inference_answer(("temporal_order",), ("rnn", "gru", "lstm"), {}, sizes)
     records.write_inference(tmp_path, {"bench": InferenceAnswer.from_json(answer)})
-    table = records.read(tmp_path).inference
+    table = records.read_study(tmp_path).inference
     assert table is not None
     return table
 
@@ -147,7 +147,7 @@ def test_budgets_are_those_of_the_winners(
 def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
     """Its report has the figure, a row for every timed call and a reason for each missing one."""
     directory = write(tmp_path, Wish(trials=4))
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     text = (directory / "report.md").read_text("utf-8")
     section = text.partition("## Latency, bytes and memory")[2].partition("\n## ")[0]
     assert "figures/latency.svg" in section
@@ -161,7 +161,7 @@ def test_a_study_that_timed_its_winners(tmp_path: Path) -> None:
 
 def test_few_searches_are_no_ranking(tmp_path: Path) -> None:
     """With three searches for each cell the sentences tell values."""
-    context = study_context(records.read(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
+    context = study_context(records.read_study(write(tmp_path, Wish(repeats=3))), tmp_path, "en")
     table = context.summary.records.inference
     assert table is not None
     winners = latency.deployed(context, "temporal_order", table)
@@ -176,9 +176,9 @@ def test_older_results_are_not_measured(tmp_path: Path) -> None:
     The figure goes.
     """
     directory = write(tmp_path, Wish(trials=4))
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     (directory / "inference.csv").unlink()
-    found = records.read(directory)
+    found = records.read_study(directory)
     assert found.inference is None
     study_report.render(found, directory)
     assert ABSENT in (directory / "report.md").read_text("utf-8")
@@ -189,7 +189,7 @@ def test_older_results_are_not_measured(tmp_path: Path) -> None:
 def test_without_spans_the_numbers_stand_alone(tmp_path: Path) -> None:
     """A study that confirmed nothing has its times and no figure."""
     directory = write(tmp_path, Wish(trials=4, confirm_seeds=0))
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     text = (directory / "report.md").read_text("utf-8")
     section = text.partition("## Latency, bytes and memory")[2].partition("\n## ")[0]
     assert "| one step |" in section

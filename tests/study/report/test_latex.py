@@ -27,7 +27,7 @@ HOSTILE = Wish(
 
 def paper(directory: Path, wish: Wish) -> str:
     """The text of paper.tex of such a study."""
-    return latex.text(study_context(records.read(write(directory, wish)), directory, "en"))
+    return latex.text(study_context(records.read_study(write(directory, wish)), directory, "en"))
 
 
 def groups(text: str) -> list[int]:
@@ -81,7 +81,7 @@ def test_each_row_has_as_many_cells_as_the_table(hostile: str) -> None:
 def test_the_table_has_the_numbers_of_the_report(tmp_path: Path) -> None:
     """Spans, shares at the longest lag, parameters and searches are counted by another route."""
     text = paper(tmp_path, Wish())
-    runs = records.read(tmp_path).confirmation
+    runs = records.read_study(tmp_path).confirmation
     assert runs is not None
     for cell in ("rnn", "gru", "lstm"):
         own = runs[runs["cell"] == cell]
@@ -143,7 +143,9 @@ def test_a_space_of_one_cell_is_named(tmp_path: Path) -> None:
     spec = (directory / "spec.toml").read_text("utf-8")
     own = '[space.rnn]\ninitialization = ["pytorch"]\n[search]'
     records.write_text(directory / "spec.toml", spec.replace("[search]", own))
-    text = " ".join(latex.text(study_context(records.read(directory), directory, "en")).split())
+    text = " ".join(
+        latex.text(study_context(records.read_study(directory), directory, "en")).split()
+    )
     assert "For rnn instead: initialisation pytorch." in text
 
 
@@ -157,9 +159,9 @@ def test_without_a_confirmation_there_are_methods_and_no_table(tmp_path: Path) -
 @pytest.mark.usefixtures("no_figures")
 def test_the_report_shows_the_file(tmp_path: Path) -> None:
     """The page and the Markdown hold table and methods line by line as paper.tex has them."""
-    study_report.render(records.read(write(tmp_path, Wish(trials=2))), tmp_path)
+    study_report.render(records.read_study(write(tmp_path, Wish(trials=2))), tmp_path)
     text = (tmp_path / "paper.tex").read_text("utf-8")
-    assert text == latex.text(study_context(records.read(tmp_path), tmp_path, "en"))
+    assert text == latex.text(study_context(records.read_study(tmp_path), tmp_path, "en"))
     parts = text.split("\n\n")[1:]
     page = visible_text((tmp_path / "report.html").read_text("utf-8"))
     markdown = (tmp_path / "report.md").read_text("utf-8")

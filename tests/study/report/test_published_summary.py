@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> StudyRecords:
         confirm_seeds=3,
         objective="sequences_to_solve",
     )
-    return records.read(write(tmp_path_factory.mktemp("published"), wish))
+    return records.read_study(write(tmp_path_factory.mktemp("published"), wish))
 
 
 def summary(found: StudyRecords, *rows: Published, **columns: Any) -> Summary:
@@ -172,4 +172,7 @@ def test_an_importance_is_that_of_the_report(found: StudyRecords) -> None:
 
 def test_a_study_without_published_numbers(tmp_path: Path) -> None:
     """Nothing is compared."""
-    assert published_checks(Summary(records.read(write(tmp_path, Wish(trials=2, repeats=1))))) == ()
+    assert (
+        published_checks(Summary(records.read_study(write(tmp_path, Wish(trials=2, repeats=1)))))
+        == ()
+    )

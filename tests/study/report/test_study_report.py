@@ -155,7 +155,7 @@ class Reports(dict[str, Rendered]):
     def __missing__(self, name: str) -> Rendered:
         directory = write(self.folders.mktemp(name.replace(" ", "_")), WISHES[name])
         with nullcontext() if NIGHTLY or name in WITH_PNG else empty_png():
-            answer = study_report.render(records.read(directory), directory)
+            answer = study_report.render(records.read_study(directory), directory)
         html, markdown = answer.html.read_text("utf-8"), answer.markdown.read_text("utf-8")
         self[name] = Rendered(directory, answer, html, markdown, HtmlPage(html))
         return self[name]
@@ -232,7 +232,7 @@ def test_sections_come_in_their_order(report: Rendered) -> None:
 
 def test_the_answer_is_in_the_page_and_in_the_terminal(report: Rendered) -> None:
     """The same sentences open the page, the Markdown and end the run."""
-    answer = study_report.answer(records.read(report.directory))
+    answer = study_report.answer(records.read_study(report.directory))
     assert answer == report.answer.text
     assert " ".join(answer.split()) in " ".join(
         visible_text(report.html).replace("\u00a0", " ").replace("\u2060", "").split()
@@ -249,7 +249,7 @@ def test_rendering_again_gives_the_same_bytes(every: Reports) -> None:
     """Equal records give equal files, so that a report can be compared with an older one."""
     directory = every["hostile"].directory
     before = {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     assert {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()} == before
 
 
@@ -349,7 +349,7 @@ def test_at_one_length_there_is_no_span(every: Reports) -> None:
 def test_extrapolation_counts_the_runs_that_had_solved(every: Reports) -> None:
     """The sentence has the numbers of the file: those that still solve, of those that solved."""
     report = every["quickstart"]
-    table = records.read(report.directory).extrapolation
+    table = records.read_study(report.directory).extrapolation
     assert table is not None
     own = table[(table["cell"] == "lstm") & (table["factor"] == 4)]
     still, had = int(own["solved"].sum()), len(own)
@@ -395,7 +395,7 @@ def test_letters_that_no_font_has_are_a_caveat(
     monkeypatch.setattr(fonts, "_installed_now", lambda: dejavu)
     wish = Wish(cells=("rnn", "엘"), variants={"엘": "lstm"}, repeats=1, trials=2)
     directory = write(tmp_path, wish)
-    answer = study_report.render(records.read(directory), directory)
+    answer = study_report.render(records.read_study(directory), directory)
     assert "has the letters 엘" in answer.html.read_text("utf-8")
 
 
@@ -403,11 +403,11 @@ def test_letters_that_no_font_has_are_a_caveat(
 def test_old_figures_are_removed(tmp_path: Path) -> None:
     """A figure that no longer applies does not stay behind; a file that is not ours does."""
     directory = write(tmp_path, Wish(repeats=1, trials=2))
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     records.write_text(directory / "figures" / "mine.svg", "<svg/>")
     assert (directory / "figures" / "throughput.svg").exists()
     (directory / "throughput.csv").unlink()
-    study_report.render(records.read(directory), directory)
+    study_report.render(records.read_study(directory), directory)
     assert not (directory / "figures" / "throughput.svg").exists()
     assert (directory / "figures" / "mine.svg").exists()
 
@@ -417,7 +417,7 @@ def test_warnings_of_the_run_are_caveats(tmp_path: Path) -> None:
     """What the study noted about itself is repeated where a reader looks."""
     machine = {**MACHINE, "warnings": ["torch 2.11 before, 2.13 now"]}
     directory = write(tmp_path, Wish(repeats=1, trials=1, machine=machine))
-    page = study_report.render(records.read(directory), directory).html
+    page = study_report.render(records.read_study(directory), directory).html
     assert "torch 2.11 before, 2.13 now" in visible_text(page.read_text("utf-8"))
 
 
@@ -427,7 +427,7 @@ def test_ten_thousand_trials_are_a_page_that_a_browser_opens(tmp_path: Path) -> 
     sizes = []
     for trials in (40, 420):
         wish = Wish(trials=trials, repeats=8, diagnostics=False)
-        found = records.read(write(tmp_path / str(trials), wish))
+        found = records.read_study(write(tmp_path / str(trials), wish))
         sizes.append(study_report.render(found, tmp_path / str(trials)).html.stat().st_size)
     assert len(found.trials) > 10_000
     assert sizes[1] < min(2 * sizes[0], 10 * 2**20)

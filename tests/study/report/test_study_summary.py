@@ -17,7 +17,7 @@ from tests.study.report.synthetic import CHANCE, Wish, write
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> StudyRecords:
     """The quickstart's results, drawn at random."""
-    return records.read(write(tmp_path_factory.mktemp("quick")))
+    return records.read_study(write(tmp_path_factory.mktemp("quick")))
 
 
 def changed(found: StudyRecords, **tables: object) -> StudyRecords:
@@ -123,7 +123,7 @@ def test_the_chance_loss_is_told_from_the_rows(quick: StudyRecords) -> None:
 def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
     """Where every trial diverged there is no winner, no span, and the pair is named."""
     wish = Wish(ends={"rnn": {"diverged": 1.0}}, trials=3)
-    summary = Summary(records.read(write(tmp_path, wish)))
+    summary = Summary(records.read_study(write(tmp_path, wish)))
     assert summary.missing == (("temporal_order", "rnn"),)
     assert ("temporal_order", "rnn") not in summary.memory
 
@@ -131,7 +131,9 @@ def test_a_cell_without_a_confirmation_is_missing(tmp_path: Path) -> None:
 def test_without_a_confirmation_a_finished_trial_is_a_result(tmp_path: Path) -> None:
     """A study that confirms nothing misses only cells without any finished trial."""
     wish = Wish(confirm_seeds=0, ends={"rnn": {"diverged": 1.0}}, trials=3)
-    assert Summary(records.read(write(tmp_path, wish))).missing == (("temporal_order", "rnn"),)
+    assert Summary(records.read_study(write(tmp_path, wish))).missing == (
+        ("temporal_order", "rnn"),
+    )
 
 
 def span(
@@ -180,7 +182,7 @@ def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
         claims=claims,
         trials=2,
     )
-    checks = Summary(records.read(write(tmp_path, wish))).claims
+    checks = Summary(records.read_study(write(tmp_path, wish))).claims
     assert [(check.task, check.cell) for check in checks] == [
         (task, cell) for task in wish.tasks for cell in ("lstm", "lstm_default")
     ]
@@ -190,7 +192,7 @@ def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
 
 def test_ends_are_counted_with_their_reasons(tmp_path: Path) -> None:
     """Counts by end add up to the rows, and each reason is there with its number."""
-    found = records.read(write(tmp_path, Wish(ends={"rnn": {"diverged": 0.5}}, trials=20)))
+    found = records.read_study(write(tmp_path, Wish(ends={"rnn": {"diverged": 0.5}}, trials=20)))
     counted = end_counts(found)
     assert found.confirmation is not None
     total = len(found.trials) + len(found.confirmation)
@@ -206,7 +208,7 @@ def test_a_budget_of_a_task_of_its_own(tmp_path: Path) -> None:
     wish = Wish(
         tasks=("adding", "delayed_recall"), cells=("rnn", "lstm"), objective="sequences_to_solve"
     )
-    found = records.read(write(tmp_path, dataclasses.replace(wish, claims=claims)))
+    found = records.read_study(write(tmp_path, dataclasses.replace(wish, claims=claims)))
     trials = found.trials.assign(
         end="complete", solved=False, sequences_to_solve=math.nan, skill=0.5
     )
