@@ -16,7 +16,7 @@ import pandas as pd
 from harness import config as specs
 from harness.columns import RESULTS_SCHEMA
 from harness.errors import InputError, Shown
-from harness.records.result_tables import read_table
+from harness.records.result_tables import read_result_table
 from harness.records.value_checks import (
     DiagnosticsSchema,
     MachineSchema,
@@ -73,7 +73,7 @@ def read_study(directory: Path) -> StudyRecords:
     spec = specs.load_study(directory / "spec.toml")
     machine = _read_machine(directory)
     tables = {
-        name: read_table(directory / f"{name}.csv")
+        name: read_result_table(directory / f"{name}.csv")
         for name in (
             *("trials", "confirmation", "extrapolation", "evaluations", "retries"),
             *("throughput", "inference"),
@@ -108,8 +108,8 @@ def read_bench(directory: Path) -> BenchRecords:
         directory=directory,
         grid=specs.load_grid(directory / "grid.toml"),
         machine=_read_machine(directory),
-        throughput=read_table(directory / "throughput.csv"),
-        inference=read_table(directory / "inference.csv"),
+        throughput=read_result_table(directory / "throughput.csv"),
+        inference=read_result_table(directory / "inference.csv"),
     )
 
 

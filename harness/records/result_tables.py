@@ -13,7 +13,7 @@ from harness.errors import InputError, Shown
 from harness.records.value_checks import check_numbers
 
 
-def read_table(path: Path) -> pd.DataFrame | None:
+def read_result_table(path: Path) -> pd.DataFrame | None:
     """One table, each number within what its column may hold; None where there is no such file."""
     if not path.is_file():
         return None

@@ -64,43 +64,43 @@ def check_tree(path: str, value: object, key: str = "", depth: int = 0) -> None:
         check_tree(path, each, name, depth + 1)
 
 
-Text = pydantic.StrictStr
-Count = Annotated[pydantic.StrictInt, pydantic.Field(ge=0, lt=LARGEST_WHOLE)]
+_Text = pydantic.StrictStr
+_Count = Annotated[pydantic.StrictInt, pydantic.Field(ge=0, lt=LARGEST_WHOLE)]
 # No axis can be drawn to a number beyond LARGEST
-Number = Annotated[pydantic.StrictFloat, pydantic.Field(ge=-LARGEST, le=LARGEST)]
-Numbers = list[Number | None]
+_Number = Annotated[pydantic.StrictFloat, pydantic.Field(ge=-LARGEST, le=LARGEST)]
+_Numbers = list[_Number | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class TraceSchema:
     """A gate's openness over time: mean, low and high of a layer's units."""
 
-    gate: Text
-    layer: Count
-    mean: Numbers = _FREE
-    low: Numbers = _FREE
-    high: Numbers = _FREE
+    gate: _Text
+    layer: _Count
+    mean: _Numbers = _FREE
+    low: _Numbers = _FREE
+    high: _Numbers = _FREE
 
 
 @dataclasses.dataclass(frozen=True)
 class DiagnosticsEntrySchema:
     """What an entry of diagnostics.json may hold. Other keys are free."""
 
-    task: Text = _FREE
-    cell: Text = _FREE
+    task: _Text = _FREE
+    cell: _Text = _FREE
     state: Literal["initial", "trained"] = _FREE
-    of: Text = _FREE
-    gate: Text = _FREE
-    memory_gate: Text = _FREE
-    layer: Count = _FREE
-    n_sequences: Count = _FREE
-    sequence_length: Count = _FREE
-    trained_length: Count = _FREE
-    task_lag: Number | None = _FREE
-    lag: list[Count] = _FREE
-    log10_gain: Numbers = _FREE
-    steps: Numbers = _FREE
-    informative: list[Count] | None = _FREE
+    of: _Text = _FREE
+    gate: _Text = _FREE
+    memory_gate: _Text = _FREE
+    layer: _Count = _FREE
+    n_sequences: _Count = _FREE
+    sequence_length: _Count = _FREE
+    trained_length: _Count = _FREE
+    task_lag: _Number | None = _FREE
+    lag: list[_Count] = _FREE
+    log10_gain: _Numbers = _FREE
+    steps: _Numbers = _FREE
+    informative: list[_Count] | None = _FREE
     traces: list[TraceSchema] = _FREE
 
 
@@ -117,33 +117,33 @@ class DiagnosticsSchema:
 class MachineSchema:
     """What machine.json may hold. Other keys are free."""
 
-    cpu: Text = _FREE
-    cpu_capability: Text = _FREE
-    system: Text = _FREE
-    device: Text = _FREE
-    device_name: Text = _FREE
-    python: Text = _FREE
-    denormals: Text = _FREE
-    evaluation: Text = _FREE
-    freed_memory: Text = _FREE
-    recurrence: Text = _FREE
-    command: Text = _FREE
-    storage: Text = _FREE
-    cores: Count = _FREE
-    memory_bytes: Count = _FREE
-    workers: Count = _FREE
-    common_trials: Count = _FREE
-    versions: dict[str, Text] = _FREE
-    warnings: list[Text] = _FREE
-    notes: list[Text] = _FREE
+    cpu: _Text = _FREE
+    cpu_capability: _Text = _FREE
+    system: _Text = _FREE
+    device: _Text = _FREE
+    device_name: _Text = _FREE
+    python: _Text = _FREE
+    denormals: _Text = _FREE
+    evaluation: _Text = _FREE
+    freed_memory: _Text = _FREE
+    recurrence: _Text = _FREE
+    command: _Text = _FREE
+    storage: _Text = _FREE
+    cores: _Count = _FREE
+    memory_bytes: _Count = _FREE
+    workers: _Count = _FREE
+    common_trials: _Count = _FREE
+    versions: dict[str, _Text] = _FREE
+    warnings: list[_Text] = _FREE
+    notes: list[_Text] = _FREE
 
 
 @dataclasses.dataclass(frozen=True)
 class WinnerSchema:
     """What a winner's file holds at least."""
 
-    task: Text
-    cell: Text
+    task: _Text
+    cell: _Text
     solved: pydantic.StrictBool = _FREE
 
 
