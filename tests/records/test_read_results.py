@@ -136,6 +136,38 @@ BROKEN = {
         "schema: expected 1, got 99; upgrade the harness",
     ),
     "no TOML": ("spec.toml", b"= 1", "spec.toml"),
+    "a fact of another type": ("machine.json", b'{"cpu": 3}', "json: cpu: expected a text, got 3"),
+    "a fact that is null": (
+        "machine.json",
+        b'{"cpu": null}',
+        "json: cpu: expected a text, got None",
+    ),
+    "a negative count": ("machine.json", b'{"cores": -1}', "cores: expected greater than or equal"),
+    "a truth value as count": (
+        "machine.json",
+        b'{"cores": true}',
+        "cores: expected a whole number",
+    ),
+    "entries that are none": (
+        "diagnostics.json",
+        b'{"gates": [3]}',
+        r"gates\.0: expected an object",
+    ),
+    "an unknown state": (
+        "diagnostics.json",
+        b'{"gates": [{}, {"state": "half"}]}',
+        r"gates\.1\.state: expected 'initial' or 'trained', got 'half'",
+    ),
+    "a text in a list of numbers": (
+        "diagnostics.json",
+        b'{"time_scales": [{"steps": [1, null, "x"]}]}',
+        r"time_scales\.0\.steps\.2: expected a number, got 'x'",
+    ),
+    "a trace without gate": (
+        "diagnostics.json",
+        b'{"gates": [{"traces": [{"layer": 0}]}]}',
+        r"traces\.0\.gate: expected a value, got nothing",
+    ),
     "no diagnostics": ("diagnostics.json", b"null", "expected a JSON object"),
     "no winner": ("winners/a.toml", b"x = 1", "a.toml: task: expected a value, got nothing"),
 }
