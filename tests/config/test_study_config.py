@@ -19,7 +19,7 @@ from tests.config.least import LEAST, WITHOUT_SIZE, check, parse
 
 
 def test_defaults() -> None:
-    """What a study file leaves out is as DESIGN's study file says, but for names and spaces."""
+    """What a study file leaves out is the documented default, except for names and spaces."""
     spec = parse()
     assert spec.training.model_dump(exclude_none=True) == {
         "batch_size": 32,

@@ -132,7 +132,7 @@ def test_bfloat16_products_over_float32_weights() -> None:
     "ignore"
 )  # dynamo looks at what torch warns of, and imports what it deprecates
 def test_a_compiled_step_is_the_same_step() -> None:
-    """Compiled losses equal those of the plain step, and torch's recurrent layer breaks the graph, as FACTS says."""
+    """Compiled losses equal those of the plain step, and torch's recurrent layer breaks the graph."""
     if reason := unavailable("compiled", "cpu"):
         pytest.skip(reason)
     compiled = prepare(dataclasses.replace(BENCHMARK, variant="compiled"))

@@ -236,7 +236,7 @@ def test_losing_and_missing_variants_are_shown(every: Reports) -> None:
     assert "needs a CUDA device" in text
     assert "no C++ compiler was found" in text
     assert "RuntimeError: <b>shapes</b> | 3 and 4" in text
-    assert "it loses, 0.6" in text
+    assert "it is slower, 0.6" in text
     svg = (every["two devices"].directory / "figures" / "speedup.svg").read_text("utf-8")
     assert "bfloat16" in svg
     assert "compiled" in svg
