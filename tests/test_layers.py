@@ -237,7 +237,7 @@ def drawing() -> str:
             doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             first = re.split(r"(?<=\.)\s", doc.partition("\n")[0])[0].rstrip(".")
             name = part if path.stem == part else f"{part}/"
-            lines.append(f"    {name:<14}{first}")
+            lines.append(f"    {name:<20}{first}")
     return "\n".join(["```text", *lines, "```"])
 
 
