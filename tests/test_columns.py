@@ -26,7 +26,7 @@ NAN = float("nan")
         (math.inf, "infinite"),
     ],
 )
-def test_three_significant_digits(value, expected):
+def test_three_significant_digits(value: float, expected: str) -> None:
     """Numbers show three significant digits, and what is unknown says so."""
     assert columns.significant(value) == expected
 
@@ -50,32 +50,32 @@ def test_three_significant_digits(value, expected):
         ("skill", 0.5, "0.500"),
     ],
 )
-def test_text_with_unit(name, value, expected):
+def test_text_with_unit(name: str, value: bool | float, expected: str) -> None:
     """Each metric's text carries its unit, scaled where that helps."""
     assert COLUMNS[name].text_with_unit(value) == expected
 
 
 @pytest.mark.parametrize("name", list(COLUMNS))
 @pytest.mark.parametrize("value", [None, NAN])
-def test_what_is_unknown_is_never_zero(name, value):
+def test_what_is_unknown_is_never_zero(name: str, value: float | None) -> None:
     """None and NaN read "not measured" for every metric."""
     assert COLUMNS[name].text(value) == COLUMNS[name].text_with_unit(value) == "not measured"
 
 
 @pytest.mark.parametrize("name", list(COLUMNS))
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.37, 123_456.0, math.inf])
-def test_every_metric_has_text_and_a_sentence(name, value):
+def test_every_metric_has_text_and_a_sentence(name: str, value: float) -> None:
     """Every metric formats any value and is described in one sentence."""
     assert COLUMNS[name].text(value)
     assert COLUMNS[name].doc.endswith(".")
 
 
-def test_an_unknown_metric_proposes_the_nearest():
+def test_an_unknown_metric_proposes_the_nearest() -> None:
     """A misspelt metric is refused with the nearest name."""
     with pytest.raises(ValueError, match="did you mean 'memory_span'"):
         columns.column("memory_spam")
 
 
-def test_a_known_metric_is_found():
+def test_a_known_metric_is_found() -> None:
     """A metric is found by its name."""
     assert columns.column("lag") is COLUMNS["lag"]

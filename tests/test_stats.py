@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ LAGS = (7, 15, 31, 63, 95, 159)
 PAIRS = [(True, True), (True, True), (True, True), (True, False), (False, False)]
 
 
-def runs_of(solved_by_repeat, lags=LAGS):
+def runs_of(solved_by_repeat: Any, lags: Any = LAGS) -> Any:
     """A ladder from one string a repeat and lag: '1' solved, '0' not, '?' not measured."""
     value = {"1": True, "0": False, "?": None}
     return stats.run_ladder(
@@ -31,7 +32,7 @@ def runs_of(solved_by_repeat, lags=LAGS):
     )
 
 
-def runs_from_memory(memories, lags=LAGS):
+def runs_from_memory(memories: Any, lags: Any = LAGS) -> Any:
     """A ladder with one run a repeat and lag, solved up to the repeat's memory in steps."""
     return stats.run_ladder(
         (repeat, lag, lag <= memory) for repeat, memory in enumerate(memories) for lag in lags
@@ -81,7 +82,7 @@ def test_binomial_interval_covers(true_share: float) -> None:
 
 
 @given(k=st.integers(-1, 40), n=st.integers(1, 40), p=st.floats(0, 1))
-def test_binomial_cdf_is_scipys(k, n, p) -> None:
+def test_binomial_cdf_is_scipys(k: int, n: int, p: float) -> None:
     """The cumulative probability agrees with scipy's."""
     assert stats.binomial_cdf(k, n, p) == pytest.approx(scipy.stats.binom.cdf(k, n, p), abs=1e-9)
 
@@ -462,7 +463,7 @@ def test_too_few_repeats_for_so_many_cells() -> None:
     assert comparisons[0].reason == "5 repeats: too few for 10 pairs of cells"
 
 
-def simulated(generator, center, n_repeats):
+def simulated(generator: Any, center: Any, n_repeats: Any) -> Any:
     """A ladder of repeats whose memories lie log-normally about the centre."""
     return runs_from_memory(center * np.exp(0.6 * generator.normal(size=n_repeats)))
 

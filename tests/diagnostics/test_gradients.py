@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,13 @@ from harness.training.model import ModelConfig, SequenceModel, build_model
 CELLS = ["rnn", "gru", "lstm"]
 
 
-def model_of(cell, hidden_size=5, num_layers=1, seed=0, initialization="pytorch"):
+def model_of(
+    cell: Any,
+    hidden_size: int = 5,
+    num_layers: int = 1,
+    seed: int = 0,
+    initialization: str = "pytorch",
+) -> Any:
     """A fresh model for temporal order."""
     config = ModelConfig(
         "temporal_order", cell, hidden_size, num_layers, 50, initialization=initialization
@@ -27,7 +34,7 @@ def model_of(cell, hidden_size=5, num_layers=1, seed=0, initialization="pytorch"
     return build_model(config, seed)
 
 
-def inputs_of(n_sequences, sequence_length, seed=0):
+def inputs_of(n_sequences: Any, sequence_length: Any, seed: int = 0) -> Any:
     """Inputs of temporal order."""
     generator = torch.Generator().manual_seed(seed)
     return get_task("temporal_order").sample(n_sequences, sequence_length, generator).inputs
@@ -58,7 +65,7 @@ def test_the_gain_is_the_norm_of_autograds_jacobian(cell: str, num_layers: int) 
     module = model.cell.module.double()
     parts = 2 if cell == "lstm" else 1
 
-    def run(state, part):
+    def run(state: Any, part: Any) -> Any:
         halves = tuple(state.view(parts, num_layers, 1, 5))
         _, last = module(part, halves if parts == 2 else halves[0])
         return torch.cat([half.flatten() for half in (last if parts == 2 else [last])])
@@ -160,7 +167,7 @@ class Plugged(nn.Module):
         super().__init__()
         self.inward = nn.Linear(8, 4, bias=False)
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         state, states = torch.zeros_like(self.inward(inputs[:, 0])), []
         for step in range(inputs.shape[1]):
             state = 0.5 * state + self.inward(inputs[:, step])
@@ -225,19 +232,19 @@ class Stepping(nn.Module):
     It is no TorchCell, so that its steps are differentiated by autograd.
     """
 
-    def __init__(self, cell) -> None:
+    def __init__(self, cell: Any) -> None:
         super().__init__()
         self.cell = cell
 
-    def initial_state(self, batch_size, like):
+    def initial_state(self, batch_size: Any, like: Any) -> Any:
         """That of the cell."""
         return self.cell.initial_state(batch_size, like)
 
-    def step(self, inputs, state):
+    def step(self, inputs: Any, state: Any) -> Any:
         """That of the cell."""
         return self.cell.step(inputs, state)
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         """That of the cell."""
         return self.cell(inputs)
 
@@ -260,17 +267,17 @@ class Rotation(nn.Module):
     `turned` grows by a factor and is turned, `count` forgets everything.
     """
 
-    def __init__(self, factor, shape=(1, 2)) -> None:
+    def __init__(self, factor: Any, shape: Any = (1, 2)) -> None:
         super().__init__()
         self.factor, self.shape = factor, shape
         self.register_buffer("turn", torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
 
-    def initial_state(self, batch_size, like):
+    def initial_state(self, batch_size: Any, like: Any) -> Any:
         """Ones and zeros; the type is left to torch."""
         layers, size = self.shape
         return torch.ones(layers, batch_size, size), torch.zeros(1, batch_size, 3)
 
-    def step(self, inputs, state):
+    def step(self, inputs: Any, state: Any) -> Any:
         """Turn and scale; count anew."""
         turned = self.factor * state[0] @ self.turn
         return turned[0], (turned, torch.ones(1, len(inputs), 3))
@@ -292,7 +299,7 @@ def test_a_state_of_parts_has_its_closed_form(factor: float) -> None:
 class Forgetful(Rotation):
     """A step that starts anew each time."""
 
-    def step(self, inputs, state):
+    def step(self, inputs: Any, state: Any) -> Any:
         """Nothing of the old state."""
         return inputs[:, :2], self.initial_state(len(inputs), inputs)
 
@@ -343,11 +350,11 @@ def test_a_state_too_large_is_read_by_inputs() -> None:
 class Huge(Plugged):
     """A state of 5,000 numbers behind the outputs of a leaky sum."""
 
-    def initial_state(self, batch_size, like):
+    def initial_state(self, batch_size: Any, like: Any) -> Any:
         """Zeros."""
         return like.new_zeros(1, batch_size, 5000)
 
-    def step(self, inputs, state) -> None:
+    def step(self, inputs: Any, state: Any) -> None:
         """Never called."""
         raise AssertionError
 

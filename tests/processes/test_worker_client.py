@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -51,7 +53,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
 @contextmanager
-def worker(*options, **fields):
+def worker(*options: Any, **fields: Any) -> Iterator[Any]:
     """A client of the worker above."""
     client = WorkerClient(WorkerSpec("small", (sys.executable, "-c", WORKER, *options), **fields))
     try:

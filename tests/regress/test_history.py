@@ -5,6 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,7 +175,9 @@ def changed(line: str, **values: object) -> str:
         ),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named_and_nothing_is_lost(path, change, says: str) -> None:
+def test_a_line_that_cannot_be_read_is_named_and_nothing_is_lost(
+    path: Any, change: Any, says: str
+) -> None:
     """File, line, what was expected; neither reading nor appending changes a byte."""
     first, second = path.read_text().splitlines()
     path.write_text(f"{change(first)}\n{second}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ BENCHMARK = Benchmark("one", "adding", "lstm", 6, 2, 12, batch_size=4, learning_
 PLAIN = TimingRequest((BENCHMARK,)).to_dict()
 
 
-def changed(**values):
+def changed(**values: Any) -> Any:
     """The plain request with other values in its only benchmark; None removes a key."""
     benchmark = {**PLAIN["benchmarks"][0], **values}
     return {**PLAIN, "benchmarks": [{k: v for k, v in benchmark.items() if v is not None}]}

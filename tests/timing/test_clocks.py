@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ def test_a_block_takes_every_step_and_divides_by_their_number() -> None:
     """The time is that of a step, and each step is taken exactly once."""
     taken = []
 
-    def step():
+    def step() -> None:
         taken.append(1)
         time.sleep(0.002)
 
@@ -33,14 +34,14 @@ def test_cuda_events_and_wall_clock_agree_on_device_bound_work() -> None:
     assert block.step_time_s == pytest.approx(block.wall_time_s, rel=0.1)
 
 
-def clock(times_s):
+def clock(times_s: Any) -> Any:
     """What times so many steps, each as long as the next of `times_s` says.
 
     And the calls it got.
     """
     turns, asked = iter(times_s), []
 
-    def run(n_steps):
+    def run(n_steps: Any) -> Any:
         asked.append(n_steps)
         time_s = next(turns)
         return BlockTime(time_s, time_s)

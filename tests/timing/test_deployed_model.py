@@ -6,6 +6,7 @@ A model in another dtype, stepped with its state, and the bytes that it occupies
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +17,12 @@ from harness.timing import deployed_model
 from harness.training.model import ModelConfig, SequenceModel, build_model
 
 
-def model(cell="lstm", hidden_size=2, num_layers=1):
+def model(cell: str = "lstm", hidden_size: int = 2, num_layers: int = 1) -> Any:
     """A small model of temporal_order, whose inputs are 8 wide and whose outputs 4."""
     return build_model(ModelConfig("temporal_order", cell, hidden_size, num_layers, 12), 0).eval()
 
 
-def inputs(n_sequences=1):
+def inputs(n_sequences: int = 1) -> Any:
     """Sequences of the task."""
     return (
         get_task("temporal_order").sample(n_sequences, 12, torch.Generator().manual_seed(0)).inputs
@@ -35,16 +36,16 @@ class Averaging(nn.Module):
         super().__init__()
         self.input = nn.Linear(8, 2)
 
-    def initial_state(self, batch_size, like):
+    def initial_state(self, batch_size: Any, like: Any) -> Any:
         """Zeros."""
         return like.new_zeros(1, batch_size, 2)
 
-    def step(self, inputs, state):
+    def step(self, inputs: Any, state: Any) -> Any:
         """Half of the state and half of the map."""
         state = 0.5 * state + 0.5 * self.input(inputs)
         return state[0], state
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         """The state after every step."""
         state, outputs = self.initial_state(len(inputs), inputs), []
         for i in range(inputs.shape[1]):
@@ -60,12 +61,12 @@ class Plain(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.eye(8, 2))
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         """A map of every step."""
         return inputs @ self.weight
 
 
-def around(cell):
+def around(cell: Any) -> Any:
     """A model around a plug-in's cell."""
     return SequenceModel(cell, 2, 4, dense=False).eval()
 
@@ -172,7 +173,7 @@ def test_a_quantised_model_answers_whole_sequences() -> None:
         (model("lstm"), "int8", "step", ""),
     ],
 )
-def test_what_can_not_be_had_says_why(built, dtype: str, measure: str, reason: str) -> None:
+def test_what_can_not_be_had_says_why(built: Any, dtype: str, measure: str, reason: str) -> None:
     """A reason in words, or nothing."""
     found = deployed_model.deployment_problem(built, dtype, measure)
     assert reason in found

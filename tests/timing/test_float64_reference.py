@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,14 +34,14 @@ BENCHMARK = Benchmark("one", "temporal_order", "gru", 8, 1, 20, batch_size=4)
 
 
 @pytest.fixture
-def flushed():
+def flushed() -> Iterator[Any]:
     """Denormals flushed, as in a tuned worker, and kept again afterwards."""
     torch.set_flush_denormal(True)
     yield
     torch.set_flush_denormal(False)
 
 
-def test_the_reference_is_the_double_model(flushed) -> None:
+def test_the_reference_is_the_double_model(flushed: Any) -> None:
     """Loss and gradients equal those of the model by hand in float64."""
     found = compute_reference(BENCHMARK, seed=3)
     model = build_model(BENCHMARK.model, derive_seed(3, "weights")).double()
@@ -104,7 +106,7 @@ def test_what_is_no_number_is_no_agreement(loss_error: float) -> None:
         check(Deviation(loss_error, None), "float16", "float64")
 
 
-def test_gradients_of_long_sequences_are_denormal_or_zero(flushed) -> None:
+def test_gradients_of_long_sequences_are_denormal_or_zero(flushed: Any) -> None:
     """With torch's weights the gradient to inputs 400 steps back underflows.
 
     Counted although this process flushes.
@@ -134,12 +136,12 @@ def test_a_short_healthy_gradient_has_no_denormals() -> None:
 class Stubborn(torch.nn.Module):
     """A cell that works in float32 only: it makes its own state."""
 
-    def __init__(self, input_size, hidden_size, num_layers) -> None:
+    def __init__(self, input_size: Any, hidden_size: Any, num_layers: Any) -> None:
         super().__init__()
         self.inward = torch.nn.Linear(input_size, hidden_size)
         self.size = hidden_size
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         state = torch.zeros(len(inputs), self.size, dtype=torch.float32)
         states = []
         for step in range(inputs.shape[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from harness.training.model import ModelConfig
 MODEL = ModelConfig("temporal_order", "lstm", hidden_size=16, num_layers=2, sequence_length=10)
 
 
-def counted(gates, task, hidden_size, num_layers, batch_size, n_steps):
+def counted(
+    gates: Any, task: Any, hidden_size: Any, num_layers: Any, batch_size: Any, n_steps: Any
+) -> Any:
     """Products of a plain recurrence with that many gates, forward and backward, as torch counts them."""
     sizes = [task.input_size] + [hidden_size] * (num_layers - 1)
     kernels = [

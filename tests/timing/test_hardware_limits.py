@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -44,7 +46,7 @@ def test_a_card_works_on_layers_side_by_side_and_a_processor_does_not() -> None:
 def test_variants_of_equal_threads_and_precision_share_a_product() -> None:
     """tuned and denormals_kept are held against one product; bfloat16 and plain against others."""
 
-    def named(variant):
+    def named(variant: Any) -> Any:
         benchmark = Benchmark("one", "adding", "gru", 8, 1, 10, variant=variant)
         return product_name(benchmark), copy_name(benchmark)
 

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ BENCHMARK = InferenceBenchmark("one", "temporal_order", "lstm", 4, 1, 12)
 PLAIN = InferenceRequest((BENCHMARK,)).to_dict()
 
 
-def changed(**values):
+def changed(**values: Any) -> Any:
     """The plain request with other values in its only benchmark; None removes a key."""
     benchmark = {**PLAIN["benchmarks"][0], **values}
     return {**PLAIN, "benchmarks": [{k: v for k, v in benchmark.items() if v is not None}]}
@@ -118,12 +119,12 @@ def test_an_error_beyond_the_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 class Forgetful(Averaging):
     """Its single step drops the state."""
 
-    def step(self, inputs, state):
+    def step(self, inputs: Any, state: Any) -> Any:
         """The map alone."""
         state = 0.5 * self.input(inputs)[None]
         return state[0], state
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         """With the state."""
         return Averaging.forward(Remembering(self.input), inputs)
 
@@ -131,7 +132,7 @@ class Forgetful(Averaging):
 class Remembering(Averaging):
     """The same weights in a cell that keeps its state."""
 
-    def __init__(self, linear) -> None:
+    def __init__(self, linear: Any) -> None:
         super().__init__()
         self.input = linear
 
@@ -192,7 +193,7 @@ def test_the_percentile_of_known_samples() -> None:
     assert percentile([7.0] * 100, 0.99) == 7.0
 
 
-def _covered(random_, wobble, n=400):
+def _covered(random_: Any, wobble: Any, n: int = 400) -> Any:
     """How often the two intervals of 10 blocks of 100 calls hold the true values of a typical block."""
     hits = [0, 0]
     for _ in range(n):
@@ -229,7 +230,7 @@ def test_blocks_are_interleaved() -> None:
     assert [[len(block) for block in each] for each in rounds] == [[2, 2]] * 5
 
 
-def ask(request, *options):
+def ask(request: pytest.FixtureRequest, *options: Any) -> Any:
     """Run the command with a request; its exit code and what it wrote."""
     command = [sys.executable, "-W", "error", "-m", "harness.timing"]
     return subprocess.run(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ QUICK = TimingRequest((BENCHMARK,), n_blocks=6, block_s=0.002, memory=False, ref
 VARIANTS = ("plain", "tuned", "processes=2", "bfloat16", "tf32")
 
 
-def measure_json(*arguments, **options):
+def measure_json(*arguments: Any, **options: Any) -> Any:
     """The answer as its JSON has it, which can be read again."""
     answer = measure_throughput(*arguments, **options)
     plain = json.loads(json.dumps(answer.to_json()))
@@ -50,7 +51,7 @@ def measure_json(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def variants():
+def variants() -> Any:
     """A real answer: one cell in several variants, the parts of a step, everything measured that there is."""
     benchmarks = [dataclasses.replace(BENCHMARK, name=name, variant=name) for name in VARIANTS]
     benchmarks += [
@@ -63,7 +64,7 @@ def variants():
     return answer, {row["name"]: row for row in answer["results"]}, progress
 
 
-def timed(name, block):
+def timed(name: Any, block: Any) -> Any:
     """Something that stands ready, in no process."""
     return PreparedStep(name, StepFacts(), WarmUp(1, (), steady=True), block)
 
@@ -87,7 +88,7 @@ def test_what_fails_in_a_round_is_left_out_of_the_next() -> None:
     """One that fails is named once; the others have all their blocks."""
     turns = iter(range(100))
 
-    def failing():
+    def failing() -> Any:
         if next(turns) == 2:
             raise WorkerFailed("no more")
         return BlockTime(1.0, 1.0)
@@ -98,7 +99,7 @@ def test_what_fails_in_a_round_is_left_out_of_the_next() -> None:
     assert failures == {"A": "no more"}
 
 
-def test_the_answer_follows_from_the_raw_times(variants) -> None:
+def test_the_answer_follows_from_the_raw_times(variants: Any) -> None:
     """Every derived number can be computed again from the raw block times."""
     answer, rows, _ = variants
     row = rows["tuned"]
@@ -121,7 +122,7 @@ def test_the_answer_follows_from_the_raw_times(variants) -> None:
     assert (row["unavailable"], row["error"]) == ("", None)
 
 
-def test_a_speed_up_is_that_of_the_same_rounds(variants) -> None:
+def test_a_speed_up_is_that_of_the_same_rounds(variants: Any) -> None:
     """Over plain, from ratios of blocks of one round.
 
     Plain itself stands at 1, and parts of a step at nothing.
@@ -138,7 +139,7 @@ def test_a_speed_up_is_that_of_the_same_rounds(variants) -> None:
     assert rows["forward"]["speedup"] is None
 
 
-def test_two_processes_count_twice(variants) -> None:
+def test_two_processes_count_twice(variants: Any) -> None:
     """Two copies at once train twice the sequences in the time of the slower one."""
     _, rows, _ = variants
     row = rows["processes=2"]
@@ -149,7 +150,7 @@ def test_two_processes_count_twice(variants) -> None:
     assert row["peak_gflops_per_second"] == pytest.approx(at_once * peak)
 
 
-def test_each_variant_runs_in_its_own_settings(variants) -> None:
+def test_each_variant_runs_in_its_own_settings(variants: Any) -> None:
     """plain keeps denormals and torch's threads.
 
     Tuned has one thread and flushes: found by trying, in the process itself.
@@ -161,14 +162,14 @@ def test_each_variant_runs_in_its_own_settings(variants) -> None:
     assert rows["plain"]["n_threads"] == settings["plain"]["n_threads"]
 
 
-def test_what_can_not_be_had_is_listed_with_its_reason(variants) -> None:
+def test_what_can_not_be_had_is_listed_with_its_reason(variants: Any) -> None:
     """TF32 on a CPU has a row that says why, and no times."""
     _, rows, _ = variants
     assert rows["tf32"]["unavailable"] == "needs a CUDA device"
     assert "step_time_s" not in rows["tf32"]
 
 
-def test_each_variant_is_held_against_float64(variants) -> None:
+def test_each_variant_is_held_against_float64(variants: Any) -> None:
     """Errors are those of the precision.
 
     Bfloat16's are larger than float32's, and neither is 0 or much.
@@ -180,7 +181,7 @@ def test_each_variant_is_held_against_float64(variants) -> None:
     assert rows["tuned"]["denormal_fraction"] == 0.0
 
 
-def test_memory_and_latency_are_measured_where_they_mean_something(variants) -> None:
+def test_memory_and_latency_are_measured_where_they_mean_something(variants: Any) -> None:
     """Peak memory of the tuned training step.
 
     A latency bound below the step's own time, for training steps.
@@ -295,7 +296,7 @@ def test_workers_end_with_their_session() -> None:
 def test_an_interrupted_request_waits_for_nothing() -> None:
     """Ctrl-C in the middle of a request ends its workers at once, whatever they are busy with, and the next one has new ones."""
 
-    def interrupt(text):
+    def interrupt(text: Any) -> None:
         if text.startswith("warm-up"):
             workers.group("tuned").members[0].send("block", name="one", n_steps=10**9)
             raise KeyboardInterrupt
@@ -322,7 +323,7 @@ def test_a_card_is_made_current_before_its_counters_are_read(
     class NoCardError(Exception):
         pass
 
-    def use(device):
+    def use(device: Any) -> None:
         raise NoCardError(device)
 
     monkeypatch.setattr(variant_worker, "use", use)
@@ -393,7 +394,7 @@ def test_the_high_water_mark_never_falls() -> None:
     assert high_water_bytes() > 20 * 2**20
 
 
-def command(text, *arguments):
+def command(text: Any, *arguments: Any) -> Any:
     """Run the command with `text` as its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "harness.timing", *arguments],
@@ -485,14 +486,14 @@ def test_a_ten_line_loop_by_hand_agrees() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     batch = task.sample(32, 100, torch.Generator().manual_seed(0))
 
-    def by_hand():
+    def by_hand() -> None:
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(batch.inputs), batch.targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
-    def loop():
+    def loop() -> Any:
         by_hand()
         return time_block(by_hand, 20, "cpu").step_time_s
 
@@ -500,7 +501,7 @@ def test_a_ten_line_loop_by_hand_agrees() -> None:
     handler = variant_worker.CommandHandler(FIXED["tuned"])
     handler.answer({"do": "prepare", "benchmark": benchmark.to_dict(), "seed": 0, "reference": ""})
 
-    def ours():
+    def ours() -> Any:
         return handler.answer({"do": "block", "name": "one", "n_steps": 20})["step_time_s"]
 
     for _ in range(3):

@@ -42,7 +42,7 @@ def test_an_unknown_variant_is_named(name: str, says: str) -> None:
 
 
 @given(st.text(max_size=20))
-def test_any_name_is_a_variant_or_refused(name) -> None:
+def test_any_name_is_a_variant_or_refused(name: str) -> None:
     """No text makes anything but a variant or one clear error."""
     try:
         assert parse_variant(name).n_processes >= 1

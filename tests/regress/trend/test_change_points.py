@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def noise(generator: np.random.Generator, n: int) -> np.ndarray:
     return np.exp(0.007 * generator.standard_t(3, n))
 
 
-def seeded(values, seed: int = 0, **options):
+def seeded(values: Any, seed: int = 0, **options: Any) -> Any:
     """Change points with a generator of their own."""
     return change_points(values, np.random.default_rng(seed), **options)
 
@@ -74,7 +75,7 @@ def test_the_p_value_is_that_of_all_orders() -> None:
     values = [1.0, 1.2, 1.1, 1.3, 2.0, 2.2, 2.1, 1.25]
     ranks = scipy.stats.rankdata(values)
 
-    def most(order) -> float:
+    def most(order: Any) -> float:
         return max(abs(sum(order[:k]) - k * 4.5) / math.sqrt(k * (8 - k)) for k in range(3, 6))
 
     observed = most(ranks)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_more_blocks_than_can_be_counted_are_refused() -> None:
 
 
 @given(st.lists(finite, min_size=1, max_size=12), st.randoms(), st.integers(-8, 8))
-def test_neither_order_nor_unit_matters(values: list[float], random, power: int) -> None:
+def test_neither_order_nor_unit_matters(values: list[float], random: Any, power: int) -> None:
     """A permutation and a factor that is exact in binary change no p-value."""
     moved = [2.0**power * value for value in values]
     random.shuffle(moved)

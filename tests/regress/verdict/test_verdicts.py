@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -269,7 +270,7 @@ def test_timing_what_is_decided_changes_nothing() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_blocks_between_looks_does_not_matter(
-    noise: list[float], effect: float, random
+    noise: list[float], effect: float, random: Any
 ) -> None:
     """Ten blocks before the look and five after it, each shuffled whole.
 
