@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ MACHINE: Mapping[str, Scalar] = {"cpu": "A processor", "cpu_flags": "avx2", "cor
     "python": "3.11.7",
     "gpu": None,
 }
-EFFECTS = {0.03: 2, 0.05: 4, 0.1: 0}
+EFFECTS: dict[str, Any] = {0.03: 2, 0.05: 4, 0.1: 0}
 
 
 def settings(n_alike: int = 6) -> SelftestSettings:

@@ -244,7 +244,7 @@ def documented(tmp_path: Path) -> Path:
     """A folder with docs/plugins.md's files, and sequences of 12 steps whose class is the sign of the third."""
     write_files("docs/plugins.md", tmp_path)
     draw = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[Any, Any] = {}
     for part, n in (("train", 200), ("test", 40)):
         inputs = draw.normal(size=(n, 12, 1))
         arrays |= {f"{part}_inputs": inputs, f"{part}_targets": inputs[:, 2, 0] > 0}

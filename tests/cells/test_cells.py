@@ -236,7 +236,7 @@ def test_number_of_parameters(
 @INITIALIZED
 def test_an_initialisation_is_reproducible(name: str, initialization: str) -> None:
     """The same generator gives the same finite weights, and torch's global generator is neither used nor moved."""
-    found = []
+    found: list[Any] = []
     for seed in (0, 0, 1):
         stack = build(name, 2, torch.float32)
         torch.manual_seed(len(found))
@@ -387,7 +387,7 @@ def test_recurrent_weights_are_orthogonal(name: str, initialization: str) -> Non
     before = CELLS[name].factory(INPUT_SIZE, 16, 2).module
     torch.manual_seed(4)
     module = initialized(name, initialization)
-    blocks = []
+    blocks: list[Any] = []
     for layer in range(2):
         blocks += torch.split(getattr(module, f"weight_hh_l{layer}").detach().double(), 16)
         inputs = f"weight_ih_l{layer}"

@@ -20,7 +20,7 @@ from harness.regress.history import (
     series_of,
 )
 
-MACHINE = {
+MACHINE: dict[str, Any] = {
     "cpu": "a processor",
     "cpu_flags": "avx2 fma",
     "cores": 2,
@@ -30,11 +30,11 @@ MACHINE = {
     "threads": 1,
     "python": "3.12.1",
 }
-OTHER = {**MACHINE, "torch": "2.13.0"}
+OTHER: dict[str, Any] = {**MACHINE, "torch": "2.13.0"}
 
 
 def entry(
-    revision: str, lstm: float | None = 0.3, machine: dict[str, object] | None = None
+    revision: str, lstm: float | None = 0.3, machine: dict[str, Any] | None = None
 ) -> HistoryEntry:
     """A recording of three blocks in which the machine is slower and slower.
 

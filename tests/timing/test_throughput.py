@@ -59,7 +59,7 @@ def variants() -> Any:
         for measure in ("forward", "forward_backward")
     ]
     request = TimingRequest(tuple(benchmarks), n_blocks=6, block_s=0.002, limits=True)
-    progress = []
+    progress: list[Any] = []
     answer = measure_json(request, progress=progress.append)
     return answer, {row["name"]: row for row in answer["results"]}, progress
 
@@ -93,7 +93,7 @@ def test_what_fails_in_a_round_is_left_out_of_the_next() -> None:
             raise WorkerFailed("no more")
         return BlockTime(1.0, 1.0)
 
-    failures = {}
+    failures: dict[Any, Any] = {}
     every = [timed("A", failing), timed("B", lambda: BlockTime(1.0, 1.0))]
     assert [len(each) for each in interleave(every, 6, failures=failures)] == [2, 6]
     assert failures == {"A": "no more"}

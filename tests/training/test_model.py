@@ -100,7 +100,7 @@ def test_first_weights_are_those_of_a_plain_script(cell: str, seed: int) -> None
 @pytest.mark.parametrize("initialization", ["pytorch", "orthogonal", "chrono"])
 def test_the_seed_alone_decides_the_weights(initialization: str) -> None:
     """The same seed gives the same weights, another seed others, and torch's generator is neither used nor moved."""
-    models = []
+    models: list[Any] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(models))
         before = torch.get_rng_state()

@@ -186,7 +186,7 @@ def test_the_first_evaluation_is_of_the_untrained_model() -> None:
 
 def test_an_evaluation_changes_nothing(watch: Callable[..., Watched]) -> None:
     """The weights after training do not depend on how often, and on how much, one looked."""
-    found = []
+    found: list[Any] = []
     for every, count in ((32, 20), (96, 700)):
         watch()
         trial = Training(config(task="watched", evaluate_every=every, evaluation_sequences=count))
@@ -420,7 +420,7 @@ def test_a_dense_task_is_learned() -> None:
 
 def test_another_seed_is_another_trial(watch: Callable[..., Watched]) -> None:
     """Other weights, other training data, and other held-out data."""
-    found = []
+    found: list[Any] = []
     for seed in (0, 1):
         task = watch()
         trial = Training(config(task="watched", seed=seed, sequence_length=20))
@@ -440,7 +440,7 @@ def test_the_same_configuration_gives_the_same_evaluations(cell: str, task: str)
     """
     length = max(12, TASKS[task].least_length) if not TASKS[task].finite else 4
     trial = config(cell=cell, task=task, sequence_length=length, stop_when_solved=False)
-    found = []
+    found: list[Any] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(found))
         found.append(untimed(run(dataclasses.replace(trial, seed=seed))))

@@ -32,8 +32,8 @@ from harness.regress.verdict.decision_rules import rules_for
 from harness.regress.verdict.verdicts import Family, Stop, decide
 
 SIDES = (Side("revision", "main", "a" * 40), Side("worktree", ".", "."))
-SLOWDOWN = {"lstm": 1.10, "gru": 1.0, "rnn": 1.0}
-MACHINE = {"cpu": "C", "torch": "2.13.0", "threads": 1}
+SLOWDOWN: dict[str, Any] = {"lstm": 1.10, "gru": 1.0, "rnn": 1.0}
+MACHINE: dict[str, Any] = {"cpu": "C", "torch": "2.13.0", "threads": 1}
 FACTS = SideFacts(MACHINE, {}, {"numpy": "2.1"})
 
 

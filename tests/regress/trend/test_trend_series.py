@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from harness.regress.trend.change_points import ChangePoint
 from harness.regress.trend.trend_series import BenchmarkTrend, trends_of
 from tests.simulated_history import MACHINE, NEWER, entries
 
-STEP = {("b", 20): 1.10}
+STEP: dict[str, Any] = {("b", 20): 1.10}
 
 
 def test_a_step_is_marked_in_its_benchmark_alone() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,7 +34,7 @@ from tests.small import (
 from tests.tally import Tally
 from tests.timed import MACHINE
 
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "hidden_size": 3,
     "num_layers": 1,
     "learning_rate": 0.01,

@@ -118,7 +118,7 @@ def test_best_over_repeats(tmp_path: Path) -> None:
     assert [(each.key.cell, each.key.repeat) for each in kept] == [("rnn", 0), ("gru", 0)]
 
 
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "hidden_size": 3,
     "num_layers": 1,
     "learning_rate": 0.01,

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
 from harness.hyperparameters import Choice, Fixed, Range
 from harness.study.search.importances import LEAST_TRIALS, importances
 
-SPACE = {
+SPACE: dict[str, Any] = {
     "learning_rate": Range(1e-3, 3e-2, log=True),
     "hidden_size": Range(8, 32, log=True),
     "initialization": Choice(("pytorch", "orthogonal", "chrono")),
@@ -16,7 +17,7 @@ SPACE = {
 }
 
 
-def draw(n: int, seed: int = 0) -> list[dict[str, object]]:
+def draw(n: int, seed: int = 0) -> list[dict[str, Any]]:
     """So many random configurations."""
     rng = random.Random(seed)
     return [

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from harness.study.trials_to_run import SearchKey, first_solved
 from tests.small import small_spec
 from tests.study.scripted import evaluation
 
-WINNER = {
+WINNER: dict[str, Any] = {
     "hidden_size": 3,
     "num_layers": 1,
     "learning_rate": 0.01,

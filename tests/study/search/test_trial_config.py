@@ -87,7 +87,7 @@ def test_derived_size(tmp_path: Path, cell: str) -> None:
         st.text(max_size=5), st.one_of(st.integers(), st.floats(), st.text(max_size=5)), max_size=6
     )
 )
-def test_hash_knows_no_order(values: dict[str, object]) -> None:
+def test_hash_knows_no_order(values: dict[str, Any]) -> None:
     """Equal configurations have equal hashes whatever the order of their keys.
 
     One more key makes another hash.
