@@ -220,6 +220,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "harness.bench", "small.toml", "--device", "cpu", *arguments]
 
 
+@pytest.mark.nightly
 def test_measured_for_real(tmp_path: Path) -> None:
     """A process of its own measures each benchmark, and leaves a report."""
     (tmp_path / "small.toml").write_text(SMALL, encoding="utf-8")

@@ -244,6 +244,7 @@ def test_a_kill_while_appending_loses_nothing(tmp_path: Path, tally: Tally) -> N
         assert read_history(path).torn_bytes == 0
 
 
+@pytest.mark.nightly
 def test_steps_are_recorded_for_real(repo: Path, invoke: Callable[..., Result]) -> None:
     """As another process: one line more, and nothing left behind."""
     command = [sys.executable, "-m", "harness.regress", "record", "--steps", "steps.py"]

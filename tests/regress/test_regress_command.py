@@ -172,6 +172,7 @@ def test_a_command_that_cannot_install_shows_what_it_printed(
     assert done.stderr.splitlines()[-1].endswith("got the cause")
 
 
+@pytest.mark.nightly
 def test_steps_of_a_revision_against_the_working_tree(repo: Path) -> None:
     """For real, as another process: each side with its own version, and nothing is left behind."""
     steps_file(repo / "steps.py", one=3)

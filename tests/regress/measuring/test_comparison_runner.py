@@ -55,6 +55,7 @@ def slowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonResult, 
     return compare_targets(*targets(base, head), asked, watcher), watcher.said
 
 
+@pytest.mark.nightly
 @pytest.mark.alone
 def test_more_work_is_a_regression(slowed: tuple[ComparisonResult, list[object]]) -> None:
     """Twice the same work, found after 3 blocks and confirmed by 2."""

@@ -108,19 +108,20 @@ def options(folder: Path, **changes: object) -> SelftestOptions:
     return SelftestOptions(**given | changes, sampling=SamplingPlan(0.001, 5, budget_s=0.01))  # type: ignore[arg-type]
 
 
+@pytest.mark.nightly
 def test_a_selftest_that_is_stopped_goes_on(tmp_path: Path) -> None:
     """For real: the run that was done is kept, the other is made, the report is written.
 
     Then there is nothing to do.
     """
-    steps_file(tmp_path / "steps.py", one=3)
+    steps_file(tmp_path / "steps.py", one=3, two=3)
     with pytest.raises(KeyboardInterrupt):
         run_selftest(options(tmp_path), Watching(most=1))
     path = tmp_path / "out" / RUNS_FILE
     assert path.read_text().count("\n") == 1
     progress = Watching()
     outcome = run_selftest(options(tmp_path), progress)
-    assert progress.said[0] == (2, 1, ("one",))
+    assert progress.said[0] == (2, 1, ("one", "two"))
     assert len(progress.made) == 1
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert sorted((line["effect"], line["slowed"]) for line in lines) == [(0.0, None), (0.5, "one")]

@@ -117,6 +117,7 @@ def test_timing_dies_with_the_study(tmp_path: Path, tally: Tally) -> None:
     assert lost == 0
 
 
+@pytest.mark.nightly
 def test_timed(
     tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,19 +127,19 @@ def test_timed(
     monkeypatch.setattr(time_inference, "N_CALLS", 10)
     monkeypatch.setattr(time_inference, "N_BLOCKS", 5)
     observer = RecordingObserver()
-    settings = ("search.trials=1", "throughput.enabled=true", "space.sequence_length=12")
+    settings = ("search.trials=1", "throughput.enabled=true")
     outcome = run_small(tmp_path, *settings, observer=observer, executor=executor)
     assert observer.phases == ["search", "keep", "time", "report"]
     rows = table(outcome.directory / "throughput.csv")
     shapes = {
         (row["hidden_size"], row["sequence_length"]) for row in rows if row["origin"] == "grid"
     }
-    assert shapes == {("2", "12"), ("3", "12"), ("4", "12")}
+    assert shapes == {("2", "12"), ("3", "12"), ("4", "12"), ("3", "10"), ("3", "14")}
     (timed,) = [row for row in rows if row["origin"] == "winner"]
     assert float(timed["step_time_s"]) > 0
     assert float(timed["peak_memory_bytes"]) > 0
     benchmarks = json.loads((outcome.directory / "throughput.json").read_text())["benchmarks"]
-    assert len(benchmarks) == len(rows) == 4
+    assert len(benchmarks) == len(rows) == 6
     calls = table(outcome.directory / "inference.csv")
     assert [(row["dtype"], row["measure"]) for row in calls] == [
         (dtype, measure)
