@@ -116,7 +116,7 @@ def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence
         for weight in weights:
             weight.grad = None
         found = loss()
-        found.backward()  # type: ignore[no-untyped-call]
+        found.backward()
         return found
 
     def evaluation() -> Tensor:

@@ -53,7 +53,7 @@ def train(given: tuple[Trial, TrialList]) -> tuple[int, float, float]:
         batch = task.sample(trials.batch_size, trial.sequence_length, data)
         optimizer.zero_grad()
         loss = functional.cross_entropy(head(cell(batch.inputs)[0][:, -1]), batch.targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(weights, trials.max_grad_norm)
         optimizer.step()
     held_out = torch.Generator().manual_seed(derive_seed(trial.seed, "evaluation"))

@@ -59,7 +59,7 @@ def train(trial: Trial, trials: TrialList) -> float:
         batch = task.sample(trials.batch_size, trial.sequence_length, data)
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(batch.inputs), batch.targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), trials.max_grad_norm)
         optimizer.step()
     held_out = torch.Generator().manual_seed(derive_seed(trial.seed, "evaluation"))

@@ -250,7 +250,7 @@ def identity_of(device: str, mode: Mode) -> dict[str, Any]:
     """
     facts = machine.fingerprint(device)
     names = ("cpu", "cores", "cpu_capability", "system", "python", "device_name")
-    cudnn = torch.backends.cudnn.version() if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
+    cudnn = torch.backends.cudnn.version() if device.startswith("cuda") else None
     return {
         **{name: facts[name] for name in names},
         "torch": facts["versions"]["torch"],

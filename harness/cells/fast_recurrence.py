@@ -57,7 +57,7 @@ class HandWritten:
         """The last layer's states for `inputs` (batch first), from zero states."""
         states = inputs.permute(1, 2, 0).contiguous()
         for own in weights:
-            states = self.layer.apply(states, *own)  # type: ignore[no-untyped-call]
+            states = self.layer.apply(states, *own)
         return states.permute(2, 0, 1)
 
 

@@ -96,7 +96,7 @@ def machine_facts(
         python=platform.python_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda,
-        cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        cudnn=torch.backends.cudnn.version(),
         devices={device: describe_device(device) for device in sorted(devices)},
         regime=regime,
         variants=variants,

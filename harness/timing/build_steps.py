@@ -111,9 +111,9 @@ class Workpiece:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
         if self.scaler is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss).backward()
             self.scaler.unscale_(self.optimizer)
         return loss.detach()
 
@@ -261,7 +261,7 @@ def forget_compiled() -> None:
 def _captured(run: Callable[[Batch], Tensor], work: Workpiece) -> Callable[[], object]:
     """The whole step as a CUDA graph over one buffer; copying each batch into it is timed too."""
     place = Batch(work.batches[0].inputs.clone(), work.batches[0].targets.clone())
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a capturable optimiser that is not being captured yet

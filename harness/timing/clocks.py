@@ -47,7 +47,7 @@ def time_block(step: Callable[[], object], n_steps: int, device: str) -> BlockTi
 def _time_block_on_cuda(
     step: Callable[[], object], n_steps: int, device: torch.device
 ) -> BlockTime:
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     with torch.cuda.device(device):
         torch.cuda.synchronize()
         start = time.perf_counter_ns()

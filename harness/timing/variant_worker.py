@@ -43,7 +43,7 @@ SPINNING_S = 0.02  # libgomp's threads spin 9 to 10 ms after their last work; me
 def use(device: str) -> None:
     """Make a CUDA device the current one, and initialise CUDA; nothing for a CPU."""
     if device.startswith("cuda"):
-        torch.cuda.init()  # type: ignore[no-untyped-call]  # the allocator's counters want it first
+        torch.cuda.init()  # the allocator's counters want it first
         torch.cuda.set_device(device)
 
 
@@ -196,7 +196,7 @@ class CommandHandler:
         if self.variant.compiled:
             forget_compiled()
         gc.collect()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return {}
 

@@ -62,7 +62,7 @@ def training_step(
     """
     optimizer.zero_grad(set_to_none=True)
     loss = task.loss(model(batch.inputs), batch.targets)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if max_grad_norm > 0:
         nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     optimizer.step()

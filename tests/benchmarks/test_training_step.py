@@ -74,7 +74,7 @@ def test_step(benchmark: BenchmarkFixture, cell: str, measure: str, device: str)
         measure=measure,
     )
     subject = prepare(wanted)
-    loss = benchmark.pedantic(  # type: ignore[no-untyped-call]
+    loss = benchmark.pedantic(
         subject.step,
         setup=subject.reset,
         rounds=ROUNDS,

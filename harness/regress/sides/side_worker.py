@@ -324,7 +324,7 @@ class BlockProcess:
         for _ in range(MEMORY_STEPS):
             prepared.step()
         synchronize()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_initialized():
             devices = range(torch.cuda.device_count())
             peak = sum(torch.cuda.max_memory_allocated(device) for device in devices)
             return {"kind": "cuda_allocator", "peak_bytes": peak, "before_bytes": 0}
@@ -342,7 +342,7 @@ class BlockProcess:
         for _ in range(WARM_UP_SLICES):
             prepared.step()
         activities = [ProfilerActivity.CPU]
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_initialized():
             activities.append(ProfilerActivity.CUDA)
         synchronize()
         with profile(activities=activities) as found:
@@ -401,7 +401,7 @@ def configure_process() -> None:
 
 def synchronize() -> None:
     """Wait for the device that the steps have used, if they used one."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():
         torch.mps.synchronize()
@@ -474,7 +474,7 @@ def canary() -> tuple[StepFunction, StepFunction, int]:
         optimizer.zero_grad(set_to_none=True)
         outputs, _ = network(data)
         loss = nn.functional.cross_entropy(head(outputs[:, -1]), classes)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     return _nothing, step, batch
