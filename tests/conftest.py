@@ -139,7 +139,7 @@ def refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
 def pytest_runtest_makereport() -> Iterator[None]:
     """Skips inside a test."""
     report = yield
-    refuse(report)
+    refuse(report)  # type: ignore[arg-type]
     return report
 
 
@@ -147,5 +147,5 @@ def pytest_runtest_makereport() -> Iterator[None]:
 def pytest_make_collect_report() -> Iterator[None]:
     """Skips of a whole file."""
     report = yield
-    refuse(report)
+    refuse(report)  # type: ignore[arg-type]
     return report

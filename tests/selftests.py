@@ -28,14 +28,14 @@ from harness.regress.verdict.resampling import run_through, slowed
 from harness.regress.verdict.verdicts import Family
 
 NAMES = ("gru/h16", "lstm/h16", "rnn/h16")
-MACHINE: Mapping[str, Scalar] = {"cpu": "A processor", "cpu_flags": "avx2", "cores": 2} | {
+MACHINE: Mapping[str, Scalar] = {"cpu": "A processor", "cpu_flags": "avx2", "cores": 2} | {  # type: ignore[assignment]
     "torch": "2.13.0",
     "blas": "mkl",
     "threads": 1,
     "python": "3.11.7",
     "gpu": None,
 }
-EFFECTS: dict[str, Any] = {0.03: 2, 0.05: 4, 0.1: 0}
+EFFECTS: dict[str, Any] = {0.03: 2, 0.05: 4, 0.1: 0}  # type: ignore[dict-item]
 
 
 def settings(n_alike: int = 6) -> SelftestSettings:
@@ -43,7 +43,7 @@ def settings(n_alike: int = 6) -> SelftestSettings:
     return SelftestSettings(
         names=NAMES,
         detect=0.05,
-        effects=tuple(EFFECTS.items()),
+        effects=tuple(EFFECTS.items()),  # type: ignore[arg-type]
         n_alike=n_alike,
         pace=SamplingPlan(),
         machine=dict(MACHINE),
@@ -53,7 +53,7 @@ def settings(n_alike: int = 6) -> SelftestSettings:
 def make_runs(folder: Path, noise: float = 0.007, n_alike: int = 6) -> tuple[Injected, ...]:
     """Write runs.jsonl, each run as far as the rules let it go."""
     generator = np.random.default_rng(0)
-    planned = plan_runs(NAMES, EFFECTS, 0.05, n_alike)
+    planned = plan_runs(NAMES, EFFECTS, 0.05, n_alike)  # type: ignore[arg-type]
     for each in planned:
         drawn = []
         for values in generator.normal(0, noise, (25, len(NAMES) + 1)).tolist():

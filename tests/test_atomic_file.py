@@ -31,7 +31,7 @@ def test_a_failure_leaves_the_old_file(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)  # type: ignore[call-overload]
     with pytest.raises(type(error)):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"

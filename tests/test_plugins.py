@@ -15,7 +15,7 @@ from harness import cells, plugins, tasks
 from harness.cells import CELLS, get_cell
 from harness.errors import InputError
 from harness.plugins import load_plugin, load_plugins, offered, plugin_hash
-from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecutor
+from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecutor  # type: ignore[attr-defined]
 from harness.study.execution.worker_messages import TrialOutcome, TrialRequest
 from harness.tasks import get_task
 from tests.documented import tiny
@@ -49,7 +49,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (plugins.MODULES, kept[3]),
     ):
         registry.clear()
-        registry.update(before)
+        registry.update(before)  # type: ignore[arg-type]
     for name in set(sys.modules) - kept[2]:
         if "plugin" in name:
             del sys.modules[name]
@@ -306,7 +306,7 @@ def test_a_name_that_is_taken_stays(site: Path) -> None:
 def test_an_offer_that_fails(site: Path, offer: str, match: str) -> None:
     """The message names the entry point and its package, in one line."""
     modules = {"own": CELL, "broken": "1 / 0", "ends": "raise SystemExit('usage')"}
-    install(site, cells={"mine": offer}, **modules)
+    install(site, cells={"mine": offer}, **modules)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"entry point mine of plugin_package 1.5: .*{match}") as e:
         get_cell("mine")
     assert "\n" not in str(e.value)

@@ -164,13 +164,13 @@ def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ta
     directory = run_small(tmp_path, command=study._command("")).directory
     names = ("machine.json", "spec.toml", "trials.csv", "evaluations.csv", "diagnostics.json")
     winners = [path.relative_to(directory) for path in (directory / "winners").iterdir()]
-    contents = {name: (directory / name).read_bytes() for name in (*names, *winners)}
+    contents = {name: (directory / name).read_bytes() for name in (*names, *winners)}  # type: ignore[operator]
     fault = "user, host, home and tokens in the environment"
     with tally.each(fault, "not in the results") as count:
         for value in (*planted.values(), "planted-person", "planted-host"):
             with count.one():
                 assert not [name for name, each in contents.items() if value.encode() in each]
-    for name, content in contents.items():
+    for name, content in contents.items():  # type: ignore[assignment]
         assert b"planted" not in content, name
         assert str(tmp_path).encode() not in content, name
     monkeypatch.undo()

@@ -22,7 +22,7 @@ MACHINE = {
     "devices": {"cpu": "Example CPU"},
     "regime": "as in an example",
 }
-UNUSED_TIMES = {"wall_times_s": [], "warm_up_times_s": [], "interval_level": None}
+UNUSED_TIMES = {"wall_times_s": [], "warm_up_times_s": [], "interval_level": None}  # type: ignore[var-annotated]
 LATENCY = {
     "name": "latency, temporal_order/rnn/pytorch, length 64, cpu",
     **UNUSED_TIMES,

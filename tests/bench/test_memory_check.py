@@ -65,7 +65,7 @@ def test_the_largest_step_of_a_group_counts(monkeypatch: pytest.MonkeyPatch) -> 
     }
     assert needed(monkeypatch, compare=both) == needed(monkeypatch)
     assert needed(monkeypatch, vary=[{"hidden_size": [32, 64]}]) == needed(monkeypatch)
-    monkeypatch.setattr(machine, "device_memory_bytes", lambda _device: alone)
+    monkeypatch.setattr(machine, "device_memory_bytes", lambda _device: alone)  # type: ignore[has-type]
     grid = {"grid": {"name": "a"}, "compare": {"cells": ["lstm"], "variants": ["tuned"]}}
     alone = step(64) + 2 * WORKER_BYTES + COPY
     fits = parse_grid({**grid, "vary": [{"hidden_size": [32, 64]}]}, "a.toml")

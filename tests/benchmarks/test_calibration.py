@@ -116,5 +116,5 @@ def test_the_expected_best_is_unbiased(at: int) -> None:
         stats.expected_best([search], "maximize", worst=0.0).estimates[at - 1].value
         for search in draws.tolist()
     ]
-    error = np.std(values) / np.sqrt(len(values))
-    assert np.mean(values) == pytest.approx(at / (at + 1), abs=4 * error)
+    error = np.std(values) / np.sqrt(len(values))  # type: ignore[arg-type]
+    assert np.mean(values) == pytest.approx(at / (at + 1), abs=4 * error)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from harness.cells import (
     CELLS,
     Cell,
     Gated,
-    Stateful,
+    TorchCell,
     get_cell,
     num_parameters_of_stack,
     register_cell,
@@ -100,7 +100,7 @@ def recurrence_with_gates(
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             own = [weights[f"module.{key}_l{layer}"] for key in names]
             gates: Gates = []
-            states = LAYERS[name](*own, states, gates)
+            states = LAYERS[name](*own, states, gates)  # type: ignore[arg-type, call-arg]
             opened[layer, place] = gates or [{}] * len(row)
         rows.append(states)
     found = {
@@ -271,6 +271,7 @@ def test_the_states_start_at_explicit_zeros(name: str) -> None:
     The result is torch's own default.
     """
     stack, inputs = build(name, 2), draw(3, 4)
+    assert isinstance(stack, TorchCell)
     given_states: list[Any] = []
     stack.module.register_forward_pre_hook(lambda _, arguments: given_states.append(arguments[1:]))
     states = stack(inputs)
@@ -289,6 +290,7 @@ def test_the_states_start_at_explicit_zeros(name: str) -> None:
 def test_the_last_state_is_that_of_the_last_layer(name: str, num_layers: int) -> None:
     """The last step's state is h_n of the last layer: h_n[0] is the first layer's."""
     stack, inputs = build(name, num_layers), draw(3, 6)
+    assert isinstance(stack, TorchCell)
     state = stack.module(inputs)[1]
     h_n = state[0] if name == "lstm" else state
     assert torch.equal(stack(inputs)[:, -1], h_n[-1])
@@ -300,7 +302,7 @@ def test_the_last_state_is_that_of_the_last_layer(name: str, num_layers: int) ->
 def test_step_by_step_is_forward(name: str, num_layers: int) -> None:
     """Single steps from the initial state give what the forward pass gives, to the last digits of float64."""
     stack, inputs = build(name, num_layers), draw(3, 9)
-    assert isinstance(stack, Stateful)
+    assert isinstance(stack, TorchCell)
     state, outputs = stack.initial_state(3, inputs), []
     for step in range(9):
         output, state = stack.step(inputs[:, step], state)
@@ -325,8 +327,8 @@ def test_a_step_goes_on_from_any_state(name: str) -> None:
         torch.randn(2, 3, HIDDEN_SIZE, generator=generator, dtype=torch.float64) for _ in range(2)
     ]
     state = (parts[0], parts[1]) if name == "lstm" else parts[0]
-    output, moved = stack.step(inputs[:, 0], state)
-    expected, after = stack.module(inputs, state)
+    output, moved = stack.step(inputs[:, 0], state)  # type: ignore[operator]
+    expected, after = stack.module(inputs, state)  # type: ignore[operator]
     assert torch.allclose(output, expected[:, 0], rtol=0, atol=1e-12)
     pairs = zip(moved, after, strict=True) if name == "lstm" else [(moved, after)]
     assert all(torch.allclose(mine, theirs, rtol=0, atol=1e-12) for mine, theirs in pairs)
@@ -446,13 +448,13 @@ def decay(module: nn.RNNBase) -> Tensor:
             weight.data.zero_()
     size = module.hidden_size
     new = 2 * size  # the block of what is written: n of (r, z, n), g of (i, f, g, o)
-    module.weight_ih_l0.data[new : new + size, 0] = 1.0
+    module.weight_ih_l0.data[new : new + size, 0] = 1.0  # type: ignore[operator]
     inputs = torch.zeros(1, 3, INPUT_SIZE)
     inputs[0, 0, 0] = 1.0
     states = module(inputs)[0].detach()[0]
     if isinstance(module, nn.LSTM):
         states = torch.atanh(2 * states)  # the output gate stands at one half, so h = tanh(c) / 2
-    return states[2] / states[1]
+    return states[2] / states[1]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -467,8 +469,8 @@ def test_a_positive_bias_remembers(name: str, initialization: str) -> None:
     cell = get_cell(name)
     stack = cell.factory(INPUT_SIZE, 16, 1)
     cell.initializations[initialization](stack, 100, torch.Generator().manual_seed(0))
-    bias = summed_biases(stack.module, 0)[1]
-    kept = decay(stack.module)
+    bias = summed_biases(stack.module, 0)[1]  # type: ignore[arg-type]
+    kept = decay(stack.module)  # type: ignore[arg-type]
     expected = 1 / (1 + torch.exp(-bias)) if initialization == "chrono" else math.e / (1 + math.e)
     assert torch.allclose(kept, torch.as_tensor(expected).expand(16), atol=1e-4)
     assert (kept > 0.7 if initialization == "orthogonal" else kept.median() > 0.95).all()

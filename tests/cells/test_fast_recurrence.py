@@ -144,7 +144,7 @@ def test_only_torchs_rnn_and_gru_are_hastened() -> None:
 def test_another_module_in_the_cell_is_left_alone(module: nn.RNNBase) -> None:
     """A factory may put one in that means something else by the same weights."""
     cell = TorchCell(nn.GRU, 1, 2, 1)
-    cell.module = module
+    cell.module = module  # type: ignore[assignment]
     assert not use_fast_recurrence(cell)
     assert cell.recurrence is None
 

@@ -281,7 +281,7 @@ def test_a_study_says_otherwise(table: str) -> None:
     compare = {"cells": ["own", "narrow"], "variants": {"narrow": "own"}}
     spec = check(parse(compare=compare, space={table: {"zoneout": 0.25}}), own=OWN)
     expected = {"own": Fixed(0.25), "narrow": Fixed(0.25)}
-    expected |= {"own": Range(0.0, 0.5)} if table == "narrow" else {}
+    expected |= {"own": Range(0.0, 0.5)} if table == "narrow" else {}  # type: ignore[dict-item]
     found = {name: spec.parameters("adding", name)["zoneout"] for name in expected}
     assert found == expected
 

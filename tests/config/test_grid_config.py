@@ -266,5 +266,5 @@ def test_inference_takes_an_initialisation_that_the_cell_has() -> None:
     Weights do not decide how long a call takes.
     """
     cells = {"lstm": SimpleNamespace(initializations={"own": None})}
-    (group,) = specs.inference_groups(parse(), cells)  # type: ignore[arg-type]
+    (group,) = specs.inference_groups(parse(), cells)
     assert {each["initialization"] for each in group.benchmarks} == {"own"}

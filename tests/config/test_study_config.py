@@ -339,4 +339,4 @@ def test_a_default_and_the_same_written_out_are_one_study() -> None:
 def test_a_spec_is_frozen() -> None:
     """A study is data: nobody changes it under way."""
     with pytest.raises(ValueError, match=r"frozen"):
-        parse().search.trials = 3  # type: ignore[misc]
+        parse().search.trials = 3

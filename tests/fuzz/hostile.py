@@ -145,7 +145,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+    items = enumerate(value) if isinstance(value, list) else items  # type: ignore[assignment]
     for key, each in items:
         yield from places(each, (*path, key))
 

@@ -159,7 +159,7 @@ def request(content: bytes) -> bool:
         answer = SimpleNamespace(to_json=dict)
         patch.setattr(timing, "measure_throughput", lambda request: answer)
         patch.setattr(timing, "measure_inference", lambda request: answer)
-        patch.setattr(timing.json, "dump", lambda *_, **__: None)
+        patch.setattr(timing.json, "dump", lambda *_, **__: None)  # type: ignore[attr-defined]
         code = timing.main([])
     return one_line(code, errors.getvalue(), out.getvalue())
 

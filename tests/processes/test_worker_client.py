@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from harness.processes.worker_client import WorkerClient, WorkerFailed, WorkerGone, WorkerSpec
+from tests.known import known
 
 WORKER = """
 import json, os, subprocess, sys, time
@@ -193,7 +194,7 @@ def test_a_worker_ends_when_its_parent_is_killed(own_session: bool) -> None:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
-        child = psutil.Process(int(parent.stdout.readline()))
+        child = psutil.Process(int(known(parent.stdout).readline()))
         parent.send_signal(signal.SIGKILL)
         _, alive = psutil.wait_procs([child], timeout=30)
     assert alive == []

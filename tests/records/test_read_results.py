@@ -35,7 +35,7 @@ def test_what_is_read_is_what_was_written(small: Path, tmp_path: Path) -> None:
             row[name] = int(row[name])
         for name in ("sequences_to_solve", "sequences_seen"):
             row[name] = None if row[name] is None else int(row[name])
-    again = result_files.write_trials(tmp_path, rows)
+    again = result_files.write_trials(tmp_path, rows)  # type: ignore[arg-type]
     assert again.read_bytes() == (small / "trials.csv").read_bytes()
 
 

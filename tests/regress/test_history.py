@@ -42,7 +42,7 @@ def entry(
     """
     slower = (1.0, 1.1, 1.3)
     return HistoryEntry(
-        machine=machine or MACHINE,  # type: ignore[arg-type]
+        machine=machine or MACHINE,
         revision=revision,
         recorded="2026-01-01",
         canary_s=tuple(0.1 * factor for factor in slower),

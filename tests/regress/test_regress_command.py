@@ -204,7 +204,7 @@ def test_a_plug_in_in_two_versions_by_a_grid(repo: Path) -> None:
         workload=Workload(suite="tiny.toml"),
         sampling=SamplingPlan(slice_s=0.001, n_rounds=5, budget_s=0.1),
         memory=False,
-        fail_on=("inconclusive",),
+        fail_on=("inconclusive",),  # type: ignore[arg-type]
         results=repo / "out",
     )
     try:

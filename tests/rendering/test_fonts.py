@@ -42,7 +42,7 @@ def test_a_fallback_is_found_by_its_letters(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found.families, found.missing) == (("DejaVu Sans", "Some Font"), frozenset())
 
 
-def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:
     """A file that is no font is passed over."""
     path = tmp_path / "broken.ttf"
     path.write_bytes(b"no font")

@@ -14,7 +14,7 @@ from tests.small import FAULTY
 @pytest.fixture(scope="session")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor | None]:
     """The executor for `run_small`; None where there is no fork server."""
-    if not local_executor.HAS_FORK_SERVER:
+    if not local_executor.HAS_FORK_SERVER:  # type: ignore[attr-defined]
         yield None
         return
     with pytest.MonkeyPatch.context() as patch:

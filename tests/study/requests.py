@@ -41,7 +41,7 @@ def request_of(number: int, fault: str = "none", memory_bytes: int = 0) -> Trial
 
 def events_of(executor: LocalExecutor, *numbers: int, timeout_s: float = 60.0) -> list[Event]:
     """Every event up to the end of these trials' processes."""
-    waiting, found = set(numbers), []
+    waiting, found = set(numbers), []  # type: ignore[var-annotated]
     while waiting:
         event = executor.next_event(timeout_s)
         assert event is not None, f"nothing more came of {waiting} after {found}"

@@ -228,7 +228,7 @@ def test_crash_that_does_not_come_back(open_all: Callable[..., list[TrialSeries]
     """A trial that crashes once and then trains is complete, and its slot is counted once."""
     (series,) = open_all("search.trials=1")
     scripts = iter([[ended()], [evaluation(0, 1.0), outcome()]])
-    run([series], ScriptedExecutor(lambda _: next(scripts)))
+    run([series], ScriptedExecutor(lambda _: next(scripts)))  # type: ignore[arg-type]
     assert end_of(series)[0] is TrialStatus.COMPLETE
     assert open_all("search.trials=1")[0].finished[0].result.end is TrialStatus.COMPLETE
 
@@ -271,15 +271,15 @@ def test_worst_value_and_violated_constraint(
     (series,) = open_all("search.trials=1", f'search.objective="{objective}"')
     script = [evaluation(0, 1.0)]
     if end is TrialStatus.DIVERGED:
-        script = [evaluation(0, math.nan), outcome("diverged")]
+        script = [evaluation(0, math.nan), outcome("diverged")]  # type: ignore[list-item]
     elif end is TrialStatus.OUT_OF_MEMORY:
-        script.append(outcome("out_of_memory"))
+        script.append(outcome("out_of_memory"))  # type: ignore[arg-type]
     run(
         [series],
         ScriptedExecutor(lambda _: script),
         TrialLimits(trial_timeout_s=0.01 if end is TrialStatus.TIMEOUT else None),
     )
-    assert end_of(series) == (end, pytest.approx(worst))
+    assert end_of(series) == (end, pytest.approx(worst))  # type: ignore[comparison-overlap]
     (trial,) = series.ledger.storage.get_all_trials(series.ledger.study_id)
     assert trial.state is optuna.trial.TrialState.COMPLETE
     assert trial.value == pytest.approx(worst)
@@ -295,7 +295,7 @@ def test_infeasible_never_best(open_all: Callable[..., list[TrialSeries]]) -> No
     scripts = iter(
         [[evaluation(0, math.nan), outcome("diverged")]] * 3 + [[evaluation(0, 2.0), outcome()]]
     )
-    run([series], ScriptedExecutor(lambda _: next(scripts)))
+    run([series], ScriptedExecutor(lambda _: next(scripts)))  # type: ignore[arg-type]
     name = series.ledger.storage.get_study_name_from_id(series.ledger.study_id)
     best = optuna.load_study(study_name=name, storage=series.ledger.storage).best_trial
     assert (best.number, best.value) == (3, 0.0)
@@ -378,8 +378,8 @@ def test_pruned(open_all: Callable[..., list[TrialSeries]], pruner: str) -> None
     executor = ScriptedExecutor(script)
     run([series], executor)
     ends = [end_of(series, slot) for slot in range(12)]
-    assert ends[0] == (TrialStatus.COMPLETE, pytest.approx(0.2))
-    assert ends[11] == (TrialStatus.PRUNED, pytest.approx(1.3))
+    assert ends[0] == (TrialStatus.COMPLETE, pytest.approx(0.2))  # type: ignore[comparison-overlap]
+    assert ends[11] == (TrialStatus.PRUNED, pytest.approx(1.3))  # type: ignore[unreachable]
     pruned = [slot for slot, (end, _) in enumerate(ends) if end is TrialStatus.PRUNED]
     assert len(executor.cancelled) == len(pruned)
     trials = series.ledger.storage.get_all_trials(series.ledger.study_id)
@@ -396,7 +396,7 @@ def test_bound_ends_who_cannot_win_and_nobody_else(
     Whoever was ended could not have beaten the best by then.
     """
     settings = ("search.trials=20", f'search.objective="{objective}"', 'search.sampler="random"')
-    settings += ("space.sequence_length={low=10,high=60}", "training.sequences=256")
+    settings += ("space.sequence_length={low=10,high=60}", "training.sequences=256")  # type: ignore[assignment]
     bests = []
     for pruner in ("none", "bound"):
         (series,) = open_all(*settings, f'search.pruner="{pruner}"', fresh=True)
@@ -406,7 +406,7 @@ def test_bound_ends_who_cannot_win_and_nobody_else(
             slot: value for slot, (end, value) in ended.items() if end is TrialStatus.COMPLETE
         }
         pick = max if series.objective.direction == "maximize" else min
-        bests.append(pick(complete.items(), key=lambda item: item[1]))
+        bests.append(pick(complete.items(), key=lambda item: item[1]))  # type: ignore[arg-type, return-value]
         assert len(complete) == 20 if pruner == "none" else 2 <= len(complete) < 18
     assert bests[0] == bests[1]
 

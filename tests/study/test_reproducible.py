@@ -66,7 +66,7 @@ def test_another_seed(tmp_path: Path, executor: LocalExecutor | None) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
+@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
 def test_spawned_workers(tmp_path: Path, executor: LocalExecutor) -> None:
     """Spawned workers, as on systems without a fork server, give the tables that forked ones give."""
     found = []

@@ -74,7 +74,7 @@ def terminate(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
 
 
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
+@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
 @pytest.mark.parametrize(
     "stop",
     [signal_group, pytest.param(signal_process, marks=pytest.mark.nightly), terminate],
@@ -130,7 +130,7 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) 
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")
+@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
 def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
     """A second Ctrl-C ends the command at once, though it waits for a storage.
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from harness.metric_definitions import skill
-from harness.tasks import Batch, Lengthened, Task
+from harness.tasks import Batch, Informs, Lengthened, Task
 
 SURE = 30.0  # a logit whose probability is 1 in float32
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
@@ -173,6 +173,7 @@ class FixedTaskContract:
             assert loss == pytest.approx(self.task.loss(outputs, here.targets).item(), rel=1e-5)
             right = self.task.correct(outputs.cuda(), there.targets)
             assert torch.equal(right.cpu(), self.task.correct(outputs, here.targets))
+            assert isinstance(self.task, Informs)
             informative = self.task.informative(there.inputs)
             assert torch.equal(informative.cpu(), self.task.informative(here.inputs))
 
@@ -221,6 +222,7 @@ class FixedTaskContract:
         for length in self.lengths():
             inputs = draw(self.task, 50, length).inputs
             _, read = self.oracle(inputs)
+            assert isinstance(self.task, Informs)
             informative = self.task.informative(inputs)
             assert informative.dtype == torch.bool
             assert torch.equal(informative, read.any(dim=1))

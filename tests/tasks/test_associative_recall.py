@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.tasks import get_task
+from harness.tasks import Informs, get_task
 
 TASK = get_task("associative_recall")
 BLANK = 16
@@ -71,6 +71,7 @@ def test_the_informative_steps_by_hand() -> None:
     """Key 5 is asked for at the end: its first place, the place of its value, and the last step."""
     symbols = torch.tensor([[3, 8, 5, 15, 0, 8, 7, 9, 16, 16, 5]])
     inputs = torch.nn.functional.one_hot(symbols, 17).float()
+    assert isinstance(TASK, Informs)
     assert TASK.informative(inputs).nonzero()[:, 1].tolist() == [2, 3, 10]
 
 

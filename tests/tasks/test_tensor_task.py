@@ -123,9 +123,10 @@ def test_the_hash_is_that_of_the_data() -> None:
     others = [
         classes(test=Batch(moved, task.test.targets)),
         classes(test=Batch(task.test.inputs, torch.tensor([0, 1, 1, 2]))),
-        TensorTask("mine", *(Batch(p.inputs.flip(2), p.targets) for p in (task.train, task.test))),
+        TensorTask("mine", *(Batch(p.inputs.flip(2), p.targets) for p in (task.train, task.test))),  # type: ignore[arg-type]
         TensorTask(
-            "mine", *(Batch(p.inputs.reshape(-1, 4, 3), p.targets) for p in (task.train, task.test))
+            "mine",
+            *(Batch(p.inputs.reshape(-1, 4, 3), p.targets) for p in (task.train, task.test)),  # type: ignore[arg-type]
         ),
     ]
     assert len({task.content_hash(), *(each.content_hash() for each in others)}) == 5
@@ -147,9 +148,9 @@ TARGETS = torch.arange(10) % 3
         ({"kind": "ranking"}, "kind: expected classification or regression, got 'ranking'"),
         ({"train": (inputs(10), TARGETS)}, "train: expected a Batch"),
         (
-            {"train": Batch([[1.0]], TARGETS)},
+            {"train": Batch([[1.0]], TARGETS)},  # type: ignore[arg-type]
             "train.inputs: expected a tensor of torch.float32, got list",
-        ),  # type: ignore[arg-type]
+        ),
         (
             {"train": Batch(inputs(10).double(), TARGETS)},
             r"train.inputs: expected torch.float32 on the cpu, got torch.float64 on cpu; .*\.to\(torch.float32\)",

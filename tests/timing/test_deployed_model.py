@@ -87,7 +87,7 @@ def test_bytes_of_weights_and_state(dtype: str, weights: int, state: int) -> Non
     converted = deployed_model.convert(model(), dtype)
     like = inputs().to(deployed_model.DTYPES[dtype])
     assert deployed_model.weights_bytes(converted) == weights
-    assert deployed_model.state_bytes(deployed_model.first_state(converted, like)) == state
+    assert deployed_model.state_bytes(deployed_model.first_state(converted, like)) == state  # type: ignore[arg-type]
 
 
 def test_buffers_and_linear_parts_count() -> None:

@@ -39,7 +39,7 @@ def counted(
             below = inputs[step]
             for layer, (from_below, from_before) in enumerate(kernels):
                 blocks = below @ from_below + states[layer] @ from_before
-                states[layer] = torch.tanh(sum(blocks.chunk(gates, dim=1)))
+                states[layer] = torch.tanh(sum(blocks.chunk(gates, dim=1)))  # type: ignore[arg-type]
                 below = states[layer]
             outputs.append(below)
         read = outputs if task.dense else outputs[-1:]
@@ -108,4 +108,4 @@ def test_bytes_of_a_cell_of_unknown_gates_are_not_measured(monkeypatch: pytest.M
 def test_forward_is_a_third() -> None:
     """A training step's operations are three passes, of which forward is one."""
     forward = dataclasses.replace(BENCHMARK, measure="forward")
-    assert step_flops(BENCHMARK, 10) == 3 * step_flops(forward, 10)
+    assert step_flops(BENCHMARK, 10) == 3 * step_flops(forward, 10)  # type: ignore[operator]

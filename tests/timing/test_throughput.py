@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from harness.timing.timing_results import TrainingAnswer
 from harness.timing.variants import FIXED
 from harness.timing.worker_pool import WorkerPool
 from harness.training.model import build_model
+from tests.known import known
 
 BENCHMARK = Benchmark("one", "temporal_order", "rnn", 8, 1, 20, batch_size=8)
 QUICK = TimingRequest((BENCHMARK,), n_blocks=6, block_s=0.002, memory=False, reference=False)
@@ -71,8 +73,13 @@ def timed(name: Any, block: Any) -> Any:
 
 def test_blocks_are_interleaved() -> None:
     """Blocks come in turn, A B C A B C."""
-    events = []
-    every = [timed(n, lambda n=n: events.append(n) or BlockTime(1.0, 1.0)) for n in "ABC"]
+    events: list[str] = []
+
+    def block(name: str) -> BlockTime:
+        events.append(name)
+        return BlockTime(1.0, 1.0)
+
+    every = [timed(n, partial(block, n)) for n in "ABC"]
     assert [len(each) for each in interleave(every, 3)] == [3, 3, 3]
     assert events == list("ABC") * 3
 
@@ -371,10 +378,10 @@ def test_workers_end_with_whoever_started_them() -> None:
         "w = WorkerPool(); print(w.group('tuned').members[0].process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
+    child = int(known(parent.stdout).readline())
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    parent.stdout.close()
+    known(parent.stdout).close()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -390,8 +397,8 @@ def test_the_high_water_mark_never_falls() -> None:
     before = high_water_bytes()
     held = torch.ones(64 * 2**20 // 4)
     del held
-    assert high_water_bytes() >= before
-    assert high_water_bytes() > 20 * 2**20
+    assert known(high_water_bytes()) >= known(before)
+    assert known(high_water_bytes()) > 20 * 2**20
 
 
 def command(text: Any, *arguments: Any) -> Any:

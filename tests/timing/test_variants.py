@@ -68,7 +68,7 @@ def test_what_needs_a_card_says_so() -> None:
 
 def test_without_a_compiler_there_is_no_compiled_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no C++ compiler is found, the reason says that."""
-    monkeypatch.setattr(variants.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(variants.shutil, "which", lambda _name: None)  # type: ignore[attr-defined]
     variants._without_compiler.cache_clear()
     assert "C++ compiler" in unavailable("compiled", "cpu")
     variants._without_compiler.cache_clear()
@@ -95,6 +95,6 @@ def test_plain_has_the_precision_of_torch() -> None:
     On a processor, and where it is turned off, nothing does.
     """
     plain, tuned = parse_variant("plain"), parse_variant("tuned")
-    assert torch.backends.cudnn.rnn.fp32_precision != "ieee"
+    assert torch.backends.cudnn.rnn.fp32_precision != "ieee"  # type: ignore[attr-defined]
     assert precision_on(plain, "cuda:0") == "tf32"
     assert precision_on(plain, "cpu") == precision_on(tuned, "cuda:0") == "float32"

@@ -59,7 +59,7 @@ def test_the_head_stands_on_the_last_layer(cell: str, num_layers: int) -> None:
     model_config = config(cell=cell, num_layers=num_layers)
     model = build_model(model_config, seed=1)
     inputs = draw(model_config)
-    state = model.cell.module(inputs)[1]
+    state = model.cell.module(inputs)[1]  # type: ignore[operator]
     h_n = state[0] if cell == "lstm" else state
     by_hand = h_n[-1] @ model.head.weight.T + model.head.bias
     outputs = model(inputs)
@@ -93,7 +93,7 @@ def test_first_weights_are_those_of_a_plain_script(cell: str, seed: int) -> None
     module, head = MODULES[cell](17, 6, 2, batch_first=True), nn.Linear(6, 8)
     torch.manual_seed(99)
     model = build_model(config(cell=cell), seed)
-    assert same(model.cell.module, module)
+    assert same(model.cell.module, module)  # type: ignore[arg-type]
     assert same(model.head, head)
 
 
@@ -113,7 +113,7 @@ def test_the_seed_alone_decides_the_weights(initialization: str) -> None:
 def test_an_initialisation_knows_the_length_of_the_run() -> None:
     """chrono reaches biases near log(T - 1): T = 1,000 gives larger ones than T = 10 can."""
     largest = {
-        length: build_model(
+        length: build_model(  # type: ignore[operator, union-attr]
             config(initialization="chrono", sequence_length=length, hidden_size=64), seed=0
         )
         .cell.module.bias_ih_l0.max()

@@ -43,7 +43,7 @@ def weights_of(model: nn.Module) -> list[Tensor]:
 
 def norm(tensors: list[Tensor]) -> float:
     """Their Euclidean norm, all together."""
-    return sum((each.double() ** 2).sum().item() for each in tensors) ** 0.5
+    return sum((each.double() ** 2).sum().item() for each in tensors) ** 0.5  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999, 1.001, 10.0, 0.0])
@@ -140,7 +140,7 @@ def test_an_optimiser_is_torchs_plain_one(name: str) -> None:
     assert {id(w) for group in optimizer.param_groups for w in group["params"]} == {
         id(weight) for weight in model.parameters()
     }
-    plain = PLAIN[name](twin.parameters())
+    plain = PLAIN[name](twin.parameters())  # type: ignore[no-untyped-call]
     for seed in range(10):
         training_step(model, optimizer, TASK, draw(seed), 1.0)
         training_step(twin, plain, TASK, draw(seed), 1.0)

@@ -317,7 +317,7 @@ def test_a_huge_learning_rate_is_a_diverged_trial(cell: str, learning_rate: floa
 def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loss was still finite and the weights are not, the evaluation finds it."""
     trial = Training(config(sequences=16, evaluate_every=16, stop_when_solved=False))
-    real = training_loop.training_step
+    real = training_loop.training_step  # type: ignore[attr-defined]
 
     def spoil(model: nn.Module, *arguments: Any) -> Tensor:
         loss = real(model, *arguments)
@@ -491,7 +491,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a cell with dropout."""
     cell = Cell("dropping", Dropping, 3, {"pytorch": cells.keep_pytorch})
     monkeypatch.setitem(cells.CELLS, "dropping", cell)
-    return "dropping"
+    return "dropping"  # type: ignore[return-value]
 
 
 def test_dropout_acts_in_training_alone(dropping: str) -> None:
@@ -506,7 +506,7 @@ def test_dropout_acts_in_training_alone(dropping: str) -> None:
         expected = trial.task.loss(trial.model(batch.inputs), batch.targets).item()
         trial.model.train()
     assert first.loss == pytest.approx(expected, rel=1e-6)
-    trial.model.cell.modes.clear()
+    trial.model.cell.modes.clear()  # type: ignore[operator, union-attr]
     next(evaluations)
     assert trial.model.cell.modes == [True, True, False]
 
@@ -517,7 +517,7 @@ def test_the_time_of_training_is_that_of_its_steps(monkeypatch: pytest.MonkeyPat
     A clock that ticks at each reading ticks once for each stretch of training.
     """
     ticks = iter(range(1_000))
-    monkeypatch.setattr(training_loop.time, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(training_loop.time, "monotonic", lambda: float(next(ticks)))  # type: ignore[attr-defined]
     assert [each.train_time_s for each in run(config())] == [0.0, 1.0, 2.0, 3.0]
 
 

@@ -175,7 +175,7 @@ def test_the_nearest_limit_asks_for_most_time() -> None:
     known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
     bound = step_limits(row(**known, latency_bound_s=4e-4))
     assert bound.bounds_s == pytest.approx({"arithmetic": 2e-5, "bytes": 1e-4, "latency": 4e-4})
-    assert (bound.nearest, bound.fraction("latency")) == ("latency", pytest.approx(0.4))
+    assert (bound.nearest, bound.fraction("latency")) == ("latency", pytest.approx(0.4))  # type: ignore[comparison-overlap]
     assert step_limits(row(**known)).nearest == "bytes"
     assert flops_per_byte(row(**known)) == pytest.approx(2.0)
 

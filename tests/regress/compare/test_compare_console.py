@@ -88,7 +88,7 @@ def test_the_step_summary_is_a_table(record: ComparisonRecord) -> None:
 )
 def test_each_verdict_is_a_sentence(record: ComparisonRecord, verdict: str, says: str) -> None:
     """One that names what it is about."""
-    assert says in conclusion(dataclasses.replace(record, verdict=verdict))
+    assert says in conclusion(dataclasses.replace(record, verdict=verdict))  # type: ignore[arg-type]
 
 
 def test_what_is_accepted_is_shown() -> None:

@@ -125,7 +125,7 @@ def test_the_value_of_a_block_is_the_median_of_its_rounds() -> None:
     """Log of head over base, round by round; by hand."""
     rounds = tuple((1.0, ratio) for ratio in (1.0, 1.1, 1.2, 9.0, 1.1))
     block = TimedBlock({"x": rounds}, tuple((2.0, 2.0) for _ in range(5)))
-    assert block.ratios == BlockRatios({"x": pytest.approx(math.log(1.1))}, 0.0)
+    assert block.ratios == BlockRatios({"x": pytest.approx(math.log(1.1))}, 0.0)  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_memory_that_grew_on_cuda_fails_too(
     came_out: ComparisonResult, verdict: str, more: int, accepted: str | None, code: int
 ) -> None:
     """By 1 % and more, unless it is accepted; what is missing is graver."""
-    finding = dataclasses.replace(came_out.outcome.findings[0], verdict=verdict)
+    finding = dataclasses.replace(came_out.outcome.findings[0], verdict=verdict)  # type: ignore[arg-type]
     outcome = dataclasses.replace(came_out.outcome, findings=(finding,))
     memory = (Footprint("kept", "cuda_allocator", 1000, 1000 + more, accepted),)
     found = dataclasses.replace(came_out, outcome=outcome, footprints=memory)

@@ -10,9 +10,9 @@ def test_what_differs_is_named_once() -> None:
     """Facts, then variables, then packages; a package that is a fact already is not said again."""
     machine = {"torch": "2.12", "threads": 1, "gpu": None}
     packages = {"torch": "2.12", "einops": "0.7", "old": "1"}
-    base = SideFacts(machine, {"OMP_A": "1"}, packages)
+    base = SideFacts(machine, {"OMP_A": "1"}, packages)  # type: ignore[arg-type]
     settings = {"OMP_A": "1", "MKL_B": "2"}
-    head = SideFacts({**machine, "torch": "2.13"}, settings, {"torch": "2.13", "einops": "0.8"})
+    head = SideFacts({**machine, "torch": "2.13"}, settings, {"torch": "2.13", "einops": "0.8"})  # type: ignore[dict-item]
     assert differences(base, head) == (
         Difference("torch", "2.12", "2.13"),
         Difference("variable MKL_B", None, "2"),
@@ -27,7 +27,7 @@ def test_operators_by_how_much_they_grew() -> None:
     base = StepProfile({"a": 1.0, "b": 2.0, "c": 1.0}, 5.0)
     head = StepProfile({"a": 1.5, "b": 1.0, "new": 3.0}, 7.0)
     found = grown(base, head)
-    assert [(each.operator, each.grown_s) for each in found] == [
+    assert [(each.operator, each.grown_s) for each in found] == [  # type: ignore[comparison-overlap]
         ("new", pytest.approx(3.0)),
         ("a", pytest.approx(0.5)),
         (OUTSIDE, pytest.approx(0.5)),

@@ -84,8 +84,8 @@ def test_what_is_counted(tmp_path: Path) -> None:
     same, three, five, ten = record.rates
     assert (same.runs.false_regression.k, same.runs.false_regression.n) == (0, 8)
     assert same.measured is None
-    assert (three.runs.found.k, three.runs.found.n) == (2, EFFECTS[0.03])
-    assert (five.runs.found.k, five.runs.found.n) == (4, EFFECTS[0.05])
+    assert (three.runs.found.k, three.runs.found.n) == (2, EFFECTS[0.03])  # type: ignore[index]
+    assert (five.runs.found.k, five.runs.found.n) == (4, EFFECTS[0.05])  # type: ignore[index]
     assert five.measured is not None
     assert five.measured.value == pytest.approx(1.05, abs=0.005)
     assert (ten.runs.found.n, ten.measured) == (0, None)

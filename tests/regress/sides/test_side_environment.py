@@ -124,7 +124,11 @@ def test_an_install_has_an_environment_of_its_own(
     assert found.paths == ()
     command = [found.worker.command[0], "-c", "import mine; print(mine.VERSION)"]
     done = subprocess.run(
-        command, env=dict(found.worker.environment), capture_output=True, text=True, check=True
+        command,
+        env=dict(found.worker.environment),  # type: ignore[arg-type]
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "1\n"
     failing = "python -c \"print(1); raise SystemExit('no way')\""
@@ -167,7 +171,7 @@ def test_a_requirement_is_installed_into_an_environment(
     code = "import tiny_thing, importlib.util as u; print(tiny_thing.VERSION, u.find_spec('torch'))"
     done = subprocess.run(
         [found.worker.command[0], "-c", code],
-        env=dict(found.worker.environment),
+        env=dict(found.worker.environment),  # type: ignore[arg-type]
         capture_output=True,
         text=True,
         check=True,
@@ -185,5 +189,5 @@ def test_an_environment_is_not_given_our_packages(
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     found = target_of(space, repo, sys.executable, ResolvedWorkload(steps=Path("bench/steps.py")))
     assert found.worker.command[0] == sys.executable
-    assert "PYTHONPATH" not in found.worker.environment
+    assert "PYTHONPATH" not in found.worker.environment  # type: ignore[operator]
     assert found.steps == repo / "bench" / "steps.py"

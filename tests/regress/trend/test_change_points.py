@@ -76,7 +76,7 @@ def test_the_p_value_is_that_of_all_orders() -> None:
     ranks = scipy.stats.rankdata(values)
 
     def most(order: Any) -> float:
-        return max(abs(sum(order[:k]) - k * 4.5) / math.sqrt(k * (8 - k)) for k in range(3, 6))
+        return max(abs(sum(order[:k]) - k * 4.5) / math.sqrt(k * (8 - k)) for k in range(3, 6))  # type: ignore[no-any-return]
 
     observed = most(ranks)
     orders = [most(order) for order in itertools.permutations(ranks)]
@@ -101,7 +101,7 @@ def test_false_alarms_are_as_rare_as_said() -> None:
     """
     generator = np.random.default_rng(5)
     k = sum(
-        bool(change_points(noise(generator, 30), generator, alpha=0.05, n_permutations=FEW))
+        bool(change_points(noise(generator, 30), generator, alpha=0.05, n_permutations=FEW))  # type: ignore[arg-type]
         for _ in range(500)
     )
     assert scipy.stats.binom.sf(k - 1, 500, 0.05) > MOST_LUCK
@@ -117,7 +117,7 @@ def test_a_wandering_machine_is_found_to_alarm_falsely() -> None:
     k = 0
     for _ in range(60):
         wandering = np.exp(np.cumsum(generator.normal(0, 0.01, 40)))
-        k += bool(change_points(wandering, generator, n_permutations=FEW))
+        k += bool(change_points(wandering, generator, n_permutations=FEW))  # type: ignore[arg-type]
     assert scipy.stats.binom.sf(k - 1, 60, ALPHA) < MOST_LUCK
 
 
@@ -131,6 +131,6 @@ def test_five_percent_are_found_and_placed() -> None:
     for _ in range(60):
         values = noise(generator, 40)
         values[30:] *= 1.05
-        found = change_points(values, generator, n_series=9)
+        found = change_points(values, generator, n_series=9)  # type: ignore[arg-type]
         near += any(abs(point.position - 30) <= 2 for point in found)
     assert near >= 57

@@ -12,19 +12,19 @@ from harness.regress.trend.change_points import ChangePoint
 from harness.regress.trend.trend_series import BenchmarkTrend, trends_of
 from tests.simulated_history import MACHINE, NEWER, entries
 
-STEP: dict[str, Any] = {("b", 20): 1.10}
+STEP: dict[str, Any] = {("b", 20): 1.10}  # type: ignore[dict-item]
 
 
 def test_a_step_is_marked_in_its_benchmark_alone() -> None:
     """At its recording, with its size; the levels are the medians around it."""
-    (found,) = trends_of(SpeedHistory(tuple(entries(35, "abc", STEP))), 0)
+    (found,) = trends_of(SpeedHistory(tuple(entries(35, "abc", STEP))), 0)  # type: ignore[arg-type]
     ((line, change),) = found.changes
     assert (line.name, change.position) == ("b", 20)
     assert change.ratio == pytest.approx(1.10, abs=0.02)
     first, second = line.levels
     assert (first.start, first.end, second.start, second.end) == (0, 20, 20, 35)
     assert second.value / first.value == pytest.approx(change.ratio)
-    assert line.relative()[0] == pytest.approx(line.values[0] / first.value)
+    assert line.relative()[0] == pytest.approx(line.values[0] / first.value)  # type: ignore[operator]
 
 
 def test_machines_are_never_joined_and_the_newest_comes_first() -> None:
@@ -73,8 +73,8 @@ def test_what_was_not_measured_has_no_level() -> None:
 def test_what_differs_is_named_and_only_that() -> None:
     """Of processor flags those that were lost and those that are new."""
     theirs = {**MACHINE, "cpu_flags": "avx avx2 fma amx", "gpu": "a card"}
-    assert differing(theirs, MACHINE) == (
+    assert differing(theirs, MACHINE) == (  # type: ignore[arg-type]
         FactDifference("cpu_flags", "amx", ""),
         FactDifference("gpu", "a card", ""),
     )
-    assert differing(MACHINE, MACHINE) == ()
+    assert differing(MACHINE, MACHINE) == ()  # type: ignore[arg-type]

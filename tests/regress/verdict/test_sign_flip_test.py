@@ -28,7 +28,7 @@ def test_it_is_scipys_permutation_test_of_paired_samples() -> None:
     values = np.random.default_rng(1).normal(0.3, 1, 11)
     p_values = sign_flip_p_values(values)
     for ours, alternative in ((p_values.above, "greater"), (p_values.below, "less")):
-        theirs = scipy.stats.permutation_test(
+        theirs = scipy.stats.permutation_test(  # type: ignore[call-overload]
             (values,),
             lambda x, axis: np.mean(x, axis=axis),
             permutation_type="samples",

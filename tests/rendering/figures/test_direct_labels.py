@@ -57,4 +57,4 @@ def test_a_line_that_ends_early_has_its_name_there() -> None:
             direct_labels.LineEnd(10, 0.5, "long", "#000000"),
         ]
         direct_labels.label_line_ends(drawing, {axes: ends})
-    assert {text.get_text(): text.xy[0] for text in axes.texts} == {"short": 3, "long": 10}
+    assert {text.get_text(): text.xy[0] for text in axes.texts} == {"short": 3, "long": 10}  # type: ignore[attr-defined]

@@ -31,7 +31,8 @@ from tests.study.requests import (
 )
 
 pytestmark = pytest.mark.skipif(
-    not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
+    not local_executor.HAS_FORK_SERVER,  # type: ignore[attr-defined]
+    reason="no fork server on this system",
 )
 
 
@@ -206,7 +207,7 @@ def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatc
             process.kill()
         return process
 
-    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", start_and_kill_the_first)
+    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", start_and_kill_the_first)  # type: ignore[attr-defined]
     forking = LocalExecutor(1, (FAULTY,), spawn=False)
     assert len(started) == 2
     assert len(run_one(forking)) == 5
@@ -251,7 +252,7 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", refuse)
+    monkeypatch.setattr(prewarmed_server.subprocess, "Popen", refuse)  # type: ignore[attr-defined]
     with pytest.raises(WorkerError, match="no worker can be started: Resource temporarily"):
         prewarmed_server.ServerProcess()
 

@@ -35,12 +35,13 @@ from tests.study.requests import (
 )
 
 needs_fork = pytest.mark.skipif(
-    not local_executor.HAS_FORK_SERVER, reason="no fork server on this system"
+    not local_executor.HAS_FORK_SERVER,  # type: ignore[attr-defined]
+    reason="no fork server on this system",
 )
 FORMS = [
     pytest.param("fork", marks=needs_fork),
     # every day where there is no other form
-    pytest.param("spawn", marks=pytest.mark.nightly if local_executor.HAS_FORK_SERVER else ()),
+    pytest.param("spawn", marks=pytest.mark.nightly if local_executor.HAS_FORK_SERVER else ()),  # type: ignore[attr-defined]
 ]
 
 

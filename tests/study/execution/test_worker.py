@@ -174,7 +174,7 @@ def test_preload_leaves_cuda_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssertionError, match="looked for"):
         _take_first_steps()
     preload()
-    assert torch.cuda.is_available is torch.accelerator.current_accelerator is wake
+    assert torch.cuda.is_available is torch.accelerator.current_accelerator is wake  # type: ignore[comparison-overlap]
 
 
 def test_preload_leaves_the_generator() -> None:

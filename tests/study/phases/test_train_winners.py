@@ -168,9 +168,9 @@ def test_winner_whose_training_crashes_is_trained_again(tmp_path: Path) -> None:
 
     def script(config: TrainingConfig) -> Sequence[Message]:
         events = next(scripts[config.model.cell])
-        if events[0] == outcome():
+        if events[0] == outcome():  # type: ignore[index]
             write_weights(tmp_path, config.model.cell)
-        return events
+        return events  # type: ignore[return-value]
 
     executor = ScriptedExecutor(script, num_workers=2)
     kept, notes = train(tmp_path, executor, [winner_of(cell) for cell in scripts])
@@ -198,7 +198,7 @@ def test_crash_while_weights_are_written(tmp_path: Path) -> None:
         events = next(scripts)
         if events[-1] == outcome():
             write_weights(tmp_path, "rnn")
-        return events
+        return events  # type: ignore[return-value]
 
     assert train(tmp_path, ScriptedExecutor(script), [winner_of("rnn")]) == (["rnn"], [])
     assert next(scripts, None) is None

@@ -122,7 +122,7 @@ def gates(informative: list[int] | None, trained: Mapping[str, list[float]]) -> 
         ]
         names = {"task": "temporal_order", "cell": "lstm", "state": state, "sequence_length": 4}
         found.append(
-            names | {"memory_gate": "forget", "informative": informative, "traces": traces}
+            names | {"memory_gate": "forget", "informative": informative, "traces": traces}  # type: ignore[dict-item]
         )
     return {"gates": found}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from harness import records
 from harness.rendering import theme
+from harness.rendering.document import Picture
 from harness.rendering.sections import inference
 from harness.stats import CellComparison, Estimate
 from harness.study.report import study_report
@@ -71,8 +73,16 @@ def compared(
     """What the study's comparison of two cells says."""
     verdict = "inconclusive" if few else "difference_shown" if longer else "no_difference_shown"
     return CellComparison(
-        first, second, Estimate(None, None, 0, 0), None, verdict, longer, "", 5, 5
-    )  # type: ignore[arg-type]
+        first,
+        second,
+        Estimate(None, None, 0, 0),
+        None,
+        verdict,  # type: ignore[arg-type]
+        longer,
+        "",
+        5,
+        5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +212,7 @@ def test_a_bench_with_one_size(context: StudyContext, tmp_path: Path) -> None:
     with theme.style(context.fonts.families):
         section = inference.inference_section(context, table)
     picture, failed = section.blocks
-    assert picture.kind == "picture"
+    assert isinstance(picture, Picture)
     axes = picture.figure.axes
     labels = [label.get_text() for label in axes[0].get_yticklabels()]
     assert labels[:3] == ["rnn · float32", "rnn · bfloat16", "gru · float32"]
@@ -220,13 +230,13 @@ def test_a_bench_that_varied_the_size(context: StudyContext, tmp_path: Path) -> 
     with theme.style(context.fonts.families):
         section = inference.inference_section(context, table)
     picture = section.blocks[1]
-    assert picture.kind == "picture"
+    assert isinstance(picture, Picture)
     assert picture.name == "inference_size"
     assert len(picture.figure.axes) == 6
-    lines = [line for line in picture.figure.axes[3].lines if len(line.get_xdata()) == 3]
-    assert list(lines[0].get_xdata()) == [8, 32, 128]
+    lines = [line for line in picture.figure.axes[3].lines if np.size(line.get_xdata()) == 3]
+    assert np.asarray(lines[0].get_xdata()).tolist() == [8, 32, 128]
     first = (8 * 18 + 4 * 8 + 4) * 4 + 8 * 4  # an rnn's numbers in float32, and its state
-    assert lines[0].get_ydata()[0] == pytest.approx(first / 1024)
+    assert np.asarray(lines[0].get_ydata())[0] == pytest.approx(first / 1024)
 
 
 def test_a_bench_in_which_nothing_could_be_timed(context: StudyContext, tmp_path: Path) -> None:

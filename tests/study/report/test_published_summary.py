@@ -95,7 +95,7 @@ def test_a_number_that_a_run_does_not_have_is_no_infinity(found: StudyRecords) -
 def test_of_two_in_the_middle_the_worse_counts(found: StudyRecords) -> None:
     """With an even number of runs: the smaller accuracy, the larger loss."""
     keep = found.confirmation is not None and found.confirmation["number"].notna()
-    pairs = dataclasses.replace(found, confirmation=found.confirmation[keep].iloc[:2])  # type: ignore[index]
+    pairs = dataclasses.replace(found, confirmation=found.confirmation[keep].iloc[:2])  # type: ignore[arg-type, index]
     study = summary(pairs, accuracy=[0.5, 0.9], loss=[0.1, 0.2], solved=False, end="complete")
     assert confirmed(study, "adding", "lstm", "accuracy").value == 0.5
     assert confirmed(study, "adding", "lstm", "loss").value == 0.2

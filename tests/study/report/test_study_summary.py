@@ -53,9 +53,11 @@ def test_spans_are_those_of_the_runs(quick: StudyRecords) -> None:
     counted = own.groupby("lag")["solved"].sum().to_dict()
     assert {share.lag: share.n_solved for share in memory.shares} == counted
     reached = [
-        lag for lag in sorted(counted) if all(counted[k] >= 2.5 for k in counted if k <= lag)
+        lag
+        for lag in sorted(counted)  # type: ignore[type-var]
+        if all(counted[k] >= 2.5 for k in counted if k <= lag)  # type: ignore[operator]
     ]
-    assert memory.span.value == max(reached, default=0)
+    assert memory.span.value == max(reached, default=0)  # type: ignore[type-var]
 
 
 def test_a_broken_run_is_left_out_of_the_share(quick: StudyRecords) -> None:
@@ -108,8 +110,8 @@ def test_the_best_are_looked_for_among_the_common_trials(quick: StudyRecords) ->
 def test_a_failed_trial_has_the_worst_objective(quick: StudyRecords) -> None:
     """Divergence counts as 0 remembered steps; an error counts as nothing."""
     trials = quick.trials.copy()
-    trials.loc[0, ["end", "remembered_steps"]] = ["diverged", math.nan]
-    trials.loc[1, ["end", "remembered_steps"]] = ["error", math.nan]
+    trials.loc[0, ["end", "remembered_steps"]] = ["diverged", math.nan]  # type: ignore[assignment, index]
+    trials.loc[1, ["end", "remembered_steps"]] = ["error", math.nan]  # type: ignore[assignment, index]
     objectives = Summary(changed(quick, trials=trials)).objectives
     assert objectives[0] == 0
     assert math.isnan(objectives[1])

@@ -26,7 +26,7 @@ def test_own_hyperparameter(tmp_path: Path) -> None:
     spec = small_spec(tmp_path, 'compare.cells=["faulty"]', 'space.faulty.fault=["none","nan"]')
     assert suggested(spec, "temporal_order", "faulty")["fault"] == Choice(("none", "nan"))
     values = {"hidden_size": 2, "learning_rate": 0.1, "sequence_length": 10, "fault": "nan"}
-    config = training_config(spec, "temporal_order", "faulty", values)
+    config = training_config(spec, "temporal_order", "faulty", values)  # type: ignore[arg-type]
     assert dict(config.model.hyperparameters) == {"fault": "nan"}
 
 

@@ -255,8 +255,8 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         slept.append(pause_s)
         now[0] += pause_s
 
-    monkeypatch.setattr(retrying_storage.time, "sleep", sleep)
-    monkeypatch.setattr(retrying_storage.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(retrying_storage.time, "sleep", sleep)  # type: ignore[attr-defined]
+    monkeypatch.setattr(retrying_storage.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
     storage = RetryingStorage(default_url(tmp_path), "the storage")
     said: list[str] = []
     storage.notify = said.append
