@@ -1,4 +1,4 @@
-"""What every test run needs: one thread each, turns for tests that measure time, and no silent skips."""
+"""One thread each, turns for tests that measure time, and no silent skips."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ hypothesis.settings.register_profile("harness", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("harness")
 
 
-# --------------------------------------------------------------------------------------------- turns
-# Under xdist, a test marked `alone` waits until every other worker has ended its test, and the others
-# wait until it has ended. Each worker has a lock file and holds it during each of its tests; a test
-# marked `alone` holds them all. Everybody passes the gate first, so that it is not kept waiting.
+# -------------------------------------------------------------------------------------------- turns
+# Under xdist, a test marked `alone` waits until every other worker has ended its test, and the
+# others wait until it has ended. Each worker has a lock file and holds it during each of its tests;
+# a test marked `alone` holds them all. Everybody passes the gate first, so it does not wait long.
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
-# ----------------------------------------------------------------------------------------- denormals
+# ---------------------------------------------------------------------------------------- denormals
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def denormals_as_found() -> Iterator[None]:
         sys.modules["torch"].set_flush_denormal(False)
 
 
-# --------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------ figures
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def no_figures() -> Iterator[None]:
         yield
 
 
-# --------------------------------------------------------------------------------------------- skips
+# -------------------------------------------------------------------------------------------- skips
 
 
 def unwelcome(report: pytest.TestReport | pytest.CollectReport) -> bool:

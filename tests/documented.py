@@ -1,4 +1,4 @@
-"""The code and commands that a page of documentation shows, written to files and made small enough for a test."""
+"""Code and commands of a documentation page, written to files and made small for a test."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_files(name: str, folder: Path) -> None:
 
 
 def study_commands(name: str) -> list[list[str]]:
-    """Each `python -m harness.study ...` of the page's blocks that names a plug-in, as words, with this Python."""
+    """Each `python -m harness.study ...` of the page that names a plug-in, as words."""
     lines = "".join(fenced(name, "")).replace("\\\n", " ").splitlines()
     return [[sys.executable, *shlex.split(line)[1:]] for line in lines if "--plugin" in line]
 

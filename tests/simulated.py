@@ -29,7 +29,7 @@ FINE = tuple(np.geomspace(5, 320, 60))  # so fine that spans are hardly ever tie
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What was counted: `k` of `n` simulated studies, where `nominal` is the share that is promised."""
+    """`k` of `n` simulated studies, and the `nominal` share that is promised."""
 
     what: str
     nominal: float
@@ -101,7 +101,7 @@ def false_alarms(generator: Generator, n: int) -> Iterator[Found]:
 
 
 def power(generator: Generator, n: int) -> Iterator[Found]:
-    """Studies of two cells, one with a multiple of the other's memory, in which the longer one is named."""
+    """Studies of two cells, one with a multiple of the other's memory; is the longer one named?"""
     for factor in (2.0, 6.0):
         for n_repeats in (5, 10):
             k = 0
@@ -306,7 +306,7 @@ SPACE: dict[str, Parameter] = {
 def _searches(
     generator: Generator, n_searches: int, n_trials: int
 ) -> list[tuple[dict[str, Value], float]]:
-    """Random trials whose objective hangs on learning rate most, on initialisation less, and on its search's luck."""
+    """Random trials: learning rate decides most, then initialisation, then luck."""
     trials = []
     for _ in range(n_searches):
         luck = generator.normal()
@@ -324,7 +324,7 @@ def _searches(
 
 
 def importances_coverage(generator: Generator, n: int) -> Iterator[Found]:
-    """How often the jackknife of a share holds what searches of this size give on average (slow: PED-ANOVA each time)."""
+    """How often the jackknife of a share holds the average of searches of this size (slow)."""
     n_searches, n_trials = 5, 12
     groups = [i // n_trials for i in range(n_searches * n_trials)]
     found = [

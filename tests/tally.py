@@ -58,7 +58,7 @@ class Tally:
         self.entries: list[Entry] = []
 
     def add(self, fault: str, promise: str, *, lost: int, injected: int = 1) -> None:
-        """Count so many faults, and so many things that should have been there afterwards and were not, or were twice."""
+        """Count injected faults, and what was missing or doubled afterwards."""
         self.entries.append(Entry(fault, promise, self.test, injected, lost))
 
     @contextmanager
@@ -92,7 +92,7 @@ def read(path: Path) -> list[Entry]:
 
 
 def summed(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry for each fault, promise and test function, in the order in which they first come, counts added."""
+    """One entry for each fault, promise and test function, in first order, counts added."""
     found: dict[tuple[str, str, str], Entry] = {}
     for each in entries:
         test = re.sub(r"\[.*\]$", "", each.test)

@@ -212,7 +212,7 @@ def texts(value: Any) -> list[str]:
 
 
 def test_a_fingerprint_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No user, host, home or working folder and no environment variable stands in it, planted or real."""
+    """No user, host, home, working folder or environment variable is in it."""
     monkeypatch.setattr(socket, "gethostname", lambda: "planted-host")
     monkeypatch.setattr(platform, "node", lambda: "planted-host")
     for name in list(os.environ):
@@ -259,7 +259,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10)
 
 @pytest.mark.skipif(not machine.keeps_memory(), reason="glibc needed")
 def test_memory_that_is_kept_is_not_asked_for_again() -> None:
-    """A step that frees 49 MiB faults them all in again as Python comes, and none where they are kept."""
+    """A step that frees 49 MiB faults it in again by default, and not where memory is kept."""
 
     def faults(way: str) -> float:
         command = [sys.executable, "-c", KEEPING, way]

@@ -81,7 +81,7 @@ def test_a_plugin_runs_once(tmp_path: Path) -> None:
 
 
 def test_plugins_of_one_name_in_two_folders(tmp_path: Path) -> None:
-    """Two files of the same name are two plug-ins, and neither takes the place of a module of Python."""
+    """Two files of the same name are two plug-ins, and neither replaces a module of Python."""
     paths = [write(tmp_path / folder, f"folder = {folder!r}", "json.py") for folder in "ab"]
     assert [load_plugin(path).folder for path in paths] == ["a", "b"]
     import json

@@ -81,7 +81,7 @@ def test_every_study_and_grid_is_listed(page: str, names: Callable[[], Mapping[s
 
 
 def test_the_grid_file_is_documented() -> None:
-    """docs/bench.md has each key with its default, each variant and measure, each column, and a grid that is accepted."""
+    """docs/bench.md has each key with its default, each variant, measure and column."""
     page = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
     defaults = documented_defaults(page)
     for name, model in grid_config.TABLES.items():
@@ -158,7 +158,7 @@ def test_every_task_is_documented() -> None:
             assert task.lag(length) == eval(lag.partition(",")[0], known)  # our own page
 
 
-# ------------------------------------------------------------------------------------- plug-ins, run
+# ------------------------------------------------------------------------------------ plug-ins, run
 
 
 def run(words: list[str], folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -219,7 +219,7 @@ def test_readme_plug_ins_are_timed(tmp_path: Path) -> None:
 def test_the_documented_cell_offers_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/plugins.md's cell: step by step is its forward pass, its gates are shares, and `slow` keeps (T - 1) / T."""
+    """The cell of docs/plugins.md: steps are its forward pass; `slow` keeps (T - 1) / T."""
     monkeypatch.setattr("harness.cells.registry.CELLS", dict(CELLS))
     write_files("docs/plugins.md", tmp_path)
     load_plugin(str(tmp_path / "leaky.py"))
@@ -241,7 +241,7 @@ def test_the_documented_cell_offers_what_it_says(
 
 @pytest.fixture
 def documented(tmp_path: Path) -> Path:
-    """A folder with docs/plugins.md's files, and sequences of 12 steps whose class is the sign of the third."""
+    """A folder with docs/plugins.md's files, and sequences whose class is the third step's sign."""
     write_files("docs/plugins.md", tmp_path)
     draw = np.random.default_rng(0)
     arrays: dict[Any, Any] = {}

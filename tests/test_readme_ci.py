@@ -1,4 +1,4 @@
-"""README's section "Track regressions in CI", followed word for word in a repository outside, with the harness installed and no clone.
+"""README's section "Track regressions in CI", followed word for word in an outside repository.
 
 What the page shows is run as it stands, but for `--budget 1`, which it offers. Two things stand in
 for others: `pip install` is only noted, for the harness is there already, as a wheel would have it;
@@ -60,7 +60,7 @@ def workflow(text: str = "") -> Any:
 
 
 class Outside:
-    """A repository that knows nothing of the harness, and the environment in which its commands run."""
+    """A repository without the harness, and the environment in which its commands run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -175,7 +175,7 @@ def test_a_pull_request_is_compared_with_its_merge_base(outside: Outside) -> Non
 
 @pytest.mark.nightly
 def test_main_is_recorded_on_a_branch_of_its_own(outside: Outside) -> None:
-    """Step 4, on GitHub's side: a fresh machine finds what another one has recorded, and appends to it."""
+    """Step 4 on GitHub: a fresh machine finds an earlier recording and appends to it."""
     plan, _ = edited_workflow()
     _, target = push_a_change(outside)
     for n in (1, 2):

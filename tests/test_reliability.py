@@ -36,7 +36,7 @@ def test_nothing_was_lost() -> None:
 
 
 def test_counts_are_added() -> None:
-    """A test's parameters are one row, other promises are another, and all are added up at the end."""
+    """A test's parameters are one row, other promises another; all are added up at the end."""
     entries = [
         Entry("kill", "stays", "tests/a.py::test_a[1]", 3, 0),
         Entry("kill", "stays", "tests/a.py::test_a[2-x]", 4, 1),

@@ -1,4 +1,4 @@
-"""What is handed over: sources that run nothing they read, results that name nobody, storages that show no password."""
+"""Sources that run nothing they read, results that name nobody, storages without passwords."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.tally import Tally
 
 PACKAGE = Path(__file__).parents[1] / "harness"
 
-# ------------------------------------------------------------------------------------------- sources
+# ------------------------------------------------------------------------------------------ sources
 
 MODULES_THAT_RUN_WHAT_THEY_READ = {
     *("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml", "ruamel"),
@@ -48,7 +48,7 @@ FREE = {
 
 
 def dangers(tree: ast.Module) -> Iterator[str]:
-    """Each thing in a source by which a file that is read could run, or be fetched from elsewhere."""
+    """Each way in which a file that is read could run, or be fetched from elsewhere."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -119,7 +119,7 @@ def test_a_planted_danger_is_found(source: str, says: str, tally: Tally) -> None
         assert list(dangers(ast.parse(source))) == [says]
 
 
-# ------------------------------------------------------------------------------------------- results
+# ------------------------------------------------------------------------------------------ results
 
 
 class Bomb:
@@ -154,7 +154,7 @@ def test_weights_that_are_a_pickle_are_not_run(tmp_path: Path, tally: Tally) -> 
 
 
 def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
-    """Neither the user, the machine, its address, a home folder nor the environment stands in what is handed on."""
+    """Neither user, machine, address, home folder nor environment is in the results."""
     planted = {name: f"planted-{name.lower()}-value" for name in ("USER", "HOSTNAME", "API_TOKEN")}
     for name, value in planted.items():
         monkeypatch.setenv(name, value)
@@ -180,7 +180,7 @@ def test_results_name_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ta
     assert json.loads(said)["command"] == "python -m harness.study ~/a.toml --workers=1"
 
 
-# ---------------------------------------------------------------------------------- a server's password
+# ------------------------------------------------------------------------------ a server's password
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ class Fake:
 
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run the command here, in a folder that holds small.toml alone, with the engine that measures nothing."""
+    """Run the command in a folder with small.toml alone, with an engine that measures nothing."""
 
     @contextlib.contextmanager
     def engine(_plugins: Sequence[str]) -> Iterator[Fake]:

@@ -1,4 +1,4 @@
-"""harness.bench.run: what is measured, kept, resumed and refused, with an engine that measures nothing."""
+"""harness.bench.run: measured, kept, resumed and refused, with an engine without timing."""
 
 from __future__ import annotations
 
@@ -433,7 +433,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_device_joins_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was measured on one device stays when another is measured, and is not held against the other's name."""
+    """What was measured on one device stays when another device is measured."""
     run(tmp_path)
     monkeypatch.setattr(machine, "device_memory_bytes", lambda _device: 10**10)
     monkeypatch.setattr(machine, "describe_device", lambda device: f"Example {device}")

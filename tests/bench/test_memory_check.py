@@ -43,7 +43,7 @@ def step(hidden_size: int = 32) -> int:
 
 
 def test_all_variants_of_a_group_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process for each and one for the reference, a copy for each number of threads, and a step in each."""
+    """A process for each variant and the reference, a copy for each thread count, and the steps."""
     alone = needed(monkeypatch)
     assert alone == step() + 2 * WORKER_BYTES + COPY
     assert needed(monkeypatch, ["tuned", "denormals_kept"]) == alone + step()

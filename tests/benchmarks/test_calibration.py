@@ -42,7 +42,7 @@ def test_identical_cells_are_called_different_in_at_most_five_percent() -> None:
 
 
 def test_a_difference_is_found_and_named_the_right_way_round() -> None:
-    """Six times the memory is shown in most studies, more often with more searches, and twice the memory less often."""
+    """Six times the memory is shown in most studies, and more often with more searches."""
     twice, twice_10, six, six_10 = (
         one.k / one.n for one in simulated.power(np.random.default_rng(2), N)
     )
@@ -62,7 +62,7 @@ def test_each_interval_covers_as_often_as_it_says() -> None:
 
 
 def test_the_importances_intervals_cover() -> None:
-    """The jackknife over searches holds the mean share in nine studies of ten at least, as the report says."""
+    """The jackknife over searches holds the mean share in at least nine studies of ten."""
     for one in simulated.importances_coverage(np.random.default_rng(4), everyday(60, nightly=150)):
         assert not too_few(Found(one.what, 0.92, one.k, one.n)), one
 
@@ -71,7 +71,7 @@ def test_the_importances_intervals_cover() -> None:
 
 
 def test_runs_taken_for_searches_are_found_to_alarm_falsely() -> None:
-    """If each search counted three times, as three runs of its winner would, identical cells would differ too often."""
+    """If each search counted three times, identical cells would differ too often."""
     generator = np.random.default_rng(5)
     k = 0
     for _ in range(N):
@@ -82,7 +82,7 @@ def test_runs_taken_for_searches_are_found_to_alarm_falsely() -> None:
 
 
 def test_runs_taken_for_independent_are_found_to_cover_too_little() -> None:
-    """The binomial interval over two runs a search, rather than over searches, misses a share too often."""
+    """The binomial interval over two runs a search misses a share too often."""
     generator = np.random.default_rng(6)
     k = 0
     for _ in range(N):

@@ -47,7 +47,7 @@ def test_the_lists_are_what_their_seeds_draw(name: str) -> None:
 
 
 def test_the_full_list_spans_what_it_says() -> None:
-    """Each cell as often, hidden sizes 16 to 256, 1 and 2 layers, lengths 50 to 400, whole batches, a seed each."""
+    """Each cell as often: sizes 16 to 256, 1 and 2 layers, lengths 50 to 400, one seed each."""
     trials = listed.full().trials
     assert [each.cell for each in trials].count("gru") * 3 == len(trials)
     assert all(16 <= each.hidden_size <= 256 for each in trials)

@@ -1,4 +1,4 @@
-"""The training steps of harness.timing as benchmarks of pytest-benchmark, for whoever has its tools in place.
+"""The training steps of harness.timing as benchmarks of pytest-benchmark.
 
 One process after the other and no interleaving: for comparisons of cells, variants or revisions use
 `python -m harness.bench`. Under `make test` each runs once, untimed.
@@ -97,7 +97,7 @@ def test_step(benchmark: BenchmarkFixture, cell: str, measure: str, device: str)
 
 
 def test_what_is_written_of_a_benchmark(tmp_path: Path) -> None:
-    """Timed for real, one benchmark leaves its throughput and this machine's fingerprint in pytest-benchmark's file."""
+    """A benchmark leaves throughput and the machine's fingerprint in pytest-benchmark's file."""
     path = tmp_path / "out.json"
     chosen = f"{__file__}::test_step[lstm-training_step-cpu]"
     command = [

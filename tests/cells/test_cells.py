@@ -36,7 +36,7 @@ INPUT_SIZE, HIDDEN_SIZE = 3, 5
 GATED = {"lstm": 4, "gru": 3}
 
 
-# ------------------------------------------------------- the cells as ten-line recurrences in float64
+# ----------------------------------------------------- the cells as ten-line recurrences in float64
 
 
 def sigmoid(x: Array) -> Array:
@@ -54,7 +54,7 @@ def rnn(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array, gates
 
 
 def gru(w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array, inputs: Array, gates: Gates) -> Array:
-    """Reset r, update z, new n; h' = (1 - z) n + z h, where r stands outside of U h + c (as in torch)."""
+    """Reset r, update z, new n; h' = (1 - z) n + z h, with r outside of U h + c, as in torch."""
     h, states = np.zeros(w_hh.shape[1]), []
     for x in inputs:
         ir, iz, i_n = np.split(w_ih @ x + b_ih, 3)
@@ -90,7 +90,7 @@ def recurrence(name: str, stack: nn.Module, inputs: Tensor) -> Tensor:
 def recurrence_with_gates(
     name: str, stack: nn.Module, inputs: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The last layer's states, and each gate of every layer (num_layers, batch_size, sequence_length, hidden_size)."""
+    """The last layer's states, and each gate (num_layers, batch_size, steps, hidden_size)."""
     weights = {key: value.detach().double().numpy() for key, value in stack.named_parameters()}
     layers = len(weights) // 4
     rows, opened = [], np.empty((layers, *inputs.shape[:2]), dtype=object)
@@ -158,7 +158,7 @@ def test_a_cell_computes_its_equations(name: str, num_layers: int) -> None:
 @DEPTHS
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 def test_a_cell_in_float32(name: str, num_layers: int, training: bool) -> None:
-    """In single precision too, on the path that trains and on that of inference mode (they differ in torch)."""
+    """In single precision too, on torch's training path and on its inference path."""
     stack, inputs = build(name, num_layers, torch.float32), draw(3, 9, torch.float32)
     with torch.inference_mode(not training):
         states = stack(inputs)
@@ -170,7 +170,7 @@ def test_a_cell_in_float32(name: str, num_layers: int, training: bool) -> None:
 @EVERY
 @DEPTHS
 def test_no_state_depends_on_a_later_input(name: str, num_layers: int) -> None:
-    """Other inputs from a step on leave all states before it, bit for bit, and change that step's."""
+    """Other inputs from one step on change that step's state and no earlier one."""
     stack, inputs = build(name, num_layers), draw(2, 9)
     states = stack(inputs)
     for step in range(9):
@@ -192,7 +192,7 @@ def test_every_state_depends_on_the_first_input(name: str, num_layers: int) -> N
 
 @EVERY
 def test_sequences_of_a_batch_are_strangers(name: str) -> None:
-    """A sequence's states do not depend on what else is in the batch, nor on what was computed before."""
+    """A sequence's states depend neither on the rest of the batch nor on earlier calls."""
     stack, inputs = build(name, 2), draw(4, 9)
     together = stack(inputs)
     for row in (3, 0, 2):
@@ -201,7 +201,7 @@ def test_sequences_of_a_batch_are_strangers(name: str) -> None:
 
 @EVERY
 def test_gradients_are_right(name: str) -> None:
-    """Derivatives with respect to inputs and all weights equal central differences, through two layers."""
+    """Derivatives by inputs and weights equal central differences, through two layers."""
     stack = build(name, 2)
     names = [key for key, _ in stack.named_parameters()]
 
@@ -235,7 +235,7 @@ def test_number_of_parameters(
 
 @INITIALIZED
 def test_an_initialisation_is_reproducible(name: str, initialization: str) -> None:
-    """The same generator gives the same finite weights, and torch's global generator is neither used nor moved."""
+    """The same generator gives the same finite weights; torch's global generator is not used."""
     found: list[Any] = []
     for seed in (0, 0, 1):
         stack = build(name, 2, torch.float32)
@@ -300,7 +300,7 @@ def test_the_last_state_is_that_of_the_last_layer(name: str, num_layers: int) ->
 @EVERY
 @DEPTHS
 def test_step_by_step_is_forward(name: str, num_layers: int) -> None:
-    """Single steps from the initial state give what the forward pass gives, to the last digits of float64."""
+    """Single steps from the initial state give the forward pass, to the last digits of float64."""
     stack, inputs = build(name, num_layers), draw(3, 9)
     assert isinstance(stack, TorchCell)
     state, outputs = stack.initial_state(3, inputs), []
@@ -337,7 +337,7 @@ def test_a_step_goes_on_from_any_state(name: str) -> None:
 @EVERY
 @DEPTHS
 def test_gates_are_those_of_the_equations(name: str, num_layers: int) -> None:
-    """Every gate of every layer and step equals the plain recurrence's, and the memory gate is one of them."""
+    """Every gate of every layer and step equals the plain recurrence's."""
     stack, inputs = build(name, num_layers), draw(3, 9)
     assert isinstance(stack, Gated)
     found, (_, expected) = stack.gates(inputs), recurrence_with_gates(name, stack, inputs)
@@ -384,7 +384,7 @@ def test_pytorch_changes_nothing(name: str) -> None:
     + [("rnn", "orthogonal")],
 )
 def test_recurrent_weights_are_orthogonal(name: str, initialization: str) -> None:
-    """Each gate's block of each layer is orthogonal, no two are the same, and the input weights stay."""
+    """Each gate's block of each layer is orthogonal, and no two blocks are the same."""
     torch.manual_seed(4)
     before = CELLS[name].factory(INPUT_SIZE, 16, 2).module
     torch.manual_seed(4)
@@ -404,7 +404,7 @@ def test_recurrent_weights_are_orthogonal(name: str, initialization: str) -> Non
     ("name", "expected"), [("rnn", [0]), ("gru", [0, 1, 0]), ("lstm", [0, 1, 0, 0])]
 )
 def test_orthogonal_biases(name: str, expected: list[float]) -> None:
-    """The sum of both biases is 0, but 1 for the LSTM's forget gate (i, f, g, o) and the GRU's update gate (r, z, n)."""
+    """The sum of both biases is 0, but 1 for the LSTM's forget and the GRU's update gate."""
     module = initialized(name, "orthogonal")
     for layer in range(2):
         for block, value in zip(summed_biases(module, layer), expected, strict=True):
@@ -414,7 +414,7 @@ def test_orthogonal_biases(name: str, expected: list[float]) -> None:
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 @pytest.mark.parametrize("sequence_length", [2, 3, 50, 1_000])
 def test_chrono_biases(name: str, sequence_length: int) -> None:
-    """The remembering gate's bias is log U[1, T-1], the LSTM's input gate its negative, all others 0."""
+    """The memory gate's bias is log U[1, T-1], the LSTM's input gate its negative, others 0."""
     spans = []
     for seed in range(20):
         module = initialized(name, "chrono", sequence_length, seed=seed)
@@ -442,7 +442,7 @@ def test_chrono_of_the_shortest_sequence(name: str) -> None:
 
 
 def decay(module: nn.RNNBase) -> Tensor:
-    """By how much a unit's memory shrinks in one step without input, where only its biases and one kick act."""
+    """By how much a unit's memory shrinks in one step, from its biases alone."""
     for key, weight in module.named_parameters():
         if key.startswith("weight"):
             weight.data.zero_()
@@ -599,7 +599,7 @@ def test_hyperparameters_that_cannot_be_searched(own: Any, match: str) -> None:
     ],
 )
 def test_what_is_no_cell_is_refused(registry: dict[str, Cell], cell: Any, match: str) -> None:
-    """A plug-in that cannot be built is refused when it is registered, in one line, with the remedy."""
+    """A plug-in that cannot be built is refused in one line when it is registered."""
     with pytest.raises(InputError, match=match) as caught:
         register_cell(cell)
     assert "\n" not in str(caught.value)

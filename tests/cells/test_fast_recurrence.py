@@ -33,7 +33,7 @@ def both(module: Module, sizes: tuple[int, int, int], dtype: torch.dtype) -> lis
 
 
 def found(cell: TorchCell, inputs: Tensor, weight: Tensor) -> list[Tensor]:
-    """All states, the gradient to the inputs and those to the weights, of a weighted sum of the states."""
+    """States, gradient by the inputs and gradients by the weights, of a weighted sum."""
     inputs = inputs.clone().requires_grad_()
     states = cell(inputs)
     (states * weight).sum().backward()
@@ -122,7 +122,7 @@ def names_of(node: torch.autograd.graph.Node) -> str:
 
 
 def test_only_torchs_rnn_and_gru_are_hastened() -> None:
-    """The LSTM is one fused program already, and whatever is plugged in is left alone, though it looks like torch's."""
+    """The LSTM and every plugged-in cell keep their own loop."""
     assert not use_fast_recurrence(nn.GRU(1, 1))
     assert not use_fast_recurrence(CELLS["lstm"].factory(1, 1, 1))
 

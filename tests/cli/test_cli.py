@@ -56,7 +56,7 @@ def test_what_is_no_url_hides_nothing(word: str) -> None:
 def test_a_fault_is_shown_whole_but_for_passwords(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Tally
 ) -> None:
-    """What was not foreseen ends with 1 and its traceback, whose driver may have named the password."""
+    """An unforeseen error ends with 1 and a traceback that shows no password."""
     app = typer.Typer(pretty_exceptions_enable=False)
 
     @app.command(cls=cli.LineCommand)

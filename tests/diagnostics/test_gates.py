@@ -35,7 +35,7 @@ def set_biases(model: SequenceModel, biases: Tensor) -> None:
 
 @pytest.mark.parametrize(("cell", "gate", "block"), [("lstm", "forget", 1), ("gru", "update", 1)])
 def test_a_gate_at_099_remembers_100_steps(cell: str, gate: str, block: int) -> None:
-    """A bias of log(g / (1 - g)) opens the memory gate to g, and the unit keeps a value for 1 / (1 - g) steps."""
+    """A bias of log(g / (1 - g)) opens the memory gate to g, for a time scale of 1 / (1 - g)."""
     model = model_of(cell)
     openings = torch.tensor([0.5, 0.9, 0.99, 0.999, 0.2])
     biases = torch.zeros(4 if cell == "lstm" else 3, 5)
@@ -102,7 +102,7 @@ def test_a_cell_without_gates_has_none() -> None:
 
 
 class Gated(nn.Module):
-    """A plug-in's gates: one number for all units, made in the default dtype, and no memory gate named."""
+    """A plug-in's gates: one number for all units, in the default dtype, no memory gate."""
 
     def __init__(self, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ def test_the_steps_are_those_of_torch(cell: str, num_layers: int) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_the_gain_is_the_norm_of_autograds_jacobian(cell: str, num_layers: int) -> None:
-    """Gains equal the norm of the whole stack's Jacobian, taken by autograd through torch's own module."""
+    """Gains equal the norm of the whole stack's Jacobian, by autograd through torch's module."""
     model = model_of(cell, num_layers=num_layers)
     inputs = inputs_of(1, 12)
     found = gradient_gain(model, inputs)
@@ -84,7 +84,7 @@ def test_the_gain_is_the_norm_of_autograds_jacobian(cell: str, num_layers: int) 
     [("rnn", 10, 2e-2), ("rnn", 30, 6e-7), ("lstm", 10, 2.4e-2), ("lstm", 30, 5e-6)],
 )
 def test_untrained_cells_agree_with_the_measured_figures(cell: str, lag: int, gain: float) -> None:
-    """Gains of untrained cells of 64 units are within a factor 10 of what was measured elsewhere."""
+    """Gains of untrained cells of 64 units are within a factor 10 of earlier measurements."""
     gains = []
     for seed in range(5):
         found = gradient_gain(model_of(cell, 64, seed=seed), inputs_of(1, 40, seed))
@@ -311,7 +311,7 @@ def test_a_step_that_keeps_nothing_has_no_gain() -> None:
 
 
 def test_by_inputs_small_gains_are_told_far_below_float64() -> None:
-    """A leaky sum of 0.5 over 1,400 steps keeps 1e-421 of an input, which float64 has no number for."""
+    """A leaky sum of 0.5 keeps 1e-421 of an input over 1,400 steps, below float64's range."""
     cell = Plugged()
     found = gradient_gain(SequenceModel(cell, 4, 4, dense=False), inputs_of(1, 1400))
     weight = cell.inward.weight.detach().double()
@@ -340,7 +340,7 @@ def test_large_states_are_followed_less_far() -> None:
 
 
 def test_a_state_too_large_is_read_by_inputs() -> None:
-    """A state that could be followed over a few steps alone leaves its page to outputs and inputs."""
+    """A state that fits for only a few steps is replaced by outputs and inputs."""
     model = SequenceModel(Huge(), 3, 4, dense=False)
     found = gradient_gain(model, inputs_of(2, 40))
     assert found.of == "output"

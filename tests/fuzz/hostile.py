@@ -65,7 +65,7 @@ TOKENS = (
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A kind of file: good ones, what reads one (True: taken; False: one line, exit code 2), and how it is written."""
+    """A kind of file: good files, what reads one (False: refused in one line), how to write it."""
 
     name: str
     good: tuple[bytes, ...]
@@ -84,7 +84,7 @@ def guarded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _little_memory() -> Iterator[None]:
-    """Let this process allocate no more than MEMORY_BYTES, where the system can hold it to that (Linux)."""
+    """Limit this process to MEMORY_BYTES of memory, if the system can (Linux)."""
     status = Path("/proc/self/status")
     if not status.exists():
         yield
@@ -116,7 +116,7 @@ def one_line(code: int, errors: str, output: str = "") -> bool:
     return False
 
 
-# ------------------------------------------------------------------------------------------ strategies
+# --------------------------------------------------------------------------------------- strategies
 
 
 SCALARS = st.one_of(

@@ -86,7 +86,7 @@ def settled(share: float = 1.0) -> settings:
     )
 
 
-# ------------------------------------------------------------------------------------------- readers
+# ------------------------------------------------------------------------------------------ readers
 
 
 @cache
@@ -325,7 +325,7 @@ def promise(name: str) -> str:
     return ANSWERED if name in SHOWN else "read, or one line"
 
 
-# --------------------------------------------------------------------------------------------- tests
+# -------------------------------------------------------------------------------------------- tests
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -353,7 +353,7 @@ def test_mangled_files(name: str, tally: Tally) -> None:
 
 @pytest.mark.parametrize("name", WITH_VALUES)
 def test_other_values(name: str, tally: Tally) -> None:
-    """Values of another type, size or name, tables removed, exchanged and added, in a file that is well written."""
+    """Other types, sizes and names; tables removed, exchanged and added, in a well-formed file."""
     each = formats()[name]
     plain = [read_plain(content, each.notation) for content in each.good]
     as_they_were = [well_written(values, each.notation) for values in plain]
@@ -372,7 +372,7 @@ def test_other_values(name: str, tally: Tally) -> None:
 
 @pytest.mark.parametrize("name", ["study", "timing"])
 def test_each_number_in_each_place(name: str, tally: Tally) -> None:
-    """A hostile number in each place in turn, and no more memory than a good file takes, give or take 32 MB."""
+    """A hostile number in each place takes no more memory than a good file, within 32 MB."""
     each = formats()[name]
     plain = read_plain(each.good[0], each.notation)
     known = list(places(plain))

@@ -126,7 +126,7 @@ INJECTED = """<script>document.title = 'owned'</script><script src="{url}a.js"><
 def test_what_is_injected_neither_runs_nor_loads(
     page: Path, tmp_path: Path, policy: bool, tally: Tally
 ) -> None:
-    """Should a name ever slip through as markup, the page's policy keeps it from running and from the network.
+    """If a name becomes markup, the page's policy keeps it from running and from the network.
 
     Without the policy the same page runs it and asks for it, so that the test can tell.
     """

@@ -86,7 +86,7 @@ def test_every_key_that_is_asked_for_exists() -> None:
 
 
 def test_every_key_is_asked_for() -> None:
-    """No text is left over: each is asked for by its key, by its family, or as the name of a column."""
+    """Each text is used: by its key, by its family, or as the name of a column."""
     asked = {key for key, _, _ in calls()}
     held = literals()
     unused = {

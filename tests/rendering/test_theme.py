@@ -63,7 +63,7 @@ def test_the_usual_cells_differ_for_every_eye(page: str, sight: str) -> None:
 
 @pytest.mark.parametrize("page", ["light", "dark"])
 def test_what_is_drawn_stands_out_from_the_page(page: str) -> None:
-    """Text has the contrast of WCAG AA (4.5), lines and marks that of graphics (3), names of cells too."""
+    """Text has the contrast of WCAG AA (4.5), lines and marks that of graphics (3)."""
     for colour in (theme.INK, theme.MUTED):
         assert contrast(getattr(colour, page), PAPER[page]) >= 4.5
     for colour in theme.CELL_COLOURS:

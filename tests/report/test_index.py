@@ -15,7 +15,7 @@ from tests.study.report.synthetic import Wish, write
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of results: a rendered study, one with a hostile name, a page alone, one that is torn, and one of nothing."""
+    """Results: a rendered study, a hostile name, a page alone, a torn one, an empty one."""
     root = tmp_path_factory.mktemp("results")
     reference = root / "reference"
     machine = {"wall_time_s": 300.0, "command": "python -m harness.study quickstart --seed 3"}

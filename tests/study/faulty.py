@@ -1,4 +1,4 @@
-"""A plug-in with a cell that fails in whatever way its hyperparameter `fault` says, in place of training.
+"""A plug-in with a cell that fails as its hyperparameter `fault` says.
 
 `hang_once` and `crash_once` fail on the first try of a slot and then train; they leave a mark for
 it in $FAULTY_MARKS. `nan_at_3` yields NaN in the third training step; `explode` makes states

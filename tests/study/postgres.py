@@ -83,7 +83,7 @@ class PostgresServer:
         wait_until_ready(self.port)
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stop it at once, as a kill would (immediate), or in order, its clients thrown out (fast)."""
+        """Stop it at once (immediate), or in order, with its clients disconnected (fast)."""
         pg_ctl = find_program("pg_ctl")
         stop = [*self.prefix, pg_ctl, "stop", "-D", str(self.data), "-m", mode, "-w"]
         subprocess.run(stop, capture_output=True, cwd="/", check=False)

@@ -46,7 +46,7 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_all(tmp_path: Path, empty_storage: Path) -> Iterator[Callable[..., list[TrialSeries]]]:
-    """Opens the searches of the small study with these settings, on a SQLite storage that outlives them.
+    """Opens the searches of the small study on a SQLite storage that outlives them.
 
     `fresh=True` begins with an empty storage.
     """
@@ -91,7 +91,7 @@ def found(series: Sequence[TrialSeries]) -> list[str]:
     ]
 
 
-# ------------------------------------------------------------------------------------- who runs next
+# ------------------------------------------------------------------------------------ who runs next
 
 
 def test_every_slot_gets_an_end(open_all: Callable[..., list[TrialSeries]]) -> None:
@@ -121,7 +121,7 @@ def test_searches_take_turns(open_all: Callable[..., list[TrialSeries]]) -> None
 def test_no_search_has_two_in_flight_while_there_are_enough(
     open_all: Callable[..., list[TrialSeries]], workers: int
 ) -> None:
-    """With as many searches as workers every worker has work and each search one trial in flight at most."""
+    """With as many searches as workers, each search has at most one trial in flight."""
     series = open_all("search.trials=3", *TASKS_AND_CELLS)
     executor = ScriptedExecutor(num_workers=workers)
     most = []
@@ -138,7 +138,7 @@ def test_one_search_uses_every_worker(open_all: Callable[..., list[TrialSeries]]
 
 
 def test_deterministic_keeps_to_one_in_flight(open_all: Callable[..., list[TrialSeries]]) -> None:
-    """Where that is asked for, a lone search has one trial in flight, however many workers there are."""
+    """If asked for, a single search has one trial in flight for any number of workers."""
     executor = ScriptedExecutor(num_workers=3)
     run(open_all("search.trials=6"), executor, TrialLimits(one_in_flight=True))
     assert executor.most_in_flight == 1
@@ -166,7 +166,7 @@ def test_workers_do_not_change_what_is_found(
 def test_time_is_up(
     open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the time is up nothing more is started, what runs is finished, and every search has had as many turns."""
+    """After the time is up nothing is started, and every search has had as many turns."""
     series = open_all("search.trials=50", *TASKS_AND_CELLS)
     now_s = 0.0
 
@@ -191,7 +191,7 @@ def test_no_time_at_all(open_all: Callable[..., list[TrialSeries]]) -> None:
     assert executor.requests == []
 
 
-# ------------------------------------------------------------------------------------------- the ends
+# ----------------------------------------------------------------------------------------- the ends
 
 
 def end_of(series: TrialSeries, slot: int = 0) -> tuple[TrialStatus, float | None]:
@@ -267,7 +267,7 @@ def test_error_is_not_tried_again(open_all: Callable[..., list[TrialSeries]]) ->
 def test_worst_value_and_violated_constraint(
     open_all: Callable[..., list[TrialSeries]], objective: str, worst: float, end: TrialStatus
 ) -> None:
-    """What diverges or exceeds its time or memory is told as the objective's worst, and Optuna calls it infeasible."""
+    """A diverged or limited trial gets the objective's worst value and is infeasible in Optuna."""
     (series,) = open_all("search.trials=1", f'search.objective="{objective}"')
     script = [evaluation(0, 1.0)]
     if end is TrialStatus.DIVERGED:
@@ -337,7 +337,7 @@ def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[TrialSeries
 def test_storage_fails_while_all_is_given_up(
     open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the storage can no longer be written, what runs is cancelled all the same, and the first error is told."""
+    """If the storage cannot be written, trials are cancelled and the first error is told."""
     series = open_all("search.trials=2", *TASKS_AND_CELLS)
     executor = ScriptedExecutor(num_workers=4)
 
@@ -445,7 +445,7 @@ def test_diverged_is_not_called_pruned(
 def test_what_comes_after_training_takes_nothing_back(
     open_all: Callable[..., list[TrialSeries]], last: list[Message]
 ) -> None:
-    """A trial that has solved its task is complete, though looking at longer sequences takes too long or kills it."""
+    """A solved trial is complete, even if its longer sequences take too long or kill it."""
     (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
     executor = ScriptedExecutor(
         lambda _: [evaluation(0, 1.0), evaluation(32, 0.1, solved=True), *last]
@@ -457,7 +457,7 @@ def test_what_comes_after_training_takes_nothing_back(
 
 
 def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[TrialSeries]]) -> None:
-    """The end of a process of one phase is never taken for a trial of the next, on the same executor."""
+    """The end of a process of one phase is never taken for a trial of the next."""
     (first, second) = open_all("search.trials=2", 'compare.cells=["rnn","gru"]')
     executor = ScriptedExecutor(lambda config: [*learns(config), ended()])
     run([first], executor)
@@ -467,11 +467,11 @@ def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[TrialSerie
     assert all(end_of(second, slot)[0] is TrialStatus.COMPLETE for slot in (0, 1))
 
 
-# ---------------------------------------------------------------------------------- stopped and resumed
+# ------------------------------------------------------------------------------ stopped and resumed
 
 
 def test_interrupted(open_all: Callable[..., list[TrialSeries]]) -> None:
-    """Ctrl-C cancels what runs, tells it FAIL with its reason, leaves nothing RUNNING, and goes on upward."""
+    """Ctrl-C cancels what runs, stores FAIL with the reason, and leaves nothing RUNNING."""
     series = open_all("search.trials=3", *TASKS_AND_CELLS)
 
     def stop(n_events: int) -> None:
@@ -512,7 +512,7 @@ def test_interrupted_while_an_end_is_written(
 
 @pytest.mark.parametrize("pruner", ["none", "bound", "median", "halving", "hyperband"])
 def test_restored_history(open_all: Callable[..., list[TrialSeries]], pruner: str) -> None:
-    """After a resume the sampler and the pruner see the very history that they would have seen without it."""
+    """After a resume, sampler and pruner see the same history as without it."""
     settings = ("search.trials=12", f'search.pruner="{pruner}"', "training.sequences=256")
     (series,) = open_all(*settings)
     run([series], ScriptedExecutor(learns_or_fails))
@@ -555,7 +555,7 @@ RESUMED = [
 def test_resume_finds_the_same(
     open_all: Callable[..., list[TrialSeries]], sampler: str, pruner: str
 ) -> None:
-    """However often it is killed, whatever the sampler and pruner, a study finds what it finds undisturbed."""
+    """A study that is killed often finds the same, with any sampler and pruner."""
     trials = 8 if sampler == "gp" else 12
     settings = [
         f"search.trials={trials}",

@@ -1,4 +1,4 @@
-"""A study on tasks that are scored at many steps, one of which has more steps than its sequence_length."""
+"""A study on dense tasks, one of which has more steps than its sequence_length."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_loss_over_all_steps(outcome: StudyOutcome, name: str) -> None:
 
 
 def test_gains_reach_over_all_steps(outcome: StudyOutcome) -> None:
-    """The gradient gain goes back to the first step, which lies farther than sequence_length where steps are added."""
+    """The gradient gain goes back to the first step, also beyond sequence_length."""
     gains = json.loads((outcome.directory / "diagnostics.json").read_text())["gradient_gain"]
     assert len(gains) == 4
     for gain in gains:

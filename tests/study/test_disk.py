@@ -104,7 +104,7 @@ class Filling(RecordingObserver):
 
 
 def lost_rows(results: Path, undisturbed: Path) -> int:
-    """Rows of the undisturbed study's tables that are not there, are other ones, or are there twice."""
+    """Rows of the undisturbed study's tables that are missing, changed or doubled."""
     found, wanted = tables(results), tables(undisturbed)
     assert wanted
     return sum(
@@ -197,7 +197,7 @@ def test_full_while_drawing_the_report(
 
 
 def test_full_from_the_start(disk: Disk, executor: LocalExecutor | None, tally: Tally) -> None:
-    """A study for which there is no room at all says so at once, and not that its storage is unreadable."""
+    """A study without any disk space says so, and not that its storage is unreadable."""
     disk.fill()
     with pytest.raises(FileError, match="expected disk space to write"):
         run_small(disk.home, *SETTINGS, executor=executor)
@@ -209,7 +209,7 @@ def test_full_from_the_start(disk: Disk, executor: LocalExecutor | None, tally: 
 
 
 def test_read_only(disk: Disk, executor: LocalExecutor | None, tally: Tally) -> None:
-    """Where results may not be written the study and the report end with 2 and a line that names the place."""
+    """If results are not writable, study and report end with 2 and a line that names the place."""
     results = run_small(disk.home, *SETTINGS, executor=executor).directory
     before = tables(results)
     disk.forbid(writing=True)
@@ -244,7 +244,7 @@ def test_report_command_without_room(
 
 @pytest.mark.skipif(os.name != "posix", reason="the size of files is limited on POSIX systems only")
 def test_old_file_stays(tmp_path: Path, tally: Tally) -> None:
-    """A file that may not grow as far as it should is the old one afterwards, and no other is beside it."""
+    """A file that cannot grow far enough stays the old one, with no other beside it."""
     import resource
 
     path = write_text(tmp_path / "trials.csv", "old\n")

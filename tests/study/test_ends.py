@@ -110,7 +110,7 @@ RETRIED = {"crash_once": 1, "kill": 2, "segfault": 2, "exit": 2}
 
 
 def test_retries_are_shown(outcome: StudyOutcome) -> None:
-    """Each attempt that was lost and made again is in retries.csv with its reason, under its trial's number and seed."""
+    """Each repeated attempt is in retries.csv with its reason, number and seed."""
     trials = {row["number"]: row for row in table(outcome.directory / "trials.csv")}
     retries = table(outcome.directory / "retries.csv")
     assert Counter(trials[row["number"]]["fault"] for row in retries) == RETRIED
@@ -123,7 +123,7 @@ def test_retries_are_shown(outcome: StudyOutcome) -> None:
 
 @pytest.mark.filterwarnings("ignore:constrained_layout")  # sixteen faults are too many for an axis
 def test_report_counts_each_end(outcome: StudyOutcome) -> None:
-    """The report has the number of trials for each end, and of the attempts that were made again."""
+    """The report has the number of trials of each status, and of the repeated attempts."""
     lines = run.render_report(outcome.directory).markdown.read_text().splitlines()
     begin = lines.index("## What failed or was pruned")
     rows = [
@@ -158,7 +158,7 @@ def test_attempts_in_the_storage(study: optuna.Study, fault: str, states: list[s
 
 
 def test_infeasible(study: optuna.Study) -> None:
-    """What diverged or exceeded its limits has the worst value and a violated constraint, and is never Optuna's best."""
+    """A diverged or limited trial has the worst value and a constraint, and is never best."""
     infeasible = {
         trial.params["fault"]: trial.value
         for trial in study.trials
@@ -217,7 +217,7 @@ def test_nothing_valid_at_all(tmp_path: Path, executor: LocalExecutor | None) ->
 
 
 def test_cell_that_cannot_be_looked_into(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """A cell that computes in float32 alone, so that its gradient gain cannot be measured, keeps all other results."""
+    """A cell that needs float32 has no gradient gain, and keeps all other results."""
     observer = RecordingObserver()
     settings = (*FAULTS, 'space.faulty.fault="float32_only"', "search.trials=1")
     found = run_small(tmp_path, *settings, observer=observer, executor=executor)

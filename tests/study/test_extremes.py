@@ -71,7 +71,7 @@ def test_no_source_takes_durations_from_a_clock_that_is_set() -> None:
 
 @pytest.mark.nightly
 def test_thousands_of_evaluations_of_one_trial(tmp_path: Path, tally: Tally) -> None:
-    """All are kept, in the storage and in the table, and reading them back takes no time to speak of."""
+    """All are kept, in the storage and in the table, and are read back fast."""
     n = 2_000
     directory = run_small(
         tmp_path,

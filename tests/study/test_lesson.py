@@ -55,7 +55,7 @@ def harness_config(cell: str, seed: int) -> TrainingConfig:
 @pytest.mark.parametrize("cell", list(MODULES))
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_study_is_the_script(cell: str, seed: int) -> None:
-    """Losses, accuracies and the final predictions are those of torch's module, nn.Linear, sigmoid and SGD, to 1e-6."""
+    """Losses, accuracies and predictions are those of torch's own module and SGD, to 1e-6."""
     losses, accuracies, predictions = plain_script(cell, seed)
     trial = Training(harness_config(cell, seed))
     evaluations = list(trial.evaluations())

@@ -26,7 +26,7 @@ FOUR_SEARCHES = (
 
 @pytest.mark.parametrize("pruner", ["none", pytest.param("halving", marks=pytest.mark.nightly)])
 def test_workers(tmp_path: Path, executor: LocalExecutor | None, pruner: str) -> None:
-    """1, 2 and 4 workers (2 at night) give equal trials.csv, confirmation.csv and evaluations.csv, time apart."""
+    """1, 2 and 4 workers (2 at night) give equal tables, except for times."""
     found = []
     for workers in (1, 2, 4) if NIGHTLY else (1, 4):
         settings = (*FOUR_SEARCHES, f'search.pruner="{pruner}"')
@@ -68,7 +68,7 @@ def test_another_seed(tmp_path: Path, executor: LocalExecutor | None) -> None:
 @pytest.mark.nightly
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
 def test_spawned_workers(tmp_path: Path, executor: LocalExecutor) -> None:
-    """Spawned workers, as on systems without a fork server, give the tables that forked ones give."""
+    """Spawned workers give the same tables as forked ones."""
     found = []
     for form in ("fork", "spawn"):
         folder = tmp_path / form

@@ -109,7 +109,7 @@ def test_attempts_that_were_made_again(tmp_path: Path) -> None:
 
 @given(st.floats(allow_nan=False))
 def test_a_float_reads_back_exactly(value: float) -> None:
-    """Every float, also a huge, tiny or infinite one, is written so that it reads back as itself."""
+    """Every float, also a huge, tiny or infinite one, reads back as itself."""
     assert float(atomic_write._cell(value)) == value
 
 
@@ -144,7 +144,7 @@ def test_a_key_that_is_no_column_is_refused(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the disk is full in the middle, the old file is still there and no other is left behind."""
+    """If the disk is full in the middle, the old file stays, and no other is left behind."""
     path = records.write_text(tmp_path / "report.md", "old")
 
     def full(_handle: int) -> None:

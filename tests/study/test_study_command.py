@@ -56,7 +56,7 @@ def states_of(results: Path) -> set[str]:
     }
 
 
-# -------------------------------------------------------------------------------------- Ctrl-C, SIGTERM
+# ---------------------------------------------------------------------------------- Ctrl-C, SIGTERM
 
 
 def signal_group(pid: int) -> None:
@@ -198,11 +198,11 @@ def test_one_wish_is_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-# ------------------------------------------------------------------------------------------ end to end
+# --------------------------------------------------------------------------------------- end to end
 
 
 def test_study_end_to_end(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """The answer and the report's path are printed, the report is there, and a log has few lines and no control codes."""
+    """Answer and path of the report are printed; a log has few lines and no control codes."""
     done = invoke("small.toml", "--workers", "2", "--trials", "4", *options("confirm.seeds=1"))
     assert done.exit_code == 0, done.output
     report = Path("results", "small", "report.html")
@@ -242,7 +242,7 @@ def test_study_end_to_end(invoke: Callable[..., Result], tmp_path: Path) -> None
 def test_a_plug_in_that_cannot_be_used(
     invoke: Callable[..., Result], tmp_path: Path, text: str, message: str
 ) -> None:
-    """A plug-in that registers nothing usable ends with 2 and one line, before anything is trained or written."""
+    """A plug-in that registers nothing usable ends with 2 and one line, before any training."""
     imports = (
         "from torch import nn\nfrom harness.cells import Cell, register_cell\n"
         "from harness.tasks import Batch, register_task\n"
@@ -258,7 +258,7 @@ def test_a_plug_in_that_cannot_be_used(
 
 
 def test_without_result(invoke: Callable[..., Result]) -> None:
-    """A study with a cell that has no valid result ends with 3, names the cell, and has a report all the same."""
+    """A study with a cell without a valid result ends with 3, names it, and has a report."""
     settings = options(
         'compare.cells=["rnn","faulty"]', 'space.faulty.fault="raise"', "search.trials=1"
     )
@@ -271,7 +271,7 @@ def test_without_result(invoke: Callable[..., Result]) -> None:
     assert "no such luck" in Path("results", "small", "report.html").read_text()
 
 
-# -------------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 BAD = [
@@ -325,7 +325,7 @@ def test_bad_input(invoke: Callable[..., Result], arguments: list[str], message:
     ],
 )
 def test_bad_option(invoke: Callable[..., Result], arguments: list[str], named: str) -> None:
-    """An option that is none, or has a value that it cannot have, ends with 2 and one line that names it."""
+    """An unknown option or a wrong value ends with 2 and one line that names it."""
     done = invoke(*arguments)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
@@ -357,7 +357,7 @@ def test_a_plug_in_that_registers_nothing(invoke: Callable[..., Result]) -> None
 def test_other_study_of_that_name(
     invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Resuming with another key ends with 2, names the key, and proposes another name or --fresh."""
+    """Resuming with another key ends with 2, names the key, and proposes a name or --fresh."""
     no_report = SimpleNamespace(text="", missing=())
     monkeypatch.setattr(pipeline, "render_report", lambda directory: no_report)
     small = ("small.toml", "--workers", "1", "--timeout", "0")
@@ -380,11 +380,11 @@ def test_second_coordinator(invoke: Callable[..., Result], tmp_path: Path) -> No
     assert f"in use by {socket.gethostname()}, process {os.getpid()}" in done.stderr
 
 
-# ---------------------------------------------------------------------------------- without training
+# --------------------------------------------------------------------------------- without training
 
 
 def test_dry_run(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """--dry-run prints the resolved study as a study file and its number of trials, and leaves nothing behind."""
+    """--dry-run prints the resolved study and its number of trials, and leaves nothing behind."""
     done = invoke(
         "small.toml", "--dry-run", "--trials", "7", "--seed", "3", "--set", "confirm.seeds=2"
     )
@@ -398,7 +398,7 @@ def test_dry_run(invoke: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_list(invoke: Callable[..., Result]) -> None:
-    """--list names the studies with their questions, the tasks and the cells, and what a plug-in registers."""
+    """--list names studies with questions, tasks, cells, and what a plug-in registers."""
     done = invoke("--list", "--plugin", FAULTY)
     assert done.exit_code == 0
     for name in (
@@ -433,7 +433,7 @@ def test_imports(arguments: list[str], unwanted: set[str]) -> None:
 
 
 def test_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the command in the report nor the one that resumes shows the password of a storage."""
+    """Neither the report's command nor the resuming one shows the storage's password."""
     url = "postgresql+psycopg://me:s3cret@host/db"
     monkeypatch.setattr(sys, "argv", ["study", "small.toml", f"--storage={url}", "--fresh"])
     monkeypatch.setattr("harness.cli.command_line.this_python", lambda: "python")

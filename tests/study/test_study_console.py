@@ -120,7 +120,7 @@ def test_best_is_of_complete_trials(told: Callable[..., Told]) -> None:
 
 
 def test_failures_are_named(told: Callable[..., Told]) -> None:
-    """Each trial that fails is named with its reason, and nothing in a reason is taken for markup."""
+    """Each failed trial is named with its reason, and a reason is never markup."""
     console, printed = told()
     series = search(repeat=2)
     console.phase("search", [series], 4)
@@ -169,7 +169,7 @@ def test_confirmation(told: Callable[..., Told]) -> None:
 
 
 def test_terminal_lines(told: Callable[..., Told]) -> None:
-    """On a terminal each (task, cell) has a line with its trials and best over its repeats, and a time left."""
+    """On a terminal each (task, cell) has a line with trials, best value and time left."""
     console, printed = told('compare.cells=["rnn","gru"]', "search.repeats=2", terminal=True)
     rnn = [search("rnn", repeat=0), search("rnn", repeat=1)]
     gru = search("gru")
@@ -201,7 +201,7 @@ def test_terminal_has_no_log_lines(told: Callable[..., Told]) -> None:
 
 
 def test_interrupted(told: Callable[..., Told]) -> None:
-    """An interruption says that all is saved, and gives the command in one line that can be copied."""
+    """An interruption says that all is saved, and gives the command in one line."""
     console, printed = told()
     command = "python -m harness.study " + "--set training.batch_size=16 " * 20
     console.interrupted(command)
@@ -221,7 +221,7 @@ def test_done(told: Callable[..., Told]) -> None:
 
 
 def test_evaluations_as_the_lesson_prints_them(told: Callable[..., Told]) -> None:
-    """With print_evaluations every loss on the way is printed by its step, and then the final predictions."""
+    """With print_evaluations every loss is printed by its step, then the final predictions."""
     console, printed = told("study.print_evaluations=true")
     series = search()
     console.phase("search", [series], 4)

@@ -34,7 +34,7 @@ def machine_facts(results: Path) -> dict[str, object]:
 
 
 def test_phases_and_files(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """A study searches, confirms, keeps the winners and reports, and leaves the files of each phase."""
+    """A study searches, confirms, keeps the winners and reports; each phase leaves its files."""
     observer = RecordingObserver()
     outcome = run_small(tmp_path, *PAIRS, observer=observer, executor=executor)
     assert observer.phases == ["search", "confirm", "keep", "report"]
@@ -59,7 +59,7 @@ def test_phases_and_files(tmp_path: Path, executor: LocalExecutor | None) -> Non
 
 
 def test_run_again_does_nothing_again(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """A finished study that is run again trains nothing, writes the same tables and keeps the same weights."""
+    """A finished study that is run again trains nothing and writes the same files."""
     outcome = run_small(tmp_path, *PAIRS, executor=executor)
     weights = outcome.directory / "winners" / "temporal_order-gru.pt"
     before, made = tables(outcome.directory), weights.stat().st_mtime_ns
@@ -135,7 +135,7 @@ def test_time_is_up(tmp_path: Path, executor: LocalExecutor | None) -> None:
 
 
 def test_no_time(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """Without any time nothing is trained, every cell is without a result, and the files are written."""
+    """Without any time nothing is trained, no cell has a result, and the files are written."""
     outcome = run_small(tmp_path, *PAIRS, executor=executor, timeout_s=0.0)
     assert outcome.without_result == (("temporal_order", "rnn"), ("temporal_order", "gru"))
     assert table(outcome.directory / "trials.csv") == []
@@ -226,7 +226,7 @@ def test_another_version_of_torch(
 
 
 def test_plain_optuna_reads_it(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """optuna.load_study shows the parameters, the values and the learning curve of each trial, while the study runs too."""
+    """optuna.load_study shows parameters, values and curves, also while the study runs."""
     seen = []
 
     class Reader(RecordingObserver):
@@ -256,7 +256,7 @@ def load(results: Path) -> optuna.Study:
 
 
 def test_dashboard_reads_it(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """optuna-dashboard lists the study and shows each trial's parameters and value, though the harness holds the lock."""
+    """optuna-dashboard shows the study and its trials while the harness holds the lock."""
     dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
     outcome = run_small(tmp_path, executor=executor)
     url = default_url(outcome.directory)
@@ -289,7 +289,7 @@ def get(application: Any, path: str) -> Any:
 
 
 def test_repeats(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """Repeats are whole searches with other seeds, each with a winner and a confirmation of its own."""
+    """Repeats are whole searches with other seeds, each with its own winner and confirmation."""
     outcome = run_small(
         tmp_path, "search.repeats=2", "search.trials=2", "confirm.seeds=1", executor=executor
     )
@@ -303,7 +303,7 @@ def test_repeats(tmp_path: Path, executor: LocalExecutor | None) -> None:
 
 
 def test_tables_agree(tmp_path: Path, executor: LocalExecutor | None) -> None:
-    """The last evaluation of each trial in evaluations.csv is its row in trials.csv, and numbers agree with each other."""
+    """The last evaluation of a trial in evaluations.csv is its row in trials.csv."""
     outcome = run_small(tmp_path, *PAIRS, executor=executor)
     last = {
         (row["cell"], row["number"]): row

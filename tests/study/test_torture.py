@@ -115,7 +115,7 @@ def kill(pids: Sequence[int]) -> int:
 @pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
 @pytest.mark.timeout(120 + 30 * N_KILLS)
 def test_killed_at_random_moments(tmp_path: Path, tally: Tally) -> None:
-    """SIGKILL of a worker, of the fork server, of the coordinator and of all of them, again and again."""
+    """SIGKILL of a worker, the fork server, the coordinator and all of them, many times."""
     (tmp_path / "whole").mkdir()
     run_small(tmp_path / "whole", *SETTINGS, workers=2, plugins=(), deterministic=True)
     whole = tables(tmp_path / "whole" / "results" / "small")

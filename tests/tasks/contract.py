@@ -1,4 +1,4 @@
-"""The contract of a task, as a class of tests that each task inherits, one of the registry or one that is plugged in:
+"""The contract of a task, as a class of tests that each task inherits:
 
     class TestMajority(TaskContract):
         task = Majority()
@@ -98,7 +98,7 @@ class FixedTaskContract:
             assert len(batch.targets) == batch_size
 
     def test_a_seed_is_reproducible(self) -> None:
-        """The same generator state gives the same batch, whatever torch's global generator did, which is left alone."""
+        """The same generator state gives the same batch; torch's global generator is not used."""
         for length in self.lengths():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(1)
@@ -113,7 +113,7 @@ class FixedTaskContract:
     # -------------------------------------------------------------------------------- the loss
 
     def test_loss_and_correct_take_what_a_model_gives(self) -> None:
-        """The loss is one number; exactly the outputs that are asked for have a gradient, a finite one, and are right or wrong."""
+        """The loss is one number; exactly the scored outputs have a finite gradient."""
         batch = draw(self.task, 6, self.task.least_length)
         outputs = random_outputs(self.task, batch).requires_grad_()
         loss = self.task.loss(outputs, batch.targets)
@@ -129,7 +129,7 @@ class FixedTaskContract:
         assert correct.numel() == asked.sum()
 
     def test_the_loss_is_a_mean(self) -> None:
-        """The loss of a batch is the mean over its sequences, so that parts of an evaluation can be added up."""
+        """The loss of a batch is the mean over its sequences, so parts can be added up."""
         batch = draw(self.task, 6, self.task.least_length)
         outputs = random_outputs(self.task, batch)
         parts = [
@@ -146,7 +146,7 @@ class FixedTaskContract:
         assert self.task.loss(outputs, batch.targets).isnan()
 
     def test_the_chance_loss_is_that_of_the_best_constant_prediction(self) -> None:
-        """Monte Carlo: on 20,000 sequences no constant does better than the closed form, and one does as well, to 2 %."""
+        """On 20,000 sequences no constant beats the closed form, and one reaches it, to 2 %."""
         for length in self.lengths()[:3:2]:
             batch = draw(self.task, 20_000, length, seed=5)
             best = best_constant_loss(self.task, batch)
@@ -163,7 +163,7 @@ class FixedTaskContract:
 
     @NEEDS_CUDA
     def test_cpu_and_cuda_agree(self) -> None:
-        """The same batch and outputs on CUDA have the same loss, and the same of them are right and informative."""
+        """The same batch on CUDA has the same loss, and the same predictions are right."""
         for length in self.lengths():
             here = draw(self.task, 20, length)
             outputs = random_outputs(self.task, here)
@@ -180,7 +180,7 @@ class FixedTaskContract:
     # ---------------------------------------------------------------------------- what matters
 
     def test_the_lag_is_how_far_back_the_earliest_input_that_matters_lies(self) -> None:
-        """Over many sequences, the least (or where the task says so, the most) that an output reaches back: the lag or one more."""
+        """The least (or most) that an output reaches back is the lag, or one more."""
         for length in self.lengths():
             _, read = self.oracle(draw(self.task, 2_000, length).inputs)
             first = read.float().argmax(dim=-1)  # the first of equals
@@ -246,7 +246,7 @@ class TaskContract(FixedTaskContract):
             assert not torch.equal(one, other)
 
     def test_another_first_input_is_another_target(self) -> None:
-        """Exchanging the earliest input that an output needs between two sequences changes that output, and only then."""
+        """Exchanging the earliest needed input of two sequences changes that output alone."""
         for length in self.lengths():
             inputs = draw(self.task, 200, length).inputs
             outputs, read = self.oracle(inputs)
@@ -295,7 +295,7 @@ def outputs_of(read: Tensor) -> list[int]:
 
 
 def best_constant_loss(task: Task, batch: Batch) -> float:
-    """The least loss that one prediction for every sequence and step has on the batch, found by LBFGS."""
+    """The least loss of one prediction for all sequences and steps, found by LBFGS."""
     constant = torch.zeros(task.output_size, requires_grad=True)
     optimizer = torch.optim.LBFGS([constant], line_search_fn="strong_wolfe", max_iter=50)
 

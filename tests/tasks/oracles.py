@@ -1,4 +1,4 @@
-"""For each task, an oracle: what a network that remembers everything would answer, and which steps each answer needs.
+"""For each task, an oracle: the perfect answers, and the steps that each answer needs.
 
 Written from the tasks' descriptions, not from their code. A new task gets its oracle here and
 inherits every test of contract.py.
@@ -19,7 +19,7 @@ def at_the_end(read: Tensor) -> Tensor:
 
 
 def one_step_each(inputs: Tensor, outputs_at: Tensor, read_at: Tensor) -> Tensor:
-    """What a dense task reads whose output at step `outputs_at[:, i]` needs the one input at `read_at[:, i]`."""
+    """A dense task whose output at step `outputs_at[:, i]` needs the input at `read_at[:, i]`."""
     batch_size, steps = inputs.shape[:2]
     read = torch.zeros(batch_size, steps, steps, dtype=torch.bool)
     read[torch.arange(batch_size).unsqueeze(1), outputs_at, read_at] = True
@@ -86,7 +86,7 @@ def parity(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def selective_copy(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What is neither blank (8) nor delimiter (9), from the first to the last, on the last eight steps."""
+    """What is neither blank (8) nor delimiter (9), in order, on the last eight steps."""
     batch_size, steps = inputs.shape[:2]
     symbols = inputs.argmax(dim=-1)
     read_at = (symbols < 8).nonzero()[:, 1].reshape(batch_size, 8)

@@ -16,7 +16,7 @@ TASK = get_task("adding")
 @settings(max_examples=40)
 @given(st.integers(2, 1_000), st.integers(0, 2**31))
 def test_one_marker_in_each_half(sequence_length: int, seed: int) -> None:
-    """At every length: markers 0 or 1, one in [0, T/2) and one in [T/2, T); the target is the sum of the marked numbers."""
+    """At every length: one marker in each half; the target is the sum of their numbers."""
     batch = TASK.sample(20, sequence_length, torch.Generator().manual_seed(seed))
     numbers, markers = batch.inputs[:, :, 0].tolist(), batch.inputs[:, :, 1].tolist()
     for u, marked, target in zip(numbers, markers, batch.targets.squeeze(-1).tolist(), strict=True):
@@ -51,7 +51,7 @@ def test_lag_by_hand() -> None:
 
 
 def test_the_chance_loss_is_a_sixth() -> None:
-    """The variance of the sum of two uniform numbers is 2 / 12, not the 0.1767 that is in circulation."""
+    """The variance of the sum of two uniform numbers is 2 / 12, not 0.1767."""
     assert TASK.chance_loss(100) == pytest.approx(1 / 6, rel=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""tests.tasks.contract: each promise is broken once, by a task that differs from a sound one in that alone."""
+"""tests.tasks.contract: a task that breaks one promise fails that test alone."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_broken_promise_is_found(promise: str) -> None:
 
 
 def test_a_skewed_target_is_found() -> None:
-    """The chance loss of data whose classes are not equally likely is less than the logarithm of their number."""
+    """The chance loss of unequal classes is less than the logarithm of their number."""
     contract = changed(Recall, "sample", skewed)
     with pytest.raises(AssertionError):
         contract.test_the_chance_loss_is_that_of_the_best_constant_prediction()

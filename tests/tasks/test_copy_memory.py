@@ -50,7 +50,7 @@ def test_symbols_are_equally_likely_and_independent() -> None:
 
 
 def test_lag_and_chance_loss_by_hand() -> None:
-    """T = 3: symbol 0 at step 0 is asked for at step 13 of 23, after 2 blanks and the delimiter at step 12."""
+    """T = 3: symbol 0 of step 0 is asked for at step 13 of 23, after blanks and delimiter."""
     assert [TASK.lag(length) for length in (1, 3, 1_000)] == [11, 13, 1_010]
     assert TASK.chance_loss(50) == pytest.approx(3 * math.log(2))
 

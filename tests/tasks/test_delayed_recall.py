@@ -18,7 +18,7 @@ TASK = get_task("delayed_recall")
 @settings(max_examples=40)
 @given(st.integers(3, 1_000), st.integers(0, 2**31))
 def test_where_the_symbols_stand(sequence_length: int, seed: int) -> None:
-    """At every length: one of 8 at place 0, distractors of 8 others, a trigger at the last place and only there."""
+    """At every length: one of 8 at place 0, distractors, a trigger only at the last place."""
     batch = TASK.sample(20, sequence_length, torch.Generator().manual_seed(seed))
     drawn = batch.inputs.argmax(dim=-1)
     assert torch.equal(drawn[:, 0], batch.targets)

@@ -156,7 +156,7 @@ def changed(**parts: Any) -> Least:
     ],
 )
 def test_what_is_no_task_is_refused(registry: dict[str, Any], task: Any, match: str | None) -> None:
-    """A plug-in that cannot be trained on is refused when it is registered, in one line, with the remedy."""
+    """A task that cannot be trained on is refused in one line when it is registered."""
     if match is None:
         assert register_task(task) is task
         return

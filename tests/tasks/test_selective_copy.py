@@ -52,7 +52,7 @@ def test_every_choice_of_places_is_equally_likely() -> None:
 
 
 def test_symbols_are_equally_likely_wherever_they_stand() -> None:
-    """Each of the 8 at each place in the order as often as the others, and at each place in the sequence."""
+    """Each of the 8 symbols is as frequent at each place of the order and of the sequence."""
     batch = TASK.sample(4_000, 12, torch.Generator().manual_seed(0))
     for place in range(8):
         counts = torch.bincount(batch.targets[:, place], minlength=8)

@@ -28,7 +28,7 @@ def symbols(count: int, sequence_length: int, seed: int = 0) -> tuple[torch.Tens
 @settings(max_examples=60)
 @given(st.integers(10, 1_500), st.integers(0, 2**31))
 def test_where_the_symbols_stand(sequence_length: int, seed: int) -> None:
-    """At every length: E first and only there, B last and only there, X or Y in [.1T, .2T] and in [.5T, .6T], else a-d."""
+    """At every length: E only first, B only last, X or Y in [.1T, .2T] and in [.5T, .6T]."""
     drawn, _ = symbols(20, sequence_length, seed)
     tenth = Fraction(sequence_length, 10)
     for row in drawn.tolist():

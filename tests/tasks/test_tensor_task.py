@@ -1,4 +1,4 @@
-"""harness.tasks.tensor_task: a task of given sequences, its measured chance loss, and what it refuses."""
+"""harness.tasks.tensor_task: given sequences, their measured chance loss, and refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def numbers(**changes: Any) -> TensorTask:
 
 
 def test_a_tensor_task_is_a_task() -> None:
-    """It is a task, of the tensors' sizes, that holds out its test sequences and prints no predictions."""
+    """It is a task of the tensors' sizes that holds out its test sequences."""
     for task, output_size in ((classes(), 3), (numbers(), 2)):
         assert isinstance(task, Task)
         assert isinstance(task, HoldsOut)
@@ -48,7 +48,7 @@ def test_a_tensor_task_is_a_task() -> None:
 
 
 def test_batches_are_drawn_from_train_alone() -> None:
-    """With replacement, inputs with their own targets, all of them in the end, as the generator says."""
+    """Drawn with replacement: inputs with their own targets, and all of them in the end."""
     task = classes()
     batch = task.sample(400, STEPS, torch.Generator().manual_seed(3))
     same = (batch.inputs[:, None] == task.train.inputs[None]).all(dim=3).all(dim=2)

@@ -78,7 +78,7 @@ def test_the_steps_that_a_task_adds_count() -> None:
 
 
 def test_each_measure_does_its_part() -> None:
-    """forward leaves no gradients, forward_backward leaves them and the weights, training_step moves the weights."""
+    """forward leaves no gradients, forward_backward keeps the weights, training_step moves them."""
     for measure, has_gradient, moves in (
         ("forward", False, False),
         ("forward_backward", True, False),
@@ -98,7 +98,7 @@ def test_each_measure_does_its_part() -> None:
 
 
 def test_the_parts_of_a_step_cost_their_share() -> None:
-    """forward is a third of the operations of forward and backward, which are those of the whole step."""
+    """forward is a third of the operations of forward and backward, and of the whole step."""
     forward, both, whole = (
         prepare(dataclasses.replace(BENCHMARK, measure=measure))
         for measure in ("forward", "forward_backward", "training_step")
@@ -117,7 +117,7 @@ def test_plain_trains_as_torch_does_by_default() -> None:
 
 
 def test_bfloat16_products_over_float32_weights() -> None:
-    """Under bfloat16 the loss is off by its roundings, not by more, and weights and outputs stay float32."""
+    """Under bfloat16 the loss is off by rounding only; weights and outputs stay float32."""
     gru = dataclasses.replace(BENCHMARK, cell="gru", hidden_size=32)  # oneDNN's LSTM needs AVX-512
     work, exact = build(dataclasses.replace(gru, variant="bfloat16")), build(gru)
     batch = work.batches[0]
@@ -133,7 +133,7 @@ def test_bfloat16_products_over_float32_weights() -> None:
     "ignore"
 )  # dynamo looks at what torch warns of, and imports what it deprecates
 def test_a_compiled_step_is_the_same_step() -> None:
-    """Compiled losses equal those of the plain step, and torch's recurrent layer breaks the graph."""
+    """Compiled losses equal the plain step's; torch's recurrent layer breaks the graph."""
     if reason := unavailable("compiled", "cpu"):
         pytest.skip(reason)
     compiled = prepare(dataclasses.replace(BENCHMARK, variant="compiled"))

@@ -50,7 +50,7 @@ def clock(times_s: Any) -> Any:
 
 
 def test_warm_up_of_a_steady_step_ends_when_three_blocks_agree() -> None:
-    """A step of constant time is steady after three blocks, in blocks of about the time asked for."""
+    """A step of constant time is steady after three blocks of about the asked time."""
     run, asked = clock([9.0, 0.01, 0.005, *[0.004] * 9])
     found = warm_up(run, block_s=0.02)
     assert found.steady

@@ -181,7 +181,7 @@ def test_what_can_not_be_had_says_why(built: Any, dtype: str, measure: str, reas
 
 
 def test_a_torch_without_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a version of torch has dropped it, or was built without it, int8 is not there, and nothing else is lost."""
+    """Without int8 in a version of torch, only int8 is missing."""
     monkeypatch.setattr(deployed_model, "_quantize_dynamic", lambda: None)
     assert "has no dynamic int8" in deployed_model.deployment_problem(model(), "int8", "step")
     assert deployed_model.deployment_problem(model(), "bfloat16", "step") == ""

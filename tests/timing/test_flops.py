@@ -21,7 +21,7 @@ MODEL = ModelConfig("temporal_order", "lstm", hidden_size=16, num_layers=2, sequ
 def counted(
     gates: Any, task: Any, hidden_size: Any, num_layers: Any, batch_size: Any, n_steps: Any
 ) -> Any:
-    """Products of a plain recurrence with that many gates, forward and backward, as torch counts them."""
+    """Products of a plain recurrence with that many gates, as torch counts them."""
     sizes = [task.input_size] + [hidden_size] * (num_layers - 1)
     kernels = [
         (
@@ -58,7 +58,7 @@ def test_the_formula_counts_what_torch_counts(cell: str, num_layers: int, task: 
 
 
 def test_an_lstm_by_hand() -> None:
-    """3 * (2*4*16*(8+16) + 2*4*16*(16+16)) * 5 * 10 for the layers and 3 * 2*16*4*5 for the head."""
+    """3 * (2*4*16*(8+16) + 2*4*16*(16+16)) * 5 * 10 for the layers, 3 * 2*16*4*5 for the head."""
     assert training_flops(MODEL, batch_size=5, n_steps=10) == 3 * (3072 + 4096) * 50 + 3 * 640
 
 

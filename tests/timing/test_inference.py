@@ -1,4 +1,4 @@
-"""harness.timing.inference: requests as data, calls timed alone in interleaved blocks, medians and 99th percentiles."""
+"""harness.timing.inference: requests, calls timed alone, medians and 99th percentiles."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_whole_sequences_are_the_tasks_own() -> None:
 
 
 def test_an_error_beyond_the_dtype_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that is further from float64 than its dtype explains is not timed, and the number is told."""
+    """A model further from float64 than its dtype explains is not timed."""
     monkeypatch.setattr(deployed_model, "OUTPUT_TOLERANCE", {"bfloat16": 1e-9})
     with pytest.raises(HarnessError, match=r"differ from float64 by 0\.0\d+, more than bfloat16"):
         prepare_inference(dataclasses.replace(BENCHMARK, dtype="bfloat16"))
@@ -169,7 +169,7 @@ def test_a_row_that_fails_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_numbers_come_from_the_raw_times() -> None:
-    """Median and 99th percentile of each block, then the median over blocks, with two order statistics; by hand for 5 blocks."""
+    """Median and 99th percentile of each block, and their median over blocks, by hand."""
     blocks = [[1000 * (block + call) for call in range(1, 101)] for block in (4, 0, 3, 1, 2)]
     row = vars(inference._numbers(FACTS, blocks))
     assert (row["median_us"], row["median_low_us"], row["median_high_us"]) == (52.5, 50.5, 54.5)
@@ -180,7 +180,7 @@ def test_numbers_come_from_the_raw_times() -> None:
 
 
 def test_few_calls_have_no_tail() -> None:
-    """With fewer than 67 calls in a block there is no 99th percentile, and with fewer than 5 blocks no interval."""
+    """Below 67 calls a block there is no 99th percentile, below 5 blocks no interval."""
     assert percentile(range(66), 0.99) is None
     assert percentile(range(67), 0.99) is not None
     row = vars(inference._numbers(FACTS, [[1, 2, 3]] * 4))
@@ -197,7 +197,7 @@ def test_the_percentile_of_known_samples() -> None:
 
 
 def _covered(random_: Any, wobble: Any, n: int = 400) -> Any:
-    """How often the two intervals of 10 blocks of 100 calls hold the true values of a typical block."""
+    """How often both intervals of 10 blocks of 100 calls hold the true values."""
     hits = [0, 0]
     for _ in range(n):
         blocks = []
@@ -221,7 +221,7 @@ def test_intervals_hold_the_true_values(wobble: float) -> None:
 
 
 def test_blocks_are_interleaved() -> None:
-    """A B A B: after some untimed calls each row has its block, from its first state, and the budget ends whole rounds."""
+    """A B A B: each row has its block from its first state, and the budget ends whole rounds."""
     seen = []
     rows = [
         ReadyModel(lambda n=n: seen.append(n), lambda n=n: seen.append(n.upper()), FACTS)  # type: ignore[misc]

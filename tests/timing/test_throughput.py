@@ -54,7 +54,7 @@ def measure_json(*arguments: Any, **options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def variants() -> Any:
-    """A real answer: one cell in several variants, the parts of a step, everything measured that there is."""
+    """A real answer: one cell in several variants, the parts of a step, and all limits."""
     benchmarks = [dataclasses.replace(BENCHMARK, name=name, variant=name) for name in VARIANTS]
     benchmarks += [
         dataclasses.replace(BENCHMARK, name=measure, measure=measure)
@@ -301,7 +301,7 @@ def test_workers_end_with_their_session() -> None:
 
 @pytest.mark.nightly
 def test_an_interrupted_request_waits_for_nothing() -> None:
-    """Ctrl-C in the middle of a request ends its workers at once, whatever they are busy with, and the next one has new ones."""
+    """Ctrl-C in a request ends its workers at once, and the next request has new ones."""
 
     def interrupt(text: Any) -> None:
         if text.startswith("warm-up"):
@@ -414,7 +414,7 @@ def command(text: Any, *arguments: Any) -> Any:
 
 
 def test_the_command_takes_json_and_gives_json() -> None:
-    """The command answers in JSON, with the peak memory of a fresh process, which the estimate foresaw."""
+    """The command answers in JSON, with the peak memory of a fresh process."""
     large = dataclasses.replace(BENCHMARK, name="large", batch_size=512, sequence_length=200)
     request = dataclasses.replace(QUICK, benchmarks=(BENCHMARK, large), memory=True)
     done = command(json.dumps(request.to_dict()))

@@ -70,7 +70,7 @@ def test_the_head_stands_on_the_last_layer(cell: str, num_layers: int) -> None:
 
 
 def test_a_dense_task_has_an_output_at_every_step() -> None:
-    """Where all steps are scored, each step's state has its own output, and the last is that of a plain model."""
+    """In a dense task each step's state has its output; the last is a plain model's."""
     stack = CELLS["gru"].factory(17, 6, 2)
     dense, plain = (SequenceModel(stack, 6, 8, dense=dense) for dense in (True, False))
     plain.head = dense.head
@@ -99,7 +99,7 @@ def test_first_weights_are_those_of_a_plain_script(cell: str, seed: int) -> None
 
 @pytest.mark.parametrize("initialization", ["pytorch", "orthogonal", "chrono"])
 def test_the_seed_alone_decides_the_weights(initialization: str) -> None:
-    """The same seed gives the same weights, another seed others, and torch's generator is neither used nor moved."""
+    """The same seed gives the same weights; torch's generator is not used."""
     models: list[Any] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(models))
@@ -139,7 +139,7 @@ def test_an_unknown_cell_or_task() -> None:
 
 
 def test_a_cells_own_hyperparameters_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a plugged-in cell declares is given to its factory by name, when it is built and when it is counted."""
+    """A plugged-in cell's hyperparameters reach its factory by name."""
     received = []
 
     def factory(
@@ -157,7 +157,7 @@ def test_a_cells_own_hyperparameters_reach_it(monkeypatch: pytest.MonkeyPatch) -
     assert received == [(17, 6, 2, 0.25)] * 2
 
 
-# ------------------------------------------------------------------------------ number of parameters
+# ----------------------------------------------------------------------------- number of parameters
 
 
 @CELL_NAMES

@@ -134,7 +134,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_an_optimiser_is_torchs_plain_one(name: str) -> None:
-    """The implementation that is chosen for speed moves the weights as torch's plainest does, over ten steps."""
+    """The fused optimiser moves the weights as torch's plainest does, over ten steps."""
     model, twin = build(), build()
     optimizer = make_optimizer(name, model, 0.01)
     assert {id(w) for group in optimizer.param_groups for w in group["params"]} == {

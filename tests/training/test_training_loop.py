@@ -55,7 +55,7 @@ def untimed(evaluations: list[Evaluation]) -> list[Evaluation]:
 
 @dataclasses.dataclass(frozen=True)
 class Watched(DelayedRecall):
-    """Delayed recall that keeps what it is asked, and may lie about what is lost and what is right."""
+    """Delayed recall with wrong answers about what is lost and what is right."""
 
     name = "watched"
     trained: list[Batch] = dataclasses.field(default_factory=list)
@@ -144,7 +144,7 @@ def test_when_a_trial_is_evaluated(
     sequences=st.integers(1, 60), evaluate_every=st.integers(1, 70), batch_size=st.integers(1, 40)
 )
 def test_the_schedule_in_closed_form(sequences: int, evaluate_every: int, batch_size: int) -> None:
-    """For each multiple of evaluate_every within the budget, the first number of sequences that reaches it."""
+    """For each multiple of evaluate_every, the first number of sequences that reaches it."""
     trial = config(
         sequences=sequences,
         evaluate_every=evaluate_every,
@@ -168,7 +168,7 @@ def test_sequences_after_the_last_evaluation_are_trained_on() -> None:
 
 
 def test_the_first_evaluation_is_of_the_untrained_model() -> None:
-    """Its loss is that of the first weights on the held-out data, batch by batch of 250, weighed by their size."""
+    """Its loss is that of the first weights on the held-out data, weighed by batch size."""
     trial = config(evaluation_sequences=600, task="adding")
     first = next(iter(Training(trial).evaluations()))
     model, task = build_model(trial.model, trial.seed), TASKS["adding"]
@@ -334,7 +334,7 @@ def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch
 
 
 def test_held_out_data_are_not_trained_on(watch: Callable[..., Watched]) -> None:
-    """No held-out sequence of 20 steps is among those that were trained on, nor twice among themselves."""
+    """No held-out sequence of 20 steps was trained on, and none is held out twice."""
     task = watch()
     run(config(task="watched", sequence_length=20))
     trained = torch.cat([batch.inputs for batch in task.trained]).argmax(dim=-1)
@@ -384,7 +384,7 @@ def test_what_is_kept_is_counted_in_steps(
 
 
 def test_a_dense_task_is_scored_by_its_predictions() -> None:
-    """Loss and accuracy of an evaluation are the means over the recall steps of all sequences, here by a plain loop."""
+    """Loss and accuracy are means over the recall steps of all sequences, by a plain loop."""
     trial = Training(config(task="copy_memory", sequence_length=3, sequences=32))
     *_, last = trial.evaluations()
     batch = TASKS["copy_memory"].sample(
@@ -618,7 +618,7 @@ def test_each_part_of_the_held_out_data_has_its_own_seed(watch: Callable[..., Wa
 
 
 def test_extrapolation_is_on_longer_sequences() -> None:
-    """The trained model, unchanged, on sequences 2 and 4 times as long, scored against their own chance loss."""
+    """The trained model, unchanged, on sequences 2 and 4 times as long."""
     trial = Training(config(extrapolation=(2, 4)))
     list(trial.evaluations())
     found = trial.extrapolate()
@@ -697,7 +697,7 @@ def test_a_configuration_of_defaults_travels_as_json() -> None:
 
 @pytest.mark.cuda
 def test_a_trial_on_cuda() -> None:
-    """On a card the same trial has the same first loss as on the processor, and goes on to learn."""
+    """On a card the same trial has the same first loss as on the CPU, and learns."""
     if not torch.cuda.is_available():
         pytest.skip("CUDA device needed")
     easy = config(sequence_length=3, hidden_size=16, learning_rate=0.05, sequences=3_200)

@@ -110,7 +110,7 @@ def test_both_pages_have_every_section(report: Rendered) -> None:
 
 
 def test_every_figure_is_in_the_folder_and_in_both_pages(report: Rendered) -> None:
-    """One SVG and one PNG for each figure of the page, named in FIGURES, and a link from the Markdown file."""
+    """Each figure of the page has one SVG, one PNG, and a link in the Markdown file."""
     names = {i.removeprefix("figure-") for i in report.page.ids if i.startswith("figure-")}
     assert names <= set(bench_report.BENCH_FIGURES)
     files = {path.stem for path in (report.directory / "figures").glob("*.svg")}
@@ -145,11 +145,11 @@ def test_the_same_records_give_the_same_bytes(every: Reports) -> None:
     assert {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()} == before
 
 
-# --- The answer -------------------------------------------------------------------------------------
+# --- The answer ----------------------------------------------------------------------------------
 
 
 def test_the_answer_says_what_is_fastest_and_what_to_change(every: Reports) -> None:
-    """Numbers of the table: the fastest cell, the first change with its interval, what loses, and the limit."""
+    """The fastest cell, the first change with its interval, what is slower, and the limit."""
     report = every["quick"]
     table = records.read_bench(report.directory).throughput
     assert table is not None
@@ -207,7 +207,7 @@ def test_each_device_has_its_own_answer(every: Reports) -> None:
 
 
 def test_without_a_time_the_report_says_so(every: Reports) -> None:
-    """Every row failed: one sentence, the cells by name, the caller is told, the reasons are in the page."""
+    """If every row failed, one sentence names the cells and the page has the reasons."""
     report = every["nothing works"]
     assert report.answer.text.startswith(
         "No training step was timed. Without a single time: rnn, gru"
@@ -224,7 +224,7 @@ def test_the_answer_alone_needs_no_figures(every: Reports) -> None:
     assert bench_report.answer_bench(found) == report.answer.text
 
 
-# --- Sections ---------------------------------------------------------------------------------------
+# --- Sections ------------------------------------------------------------------------------------
 
 
 def test_losing_and_missing_variants_are_shown(every: Reports) -> None:
@@ -256,7 +256,7 @@ def test_the_map_pools_many_shapes(every: Reports) -> None:
 
 
 def test_doubling_the_length_is_said_in_words(every: Reports) -> None:
-    """Time in proportion to length costs about 2 times for twice the length, with an interval that holds 2."""
+    """Time in proportion to length doubles with the length; the interval contains 2."""
     text = every["quick"].markdown
     found = re.search(
         r"From length 50 to 400, twice the length costs ([\d.]+) times \(([\d.]+) – ([\d.]+)\) for rnn",
@@ -307,7 +307,7 @@ def test_parts_that_noise_hides_are_not_resolved(tmp_path: Path) -> None:
 
 
 def test_what_was_not_measured_is_named(every: Reports) -> None:
-    """A bench without limits, references, memory and lengths says so in one place, and draws the rest."""
+    """A bench without limits, references and lengths says so in one place, and draws the rest."""
     text = every["bare"].markdown.partition("## Not measured")[2]
     for reason in ("No limit was measured", "least 3 lengths", "timing.memory", "inference.csv"):
         assert reason in text

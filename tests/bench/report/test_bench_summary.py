@@ -181,7 +181,7 @@ def test_the_nearest_limit_asks_for_most_time() -> None:
 
 
 def test_the_bytes_of_all_processes_count_as_their_rates_do() -> None:
-    """Two processes of 1 MB at 10 GB/s together take 200 us, and 2 GFLOP/s of both in 1 ms are 1 FLOP a byte."""
+    """Two processes of 1 MB at 10 GB/s take 200 us; their 2 GFLOP/s in 1 ms are 1 FLOP a byte."""
     known = {"gflops_per_second": 2.0, "peak_gflops_per_second": 200.0, "n_processes": 2.0}
     known |= {"bytes_per_step": 1e6, "copy_bytes_per_second": 1e10}
     two = row(variant="processes=2", **known)
@@ -209,7 +209,7 @@ def test_unknown_limits_are_absent() -> None:
     assert math.isnan(flops_per_byte(row()))
 
 
-# --- Against the blocks -----------------------------------------------------------------------------
+# --- Against the blocks --------------------------------------------------------------------------
 
 
 def test_a_ratio_is_that_of_shared_rounds() -> None:
@@ -262,7 +262,7 @@ def test_growth_is_linear_where_time_is(tmp_path: Path) -> None:
 
 
 def test_stored_gains_are_those_of_the_blocks(tmp_path: Path) -> None:
-    """The gain over tuned, from throughput.json, agrees with the two gains over plain in throughput.csv."""
+    """The gain over tuned from throughput.json agrees with both gains over plain in the table."""
     directory = write_bench(tmp_path)
     found = Timings(records.read_bench(directory), records.read_blocks(directory))
     changes = {change.variant: change for change in found.changes}

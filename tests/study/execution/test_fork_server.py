@@ -1,4 +1,4 @@
-"""What the fork server adds: trials side by side, each in a child of its own, whatever becomes of it."""
+"""The fork server runs trials side by side, each in its own child process."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
 
 
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SIGKILL while the kernel counts a further kill for lack of memory is out of memory, and no crash."""
+    """A SIGKILL while the kernel counts another memory kill is out of memory, not a crash."""
     counted = forking.kernel_kills.counted
     monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted + 1)
     gone = [run_one(forking, "kill")[0].message for _ in range(2)]
@@ -110,7 +110,7 @@ def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.M
 
 
 def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each kill that the kernel counted explains one SIGKILL, though both were counted before the first was heard of."""
+    """Each memory kill that the kernel counted explains one SIGKILL, also a later one."""
     counted = 5
     monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
     kills = local_executor.KernelKills()
@@ -120,7 +120,7 @@ def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kill of another program, of which no trial ended, does not name a SIGKILL of hours later."""
+    """A memory kill of another program does not explain a SIGKILL hours later."""
     counted = 0
     monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
     monkeypatch.setattr(local_executor, "KILLS_COUNT_S", 0.05)
@@ -134,7 +134,7 @@ def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_process_of_a_trial_holds_the_line(
     forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trial that crashes and leaves a process of its own behind is named all the same, and others run on."""
+    """A trial that crashes and leaves a process behind is named, and others run on."""
     monkeypatch.setattr(local_executor, "LAST_WORDS_S", 0.2)
     (ended,) = run_one(forking, "fork_and_crash")
     assert ended.message == ProcessEnded(TrialStatus.CRASHED, "exit code 7 without a result")
@@ -169,7 +169,7 @@ def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
 
 
 def test_server_dies() -> None:
-    """When the fork server is killed, its children die with it, their trials have crashed, and a new one runs the next."""
+    """If the fork server is killed, its trials have crashed and a new one runs the next."""
     forking = LocalExecutor(1, (FAULTY,), spawn=False)
     number = submit(forking, "hang")
     killed = kill_server(forking)
@@ -258,7 +258,7 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_stood_by_is_used() -> None:
-    """A server that was started ahead is told its plug-ins later, trains, and is gone with the executor."""
+    """A server started early gets its plug-ins later, trains, and ends with the executor."""
     with prewarmed_server.start_prewarmed_server() as server:
         assert server is not None
         made = LocalExecutor(1, (FAULTY,), spawn=False, standby=server)
@@ -276,7 +276,7 @@ def test_a_server_that_was_not_needed_is_killed() -> None:
 
 
 def test_a_server_ends_when_its_coordinator_does_before_a_word() -> None:
-    """A server that no plug-ins were named to ends by itself when the socket closes, however early that is."""
+    """A server without plug-ins ends by itself when its socket closes."""
     server = prewarmed_server.ServerProcess()
     server.control.close()
     assert server.process.wait(60) == 0

@@ -47,7 +47,7 @@ FORMS = [
 
 @pytest.fixture(scope="module", params=FORMS)
 def executor(request: pytest.FixtureRequest) -> Iterator[LocalExecutor]:
-    """An executor that several tests use one after the other, so that what one leaves behind, the next may find."""
+    """An executor that several tests use, one after the other."""
     made = LocalExecutor(1, (FAULTY,), spawn=request.param == "spawn")
     yield made
     made.close()
@@ -137,7 +137,7 @@ def test_close_kills(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_orphans(form: str) -> None:
-    """When the coordinator is killed, the processes it started are gone soon, though their trials hang."""
+    """If the coordinator is killed, its processes end soon, even if their trials hang."""
     code = (
         "import sys, time\n"
         "from harness.study.execution.local_executor import LocalExecutor\n"

@@ -108,7 +108,7 @@ def test_out_of_memory(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_weights(tmp_path: Path) -> None:
-    """Where weights are asked for, the trained ones and the first ones are written, and both load without pickles."""
+    """The trained and the first weights are written where asked, and load without pickles."""
     path = tmp_path / "rnn.pt"
     sent(dataclasses.replace(request_of(1), weights=str(path)))
     trained = torch.load(path, weights_only=True)
@@ -148,7 +148,7 @@ def test_request_travels() -> None:
 
 
 def test_preloaded_process_is_lean() -> None:
-    """What is forked from has one thread, so that it can fork safely, and nothing that only the coordinator needs."""
+    """The process that forks has one thread, and nothing that only the coordinator needs."""
     code = (
         "import sys, psutil, harness.study.execution.fork_server as forkserver\n"
         "forkserver.configure_process(); forkserver.preload()\n"

@@ -121,7 +121,7 @@ def test_timing_dies_with_the_study(tmp_path: Path, tally: Tally) -> None:
 def test_timed(
     tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A study that times has a row for each winner and each shape of the cross, and the benchmarks as JSON."""
+    """A study that times has a row for each winner and each shape, and the JSON benchmarks."""
     monkeypatch.setattr(time_training, "N_BLOCKS", 2)
     monkeypatch.setattr(time_training, "TRAINING_BUDGET_S", 0.2)
     monkeypatch.setattr(time_inference, "N_CALLS", 10)

@@ -102,7 +102,7 @@ def test_only_common_slots_win() -> None:
 
 
 def test_best_over_repeats(tmp_path: Path) -> None:
-    """Of each (task, cell) the best repeat is kept, the earliest of equal ones, in the order of the searches."""
+    """The best repeat of each (task, cell) is kept; of equal ones the earliest."""
     keys = [
         SearchKey("a", "rnn", 0),
         SearchKey("a", "gru", 0),
@@ -142,7 +142,7 @@ def train(
     *settings: str,
     limits: TrialLimits = LIMITS,
 ) -> tuple[list[str], list[str]]:
-    """Train these winners of the small study. Returns the cells of those that are kept, and the notes."""
+    """Train these winners of the small study. Returns the cells that are kept, and the notes."""
     observer = RecordingObserver()
     options = StudyOptions(folder, "cpu", 1, plugins=(FAULTY,))
     study = study_run(small_spec(folder, *settings), options, observer)
@@ -158,7 +158,7 @@ def write_weights(folder: Path, cell: str) -> None:
 
 
 def test_winner_whose_training_crashes_is_trained_again(tmp_path: Path) -> None:
-    """A crash is tried three times, a crash that does not come back costs nothing, and what is no crash is tried once."""
+    """A crash is tried three times; what is no crash is tried once."""
     scripts = {
         "rnn": iter([[ended()], [outcome()]]),
         "gru": iter([[ended(how="killed by SIGSEGV")]] * 3),
@@ -190,7 +190,7 @@ def test_winner_whose_training_crashes_is_trained_again(tmp_path: Path) -> None:
 
 
 def test_crash_while_weights_are_written(tmp_path: Path) -> None:
-    """A winner whose process is gone after its last evaluation is trained again: its weights may be lacking."""
+    """A winner whose process ends after its last evaluation is trained again."""
     last = evaluation(64, 0.1, solved=True)
     scripts = iter([[last, ended()], [last, outcome()]])
 
@@ -206,7 +206,7 @@ def test_crash_while_weights_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("present", [".pt", ".initial.pt"])
 def test_half_of_the_weights(tmp_path: Path, present: str) -> None:
-    """A winner of which one of both files is missing is not kept, and the other file is no older winner's."""
+    """A winner that lacks one of its two files is not kept."""
     winners = tmp_path / "small" / "winners"
     winners.mkdir(parents=True)
     write_weights(tmp_path, "rnn")
@@ -286,7 +286,7 @@ initialization = "pytorch"
 
 
 def test_winner_of_an_older_version_is_kept(tmp_path: Path) -> None:
-    """The weights of a winner that an earlier version trained are kept, not trained again, and its file is the same."""
+    """The weights of a winner that an earlier version trained are kept."""
     facts = tmp_path / "small" / "winners" / "temporal_order-rnn.toml"
     facts.parent.mkdir(parents=True)
     facts.write_text(OLD_WINNER)
