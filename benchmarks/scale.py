@@ -191,7 +191,7 @@ def describe(found: dict[str, Any], trials: int) -> list[str]:
     """The lines to print."""
     seconds, losses = found["run"]["trial_s"], found["run"]["losses"]
     lines = []
-    for least in (0, 100, 450, 1_000, 2_500, 5_000, trials - 100):
+    for least in dict.fromkeys((0, 100, 450, 1_000, 2_500, 5_000, max(trials - 100, 0))):
         part: Sequence[float] = seconds[least : least + 100]
         if part:
             low, median, high = (1000 * each for each in statistics.quantiles(part, n=4))

@@ -59,6 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=12)
     repeats = parser.parse_args().repeats
+    if repeats < 2:
+        parser.error(f"--repeats: expected at least 2, for a deviation, got {repeats}")
     every = os.sched_getaffinity(0)
     first, last = {min(every)}, {max(every)}
     placed = {

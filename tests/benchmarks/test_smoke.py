@@ -19,7 +19,7 @@ SMALLEST = {
     "pruner_replay": ["--studies", "hochreiter_1997", "--out", "replay"],
     "scale": ["--trials", "30", "--out", "scale.json"],
     "shown": ["--seeds", "1", "--trials", "20", "--out", "shown"],
-    "slice_noise": ["--repeats", "1"],
+    "slice_noise": ["--repeats", "2"],
     "start_up": ["--rounds", "1"],
     "trial_overhead": ["--rounds", "1"],
     "verdict_rates": ["--runs", "5", "--directory", "rates"],
