@@ -30,7 +30,8 @@ def escape_markdown(text: object) -> str:
     line = " ".join(without_control_characters(str(text)).split()).replace("&", "&amp;")
     escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(0), line)
     escaped = escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
-    return re.sub(r"^(\s*)([-+=](?=[\s=-]|$)|\d+[.)](?=\s|$))", r"\1\\\2", escaped)
+    # At the start, Markdown takes a backslash before the sign of a list, not before its digits.
+    return re.sub(r"^(\d*)([-+=](?=[\s=-]|$)|(?<=\d)[.)](?=\s|$))", r"\1\\\2", escaped)
 
 
 _LATEX = {

@@ -14,6 +14,9 @@ SPECIAL = st.text(alphabet="\\`*_[]()<>#|~$&-+=.1!:\"' aB한\n", max_size=30)
 
 
 @given(st.one_of(SPECIAL, st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40)))
+@example("1)")
+@example("12. x")
+@example("- x")
 def test_escaped_text_is_shown_as_it_was(text: str) -> None:
     """A Markdown reader shows escaped text letter by letter, as one plain paragraph."""
     plain = " ".join(text.split())
