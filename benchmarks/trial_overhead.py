@@ -24,7 +24,7 @@ from harness import config as specs
 from harness.cells import CELLS
 from harness.machine import configure_process, cpu_model
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.local_executor import start_local_executor
 from harness.study.execution.worker import preload
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_trials import open_search
@@ -84,7 +84,7 @@ def harness_overheads(folder: Path) -> list[float]:
         options = StudyOptions(folder, "cpu", 1, where="overhead.toml")
         study = StudyRun(spec, options, storage, spec.identity())
         series = open_search(study, SearchKey("lesson", "lstm", 0))
-        executor = LocalExecutor(1)
+        executor = start_local_executor(1)
         try:
             Coordinator(executor, TrialLimits(trial_timeout_s=300.0), watch).run([series])
         finally:

@@ -129,7 +129,7 @@ def run_small(
     with pytest.MonkeyPatch.context() as patch:
         if executor is not None:
             patch.setattr(executor, "num_workers", workers)
-            patch.setattr(pipeline, "_executor", lambda options: nullcontext(executor))
+            patch.setattr(pipeline, "_executor", lambda *_: nullcontext(executor))
         patch.setattr(
             pipeline, "render_report", lambda directory: SimpleNamespace(text="", missing=())
         )

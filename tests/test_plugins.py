@@ -15,7 +15,8 @@ from harness import cells, plugins, tasks
 from harness.cells import CELLS, get_cell
 from harness.errors import InputError
 from harness.plugins import load_plugin, load_plugins, offered, plugin_hash
-from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecutor  # type: ignore[attr-defined]
+from harness.study.execution.local_executor import start_local_executor
+from harness.study.execution.prewarmed_server import HAS_FORK_SERVER
 from harness.study.execution.worker_messages import TrialOutcome, TrialRequest
 from harness.tasks import get_task
 from tests.documented import tiny
@@ -334,7 +335,7 @@ def test_an_offer_reaches_the_workers(site: Path, spawn: bool) -> None:
     if not spawn and not HAS_FORK_SERVER:
         pytest.skip("no fork server on this system")
     install(site, cells={"mine": "plugin_package.own:MINE"}, own=CELL)
-    executor = LocalExecutor(1, (), spawn=spawn)
+    executor = start_local_executor(1, (), spawn=spawn)
     try:
         number = executor.new_id()
         executor.submit(TrialRequest(number, config_of("mine")))

@@ -33,7 +33,7 @@ from harness import machine  # noqa: E402
 from harness.cells import CELLS  # noqa: E402
 from harness.hyperparameters import Value  # noqa: E402
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress  # noqa: E402
-from harness.study.execution.local_executor import LocalExecutor  # noqa: E402
+from harness.study.execution.local_executor import start_local_executor  # noqa: E402
 from harness.study.run_context import StudyOptions, StudyRun  # noqa: E402
 from harness.study.search.optuna_trials import Slots, TrialSeries  # noqa: E402
 from harness.study.search.search_space import suggested_distributions  # noqa: E402
@@ -145,7 +145,7 @@ def run(
         whole = StudyRun(study, options, storage, study.identity())
         series = [open_series(whole, cell, trials) for cell in study.compare.cells]
         phases["storage opened"] = time.perf_counter() - START
-        executor = LocalExecutor(workers, standby=standby)
+        executor = start_local_executor(workers, standby=standby)
         phases["workers ready"] = time.perf_counter() - START
         try:
             limits = TrialLimits(

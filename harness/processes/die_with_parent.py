@@ -28,6 +28,12 @@ def die_with_parent(parent: int) -> None:
             sys.exit("the parent process is gone")
 
 
+def outlive_parent() -> None:
+    """Take back what `die_with_parent` has asked for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
+
+
 def main() -> None:
     """Ask for the signal, then run the module as the main program."""
     parent, module = sys.argv[1:3]

@@ -15,18 +15,24 @@ from collections.abc import Callable, Sequence
 
 from harness.columns import TrialStatus
 from harness.errors import HarnessError, unwritable
+from harness.study.backoff import Clock
 from harness.study.execution.executor import Executor
 from harness.study.execution.worker_messages import (
+    NOT_EXTRAPOLATED,
     Event,
     ProcessEnded,
     TrialOutcome,
     TrialRequest,
+    TrialStarted,
+    TrialTrained,
 )
 from harness.study.storage.trial_ledger import RETRY, TrialResult
 from harness.study.trials_to_run import Job, TrialSource, first_solved
 from harness.training.training_loop import Evaluation
 
 MOST_ATTEMPTS = 3  # a crash is retried at most twice
+MOST_WAIT_S = 1.0  # for one event
+STOPPED_S = 1.0  # a wait that is so much longer means that the machine stopped, and the trials too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +71,10 @@ Observer = Callable[[TrialProgress], None]
 class _Running:
     source: TrialSource
     job: Job
-    deadline: float | None
+    deadline: float | None = None  # none before its process has started
     evaluations: list[Evaluation] = dataclasses.field(default_factory=list)
-    # True after the last evaluation: a later crash, as on longer sequences, changes no result.
-    # Never True where weights are still to be written
-    trained: bool = False
+    # What counts where it cannot finish its longer sequences
+    trained: TrialOutcome | None = None
 
 
 class Coordinator:
@@ -81,9 +86,10 @@ class Coordinator:
         limits: TrialLimits,
         observer: Observer,
         plugins: tuple[str, ...] = (),
+        clock: Clock = time,
     ) -> None:
         self.executor, self.limits, self.observer = executor, limits, observer
-        self.plugins = plugins
+        self.plugins, self.clock = plugins, clock
         self.running: dict[int, _Running] = {}
         self.attempts: dict[tuple[int, int], int] = {}
 
@@ -93,19 +99,22 @@ class Coordinator:
         KeyboardInterrupt passes through, after running trials were given up. Raises FileError or
         InputError where the disk takes no weights.
         """
-        heard = time.monotonic()
+        heard = self.clock.monotonic()
         try:
             while True:
                 self._fill(sources)
                 if not self.running:
                     return not any(each.has_next for each in sources)
-                self._postpone(time.monotonic() - heard)
-                event = self.executor.next_event(self._patience())
-                heard = time.monotonic()
+                wait_s = self._wait_s()
+                waits_from = self.clock.monotonic()
+                event = self.executor.next_event(wait_s)
+                stopped = self.clock.monotonic() - waits_from > wait_s + STOPPED_S
+                self._postpone((self.clock.monotonic() if stopped else waits_from) - heard)
+                heard = self.clock.monotonic()
                 if event is not None:
                     self._take(event)
-                    self._postpone(time.monotonic() - heard)
-                    heard = time.monotonic()
+                    self._postpone(self.clock.monotonic() - heard)
+                    heard = self.clock.monotonic()
                 self._enforce()
         except BaseException:
             self._give_up()
@@ -118,9 +127,7 @@ class Coordinator:
                 return
             job = chosen.next_job()
             request_id = self.executor.new_id()
-            limit = self.limits.trial_timeout_s
-            deadline = None if limit is None else time.monotonic() + limit
-            self.running[request_id] = _Running(chosen, job, deadline)
+            self.running[request_id] = _Running(chosen, job)
             self.executor.submit(
                 TrialRequest(
                     request_id,
@@ -144,12 +151,13 @@ class Coordinator:
         return min(free, key=lambda each: each.started, default=None)
 
     def _time_is_up(self) -> bool:
-        return self.limits.stop_at is not None and time.monotonic() >= self.limits.stop_at
+        return self.limits.stop_at is not None and self.clock.monotonic() >= self.limits.stop_at
 
-    def _patience(self) -> float | None:
-        """Seconds until the next deadline, or None."""
+    def _wait_s(self) -> float:
+        """Seconds until the next deadline, at most MOST_WAIT_S."""
         deadlines = [each.deadline for each in self.running.values() if each.deadline is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        left = min(deadlines, default=math.inf) - self.clock.monotonic()
+        return max(0.0, min(left, MOST_WAIT_S))
 
     def _take(self, event: Event) -> None:
         running = self.running.get(event.request_id)
@@ -158,33 +166,33 @@ class Coordinator:
         message = event.message
         if isinstance(message, ProcessEnded):
             self._ended(event.request_id, running, message)
+        elif isinstance(message, TrialStarted):
+            limit = self.limits.trial_timeout_s
+            running.deadline = None if limit is None else self.clock.monotonic() + limit
         elif isinstance(message, Evaluation):
             self._evaluation(event.request_id, running, message)
+        elif isinstance(message, TrialTrained):
+            running.trained = message.outcome
         elif message.unwritten is not None:
             raise unwritable(running.job.weights, OSError(*message.unwritten))
         else:
             self._finish(event.request_id, running, message)
 
     def _evaluation(self, request_id: int, running: _Running, evaluation: Evaluation) -> None:
+        seen, config = evaluation.sequences_seen, running.job.config
+        if running.evaluations and seen <= running.evaluations[-1].sequences_seen:
+            return  # it was sent twice
         running.evaluations.append(evaluation)
         job, source = running.job, running.source
         self.observer(TrialProgress("evaluation", source, job, evaluation=evaluation))
         prune = source.report(job, evaluation)
-        config, seen = job.config, evaluation.sequences_seen
-        spent = seen + config.evaluate_every > config.sequences
-        solved = evaluation.solved and config.stop_when_solved
-        ends = spent or not evaluation.finite or solved
-        running.trained = ends and evaluation.finite and not job.weights
-        if prune and not ends:  # one that ends by itself has its own reason
+        if prune and not config.ends_after(evaluation):  # it has its own reason then
             self.executor.cancel(request_id)
             reason = f"pruned after {seen} training sequences"
             self._finish(request_id, running, TrialOutcome(TrialStatus.PRUNED, reason))
 
     def _ended(self, request_id: int, running: _Running, ended: ProcessEnded) -> None:
         """A process is gone without an outcome. Its trial is tried again if it crashed."""
-        if running.trained:
-            self._finish(request_id, running, TrialOutcome(TrialStatus.COMPLETE))
-            return
         key = (id(running.source), running.job.slot)
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if ended.end is TrialStatus.CRASHED and self.attempts[key] < MOST_ATTEMPTS:
@@ -192,7 +200,16 @@ class Coordinator:
             running.source.give_up(running.job, _result(running, crash))
             del self.running[request_id]
             return
-        self._finish(request_id, running, TrialOutcome(ended.end, ended.how))
+        self._finish_without_outcome(request_id, running, ended.end, ended.how)
+
+    def _finish_without_outcome(
+        self, request_id: int, running: _Running, end: TrialStatus, reason: str
+    ) -> None:
+        """A trial that has trained to its end is complete without its longer sequences."""
+        outcome = TrialOutcome(end, reason)
+        if running.trained is not None:
+            outcome = dataclasses.replace(running.trained, reason=NOT_EXTRAPOLATED + reason)
+        self._finish(request_id, running, outcome)
 
     def _finish(self, request_id: int, running: _Running, outcome: TrialOutcome) -> None:
         result = _result(running, outcome)
@@ -201,20 +218,16 @@ class Coordinator:
         self.observer(TrialProgress("finished", running.source, running.job, result=result))
 
     def _enforce(self) -> None:
-        now = time.monotonic()
+        now = self.clock.monotonic()
         late = [
-            key
-            for key, each in self.running.items()
-            if each.deadline is not None and now >= each.deadline
+            (request_id, running)
+            for request_id, running in self.running.items()
+            if running.deadline is not None and now >= running.deadline
         ]
-        for request_id in late:
+        reason = f"took longer than {self.limits.trial_timeout_s or 0:g} s"
+        for request_id, running in late:
             self.executor.cancel(request_id)
-            running = self.running[request_id]
-            late_one = TrialOutcome(
-                TrialStatus.TIMEOUT, f"took longer than {self.limits.trial_timeout_s:g} s"
-            )
-            done = TrialOutcome(TrialStatus.COMPLETE)
-            self._finish(request_id, running, done if running.trained else late_one)
+            self._finish_without_outcome(request_id, running, TrialStatus.TIMEOUT, reason)
 
     def _postpone(self, spent_s: float) -> None:
         """Move every deadline by the time in which no event was read, as while storage waits."""

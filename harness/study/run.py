@@ -26,7 +26,7 @@ from harness.records.results_folder import (
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.disk_space import low_disk, needed_bytes
 from harness.study.execution.executor import Executor
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.local_executor import start_local_executor
 from harness.study.phases.measure_diagnostics import measure_diagnostics
 from harness.study.phases.time_inference import time_inference
 from harness.study.phases.time_training import time_grid, time_winners
@@ -100,11 +100,11 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     warnings = remember_versions(study.storage, [each.ledger.study_id for each in searches])
     for warning in warnings:
         observer.note(warning)
-    with _executor(options) as executor:
-        _search(study, executor, searches, started)
+    with _executor(options, observer) as executor:
+        run_searches(study, executor, searches, started)
         common = common_trials(searches)
         winners = [winner for each in searches if (winner := best_of(each, common))]
-        confirmations = _confirm(study, executor, winners)
+        confirmations = run_confirmations(study, executor, winners)
         limits = dataclasses.replace(_limits(study), independent=True)
         coordinator = Coordinator(executor, limits, lambda progress: None, options.plugins)
         kept = train_winners(study, coordinator, best_of_pairs(spec, winners))
@@ -207,9 +207,14 @@ def _set_aside(spec: StudySpec, options: StudyOptions) -> None:
 
 
 @contextlib.contextmanager
-def _executor(options: StudyOptions) -> Iterator[Executor]:
-    spawn = {} if options.spawn is None else {"spawn": options.spawn}
-    executor = LocalExecutor(options.workers, options.plugins, standby=options.standby, **spawn)
+def _executor(options: StudyOptions, observer: StudyObserver) -> Iterator[Executor]:
+    executor = start_local_executor(
+        options.workers,
+        options.plugins,
+        spawn=options.spawn,
+        standby=options.standby,
+        notify=observer.note,
+    )
     try:
         yield executor
     finally:
@@ -225,15 +230,16 @@ def _limits(study: StudyRun) -> TrialLimits:
     )
 
 
-def _search(
+def run_searches(
     study: StudyRun, executor: Executor, searches: Sequence[TrialSeries], started: float
 ) -> None:
+    """Run what is left of the searches. `started` is a reading of the study's clock."""
     options, observer = study.options, study.observer
     observer.phase("search", searches, sum(series.total for series in searches))
     limits = _limits(study)
     if options.timeout_s is not None and not options.deterministic:
         limits = dataclasses.replace(limits, stop_at=started + options.timeout_s)
-    coordinator = Coordinator(executor, limits, observer.progress, options.plugins)
+    coordinator = Coordinator(executor, limits, observer.progress, options.plugins, study.clock)
     if not coordinator.run(searches):
         observer.note(
             f"the time is up after {options.timeout_s:g} s: all searches are compared at their "
@@ -241,7 +247,7 @@ def _search(
         )
 
 
-def _confirm(
+def run_confirmations(
     study: StudyRun, executor: Executor, winners: Sequence[Winner]
 ) -> list[tuple[Winner, TrialSeries]]:
     """Train each search's winner with fresh seeds at each length."""
@@ -256,8 +262,8 @@ def _confirm(
     every = [series for _, series in opened]
     study.observer.phase("confirm", every, sum(series.total for series in every))
     limits = dataclasses.replace(_limits(study), independent=True)
-    options = study.options
-    Coordinator(executor, limits, study.observer.progress, options.plugins).run(every)
+    plugins, observer = study.options.plugins, study.observer
+    Coordinator(executor, limits, observer.progress, plugins, study.clock).run(every)
     return opened
 
 

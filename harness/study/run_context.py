@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.config import StudySpec
 from harness.metric_definitions import OBJECTIVES
+from harness.study.backoff import Clock
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.prewarmed_server import ServerProcess
 from harness.study.storage.retrying_storage import RetryingStorage
@@ -62,6 +63,11 @@ class StudyRun:
     storage: RetryingStorage
     identity: Mapping[str, Any]
     observer: StudyObserver = dataclasses.field(default_factory=StudyObserver)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of its limits: the storage's."""
+        return self.storage.clock
 
     @property
     def directory(self) -> Path:

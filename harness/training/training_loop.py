@@ -52,6 +52,21 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     device: str = "cpu"
 
+    @property
+    def last_evaluation_at(self) -> int:
+        """An evaluation after at least so many training sequences is the last one."""
+        return self.sequences // self.evaluate_every * self.evaluate_every
+
+    def ends_after(self, evaluation: Evaluation) -> bool:
+        """Whether training needs no further evaluation after this one.
+
+        What is still trained is not scored, but can diverge.
+        """
+        solved = evaluation.solved and self.stop_when_solved
+        return (
+            solved or not evaluation.finite or evaluation.sequences_seen >= self.last_evaluation_at
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values; `from_dict` is the inverse."""
         plain = dataclasses.asdict(dataclasses.replace(self, model=None))  # type: ignore[arg-type]
@@ -115,10 +130,9 @@ class Training:
         A solved task ends training only with `stop_when_solved`.
         """
         config, seen, due = self.config, 0, 0
-        last_due = config.sequences // config.evaluate_every * config.evaluate_every
         while True:
             if seen >= due:
-                evaluation = self._evaluate(seen, last=seen >= last_due)
+                evaluation = self._evaluate(seen, last=seen >= config.last_evaluation_at)
                 yield evaluation
                 if not evaluation.finite or (config.stop_when_solved and evaluation.solved):
                     return

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.execution.worker_messages import Event, ProcessEnded, TrialOutcome, TrialRequest
+from harness.study.execution.worker_messages import (
+    Event,
+    ProcessEnded,
+    TrialOutcome,
+    TrialRequest,
+    TrialStarted,
+)
 from harness.training.model import ModelConfig
 from harness.training.training_loop import Evaluation, TrainingConfig
 from tests.small import FAULTY
@@ -40,12 +46,13 @@ def request_of(number: int, fault: str = "none", memory_bytes: int = 0) -> Trial
 
 
 def events_of(executor: LocalExecutor, *numbers: int, timeout_s: float = 60.0) -> list[Event]:
-    """Every event up to the end of these trials' processes."""
+    """Every event up to the end of these trials' processes, but TrialStarted."""
     waiting, found = set(numbers), []  # type: ignore[var-annotated]
     while waiting:
         event = executor.next_event(timeout_s)
         assert event is not None, f"nothing more came of {waiting} after {found}"
-        found.append(event)
+        if not isinstance(event.message, TrialStarted):
+            found.append(event)
         if isinstance(event.message, ProcessEnded):
             waiting.discard(event.request_id)
     return found

@@ -15,12 +15,14 @@ from harness.columns import TrialStatus
 from harness.study.execution.worker_messages import (
     Event,
     ProcessEnded,
+    TrialMessage,
     TrialOutcome,
     TrialRequest,
+    TrialStarted,
 )
 from harness.training.training_loop import Evaluation, TrainingConfig
 
-Message = Evaluation | TrialOutcome | ProcessEnded
+Message = TrialMessage | ProcessEnded
 Script = Callable[[TrainingConfig], Sequence[Message]]
 """From a trial's configuration to what comes of it."""
 
@@ -94,7 +96,7 @@ class ScriptedExecutor:
     def submit(self, request: TrialRequest) -> None:
         """Keep the request and its events."""
         self.requests.append(request)
-        events = collections.deque(self.script(request.config))
+        events = collections.deque([TrialStarted(), *self.script(request.config)])
         self.trials.append((request.request_id, events))
         self.most_in_flight = max(self.most_in_flight, len(self.trials))
 
@@ -109,7 +111,7 @@ class ScriptedExecutor:
                 self.trials.append((request_id, events))
                 continue
             message = events.popleft()
-            if isinstance(message, Evaluation) or events:
+            if not isinstance(message, TrialOutcome | ProcessEnded) or events:
                 self.trials.append((request_id, events))
             return Event(request_id, message)
         return None

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -20,13 +19,15 @@ import pytest
 
 from harness.columns import TrialStatus
 from harness.errors import FileError
+from harness.study.backoff import Clock
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
+from harness.study.execution.worker_messages import TrialOutcome, TrialTrained
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_trials import TrialSeries, open_search
 from harness.study.search.propose_parameters import SearchProposer
 from harness.study.storage.open_storage import open_storage
 from harness.study.trials_to_run import SearchKey
-from harness.training.training_loop import TrainingConfig
+from harness.training.training_loop import Extrapolation, TrainingConfig
 from tests.small import small_spec
 from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, learns, outcome
 
@@ -77,9 +78,25 @@ def run(
     executor: ScriptedExecutor,
     limits: TrialLimits | None = None,
     observer: Callable[[TrialProgress], None] = lambda progress: None,
+    clock: Clock = time,
 ) -> bool:
     """Run the coordinator."""
-    return Coordinator(executor, limits or TrialLimits(), observer).run(series)
+    return Coordinator(executor, limits or TrialLimits(), observer, clock=clock).run(series)
+
+
+class SetClock:
+    """A clock that shows what it is set to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        """The time."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.now_s += seconds
 
 
 def found(series: Sequence[TrialSeries]) -> list[str]:
@@ -163,21 +180,12 @@ def test_workers_do_not_change_what_is_found(
     assert results[0] == results[1] == results[2]
 
 
-def test_time_is_up(
-    open_all: Callable[..., list[TrialSeries]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_is_up(open_all: Callable[..., list[TrialSeries]]) -> None:
     """After the time is up nothing is started, and every search has had as many turns."""
     series = open_all("search.trials=50", *TASKS_AND_CELLS)
-    now_s = 0.0
-
-    def pass_time(_: int) -> None:
-        nonlocal now_s
-        now_s += 0.002
-
-    clock = SimpleNamespace(monotonic=lambda: now_s)
-    monkeypatch.setattr("harness.study.coordinator.time", clock)
-    executor = ScriptedExecutor(on_event=pass_time)
-    assert not run(series, executor, TrialLimits(stop_at=0.3))
+    clock = SetClock()
+    executor = ScriptedExecutor(on_event=lambda _: clock.sleep(0.002))
+    assert not run(series, executor, TrialLimits(stop_at=0.3), clock=clock)
     counts = [len(each.finished) for each in series]
     assert 0 < min(counts) <= max(counts) <= min(counts) + 1
     assert max(counts) < 50
@@ -441,19 +449,112 @@ def test_diverged_is_not_called_pruned(
     assert end_of(series, 5)[0] is TrialStatus.DIVERGED
 
 
-@pytest.mark.parametrize("last", [[], [ended()], [ended("out_of_memory")]])
+@pytest.mark.parametrize(
+    ("last", "how", "n_tries"),
+    [
+        ([], "took longer than 0.5 s", 1),
+        ([ended()], "killed by SIGKILL", 3),
+        ([ended("out_of_memory", "no memory left")], "no memory left", 1),
+    ],
+)
 def test_what_comes_after_training_takes_nothing_back(
-    open_all: Callable[..., list[TrialSeries]], last: list[Message]
+    open_all: Callable[..., list[TrialSeries]], last: list[Message], how: str, n_tries: int
 ) -> None:
     """A solved trial is complete, even if its longer sequences take too long or kill it."""
     (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
-    executor = ScriptedExecutor(
-        lambda _: [evaluation(0, 1.0), evaluation(32, 0.1, solved=True), *last]
-    )
-    coordinator = Coordinator(executor, TrialLimits(trial_timeout_s=0.5), lambda _: None)
-    coordinator.run([series])
+    solved: list[Message] = [evaluation(0, 1.0), evaluation(32, 0.1, solved=True)]
+    solved.append(TrialTrained(outcome()))
+    executor = ScriptedExecutor(lambda _: [*solved, *last])
+    run([series], executor, TrialLimits(trial_timeout_s=0.5))
     result = series.finished[0].result
     assert (result.end, result.solved, result.extrapolations) == (TrialStatus.COMPLETE, True, ())
+    assert result.reason == f"not evaluated on longer sequences: {how}"
+    assert len(executor.requests) == n_tries
+
+
+@pytest.mark.parametrize(
+    ("sequences", "n_before_the_kill"),
+    [(1000, 9), (1000, 10), (1050, 10)],
+    ids=["before the last evaluation", "after it", "in the unscored tail"],
+)
+def test_killed_without_an_outcome_runs_again(
+    open_all: Callable[..., list[TrialSeries]], sequences: int, n_before_the_kill: int
+) -> None:
+    """A process that ends without an outcome is run again, however far it had come.
+
+    Batches of 32 overshoot an evaluation every 100 sequences, so 928 is not the last one.
+    """
+    (series,) = open_all(
+        "search.trials=1",
+        *("training.batch_size=32", "training.evaluate_every=100"),
+        *(f"training.sequences={sequences}", "training.evaluation_sequences=32"),
+    )
+    seen = [0, 128, 224, 320, 416, 512, 608, 704, 800, 928, min(1024, sequences)]
+    whole: list[Message] = [evaluation(each, 1 / (1 + each)) for each in seen]
+    whole.append(outcome("diverged", "not finite") if sequences == 1050 else outcome())
+    scripts = iter([[*whole[:n_before_the_kill], ended()], whole])
+    executor = ScriptedExecutor(lambda _: next(scripts))
+    run([series], executor)
+    result = series.finished[0].result
+    assert len(executor.requests) == 2
+    assert result.sequences_seen == seen[-1]
+    assert result.end is (TrialStatus.DIVERGED if sequences == 1050 else TrialStatus.COMPLETE)
+
+
+def test_killed_on_longer_sequences_runs_again(
+    open_all: Callable[..., list[TrialSeries]],
+) -> None:
+    """A kill while longer sequences are measured leaves no gap in extrapolation.csv."""
+    (series,) = open_all("search.trials=1", 'compare.cells=["rnn"]')
+    solved: list[Message] = [evaluation(0, 1.0), evaluation(32, 0.1, solved=True)]
+    solved.append(TrialTrained(outcome()))
+    longer = TrialOutcome(
+        TrialStatus.COMPLETE, extrapolations=(Extrapolation(2, 20, 0.1, 0.9, 1.0),)
+    )
+    scripts = iter([[*solved, ended()], [*solved, longer]])
+    run([series], ScriptedExecutor(lambda _: next(scripts)))
+    result = series.finished[0].result
+    assert result.extrapolations == ((2, 20, 0.1, 0.9, 1.0),)
+    assert (result.end, result.reason) == (TrialStatus.COMPLETE, "")
+
+
+def test_an_evaluation_that_comes_twice_counts_once(
+    open_all: Callable[..., list[TrialSeries]],
+) -> None:
+    """An evaluation that is sent again, or late, is stored once and in order."""
+    (series,) = open_all("search.trials=1")
+    first, second = evaluation(0, 1.0), evaluation(32, 0.5)
+    script: list[Message] = [first, first, second, first, second, outcome()]
+    run([series], ScriptedExecutor(lambda _: script))
+    assert [seen for seen, *_ in series.finished[0].result.evaluations] == [0, 32]
+
+
+def test_time_limit_begins_when_the_process_has_started(
+    open_all: Callable[..., list[TrialSeries]],
+) -> None:
+    """What a process needs to start, as to load torch, is not in its trial's time limit."""
+    (series,) = open_all("search.trials=1")
+    clock = SetClock()
+
+    def pass_time(n_events: int) -> None:
+        clock.sleep(100.0 if n_events == 1 else 0.1)  # the first event is TrialStarted
+
+    run([series], ScriptedExecutor(on_event=pass_time), TrialLimits(1.0), clock=clock)
+    assert end_of(series)[0] is TrialStatus.COMPLETE
+
+
+def test_machine_that_stopped_makes_no_trial_late(
+    open_all: Callable[..., list[TrialSeries]],
+) -> None:
+    """If the machine sleeps while a trial runs, the time that passes is not the trial's."""
+    (series,) = open_all("search.trials=1")
+    clock = SetClock()
+
+    def pass_time(n_events: int) -> None:
+        clock.sleep(3600.0 if n_events == 3 else 0.1)
+
+    run([series], ScriptedExecutor(on_event=pass_time), TrialLimits(1.0), clock=clock)
+    assert end_of(series)[0] is TrialStatus.COMPLETE
 
 
 def test_late_events_of_an_earlier_phase(open_all: Callable[..., list[TrialSeries]]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.study.coordinator import TrialProgress
-from harness.study.execution import local_executor
+from harness.study.execution import prewarmed_server
 from harness.study.execution.local_executor import LocalExecutor
 from tests.kinds import NIGHTLY
 from tests.small import RecordingObserver, run_small, tables
@@ -66,7 +66,7 @@ def test_another_seed(tmp_path: Path, executor: LocalExecutor | None) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
+@pytest.mark.skipif(not prewarmed_server.HAS_FORK_SERVER, reason="no fork server on this system")
 def test_spawned_workers(tmp_path: Path, executor: LocalExecutor) -> None:
     """Spawned workers give the same tables as forked ones."""
     found = []

@@ -22,7 +22,7 @@ from harness import cli
 from harness.cells import CELLS
 from harness.study import __main__ as study
 from harness.study import run as pipeline
-from harness.study.execution import local_executor
+from harness.study.execution import prewarmed_server
 from harness.study.storage.open_storage import default_url, open_storage
 from tests.small import FAULTY, family, study_command, survivors, table, write_small
 from tests.tally import Tally
@@ -74,7 +74,7 @@ def terminate(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
 
 
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
+@pytest.mark.skipif(not prewarmed_server.HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.parametrize(
     "stop",
     [signal_group, pytest.param(signal_process, marks=pytest.mark.nightly), terminate],
@@ -130,7 +130,7 @@ def test_interrupted(tmp_path: Path, stop: Callable[[int], None], tally: Tally) 
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
+@pytest.mark.skipif(not prewarmed_server.HAS_FORK_SERVER, reason="no fork server on this system")
 def test_interrupted_twice(tmp_path: Path, tally: Tally) -> None:
     """A second Ctrl-C ends the command at once, though it waits for a storage.
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.study.execution import local_executor
+from harness.study.execution import prewarmed_server
 from tests.small import family, run_small, study_command, survivors, tables, wait_for, write_small
 from tests.tally import Tally
 
@@ -112,7 +112,7 @@ def kill(pids: Sequence[int]) -> int:
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not local_executor.HAS_FORK_SERVER, reason="no fork server on this system")  # type: ignore[attr-defined]
+@pytest.mark.skipif(not prewarmed_server.HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.timeout(120 + 30 * N_KILLS)
 def test_killed_at_random_moments(tmp_path: Path, tally: Tally) -> None:
     """SIGKILL of a worker, the fork server, the coordinator and all of them, many times."""

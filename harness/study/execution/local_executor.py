@@ -6,95 +6,80 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import os
+import math
 import queue
 import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, Any, Protocol
+from collections.abc import Callable, Sequence
 
 from harness.columns import TrialStatus
 from harness.errors import WorkerError
+from harness.study.backoff import Backoff, Clock
+from harness.study.execution.fork_launcher import ForkLauncher
+from harness.study.execution.kernel_kills import KernelKills
+from harness.study.execution.launcher import (
+    Launcher,
+    LauncherMessage,
+    MessageQueue,
+    NotStarted,
+    ProcessExit,
+    ServerGone,
+    new_queue,
+)
 from harness.study.execution.prewarmed_server import (
-    ANSWER,
     HAS_FORK_SERVER,
-    LAST_WORDS_S,
-    MESSAGE,
+    START_TIMEOUT_S,
     KilledError,
+    NoProcessError,
     ServerProcess,
 )
+from harness.study.execution.spawn_launcher import SpawnLauncher
 from harness.study.execution.worker_messages import (
     Event,
     ProcessEnded,
-    TrialOutcome,
     TrialRequest,
-    message_from_line,
+    TrialStarted,
 )
-from harness.training.training_loop import Evaluation
 
 POLL_S = 1.0  # on Windows a longer wait would delay Ctrl-C
 MOST_RESTARTS = 5  # of the fork server, without any trial that ended meanwhile
-KILLS_COUNT_S = 10.0  # a SIGKILL counts as the kernel's up to so long after the kernel counted it
 
 
 @dataclasses.dataclass(frozen=True)
-class ProcessExit:
-    """A trial's process is gone, with this exit code (negative: the signal)."""
+class ProcessLayer:
+    """What starts processes and waits for them: the system, or a simulation of it.
 
-    code: int
+    `launch` returns a launcher that is ready. It raises KilledError where a signal ended the
+    launcher's own process, NoProcessError where the system starts none.
+    """
 
-
-@dataclasses.dataclass(frozen=True)
-class ServerGone:
-    """A launcher's fork server is gone."""
-
-    launcher: Launcher
-    reason: str
-
-
-Message = Evaluation | TrialOutcome | ProcessEnded | ProcessExit | ServerGone
-Events = queue.SimpleQueue[tuple[int, Message]]
-"""Messages with the ids of their requests; 0 is the id of `ServerGone`."""
-
-
-class Launcher(Protocol):
-    """Starts a process for a trial and puts its messages into a queue."""
-
-    def start(self, request: TrialRequest) -> None: ...
-    def kill(self, request_id: int) -> None: ...
-    def close(self) -> None: ...
+    launch: Callable[[MessageQueue], Launcher]
+    messages: MessageQueue = dataclasses.field(default_factory=new_queue)
+    clock: Clock = time
 
 
 class LocalExecutor:
-    """Trials as processes of this machine.
+    """Trials as processes of this machine. `start_local_executor` makes one.
 
-    `spawn` True uses no fork server. `standby` is a fork server that loads torch already.
+    A process that the system does not start is tried again after growing pauses, and so are all
+    requests that come meanwhile. `notify` gets a line about it. Raises WorkerError where the system
+    starts none for ten minutes.
     """
 
     def __init__(
-        self,
-        num_workers: int,
-        plugins: Sequence[str] = (),
-        *,
-        spawn: bool = not HAS_FORK_SERVER,
-        standby: ServerProcess | None = None,
+        self, num_workers: int, layer: ProcessLayer, notify: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.num_workers = num_workers
-        self.events: Events = queue.SimpleQueue()
+        self.num_workers, self.layer, self.notify = num_workers, layer, notify
+        self.clock, self.messages = layer.clock, layer.messages
         self.ids = itertools.count(1)
-        self.cancelled: set[int] = set()
-        self.in_flight: set[int] = set()
+        self.in_flight: dict[int, TrialRequest] = {}
+        self.start_deadlines: dict[int, float] = {}
+        self.held: collections.deque[TrialRequest] = collections.deque()
+        self.backoff: Backoff | None = None
+        self.retry_at = math.inf
         self.kernel_kills = KernelKills()
         self.n_restarts = 0
-        self.plugins = tuple(plugins)
-        self.launcher: Launcher = (
-            SpawnLauncher(self.events, num_workers) if spawn else self._fork_launcher(standby)
-        )
+        self.launcher = self._launch()
 
     def new_id(self) -> int:
         """An id that no request had, so that late events of an earlier phase are ignored."""
@@ -102,41 +87,118 @@ class LocalExecutor:
 
     def submit(self, request: TrialRequest) -> None:
         """Start a trial; `next_event` returns its events."""
-        self.in_flight.add(request.request_id)
-        self.launcher.start(request)
+        self.in_flight[request.request_id] = request
+        if self.backoff is None:
+            self._start(request)
+        else:
+            self.held.append(request)
 
     def next_event(self, timeout_s: float | None) -> Event | None:
         """The next event of a trial that was not cancelled; None after `timeout_s` seconds."""
-        until = None if timeout_s is None else time.monotonic() + timeout_s
+        until = math.inf if timeout_s is None else self.clock.monotonic() + timeout_s
         while True:
-            left = POLL_S if until is None else until - time.monotonic()
+            now = self.clock.monotonic()
+            wait_s = max(0.0, min(until - now, self.retry_at - now, POLL_S))
             try:
-                request_id, message = self.events.get(timeout=min(max(left, 0.0), POLL_S))
+                request_id, message = self.messages.get(timeout=wait_s)
             except queue.Empty:
-                if left <= POLL_S and until is not None:
+                self._kill_slow_starts()
+                self._retry()
+                if self.clock.monotonic() >= until:
                     return None
                 continue
-            if isinstance(message, ServerGone):
-                self._restart(message)
-                continue
-            if isinstance(message, ProcessExit | ProcessEnded):
-                self.in_flight.discard(request_id)
-            if isinstance(message, ProcessExit):  # it was not lost with the fork server
-                self.n_restarts = 0
-            if request_id in self.cancelled:
-                continue
-            if isinstance(message, ProcessExit):
-                message = self._ended(message.code)
-            return Event(request_id, message)
+            event = self._event(request_id, message)
+            if event is not None:
+                return event
 
     def cancel(self, request_id: int) -> None:
         """Kill a trial; none of its events is returned from now on."""
-        self.cancelled.add(request_id)
-        self.launcher.kill(request_id)
+        request = self.in_flight.pop(request_id, None)
+        if request is not None and request in self.held:
+            self.held.remove(request)
+        else:
+            self.launcher.kill(request_id)
 
     def close(self) -> None:
         """Kill what runs."""
         self.launcher.close()
+
+    def _start(self, request: TrialRequest) -> None:
+        self.start_deadlines[request.request_id] = self.clock.monotonic() + START_TIMEOUT_S
+        self.launcher.start(request)
+
+    def _event(self, request_id: int, message: LauncherMessage) -> Event | None:
+        """What the coordinator gets of a message, or None."""
+        if isinstance(message, ServerGone):
+            self._restart(message)
+            return None
+        if isinstance(message, NotStarted):
+            self._not_started(request_id, message.reason)
+            return None
+        if isinstance(message, TrialStarted | ProcessExit):
+            self._has_started(request_id)
+        if isinstance(message, ProcessExit):
+            self.n_restarts = 0  # it was not lost with the fork server
+        if request_id not in self.in_flight:
+            return None
+        heard = self._ended(message.code) if isinstance(message, ProcessExit) else message
+        if isinstance(heard, ProcessEnded):
+            del self.in_flight[request_id]
+        return Event(request_id, heard)
+
+    def _has_started(self, request_id: int) -> None:
+        """The system has started a process: all requests that were held are started."""
+        self.start_deadlines.pop(request_id, None)
+        if self.backoff is None:
+            return
+        self.notify("the system starts processes again")
+        self.backoff, self.retry_at = None, math.inf
+        while self.held and self.backoff is None:
+            self._start(self.held.popleft())
+
+    def _not_started(self, request_id: int, reason: str) -> None:
+        """Hold a request back until a pause is over."""
+        self.start_deadlines.pop(request_id, None)
+        request = self.in_flight.get(request_id)
+        if request is not None:
+            self.held.appendleft(request)
+        now = self.clock.monotonic()
+        if self.backoff is not None and now < self.retry_at < math.inf:
+            return  # one of several that were asked for at the same time
+        self.backoff = self.backoff or Backoff(now)
+        self.retry_at = now + self._pause_s(self.backoff, reason)
+
+    def _retry(self) -> None:
+        """After a pause, start one of the requests that were held."""
+        if self.clock.monotonic() < self.retry_at:
+            return
+        self.retry_at = math.inf
+        if self.held:
+            self._start(self.held.popleft())
+        else:  # all were cancelled
+            self.backoff = None
+
+    def _pause_s(self, backoff: Backoff, reason: str) -> float:
+        """Seconds until the next try. Raises WorkerError after the last one."""
+        now = self.clock.monotonic()
+        pause_s = backoff.next_pause_s(now)
+        if pause_s is None:
+            raise WorkerError(
+                f"the system has started no process for {now - backoff.begin:.0f} s ({reason}); run the same "
+                "command again when it does: what was finished is kept"
+            )
+        if backoff.is_announced:
+            self.notify(
+                f"the system starts no process ({reason}): waiting, {backoff.left_s(now):.0f} s at most"
+            )
+        return pause_s
+
+    def _kill_slow_starts(self) -> None:
+        """Kill each process that has said nothing for START_TIMEOUT_S: its trial has crashed."""
+        now = self.clock.monotonic()
+        for request_id in [key for key, late in self.start_deadlines.items() if now >= late]:
+            del self.start_deadlines[request_id]
+            self.launcher.kill(request_id)
 
     def _restart(self, gone: ServerGone) -> None:
         """Start a new fork server in place of one that is gone. Its trials have crashed."""
@@ -146,21 +208,27 @@ class LocalExecutor:
         if self.n_restarts > MOST_RESTARTS:
             raise WorkerError(f"{gone.reason}, {self.n_restarts} times in a row")
         self.launcher.close()
-        for request_id in sorted(self.in_flight):
-            self.events.put((request_id, ProcessEnded(TrialStatus.CRASHED, gone.reason)))
-        self.launcher = self._fork_launcher()
+        held = {request.request_id for request in self.held}
+        for request_id in sorted(self.in_flight.keys() - held):
+            self.messages.put((request_id, ProcessEnded(TrialStatus.CRASHED, gone.reason)))
+        self.start_deadlines.clear()
+        self.launcher = self._launch()
+        if self.backoff is not None:
+            self.retry_at = self.clock.monotonic()
 
-    def _fork_launcher(self, standby: ServerProcess | None = None) -> ForkLauncher:
-        """A fork server that is ready. One that is killed before is started again."""
+    def _launch(self) -> Launcher:
+        """A launcher that is ready. One that is killed before, or not started, is tried again."""
+        backoff: Backoff | None = None
         while True:
             try:
-                server = standby or ServerProcess()
-                return ForkLauncher(self.events, self.plugins, server)
+                return self.layer.launch(self.messages)
             except KilledError:
-                standby = None
                 self.n_restarts += 1
                 if self.n_restarts > MOST_RESTARTS:
                     raise
+            except NoProcessError as error:
+                backoff = backoff or Backoff(self.clock.monotonic())
+                self.clock.sleep(self._pause_s(backoff, error.reason))
 
     def _ended(self, code: int) -> ProcessEnded:
         """How a process ended: by a signal, killed for lack of memory, or with an exit code."""
@@ -174,189 +242,25 @@ class LocalExecutor:
         return ProcessEnded(TrialStatus.CRASHED, how)
 
 
-class ForkLauncher:
-    """Starts trials through a fork server that has torch loaded."""
+def start_local_executor(
+    num_workers: int,
+    plugins: Sequence[str] = (),
+    *,
+    spawn: bool | None = None,
+    standby: ServerProcess | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> LocalExecutor:
+    """An executor whose processes are forked, or spawned where `spawn`, or where none can fork.
 
-    def __init__(self, events: Events, plugins: Sequence[str], server: ServerProcess) -> None:
-        self.events, self.server = events, server
-        self.closing = False
-        self.readers: dict[int, threading.Thread] = {}
-        server.make_ready(plugins)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def start(self, request: TrialRequest) -> None:
-        """Fork a child and hand it the request."""
-        ours, theirs = socket.socketpair()
-        reader = threading.Thread(target=self._read, args=(request.request_id, ours), daemon=True)
-        self.readers[request.request_id] = reader
-        # Before the child, which may die at once: its end comes after its messages
-        reader.start()
-        with theirs:
-            message = MESSAGE.pack(b"s", request.request_id)
-            try:
-                ours.sendall(request.to_line().encode())
-                socket.send_fds(self.server.control, [message], [theirs.fileno()])
-            except OSError:
-                self._broken()
-
-    def kill(self, request_id: int) -> None:
-        """Have the server kill the child."""
-        with contextlib.suppress(OSError):
-            self.server.control.sendall(MESSAGE.pack(b"k", request_id))
-
-    def close(self) -> None:
-        """Close the control socket: the server kills its children and exits."""
-        self.closing = True
-        self.server.close()
-        for reader in self.readers.values():
-            reader.join(timeout=1)
-        self.server.log.close()
-
-    def _read(self, request_id: int, connection: socket.socket) -> None:
-        """Put a child's messages until it is gone."""
-        with connection, contextlib.suppress(OSError):
-            _forward(connection.makefile("r", encoding="utf-8"), request_id, self.events)
-
-    def _listen(self) -> None:
-        """Put the end of each child, after all its messages, and the end of the server."""
-        while True:
-            try:
-                data = self.server.control.recv(ANSWER.size, socket.MSG_WAITALL)
-            except OSError:
-                data = b""
-            if len(data) < ANSWER.size:
-                if not self.closing:
-                    self._broken()
-                return
-            _, request_id, status = ANSWER.unpack(data)
-            reader = self.readers.pop(request_id, None)
-            if reader is not None:
-                reader.join(LAST_WORDS_S)
-            code = os.waitstatus_to_exitcode(status)
-            self.events.put((request_id, ProcessExit(code)))
-            self.server.shorten_log()
-
-    def _broken(self) -> None:
-        reason = f"the fork server is gone: {self.server.how_it_ended()}"
-        self.events.put((0, ServerGone(self, reason)))
-
-
-class SpawnLauncher:
-    """Starts each trial in a spawned process. The next ones load torch meanwhile."""
-
-    def __init__(self, events: Events, num_workers: int) -> None:
-        self.events = events
-        self.processes: dict[int, subprocess.Popen[bytes]] = {}
-        self.readers: dict[int, threading.Thread] = {}
-        self.spare: collections.deque[subprocess.Popen[bytes]] = collections.deque()
-        self.num_workers = num_workers
-        self._prepare()
-
-    def start(self, request: TrialRequest) -> None:
-        """Hand the request to a process that waits for one."""
-        process = self.spare.popleft()
-        self.processes[request.request_id] = process
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.write(request.to_line().encode())
-            # It stays open: when it closes, the worker exits
-            process.stdin.flush()
-        arguments = (request.request_id, process)
-        reader = threading.Thread(target=self._read, args=arguments, daemon=True)
-        self.readers[request.request_id] = reader
-        reader.start()
-        self._prepare()
-
-    def kill(self, request_id: int) -> None:
-        """Kill the process."""
-        process = self.processes.get(request_id)
-        if process is not None:
-            process.kill()
-
-    def close(self) -> None:
-        """Kill every process."""
-        for process in [*self.processes.values(), *self.spare]:
-            process.kill()
-            process.wait()
-        for reader in [*self.readers.values()]:
-            reader.join(LAST_WORDS_S)
-        for process in self.spare:
-            _close_streams(process)
-
-    def _prepare(self) -> None:
-        while len(self.spare) < self.num_workers:
-            flags: dict[str, Any] = (
-                {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-                if sys.platform == "win32"
-                else {"start_new_session": True}
-            )
-            self.spare.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "harness.study.execution.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    **flags,
-                )
-            )
-
-    def _read(self, request_id: int, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            _forward(process.stdout, request_id, self.events)
-        self.events.put((request_id, ProcessExit(process.wait())))
-        _close_streams(process)
-        self.processes.pop(request_id, None)
-        self.readers.pop(request_id, None)
-
-
-def _close_streams(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
-
-
-def _forward(lines: IO[Any], request_id: int, events: Events) -> None:
-    """Put the message of every whole line; a line cut short by a kill is dropped."""
-    for line in lines:
-        try:
-            events.put((request_id, message_from_line(line)))
-        except ValueError:
-            return
-
-
-class KernelKills:
-    """Finds out which SIGKILLs came from the kernel for lack of memory.
-
-    The kernel counts its kills but does not say which processes it killed. So each kill explains
-    one SIGKILL that is noticed soon after.
+    `standby` is a fork server that loads torch already.
     """
+    if not HAS_FORK_SERVER if spawn is None else spawn:
+        layer = ProcessLayer(lambda messages: SpawnLauncher(messages, num_workers))
+    else:
+        ready = [] if standby is None else [standby]
 
-    def __init__(self) -> None:
-        self.counted = _out_of_memory_kills()
-        self.unexplained, self.until = 0, 0.0
+        def fork(messages: MessageQueue) -> Launcher:
+            return ForkLauncher(messages, plugins, ready.pop() if ready else ServerProcess())
 
-    def explain_one(self) -> bool:
-        """Whether a SIGKILL that is noticed now was the kernel's."""
-        now, counted = time.monotonic(), _out_of_memory_kills()
-        if now > self.until:
-            self.unexplained = 0
-        if counted > self.counted:
-            self.unexplained += counted - self.counted
-            self.counted, self.until = counted, now + KILLS_COUNT_S
-        if self.unexplained == 0:
-            return False
-        self.unexplained -= 1
-        return True
-
-
-def _out_of_memory_kills() -> int:
-    """The kernel's count of kills for lack of memory: of this control group, or the machine."""
-    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
-        with contextlib.suppress(OSError, ValueError):
-            for line in path.read_text().splitlines():
-                name, _, count = line.partition(" ")
-                if name == "oom_kill":
-                    return int(count)
-    return 0
+        layer = ProcessLayer(fork)
+    return LocalExecutor(num_workers, layer, notify)

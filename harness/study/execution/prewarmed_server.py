@@ -19,8 +19,11 @@ from collections.abc import Iterator, Sequence
 
 from harness.errors import WorkerError, unwritable
 
-MESSAGE = struct.Struct("!cq")  # to the fork server: s(tart) or k(ill) and the request's id
-ANSWER = struct.Struct("!cqi")  # from it: r(eady), or e(nded) with the id and os.waitpid's status
+MESSAGE = struct.Struct("!cq")  # to the fork server: START or KILL and the request's id
+START, KILL = b"s", b"k"
+# From it: READY, or the request's id and ENDED with os.waitpid's status, NOT_FORKED with the errno
+ANSWER = struct.Struct("!cqi")
+READY, ENDED, NOT_FORKED = b"r", b"e", b"f"
 LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork server gets first
 
 # Elsewhere than on Linux a process that has used the system's math libraries can't safely be
@@ -37,10 +40,18 @@ class KilledError(WorkerError):
     """A signal ended the fork server before it was ready."""
 
 
+class NoProcessError(WorkerError):
+    """The system starts no further process; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no worker can be started: {reason}")
+        self.reason = reason
+
+
 class ServerProcess:
     """A fork server's process and its control socket. It ends when the socket closes.
 
-    Raises FileError where no temporary file can be made, WorkerError where no process can be
+    Raises FileError where no temporary file can be made, NoProcessError where no process can be
     started.
     """
 
@@ -58,6 +69,7 @@ class ServerProcess:
                         "-m",
                         "harness.study.execution.fork_server",
                         str(theirs.fileno()),
+                        str(os.getpid()),
                     ],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
@@ -68,7 +80,7 @@ class ServerProcess:
             except OSError as error:  # no memory or no process left
                 self.control.close()
                 self.log.close()
-                raise WorkerError(f"no worker can be started: {error.strerror}") from error
+                raise NoProcessError(error.strerror or str(error)) from error
 
     def make_ready(self, plugins: Sequence[str]) -> None:
         """Send it the plug-ins, and wait until it is ready to fork.
@@ -145,11 +157,14 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def start_prewarmed_server() -> Iterator[ServerProcess | None]:
-    """A fork server that loads torch meanwhile; None where the system has none.
+    """A fork server that loads torch meanwhile; None where the system has none, or starts none now.
 
     It is killed at the end.
     """
-    server = ServerProcess() if HAS_FORK_SERVER else None
+    server = None
+    if HAS_FORK_SERVER:
+        with contextlib.suppress(NoProcessError):  # the executor tries again
+            server = ServerProcess()
     try:
         yield server
     finally:

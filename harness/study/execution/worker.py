@@ -10,8 +10,10 @@ output, a line of JSON each.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
+import random
 import sys
 import threading
 import traceback
@@ -19,21 +21,27 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.atomic_file import replace_file
 from harness.columns import TrialStatus
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
+from harness.processes.process_groups import kill_group
 from harness.study.execution.worker_messages import (
+    NOT_EXTRAPOLATED,
+    TrialMessage,
     TrialOutcome,
     TrialRequest,
+    TrialStarted,
+    TrialTrained,
     message_to_line,
 )
 from harness.tasks import get_task
 from harness.training.model import ModelConfig, build_model
 from harness.training.optimizer_step import OPTIMIZERS, make_optimizer
-from harness.training.training_loop import Evaluation, Extrapolation, Training
+from harness.training.training_loop import Training
 
 OUT_OF_MEMORY_WORDS = (
     *("DefaultCPUAllocator", "bad_alloc", "out of memory", "can't allocate memory"),
@@ -41,7 +49,7 @@ OUT_OF_MEMORY_WORDS = (
     *("could not create a primitive", "could not create a memory", "could not execute a primitive"),
 )
 
-Send = Callable[[Evaluation | TrialOutcome], None]
+Send = Callable[[TrialMessage], None]
 
 
 ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator": None}
@@ -49,7 +57,8 @@ ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator
 
 
 def run_request(request: TrialRequest, send: Send) -> None:
-    """Train as requested; `send` gets each evaluation and always one outcome."""
+    """Train as requested; `send` gets TrialStarted, each evaluation, and at the end the outcome."""
+    send(TrialStarted())
     try:
         if request.memory_bytes and request.config.device == "cpu":
             limit_memory(request.memory_bytes)
@@ -60,8 +69,7 @@ def run_request(request: TrialRequest, send: Send) -> None:
 
 
 def _train(request: TrialRequest, send: Send) -> TrialOutcome:
-    # For a plugged-in cell that draws by itself, as dropout does
-    torch.manual_seed(request.config.seed)
+    seed_everything(request.config.seed)
     training = Training(request.config)
     initial = None
     if request.weights:
@@ -79,14 +87,21 @@ def _train(request: TrialRequest, send: Send) -> TrialOutcome:
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
         return TrialOutcome(TrialStatus.DIVERGED, reason)
-    extrapolations: tuple[Extrapolation, ...] = ()
-    predictions = training.predictions()
-    if last is not None and last.solved:
-        with contextlib.suppress(Exception):  # too long for the memory: not measured, still solved
-            extrapolations = training.extrapolate()
-    return TrialOutcome(
-        TrialStatus.COMPLETE, predictions=predictions, extrapolations=extrapolations
-    )
+    outcome = TrialOutcome(TrialStatus.COMPLETE, predictions=training.predictions())
+    if last is None or not last.solved or not request.config.extrapolation:
+        return outcome
+    send(TrialTrained(outcome))
+    try:
+        return dataclasses.replace(outcome, extrapolations=training.extrapolate())
+    except Exception as error:  # noqa: BLE001  # too long for the memory: solved all the same
+        return dataclasses.replace(outcome, reason=NOT_EXTRAPOLATED + _failure(error).reason)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators from which a plugged-in cell or task may draw, as dropout does."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # the generator that plug-ins share
+    random.seed(seed)
 
 
 def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
@@ -178,6 +193,7 @@ def _die_with_the_coordinator() -> None:
     """Exit as soon as standard input closes: then the coordinator has ended."""
     while os.read(0, 4096):  # not sys.stdin: its lock must be free when the interpreter ends
         pass
+    kill_group(os.getpid())  # it leads a session, so this kills what the trial has started too
     os._exit(1)
 
 
@@ -189,7 +205,7 @@ def main() -> None:
     keep_memory()
     preload()
 
-    def send(message: Evaluation | TrialOutcome) -> None:
+    def send(message: TrialMessage) -> None:
         answers.write(message_to_line(message))
         answers.flush()
 

@@ -12,6 +12,9 @@ from typing import Any
 from harness.columns import TrialStatus
 from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
 
+# How the reason of a complete trial begins that could not finish its longer sequences
+NOT_EXTRAPOLATED = "not evaluated on longer sequences: "
+
 
 @dataclasses.dataclass(frozen=True)
 class TrialRequest:
@@ -55,6 +58,24 @@ class TrialOutcome:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrialStarted:
+    """The first message of a trial: its process is ready to train. Time limits begin here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialTrained:
+    """A trial has sent its last evaluation and goes on with longer sequences.
+
+    `outcome` counts where it cannot finish them.
+    """
+
+    outcome: TrialOutcome
+
+
+TrialMessage = TrialStarted | Evaluation | TrialTrained | TrialOutcome
+
+
+@dataclasses.dataclass(frozen=True)
 class ProcessEnded:
     """A trial's process is gone: as what its trial counts if it sent no outcome, and why."""
 
@@ -67,23 +88,44 @@ class Event:
     """A message of one trial, or the end of its process."""
 
     request_id: int
-    message: Evaluation | TrialOutcome | ProcessEnded
+    message: TrialMessage | ProcessEnded
 
 
-def message_to_line(message: Evaluation | TrialOutcome) -> str:
+KINDS = {
+    "started": TrialStarted,
+    "evaluation": Evaluation,
+    "trained": TrialTrained,
+    "outcome": TrialOutcome,
+}
+"""The classes of messages by the names that they have on the line."""
+
+
+def message_to_line(message: TrialMessage) -> str:
     """One line of JSON; `message_from_line` is the inverse."""
-    kind = "evaluation" if isinstance(message, Evaluation) else "outcome"
+    (kind,) = (name for name, each in KINDS.items() if type(message) is each)
     return json.dumps({"kind": kind, **dataclasses.asdict(message)}) + "\n"
 
 
-def message_from_line(line: str) -> Evaluation | TrialOutcome:
+def message_from_line(line: str | bytes) -> TrialMessage:
     """The message that `message_to_line` wrote. Raises ValueError where the line is cut short."""
     plain: dict[str, Any] = json.loads(line)
     kind = plain.pop("kind")
-    plain["predictions"] = tuple(plain["predictions"])
     if kind == "evaluation":
-        return Evaluation(**plain)
-    plain["end"] = TrialStatus(plain["end"])
-    plain["extrapolations"] = tuple(Extrapolation(**each) for each in plain["extrapolations"])
-    plain["unwritten"] = plain["unwritten"] and tuple(plain["unwritten"])
-    return TrialOutcome(**plain)
+        return Evaluation(**{**plain, "predictions": tuple(plain["predictions"])})
+    if kind == "started":
+        return TrialStarted()
+    if kind == "trained":
+        return TrialTrained(_outcome(plain["outcome"]))
+    return _outcome(plain)
+
+
+def _outcome(plain: dict[str, Any]) -> TrialOutcome:
+    return TrialOutcome(
+        **{
+            **plain,
+            "end": TrialStatus(plain["end"]),
+            "predictions": tuple(plain["predictions"]),
+            "extrapolations": tuple(Extrapolation(**each) for each in plain["extrapolations"]),
+            "unwritten": plain["unwritten"] and tuple(plain["unwritten"]),
+        }
+    )

@@ -1,4 +1,4 @@
-"""An Optuna storage that retries while its database does not answer, for MAX_WAIT_S at most.
+"""An Optuna storage that retries while its database does not answer, for ten minutes at most.
 
 A server that restarts and a file that another program locks recover by themselves, so it waits for
 them. A full disk, a file that is not writable and a damaged one do not: it raises at once.
@@ -24,9 +24,9 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import FileError, HarnessError, StorageError
+from harness.study import backoff
+from harness.study.backoff import Backoff, Clock
 
-MAX_WAIT_S = 600.0  # a server restarts in seconds, its machine in some minutes
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # the last one repeats
 FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 T = TypeVar("T")
@@ -70,11 +70,12 @@ class RetryingStorage(RDBStorage):
         self.display_name = display_name
         self.notify: Notify = ignore_notice
         self.on_reconnect: Callable[[], None] = lambda: None
-        self.max_wait_s = MAX_WAIT_S
+        self.max_wait_s = backoff.MAX_WAIT_S
+        self.clock: Clock = time
 
     def retry(self, action: Callable[[], T]) -> T:
         """The action's result, retried until the database answers."""
-        begin, trouble, n_pauses = time.monotonic(), "", 0
+        pauses, trouble = Backoff(self.clock.monotonic(), self.max_wait_s), ""
         while True:
             try:
                 if trouble:
@@ -89,28 +90,26 @@ class RetryingStorage(RDBStorage):
                 raise StorageError(f"{self.display_name}: refused ({first_line(cause)})") from error
             else:
                 if trouble:
-                    self.notify(
-                        f"{self.display_name} answers again after {time.monotonic() - begin:.0f} s"
-                    )
+                    waited_s = self.clock.monotonic() - pauses.begin
+                    self.notify(f"{self.display_name} answers again after {waited_s:.0f} s")
                 return found
-            left = begin + self.max_wait_s - time.monotonic()
-            pause = PAUSES_S[min(n_pauses, len(PAUSES_S) - 1)]
-            if left <= pause:
+            now = self.clock.monotonic()
+            pause_s = pauses.next_pause_s(now)
+            if pause_s is None:
                 self.max_wait_s = 0.0  # the clean-up that follows does not wait again
                 raise StorageError(
-                    f"{self.display_name}: no answer for {time.monotonic() - begin:.0f} s ({trouble}); run the "
+                    f"{self.display_name}: no answer for {now - pauses.begin:.0f} s ({trouble}); run the "
                     "same command again when it is back: what was finished is kept"
                 )
-            if n_pauses == 0 or pause == PAUSES_S[-1]:
+            if pauses.is_announced:
                 self.notify(
-                    f"{self.display_name} does not answer ({trouble}): waiting, {left:.0f} s at most"
+                    f"{self.display_name} does not answer ({trouble}): waiting, {pauses.left_s(now):.0f} s at most"
                 )
-            self._pause(pause)
-            n_pauses += 1
+            self._pause(pause_s)
 
     def _pause(self, pause_s: float) -> None:
         try:
-            time.sleep(pause_s)
+            self.clock.sleep(pause_s)
         except BaseException:  # after Ctrl-C nothing waits
             self.max_wait_s = 0.0
             raise

@@ -14,7 +14,6 @@ import dataclasses
 import gc
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 
 from optuna.distributions import BaseDistribution
@@ -150,7 +149,7 @@ class Ledger:
         """
         curve = self.curves[trial_id]
         curve.unwritten[step] = value
-        if time.monotonic() - curve.written_at >= WRITE_EVERY_S:
+        if self.storage.clock.monotonic() - curve.written_at >= WRITE_EVERY_S:
             with (
                 _study_exists(),
                 contextlib.suppress(UpdateFinishedTrialError),
@@ -161,7 +160,7 @@ class Ledger:
         curve = self.curves[trial_id]
         if curve.unwritten:
             self.storage.set_trial_intermediate_values(trial_id, curve.unwritten)
-        self.curves[trial_id] = _Curve(written_at=time.monotonic())
+        self.curves[trial_id] = _Curve(written_at=self.storage.clock.monotonic())
 
     def finish(self, trial_id: int, value: float | None, result: TrialResult) -> None:
         """Store a trial's result, then end it.

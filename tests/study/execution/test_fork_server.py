@@ -16,8 +16,15 @@ import torch
 
 from harness.columns import TrialStatus
 from harness.errors import WorkerError
-from harness.study.execution import local_executor, prewarmed_server
-from harness.study.execution.local_executor import ForkLauncher, LocalExecutor
+from harness.study.execution import (
+    fork_launcher,
+    kernel_kills,
+    launcher,
+    local_executor,
+    prewarmed_server,
+)
+from harness.study.execution.fork_launcher import ForkLauncher
+from harness.study.execution.local_executor import LocalExecutor, start_local_executor
 from harness.study.execution.worker_messages import ProcessEnded, TrialRequest
 from tests.small import FAULTY, survivors
 from tests.study.requests import (
@@ -31,7 +38,7 @@ from tests.study.requests import (
 )
 
 pytestmark = pytest.mark.skipif(
-    not local_executor.HAS_FORK_SERVER,  # type: ignore[attr-defined]
+    not prewarmed_server.HAS_FORK_SERVER,
     reason="no fork server on this system",
 )
 
@@ -44,7 +51,7 @@ def server_of(executor: LocalExecutor) -> psutil.Process:
 @pytest.fixture(scope="module")
 def forking() -> Iterator[LocalExecutor]:
     """An executor with a fork server and two workers, again for several tests."""
-    made = LocalExecutor(2, (FAULTY,), spawn=False)
+    made = start_local_executor(2, (FAULTY,), spawn=False)
     yield made
     made.close()
 
@@ -100,7 +107,7 @@ def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL while the kernel counts another memory kill is out of memory, not a crash."""
     counted = forking.kernel_kills.counted
-    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted + 1)
+    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted + 1)
     gone = [run_one(forking, "kill")[0].message for _ in range(2)]
     no_memory = "killed by the system, which had no memory left"
     assert gone == [
@@ -112,8 +119,8 @@ def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.M
 def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each memory kill that the kernel counted explains one SIGKILL, also a later one."""
     counted = 5
-    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
-    kills = local_executor.KernelKills()
+    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted)
+    kills = kernel_kills.KernelKills()
     assert not kills.explain_one()  # those before this study explain nothing
     counted = 7
     assert [kills.explain_one() for _ in range(3)] == [True, True, False]
@@ -122,9 +129,9 @@ def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A memory kill of another program does not explain a SIGKILL hours later."""
     counted = 0
-    monkeypatch.setattr(local_executor, "_out_of_memory_kills", lambda: counted)
-    monkeypatch.setattr(local_executor, "KILLS_COUNT_S", 0.05)
-    kills = local_executor.KernelKills()
+    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted)
+    monkeypatch.setattr(kernel_kills, "KILLS_COUNT_S", 0.05)
+    kills = kernel_kills.KernelKills()
     counted = 2
     assert kills.explain_one()
     time.sleep(0.1)
@@ -135,7 +142,7 @@ def test_process_of_a_trial_holds_the_line(
     forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that crashes and leaves a process behind is named, and others run on."""
-    monkeypatch.setattr(local_executor, "LAST_WORDS_S", 0.2)
+    monkeypatch.setattr(fork_launcher, "LAST_WORDS_S", 0.2)
     (ended,) = run_one(forking, "fork_and_crash")
     assert ended.message == ProcessEnded(TrialStatus.CRASHED, "exit code 7 without a result")
     assert len(run_one(forking)) == 5
@@ -146,13 +153,13 @@ def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch)
 
     No result is taken for a crash.
     """
-    forward = local_executor._forward
+    forward = launcher.forward
 
     def read_slowly(*arguments: Any) -> None:
         time.sleep(0.5)
         forward(*arguments)
 
-    monkeypatch.setattr(local_executor, "_forward", read_slowly)
+    monkeypatch.setattr(fork_launcher, "forward", read_slowly)
     assert kinds_of(run_one(forking)) == KINDS_OF_A_TRIAL
 
 
@@ -170,7 +177,7 @@ def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
 
 def test_server_dies() -> None:
     """If the fork server is killed, its trials have crashed and a new one runs the next."""
-    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    forking = start_local_executor(1, (FAULTY,), spawn=False)
     number = submit(forking, "hang")
     killed = kill_server(forking)
     (ended,) = events_of(forking, number)
@@ -184,14 +191,14 @@ def test_server_dies() -> None:
 def test_server_that_dies_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork server that is killed so often that no trial ends is not started for ever."""
     monkeypatch.setattr(local_executor, "MOST_RESTARTS", 1)
-    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    forking = start_local_executor(1, (FAULTY,), spawn=False)
     number = submit(forking, "hang")
     kill_server(forking)
     events_of(forking, number)
     submit(forking, "hang")
     kill_server(forking)
     with pytest.raises(WorkerError, match=r"fork server is gone: .*2 times in a row"):
-        forking.next_event(10.0)
+        events_of(forking, number + 1)
     forking.close()
 
 
@@ -208,7 +215,7 @@ def test_server_that_is_killed_before_it_is_ready(monkeypatch: pytest.MonkeyPatc
         return process
 
     monkeypatch.setattr(prewarmed_server.subprocess, "Popen", start_and_kill_the_first)  # type: ignore[attr-defined]
-    forking = LocalExecutor(1, (FAULTY,), spawn=False)
+    forking = start_local_executor(1, (FAULTY,), spawn=False)
     assert len(started) == 2
     assert len(run_one(forking)) == 5
     forking.close()
@@ -221,17 +228,17 @@ def test_what_plug_ins_print_takes_no_room(
 
     The last words stay.
     """
-    launcher = cast("ForkLauncher", forking.launcher)
-    os.write(launcher.server.log.fileno(), b"x" * 100_000)
+    forker = cast("ForkLauncher", forking.launcher)
+    os.write(forker.server.log.fileno(), b"x" * 100_000)
     monkeypatch.setattr(prewarmed_server, "LONGEST_LOG_BYTES", 50_000)
     run_one(forking)
     deadline = time.monotonic() + 10
-    while os.fstat(launcher.server.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
+    while os.fstat(forker.server.log.fileno()).st_size > 50_000 and time.monotonic() < deadline:
         time.sleep(0.01)
     monkeypatch.setattr(prewarmed_server, "LONGEST_LOG_BYTES", 10**9)
     run_one(forking)
-    assert os.fstat(launcher.server.log.fileno()).st_blocks * 512 < 50_000
-    assert launcher.server.last_words() in ("a plug-in may print", "also here")
+    assert os.fstat(forker.server.log.fileno()).st_blocks * 512 < 50_000
+    assert forker.server.last_words() in ("a plug-in may print", "also here")
 
 
 def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
@@ -243,7 +250,7 @@ def test_server_does_not_hear_ctrl_c(forking: LocalExecutor) -> None:
 def test_server_that_cannot_start() -> None:
     """Where the fork server cannot start, the error ends with its last words."""
     with pytest.raises(WorkerError, match=r"no worker can be started: .*no_such_plugin"):
-        LocalExecutor(1, ("no_such_plugin",), spawn=False)
+        start_local_executor(1, ("no_such_plugin",), spawn=False)
 
 
 def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +268,7 @@ def test_a_server_that_stood_by_is_used() -> None:
     """A server started early gets its plug-ins later, trains, and ends with the executor."""
     with prewarmed_server.start_prewarmed_server() as server:
         assert server is not None
-        made = LocalExecutor(1, (FAULTY,), spawn=False, standby=server)
+        made = start_local_executor(1, (FAULTY,), spawn=False, standby=server)
         assert server_of(made).pid == server.process.pid
         assert len(run_one(made)) == 5
         made.close()

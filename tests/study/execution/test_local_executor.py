@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import queue
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import psutil
 import pytest
@@ -18,8 +20,8 @@ import torch
 
 from harness.columns import TrialStatus
 from harness.plugins import load_plugins
-from harness.study.execution import local_executor
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution import prewarmed_server
+from harness.study.execution.local_executor import LocalExecutor, start_local_executor
 from harness.study.execution.worker_messages import ProcessEnded
 from harness.training.training_loop import Evaluation, Training
 from tests.small import FAULTY, survivors
@@ -35,20 +37,20 @@ from tests.study.requests import (
 )
 
 needs_fork = pytest.mark.skipif(
-    not local_executor.HAS_FORK_SERVER,  # type: ignore[attr-defined]
+    not prewarmed_server.HAS_FORK_SERVER,
     reason="no fork server on this system",
 )
 FORMS = [
     pytest.param("fork", marks=needs_fork),
     # every day where there is no other form
-    pytest.param("spawn", marks=pytest.mark.nightly if local_executor.HAS_FORK_SERVER else ()),  # type: ignore[attr-defined]
+    pytest.param("spawn", marks=pytest.mark.nightly if prewarmed_server.HAS_FORK_SERVER else ()),
 ]
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def executor(request: pytest.FixtureRequest) -> Iterator[LocalExecutor]:
     """An executor that several tests use, one after the other."""
-    made = LocalExecutor(1, (FAULTY,), spawn=request.param == "spawn")
+    made = start_local_executor(1, (FAULTY,), spawn=request.param == "spawn")
     yield made
     made.close()
 
@@ -107,7 +109,9 @@ def test_late_events_of_the_cancelled(executor: LocalExecutor) -> None:
     """What a trial sent before it was cancelled is dropped."""
     number = submit(executor)
     deadline = time.monotonic() + 30
-    while executor.events.empty() and time.monotonic() < deadline:
+    while (
+        cast("queue.SimpleQueue[object]", executor.messages).empty() and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     executor.cancel(number)
     assert executor.next_event(0.3) is None
@@ -124,7 +128,7 @@ def test_waits_no_longer_than_it_is_told(executor: LocalExecutor) -> None:
 def test_close_kills(form: str) -> None:
     """Closing kills what runs and waits for nobody; no process is left."""
     before = set(psutil.Process().children(recursive=True))
-    executor = LocalExecutor(2, (FAULTY,), spawn=form == "spawn")
+    executor = start_local_executor(2, (FAULTY,), spawn=form == "spawn")
     submit(executor, "hang")
     submit(executor, "hang")
     started = set(psutil.Process().children(recursive=True)) - before
@@ -140,10 +144,10 @@ def test_orphans(form: str) -> None:
     """If the coordinator is killed, its processes end soon, even if their trials hang."""
     code = (
         "import sys, time\n"
-        "from harness.study.execution.local_executor import LocalExecutor\n"
+        "from harness.study.execution.local_executor import start_local_executor\n"
         "from harness.study.execution.worker_messages import ProcessEnded\n"
         "from tests.study.requests import submit\n"
-        f"executor = LocalExecutor(2, ({FAULTY!r},), spawn={form == 'spawn'})\n"
+        f"executor = start_local_executor(2, ({FAULTY!r},), spawn={form == 'spawn'})\n"
         "submit(executor, 'hang')\n"
         "submit(executor)\n"
         "while not isinstance(executor.next_event(None).message, ProcessEnded): pass\n"

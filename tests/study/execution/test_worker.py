@@ -17,8 +17,10 @@ from harness.columns import TrialStatus
 from harness.plugins import load_plugins
 from harness.study.execution.worker import _take_first_steps, preload, run_request
 from harness.study.execution.worker_messages import (
+    TrialMessage,
     TrialOutcome,
     TrialRequest,
+    TrialStarted,
     message_from_line,
     message_to_line,
 )
@@ -33,13 +35,14 @@ def _faulty() -> None:
 
 
 def sent(request: TrialRequest) -> list[Any]:
-    """Everything that the request sends, as it comes out of JSON."""
-    messages: list[Evaluation | TrialOutcome] = []
+    """Everything that the request sends after TrialStarted, as it comes out of JSON."""
+    messages: list[TrialMessage] = []
     run_request(
         TrialRequest.from_line(request.to_line()),
         lambda message: messages.append(message_from_line(message_to_line(message))),
     )
-    return messages
+    assert messages[0] == TrialStarted()
+    return messages[1:]
 
 
 def test_evaluations_and_outcome() -> None:

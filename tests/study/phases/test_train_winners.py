@@ -14,7 +14,7 @@ from harness.errors import FileError
 from harness.metric_definitions import OBJECTIVES
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.execution.executor import Executor
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.local_executor import LocalExecutor, start_local_executor
 from harness.study.execution.worker_messages import TrialOutcome
 from harness.study.phases.train_winners import (
     Winner,
@@ -241,7 +241,9 @@ def test_limits_hold_for_winners(
     """A winner's training that exceeds its time or its memory, or crashes, is ended and noted."""
     setting = f'space.faulty.fault="{fault}"'
     with contextlib.ExitStack() as stack:
-        used = executor or stack.enter_context(contextlib.closing(LocalExecutor(1, (FAULTY,))))
+        used = executor or stack.enter_context(
+            contextlib.closing(start_local_executor(1, (FAULTY,)))
+        )
         winners = [winner_of("faulty", fault=fault)]
         kept, notes = train(tmp_path, used, winners, *FAULTS, setting)
     assert kept == []

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 
 from harness.errors import InputError, StorageError
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.local_executor import start_local_executor
 from harness.study.storage.open_storage import default_url, mask, open_storage
 from harness.study.storage.study_identity import open_study
 from tests.small import FAULTY, run_small, tables
@@ -217,7 +217,7 @@ def test_study_on_a_server(postgres: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     settings = ("search.trials=2", "confirm.seeds=1")
-    executor = LocalExecutor(1, (FAULTY,))
+    executor = start_local_executor(1, (FAULTY,))
     try:
         here = run_small(tmp_path / "a", *settings, executor=executor)
         there = run_small(tmp_path / "b", *settings, storage=postgres, executor=executor)

@@ -17,8 +17,9 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from harness.errors import StorageError
+from harness.study import backoff
 from harness.study.coordinator import TrialProgress
-from harness.study.execution.local_executor import LocalExecutor
+from harness.study.execution.local_executor import LocalExecutor, start_local_executor
 from harness.study.search.optuna_trials import TrialSeries
 from harness.study.storage import retrying_storage
 from harness.study.storage.open_storage import default_url, open_storage
@@ -52,7 +53,7 @@ def empty_server(server: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="module")
 def executor() -> Iterator[LocalExecutor]:
     """Processes for the studies of this file."""
-    made = LocalExecutor(1, (FAULTY,))
+    made = start_local_executor(1, (FAULTY,))
     yield made
     made.close()
 
@@ -205,7 +206,7 @@ def test_server_that_stays_away(
 
     The same command goes on when it is there.
     """
-    monkeypatch.setattr(retrying_storage, "MAX_WAIT_S", 0.5)
+    monkeypatch.setattr(backoff, "MAX_WAIT_S", 0.5)
 
     class Stopping(Disturbing):
         def disturb(self, progress: TrialProgress) -> None:
@@ -269,7 +270,7 @@ def test_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match="the storage: no answer"):
         storage.retry(locked)
     assert slept == sorted(slept)
-    assert 0.9 * retrying_storage.MAX_WAIT_S < sum(slept) <= retrying_storage.MAX_WAIT_S
+    assert 0.9 * backoff.MAX_WAIT_S < sum(slept) <= backoff.MAX_WAIT_S
     assert 2 < len(said) < 40
     slept.clear()
     with pytest.raises(StorageError, match="no answer"):
