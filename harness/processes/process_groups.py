@@ -47,16 +47,19 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def kill_orphans(known: Collection[int]) -> None:
-    """Kill every child of this process, which has one thread, but the `known` ones (Linux only).
+def kill_children(*, but: Collection[int] = ()) -> None:
+    """Kill every child of this process, which has one thread, except some (Linux only).
 
-    Nothing happens with a kernel that does not list the children of a process.
+    Returns when they have ended. Nothing happens with a kernel that does not list the children of
+    a process.
     """
     if sys.platform != "linux":
         return
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
     with contextlib.suppress(OSError):
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        for child in {int(word) for word in children.split()} - {*known}:
-            kill_group(child)
-            with contextlib.suppress(ProcessLookupError):
+        # One that ends may leave children of its own, which `adopt_orphans` makes ours
+        while children := {int(word) for word in listed.read_text().split()} - {*but}:
+            for child in children:
+                kill_group(child)
                 os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,8 +39,30 @@ def leave_a_child() -> None:
         os._exit(0)
 
 
-def fail(fault: str) -> None:
+def start_processes() -> list[int]:
+    """Start a process, and one in a session of its own, as a daemon would be."""
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    nothing = subprocess.DEVNULL
+    return [
+        subprocess.Popen(
+            command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=new_session
+        ).pid
+        for new_session in (False, True)
+    ]
+
+
+def start_something(fault: str) -> None:
+    """Start processes and hang, or raise an error that tells their numbers."""
+    started = start_processes()
+    if fault.endswith("and_hang"):
+        time.sleep(600)
+    raise RuntimeError(" ".join(map(str, started)))
+
+
+def fail(fault: str) -> None:  # noqa: C901  # a list of faults
     """Fail as `fault` says, or return."""
+    if fault.startswith("start_processes"):
+        start_something(fault)
     once = fault.endswith("_once")
     if fault == "none" or (once and not is_first_time(fault)):
         return
@@ -58,6 +83,8 @@ def fail(fault: str) -> None:
     if fault == "settings":
         product = torch.tensor(1e-310, dtype=torch.float64) * 1
         raise ValueError(f"{torch.get_num_threads()} threads, 1e-310 * 1 = {product.item()}")
+    if fault == "noise":
+        raise ValueError(f"{random.random()} {np.random.rand()} {torch.rand(1).item()}")  # noqa: NPY002
     if fault == "fork_and_crash":
         leave_a_child()
         os._exit(7)

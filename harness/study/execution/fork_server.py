@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
 from harness.processes.die_with_parent import die_with_parent, outlive_parent
-from harness.processes.process_groups import adopt_orphans, kill_group, kill_orphans, lead_group
+from harness.processes.process_groups import adopt_orphans, kill_children, kill_group, lead_group
 from harness.study.execution.prewarmed_server import (
     ANSWER,
     ENDED,
@@ -169,10 +169,10 @@ def serve(control: socket.socket) -> None:
                     with contextlib.suppress(BlockingIOError):
                         woken.recv(4096)
                     server.reap()
-                    kill_orphans(server.children)
+                    kill_children(but=server.children)  # orphans of the trials
     finally:
         server.kill_all()
-        kill_orphans(())
+        kill_children()
 
 
 def _command(control: socket.socket, server: ForkServer) -> bool:

@@ -35,6 +35,7 @@ from tests.study.requests import (
     run_one,
     submit,
 )
+from tests.tally import Tally
 
 needs_fork = pytest.mark.skipif(
     not prewarmed_server.HAS_FORK_SERVER,
@@ -163,3 +164,75 @@ def test_orphans(form: str) -> None:
         assert len(started) >= 2
         process.kill()
     assert survivors(started) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_processes_of_a_cancelled_trial_end(form: str) -> None:
+    """What a trial has started is killed with it, also a process in a session of its own."""
+    executor = start_local_executor(1, (FAULTY,), spawn=form == "spawn")
+    number = submit(executor, "start_processes_and_hang")
+    started = wait_for_sleepers(os.getpid())
+    executor.cancel(number)
+    left = survivors(started)
+    executor.close()
+    survivors_of_spawn = 1 if form == "spawn" else 0  # the one in a session of its own
+    assert len(left) == survivors_of_spawn
+    for each in left:
+        each.kill()
+
+
+@needs_fork
+def test_processes_of_a_finished_trial_end() -> None:
+    """What a trial has started and left behind is killed when the trial has ended."""
+    executor = start_local_executor(1, (FAULTY,), spawn=False)
+    outcome, _ = run_one(executor, "start_processes")
+    executor.close()
+    numbers = outcome_in(outcome).reason.removeprefix("RuntimeError: ").split()
+    assert [number for number in numbers if psutil.pid_exists(int(number))] == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("killed", ["coordinator", "server"])
+@needs_fork
+def test_processes_of_a_trial_die_with_the_study(killed: str, tally: Tally) -> None:
+    """SIGKILL of the coordinator or of the fork server leaves no process that a trial started.
+
+    One in a session of its own outlives a fork server that is killed.
+    """
+    code = (
+        "import time\n"
+        "from harness.study.execution.local_executor import start_local_executor\n"
+        "from tests.study.requests import submit\n"
+        f"executor = start_local_executor(1, ({FAULTY!r},), spawn=False)\n"
+        "submit(executor, 'start_processes_and_hang')\n"
+        "while True: executor.next_event(0.1)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        started = wait_for_sleepers(process.pid)
+        (server,) = psutil.Process(process.pid).children()
+        expected = 0
+        if killed == "coordinator":
+            process.kill()
+        else:
+            server.kill()
+            expected = 1
+        left = survivors(started, 5.0)
+        process.kill()
+    for each in left:
+        each.kill()
+    fault = f"SIGKILL of the {killed} while a trial's own processes run"
+    tally.add(fault, "they end too", injected=2 - expected, lost=max(0, len(left) - expected))
+    assert len(left) <= expected
+
+
+def wait_for_sleepers(pid: int) -> list[psutil.Process]:
+    """The two processes that `start_processes` starts below this process."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        below = psutil.Process(pid).children(recursive=True)
+        found = [each for each in below if "-S" in each.cmdline()]
+        if len(found) == 2:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("the trial started no processes")

@@ -185,3 +185,14 @@ def test_preload_leaves_the_generator() -> None:
     before = sent(request_of(1))[0].loss
     preload()
     assert sent(request_of(1))[0].loss == before
+
+
+def test_random_numbers_of_a_plug_in_follow_the_seed() -> None:
+    """torch, numpy and random are seeded for each trial: its noise is its own, and repeats."""
+    first, again = (sent(request_of(1, "noise"))[-1].reason for _ in range(2))
+    request = request_of(1, "noise")
+    other = dataclasses.replace(request, config=dataclasses.replace(request.config, seed=6))
+    assert first == again
+    numbers, others = first.split()[1:], sent(other)[-1].reason.split()[1:]
+    assert len(numbers) == 3
+    assert all(one != two for one, two in zip(numbers, others, strict=True))
