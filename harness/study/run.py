@@ -95,7 +95,7 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
 def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     """Run the phases in order. The storage stays locked until the report is written."""
     spec, options, observer = study.spec, study.options, study.observer
-    searches = [open_search(study, key) for key in _search_keys(spec)]
+    searches = [open_search(study, key) for key in search_keys(spec)]
     done_before = sum(len(series.finished) for series in searches)
     warnings = remember_versions(study.storage, [each.ledger.study_id for each in searches])
     for warning in warnings:
@@ -138,7 +138,7 @@ def render_report(directory: Path) -> WrittenReport:
     return render(records.read_study(directory), directory)
 
 
-def _search_keys(spec: StudySpec) -> list[SearchKey]:
+def search_keys(spec: StudySpec) -> list[SearchKey]:
     """Every search of a study, by repeat first, so that a timeout leaves equal budgets."""
     return [
         SearchKey(task, cell, repeat)

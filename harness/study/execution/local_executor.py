@@ -16,7 +16,7 @@ from harness.columns import TrialStatus
 from harness.errors import WorkerError
 from harness.study.backoff import Backoff, Clock
 from harness.study.execution.fork_launcher import ForkLauncher
-from harness.study.execution.kernel_kills import KernelKills
+from harness.study.execution.kernel_kills import KernelKills, count_kills
 from harness.study.execution.launcher import (
     Launcher,
     LauncherMessage,
@@ -56,6 +56,7 @@ class ProcessLayer:
     launch: Callable[[MessageQueue], Launcher]
     messages: MessageQueue = dataclasses.field(default_factory=new_queue)
     clock: Clock = time
+    count_kernel_kills: Callable[[], int] = count_kills
 
 
 class LocalExecutor:
@@ -77,7 +78,7 @@ class LocalExecutor:
         self.held: collections.deque[TrialRequest] = collections.deque()
         self.backoff: Backoff | None = None
         self.retry_at = math.inf
-        self.kernel_kills = KernelKills()
+        self.kernel_kills = KernelKills(layer.count_kernel_kills, layer.clock)
         self.n_restarts = 0
         self.launcher = self._launch()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,23 @@ from harness.tasks import CountsAllSteps, Task, get_task
 from harness.training.model import ModelConfig, count_parameters
 
 
-def write_tables(
-    directory: Path,
+@dataclasses.dataclass(frozen=True)
+class StudyTables:
+    """The rows of a study's tables of trials, each under the name of its file."""
+
+    trials: Sequence[Mapping[str, Any]]
+    confirmation: Sequence[Mapping[str, Any]]
+    extrapolation: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Mapping[str, Any]]
+    retries: Sequence[Mapping[str, Any]]
+
+
+def make_tables(
     spec: StudySpec,
     searches: Sequence[TrialSeries],
     confirmations: Sequence[tuple[Winner, TrialSeries]],
-) -> None:
-    """Write all tables of trials, in the order of the study file."""
+) -> StudyTables:
+    """The rows of all tables of trials, in the order of the study file."""
     order = {pair: index for index, pair in enumerate(spec.pairs)}
 
     def rank(series: TrialSeries) -> tuple[int, int]:
@@ -40,7 +51,6 @@ def write_tables(
             trials.append(_row(spec, series, record))
             evaluations.extend(_evaluation_rows("search", series, record))
         retries.extend(_retry_rows("search", series))
-    result_files.write_trials(directory, trials, spec.searched_keys())
     confirmed: list[dict[str, Any]] = []
     extrapolated: list[dict[str, Any]] = []
     for winner, series in sorted(confirmations, key=lambda pair: rank(pair[1])):
@@ -56,13 +66,25 @@ def write_tables(
                 (extrapolated, _extrapolation_rows(spec, series, record)),
             ):
                 rows.extend({**each, "number": winner.record.slot} for each in found)
+    return StudyTables(trials, confirmed, extrapolated, evaluations, retries)
+
+
+def write_tables(
+    directory: Path,
+    spec: StudySpec,
+    searches: Sequence[TrialSeries],
+    confirmations: Sequence[tuple[Winner, TrialSeries]],
+) -> None:
+    """Write all tables of trials."""
+    tables = make_tables(spec, searches, confirmations)
+    result_files.write_trials(directory, tables.trials, spec.searched_keys())
     for name in ("confirmation.csv", "extrapolation.csv"):
         (directory / name).unlink(missing_ok=True)  # of an earlier session
     if confirmations:
-        result_files.write_confirmation(directory, confirmed, spec.searched_keys())
-        result_files.write_extrapolation(directory, extrapolated)
-    result_files.write_evaluations(directory, evaluations)
-    result_files.write_retries(directory, retries)
+        result_files.write_confirmation(directory, tables.confirmation, spec.searched_keys())
+        result_files.write_extrapolation(directory, tables.extrapolation)
+    result_files.write_evaluations(directory, tables.evaluations)
+    result_files.write_retries(directory, tables.retries)
 
 
 def _retry_rows(phase: str, series: TrialSeries) -> list[dict[str, Any]]:

@@ -18,7 +18,6 @@ from harness.columns import TrialStatus
 from harness.errors import WorkerError
 from harness.study.execution import (
     fork_launcher,
-    kernel_kills,
     launcher,
     local_executor,
     prewarmed_server,
@@ -107,35 +106,13 @@ def test_limit_above_what_is_held(forking: LocalExecutor) -> None:
 def test_killed_for_lack_of_memory(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL while the kernel counts another memory kill is out of memory, not a crash."""
     counted = forking.kernel_kills.counted
-    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted + 1)
+    monkeypatch.setattr(forking.kernel_kills, "count", lambda: counted + 1)
     gone = [run_one(forking, "kill")[0].message for _ in range(2)]
     no_memory = "killed by the system, which had no memory left"
     assert gone == [
         ProcessEnded(TrialStatus.OUT_OF_MEMORY, no_memory),
         ProcessEnded(TrialStatus.CRASHED, "killed by SIGKILL"),
     ]
-
-
-def test_two_kills_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each memory kill that the kernel counted explains one SIGKILL, also a later one."""
-    counted = 5
-    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted)
-    kills = kernel_kills.KernelKills()
-    assert not kills.explain_one()  # those before this study explain nothing
-    counted = 7
-    assert [kills.explain_one() for _ in range(3)] == [True, True, False]
-
-
-def test_old_kills_explain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A memory kill of another program does not explain a SIGKILL hours later."""
-    counted = 0
-    monkeypatch.setattr(kernel_kills, "count_kills", lambda: counted)
-    monkeypatch.setattr(kernel_kills, "KILLS_COUNT_S", 0.05)
-    kills = kernel_kills.KernelKills()
-    counted = 2
-    assert kills.explain_one()
-    time.sleep(0.1)
-    assert not kills.explain_one()
 
 
 def test_process_of_a_trial_holds_the_line(
