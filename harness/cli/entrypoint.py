@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from harness.cli.option_values import check_numbers, check_text
+from harness.cli.option_values import check_finite, check_text
 from harness.errors import InputError, nearest, printable
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the part of it that typer carries
@@ -40,7 +40,7 @@ class LineCommand(TyperCommand):
                     check_text(_shown(param), text, required=param.required)
         rest = super().parse_args(ctx, args)
         for param in self.params:
-            check_numbers(_shown(param), _listed(ctx.params.get(param.name or "")))
+            check_finite(_shown(param), _listed(ctx.params.get(param.name or "")))
         return rest
 
 

@@ -27,7 +27,7 @@ def check_text(option: str, text: str, *, required: bool = False) -> None:
         raise InputError(option, expected="a text without a NUL", got=Shown("one with a NUL"))
 
 
-def check_numbers(option: str, values: Iterable[object]) -> None:
+def check_finite(option: str, values: Iterable[object]) -> None:
     """Refuse NaN and infinity."""
     for value in values:
         if isinstance(value, float) and not math.isfinite(value):

@@ -169,16 +169,16 @@ BASES = {
 """What else a command needs."""
 
 
-def _commands() -> Iterator[tuple[str, typer.Typer, Any]]:
+def _commands() -> Iterator[tuple[str, Any]]:
     for name, module in (("study", study), ("bench", bench), ("report", report)):
-        yield name, module.app, typer.main.get_command(module.app)
+        yield name, typer.main.get_command(module.app)
     group: Any = typer.main.get_command(regress.app)
     for name, command in group.commands.items():
-        yield f"regress {name}", regress.app, command
+        yield f"regress {name}", command
 
 
-COMMANDS = {name: (app, command) for name, app, command in _commands()}
-"""Each command by its name: its app, and what typer makes of it."""
+COMMANDS = dict(_commands())
+"""Each command by its name, as typer makes it."""
 
 
 def options(command: Any) -> dict[str, Any]:
@@ -190,6 +190,7 @@ def options(command: Any) -> dict[str, Any]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a study, a history, a file and folders; nothing is ever timed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does: a folder there is importable
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     write_small(tmp_path)
     write(tmp_path / "history.jsonl", entries(1, ("lstm",)))
@@ -225,7 +226,7 @@ def invoke(name: str, arguments: list[str]) -> str:
 
 def typed(name: str, option: str, value: str) -> list[str]:
     """The words of a command with that value of an option, and with what else it needs."""
-    written = options(COMMANDS[name][1])[option].opts[0]
+    written = options(COMMANDS[name])[option].opts[0]
     if not written.startswith("-"):
         return ["--", value]
     kept = [] if written in BASES.get(name, []) else BASES.get(name, [])
@@ -234,7 +235,7 @@ def typed(name: str, option: str, value: str) -> list[str]:
 
 def test_every_option_has_a_row() -> None:
     """Every option and argument of every command has a row of bad values, and no other has one."""
-    found = {name: set(options(command)) for name, (_, command) in COMMANDS.items()}
+    found = {name: set(options(command)) for name, command in COMMANDS.items()}
     assert found == {name: set(rows) for name, rows in ROWS.items()}
 
 
