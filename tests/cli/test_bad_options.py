@@ -31,20 +31,45 @@ from tests.small import write_small
 from tests.tally import Tally
 
 LONG, LONG_NAME = "n" * 400, "n" * 300
-TEXT = ("", "  ", "a\0b")  # what no option takes
-PATH = (*TEXT, LONG_NAME, f"new/{LONG_NAME}", f"{LONG_NAME}/x")
-FOLDER = (*PATH, "a_file", "a_file/inside")
-FILE = (*PATH, "a_folder", "a_file/inside")
-TOML = (*TEXT, LONG, f"{LONG_NAME}.toml", f"new/{LONG_NAME}/x.toml", "none.toml", "a_folder.toml")
+TEXT: tuple[str, ...] = ("", "  ", "a\0b")  # what no option takes
+PATH: tuple[str, ...] = (*TEXT, LONG_NAME, f"new/{LONG_NAME}", f"{LONG_NAME}/x")
+FOLDER: tuple[str, ...] = (*PATH, "a_file", "a_file/inside")
+FILE: tuple[str, ...] = (*PATH, "a_folder", "a_file/inside")
+TOML: tuple[str, ...] = (
+    *TEXT,
+    LONG,
+    f"{LONG_NAME}.toml",
+    f"new/{LONG_NAME}/x.toml",
+    "none.toml",
+    "a_folder.toml",
+)
 TOML += ("a_file", "a_folder", "none", "../../etc/passwd", "a_file/inside.toml")
-COUNT = (*TEXT, "x", "-1", "1.5", "nan", "inf", "1e3", str(10**30), "9" * 5_000)
-SECONDS = (*TEXT, "x", "-1", "nan", "inf", "-inf", "1e400", LONG)
-SEED = (*TEXT, "x", "-1", "1.5", "nan", str(2**63), "9" * 5_000)
-DEVICE = (*TEXT, LONG, "tpu", "cuda:99", "cuda:-1", "cuda:x", "cuda:" + "9" * 400, "CPU")
-SETTING = (*TEXT, "x", "=1", "study.name", f"{LONG}=1", "study.nmae='x'", "study='x'", "a.b.c=1")
+COUNT: tuple[str, ...] = (*TEXT, "x", "-1", "1.5", "nan", "inf", "1e3", str(10**30), "9" * 5_000)
+SECONDS: tuple[str, ...] = (*TEXT, "x", "-1", "nan", "inf", "-inf", "1e400", LONG)
+SEED: tuple[str, ...] = (*TEXT, "x", "-1", "1.5", "nan", str(2**63), "9" * 5_000)
+DEVICE: tuple[str, ...] = (
+    *TEXT,
+    LONG,
+    "tpu",
+    "cuda:99",
+    "cuda:-1",
+    "cuda:x",
+    "cuda:" + "9" * 400,
+    "CPU",
+)
+SETTING: tuple[str, ...] = (
+    *TEXT,
+    "x",
+    "=1",
+    "study.name",
+    f"{LONG}=1",
+    "study.nmae='x'",
+    "study='x'",
+    "a.b.c=1",
+)
 SETTING += ("study.name=''", f"study.name='{LONG}'", "study.name='a/b'", "study.name='a\\u0000'")
 SETTING += ("search.trials=1e400", "search.trials=nan", "study.seed=-1", f"search.trials={10**30}")
-GRID_SETTING = (
+GRID_SETTING: tuple[str, ...] = (
     *TEXT,
     "x",
     "=1",
@@ -53,11 +78,20 @@ GRID_SETTING = (
     f"grid.name='{LONG}'",
     "grid.seed=nan",
 )
-PLUGIN = (*TEXT, LONG, f"{LONG_NAME}.py", "none", "none.py", "a_folder", "a_folder.py", "a_file")
+PLUGIN: tuple[str, ...] = (
+    *TEXT,
+    LONG,
+    f"{LONG_NAME}.py",
+    "none",
+    "none.py",
+    "a_folder",
+    "a_folder.py",
+    "a_file",
+)
 PLUGIN += ("./a_folder", "a_folder/", ".", "..", ".json", "a_file.toml")
-FLAG = ("x",)  # as --flag=x
-WORD = (*TEXT, LONG, "x")
-SIDE = (
+FLAG: tuple[str, ...] = ("x",)  # as --flag=x
+WORD: tuple[str, ...] = (*TEXT, LONG, "x")
+SIDE: tuple[str, ...] = (
     *TEXT,
     LONG,
     LONG_NAME + "/x",
@@ -70,9 +104,24 @@ SIDE = (
 )
 SIDE += ("python:none", "python:a_file", f"python:{LONG_NAME}", "pip:", "plugin:a_folder", "-x")
 SIDE += (f"plugin:{LONG_NAME}.py", "plugin:", f"git:{LONG}", "--upload-pack=x")
-STEPS = (*TEXT, LONG, f"new/{LONG_NAME}.py", "none.py", "a_folder", "a_file/inside.py")
-DETECT = (*TEXT, LONG, "0", "-5%", "nan", "inf", "101%", "x", "1e400", "%")
-STORAGE = (*TEXT, LONG, "a_file", "sqlite:///a_file", "sqlite:///a_folder", "nonsense://x/y", "://")
+STEPS: tuple[str, ...] = (
+    *TEXT,
+    LONG,
+    f"new/{LONG_NAME}.py",
+    "none.py",
+    "a_folder",
+    "a_file/inside.py",
+)
+DETECT: tuple[str, ...] = (*TEXT, LONG, "0", "-5%", "nan", "inf", "101%", "x", "1e400", "%")
+STORAGE: tuple[str, ...] = (
+    *TEXT,
+    LONG,
+    "a_file",
+    "sqlite:///a_file",
+    "sqlite:///a_folder",
+    "nonsense://x/y",
+    "://",
+)
 STORAGE += ("sqlite:///new/x.db", f"sqlite:///{LONG_NAME}", f"sqlite:///new/{LONG_NAME}.db")
 STORAGE += ("sqlite:////{tmp}/new/x.db", "sqlite:///a_file/x.db", "postgresql://u:p@h:port/d")
 STORAGE += ("oracle+cx_oracle://u:p@h/d",)

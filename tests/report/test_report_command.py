@@ -88,7 +88,7 @@ def test_any_other_path_is_bad_input(tmp_path: Path, options: list[str], name: s
 def test_the_remedy_names_folders_that_can_be_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The remedy says what to type: for a folder around results, a file in them, a misspelt name."""
+    """Given a folder around results, a file in them or a misspelt name, it says what to type."""
     monkeypatch.chdir(tmp_path)
     directory = write(tmp_path / "results" / "quick", Wish(repeats=1, trials=1))
     named = directory.relative_to(tmp_path)
@@ -106,7 +106,7 @@ def test_the_remedy_names_folders_that_can_be_drawn(
 def test_the_remedy_of_an_index_is_not_what_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--index without reference/ says what to put there; of reference/ itself, to name its parent."""
+    """--index without reference/ says what to put there; of reference/ itself, what to name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     done = RUN.invoke(app, ["--index", "results"])

@@ -102,7 +102,7 @@ def _grid_points(
     points = []
     for rest in _random_order(math.prod(map(len, options.values())), trials, seed):
         digits = []
-        for values in reversed(options.values()):  # the last hyperparameter varies fastest
+        for values in reversed([*options.values()]):  # the last hyperparameter varies fastest
             rest, digit = divmod(rest, len(values))  # noqa: PLW2901
             digits.append(values[digit])
         points.append(dict(zip(options, reversed(digits), strict=True)))
