@@ -1,7 +1,13 @@
 """`python -m harness`: lists the commands."""
 
-import sys
+from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
+from harness.errors import InputError, nearest
+
+PROGRAMS = ("study", "bench", "regress", "report")
 COMMANDS = """\
 python -m harness.study [STUDY]   search, confirm, time, report (--help lists its options)
 python -m harness.bench [GRID]    time training steps, or inference, over a grid of shapes
@@ -9,7 +15,21 @@ python -m harness.regress         compare the speed of two revisions, environmen
 python -m harness.report DIR      render the report of DIR again from what is stored
 """
 
+
+def main(words: Sequence[str]) -> int:
+    """Print the commands, or one line on words that are none of them; returns the exit code."""
+    if not words or list(words) == ["--help"]:
+        print(COMMANDS, end="")
+        return 0
+    error = InputError(
+        "python -m harness",
+        expected="study, bench, regress or report after a dot, as python -m harness.study",
+        got=words[0],
+        remedy=nearest(words[0], PROGRAMS),
+    )
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
 if __name__ == "__main__":
-    print(COMMANDS, end="")
-    if sys.argv[1:] not in ([], ["--help"]):
-        sys.exit(2)
+    sys.exit(main(sys.argv[1:]))

@@ -26,7 +26,13 @@ MOST_NAMES = 40  # in the list of a remedy
 DISK_ERRORS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 )
-PERMISSION_ERRORS = frozenset((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR))
+# Errors of a path itself: its permissions, what lies there, its length
+PERMISSION_ERRORS = frozenset(
+    (
+        *(errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    )
+)
 
 
 class HarnessError(Exception):
@@ -98,8 +104,14 @@ def unwritable(path: Path | str, error: OSError) -> HarnessError:
         str(path),
         expected="a path that can be written",
         got=Shown(reason),
-        remedy="name another with --results, or allow writing",
+        remedy="allow writing there, or name another path",
     )
+
+
+def unusable(path: Path | str, error: OSError) -> InputError:
+    """The error for a path of the user's that the system refuses, as one with too long a name."""
+    got = Shown(error.strerror or str(error))
+    return InputError(str(path), expected="a path that can be used", got=got)
 
 
 class Shown(str):

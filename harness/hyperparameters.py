@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,6 +105,7 @@ class Kind:
 
 LARGEST_COUNT = 2**31 - 1
 MOST_OPTIONS = 1_000  # more is a range
+LARGEST_IN_RANGE = 10**12  # of whole numbers: TPE cannot weigh the values of a range to 2^53
 OPTIMIZER_NAMES = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULE_NAMES = ("constant", "linear", "cosine")
 INITIALIZATION = "initialization"
@@ -209,6 +211,23 @@ def _parse_range(where: str, key: str, raw: Mapping[str, object], kind: Kind | N
             got=dict(raw),
             remedy="raise low or leave log out",
         )
+    whole = isinstance(low, int) and isinstance(high, int)
+    if whole and max(abs(low), abs(high)) > LARGEST_IN_RANGE:
+        raise InputError(
+            where,
+            key,
+            expected=f"whole numbers from -{LARGEST_IN_RANGE:,} to {LARGEST_IN_RANGE:,} in a range",
+            got=dict(raw),
+            remedy="shorten it, or write low and high with a decimal point",
+        )
+    if not whole and not math.isfinite(float(high) - float(low)):
+        raise InputError(
+            where,
+            key,
+            expected=f"a range whose high - low is at most {sys.float_info.max:.2g}",
+            got=dict(raw),
+            remedy="shorten it",
+        )
     return Range(low, high, log)
 
 
@@ -230,4 +249,12 @@ def _value(where: str, key: str, value: object, kind: Kind | None) -> Value:
         )
         raise InputError(where, key, expected=expected, got=value, remedy=remedy)
     assert isinstance(value, int | float | str | bool)
+    if isinstance(value, float) and 0 < abs(value) < sys.float_info.min:
+        raise InputError(
+            where,
+            key,
+            expected=f"0, or a number of at least {sys.float_info.min:.2g} in size",
+            got=value,
+            remedy="training takes smaller ones as 0",
+        )
     return float(value) if kind and kind.type is float else value

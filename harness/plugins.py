@@ -35,7 +35,7 @@ def load_plugins(names: Sequence[str]) -> None:
 def load_plugin(name: str) -> ModuleType:
     """Import one plug-in; a second call returns the same module."""
     try:
-        return _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        return _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # a script that ends itself is no module either
@@ -131,6 +131,14 @@ def load_offered(group: str, name: str, register: Callable[[Any], object]) -> bo
 
 def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+def _from_module(name: str) -> ModuleType:
+    """A module by its dotted name; a folder without code is no module, though Python imports it."""
+    module = importlib.import_module(name)
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        raise ImportError("a folder without __init__.py, which registers nothing")
+    return module
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -81,6 +81,19 @@ def test_a_number_of_a_float_kind_is_a_float() -> None:
         ("zoneout", None, "a finite number, a text, true or false"),
         ("zoneout", {"low": "a", "high": "b"}, "a range of numbers"),
         ("zoneout", 2**63, "a finite number"),
+        ("zoneout", {"low": 0, "high": 2**53}, "whole numbers from -1,000,000,000,000 to 1,000"),
+        (
+            "zoneout",
+            {"low": -1.7e308, "high": 1.7e308},
+            r"a range whose high - low is at most 1.8e",
+        ),
+        (
+            "learning_rate",
+            {"low": 1e-310, "high": 1, "log": True},
+            r"learning_rate.low: expected 0, ",
+        ),
+        ("learning_rate", 1e-310, r"a number of at least 2.2e-308 in size, got 1e-310; training"),
+        ("zoneout", [0.0, -5e-324], "a number of at least 2.2e-308 in size"),
     ],
 )
 def test_what_makes_no_sense_is_refused(name: str, raw: object, match: str) -> None:

@@ -419,3 +419,11 @@ def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
         "  long: offered by plugin_package 1.5",
     ):
         assert line in listed.stdout.splitlines()
+
+
+def test_a_folder_is_no_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without __init__.py, which Python imports as a module without code, is refused."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_folder_of_no_code").mkdir()
+    with pytest.raises(InputError, match=r"--plugin: .*a folder without __init__\.py"):
+        load_plugin("a_folder_of_no_code")

@@ -48,7 +48,10 @@ def bench(  # one parameter for each option of the command
         list[str] | None,
         typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
     ] = None,
-    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    results: Annotated[
+        Path,
+        typer.Option(metavar="DIR", callback=cli.results_folder, help="Where results go."),
+    ] = Path("results"),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print throughput.json, or inference.json, alone.")
     ] = False,
@@ -76,8 +79,20 @@ def bench(  # one parameter for each option of the command
             raise InputError("--mode", expected="training or inference", got=mode)
         chosen: Literal["training", "inference"] = "training" if mode == "training" else "inference"
         spec, where = _load(name, settings or [], plugins or [])
+        if variants and chosen == "inference":
+            raise InputError(
+                "--variants",
+                expected="no variants with --mode inference, which times calls of a network",
+                got=variants,
+                remedy="leave the option out",
+            )
         if variants:
-            spec = spec.with_variants([each.strip() for each in variants.split(",")])
+            from harness.timing.variants import parse_variant
+
+            names = [each.strip() for each in variants.split(",")]
+            for each in names:  # a grid leaves out what its blocks do not name
+                parse_variant(each, "--variants")
+            spec = spec.with_variants(names)
         from harness.bench.run import BenchOptions, resolve_devices
 
         options = BenchOptions(

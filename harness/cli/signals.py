@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from harness.errors import HarnessError
+from harness.errors import PERMISSION_ERRORS, HarnessError, InputError, unusable
 
 INTERRUPTED = 130  # the exit code of a command that was stopped, with everything saved
 # `timeout` and schedulers signal the process and then its group: that counts as one signal.
@@ -20,12 +20,17 @@ ONE_SIGNAL_S = 0.3
 
 @contextlib.contextmanager
 def errors(again: str) -> Iterator[None]:
-    """Print a HarnessError as one line and exit with its code."""
+    """Print a HarnessError as one line and exit with its code; so a path that cannot be used."""
     try:
         yield
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in PERMISSION_ERRORS or not error.filename:
+            raise
+        print(f"error: {unusable(error.filename, error)}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
     except KeyboardInterrupt:  # before there was anything to save
         print(f"interrupted: to start, run\n  {again}", file=sys.stderr)
         sys.exit(INTERRUPTED)

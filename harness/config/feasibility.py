@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.config.study_config import StudySpec
 from harness.config.toml_tables import check_known
-from harness.config.validation import check_lists
+from harness.config.validation import check_sampler
 from harness.errors import InputError, Shown, nearest
 from harness.hyperparameters import INITIALIZATION, KINDS, Choice, Fixed, Parameter, numbers_of
 
@@ -94,8 +94,8 @@ def check_study(
         declared = {
             name: each for name, each in cell.hyperparameters.items() if name not in parameters
         }
-        if spec.search.sampler == "grid":  # those of the file were checked when it was read
-            check_lists(where, f"space.{label}", declared)
+        # Those of the file were checked when it was read
+        check_sampler(where, f"space.{label}", spec.search.sampler, declared)
         if declared:
             cell_space[label] = {**cell_space.get(label, {}), **declared}
         known = {name for each in cells.values() for name in each.initializations}

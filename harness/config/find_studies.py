@@ -62,7 +62,8 @@ def find_file(kind: FileKind, name: str) -> Path:
         path = Path(name)
         if path.is_file():
             return path
-        raise InputError(name, expected=f"a {what} file", got=Shown("no such file"))
+        got = Shown("a folder" if path.is_dir() else "no such file")
+        raise InputError(name, expected=f"a {what} file", got=got)
     known = list_files(kind)
     if name in known:
         return study_directory() / f"{name}.toml"

@@ -24,6 +24,7 @@ from harness.hyperparameters import (
 NAME_LENGTH = 80
 MOST_PAIRS = 1_000  # (task, cell): ten times the largest feasible study
 MOST_TRIALS = 1_000_000  # of a search, and runs of a confirmation: all are in memory
+MOST_GP_VALUES = 1_000_000  # of a whole number: gp lists them all in arrays, 8 bytes each
 BOUNDED = ("remembered_steps", "sequences_to_solve")
 """Objectives whose best reachable value is known while a trial runs (harness.columns)."""
 
@@ -160,8 +161,7 @@ def check_study_keys(where: str, spec: StudySpec, raw: Mapping[str, Any]) -> Non
                     got=Shown("nothing"),
                     remedy=f"add {name} to [space], or to [training] to hold it fixed",
                 )
-        if spec.search.sampler == "grid":
-            check_lists(where, "space", parameters)
+        check_sampler(where, "space", spec.search.sampler, parameters)
     for task in spec.compare.tasks:
         _check_own_length(where, spec, task)
     for index, row in enumerate(spec.published):
@@ -268,16 +268,32 @@ def _check_sizes(where: str, spec: StudySpec, task: str, cell: str) -> None:
         )
 
 
-def check_lists(where: str, table: str, parameters: Mapping[str, Parameter]) -> None:
-    """Refuse a range where the sampler grid needs a list, naming its key in that table."""
+def check_sampler(
+    where: str, table: str, sampler: str, parameters: Mapping[str, Parameter]
+) -> None:
+    """Refuse a range that the sampler cannot take, naming its key in that table.
+
+    The sampler grid needs lists, and gp lists every whole number of a range in memory.
+    """
     for name, parameter in parameters.items():
-        if isinstance(parameter, Range):
+        if not isinstance(parameter, Range):
+            continue
+        if sampler == "grid":
             raise InputError(
                 where,
                 f"{table}.{name}",
                 expected="a list, for the sampler grid",
                 got=parameter.to_plain(),
                 remedy="write the values as a list, or choose another sampler",
+            )
+        whole = isinstance(parameter.low, int) and isinstance(parameter.high, int)
+        if sampler == "gp" and whole and parameter.high - parameter.low >= MOST_GP_VALUES:
+            raise InputError(
+                where,
+                f"{table}.{name}",
+                expected=f"at most {MOST_GP_VALUES:,} whole numbers in a range, for the sampler gp",
+                got=parameter.to_plain(),
+                remedy="shorten the range, write some values as a list, or choose another sampler",
             )
 
 

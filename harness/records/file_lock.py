@@ -27,7 +27,6 @@ def hold_file(database: Path) -> Iterator[None]:
         database.with_name(database.name + ".owner"),
     )
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(lock)
         held.acquire(timeout=0)
     except filelock.Timeout:

@@ -26,20 +26,30 @@ if TYPE_CHECKING:
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable that names a file which the CI shows with the run."""
 
+MOST_REPETITIONS = 1_000_000
+"""Of rounds, blocks, runs and replays: more than a machine does in months."""
+
+LARGEST_SEED = 2**63 - 1  # as of a study
+
 # Options of several commands
 Suite = Annotated[str, typer.Option(metavar="GRID", help="A grid to time. Default: regress_suite.")]
 Steps = Annotated[
     str, typer.Option(metavar="FILE", help="A Python file with training steps to time instead.")
 ]
-Device = Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I.")]
+Device = Annotated[str, typer.Option(help="Of a grid: auto, cpu, cuda or cuda:I. Default: cpu.")]
 Detect = Annotated[str, typer.Option(help="The slow-down to find.")]
-Rounds = Annotated[int | None, typer.Option(min=5, help="Rounds of a block at most. Default: 96.")]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=5, max=MOST_REPETITIONS, help="Rounds of a block at most. Default: 96."),
+]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="MODULE", help="Import a module that registers more."),
 ]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, cls=cli.LineGroup
+)
 
 
 @app.callback()
@@ -60,7 +70,7 @@ def compare(  # one parameter for each option of the command
     ] = ".",
     suite: Suite = "",
     steps: Steps = "",
-    device: Device = "cpu",
+    device: Device = "",
     detect: Detect = "5%",
     rounds: Rounds = None,
     budget: Annotated[
@@ -84,7 +94,12 @@ def compare(  # one parameter for each option of the command
     ] = "",
     plugins: Plugins = None,
     results: Annotated[
-        Path | None, typer.Option(help="Where results go. Default: results/regress/BASE-HEAD.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=cli.results_folder,
+            help="Where results go. Default: results/regress/BASE-HEAD.",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print comparison.json, and all else on stderr.")
@@ -127,7 +142,7 @@ def compare(  # one parameter for each option of the command
 def selftest(  # one parameter for each option of the command
     suite: Suite = "",
     steps: Steps = "",
-    device: Device = "cpu",
+    device: Device = "",
     detect: Detect = "5%",
     slow_down: Annotated[
         list[str] | None,
@@ -136,21 +151,32 @@ def selftest(  # one parameter for each option of the command
         ),
     ] = None,
     runs: Annotated[
-        int, typer.Option(min=1, help="Runs in which both sides are the same code.")
+        int,
+        typer.Option(
+            min=1, max=MOST_REPETITIONS, help="Runs in which both sides are the same code."
+        ),
     ] = 10,
-    slowed: Annotated[int, typer.Option(min=0, help="Runs for each injected slow-down.")] = 3,
+    slowed: Annotated[
+        int, typer.Option(min=0, max=MOST_REPETITIONS, help="Runs for each injected slow-down.")
+    ] = 3,
     replays: Annotated[
-        int, typer.Option(min=1, help="Replays of recorded blocks for each rate.")
+        int,
+        typer.Option(min=1, max=MOST_REPETITIONS, help="Replays of recorded blocks for each rate."),
     ] = 1000,
     rounds: Rounds = None,
     budget: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds for the timing of a run; shorter blocks, then fewer."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the replays.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the replays.")] = 0,
     plugins: Plugins = None,
     results: Annotated[
-        Path | None, typer.Option(help="Where results go. Default: results/regress/selftest.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=cli.results_folder,
+            help="Where results go. Default: results/regress/selftest.",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print selftest.json, and all else on stderr.")
@@ -188,12 +214,17 @@ def record(  # one parameter for each option of the command
     steps: Steps = "",
     history: Annotated[
         Path | None,
-        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+        typer.Option(
+            metavar="FILE",
+            callback=cli.history_file,
+            help="A file of JSON lines. Default: results/regress/history.jsonl.",
+        ),
     ] = None,
-    device: Device = "cpu",
+    device: Device = "",
     plugins: Plugins = None,
     blocks: Annotated[
-        int | None, typer.Option(min=1, help="Blocks of fresh processes. Default: 5.")
+        int | None,
+        typer.Option(min=1, max=MOST_REPETITIONS, help="Blocks of fresh processes. Default: 5."),
     ] = None,
     revision: Annotated[
         str, typer.Option(metavar="TEXT", help="What is recorded. Default: the commit.")
@@ -247,15 +278,26 @@ def record(  # one parameter for each option of the command
 def trend(  # one parameter for each option of the command
     history: Annotated[
         Path | None,
-        typer.Option(help="A file of JSON lines. Default: results/regress/history.jsonl."),
+        typer.Option(
+            metavar="FILE",
+            callback=cli.history_file,
+            help="A file of JSON lines. Default: results/regress/history.jsonl.",
+        ),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Where results go. Default: results/regress/trend.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=cli.results_folder,
+            help="Where results go. Default: results/regress/trend.",
+        ),
     ] = None,
     fingerprint: Annotated[
         str, typer.Option(metavar="PREFIX", help="Only machines whose fingerprint begins so.")
     ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of the permutation tests.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the permutation tests.")
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print trend.json, and all else on stderr.")
     ] = False,
@@ -308,7 +350,14 @@ def _command(*, as_json: bool) -> Iterator[None]:
 def _workload(suite: str, steps: str, device: str, plugins: list[str] | None) -> Workload:
     from harness.regress.timed_workload import Workload
 
-    return Workload(suite, steps, device, tuple(plugins or ()))
+    if steps and device:
+        raise InputError(
+            "--device",
+            expected="no device with --steps",
+            got=device,
+            remedy="leave it out: the file of steps chooses its device",
+        )
+    return Workload(suite, steps, device or "cpu", tuple(plugins or ()))
 
 
 def _sampling(rounds: int | None, budget: float | None) -> SamplingPlan:

@@ -54,7 +54,7 @@ def resolve_workload(workload: Workload, sides: tuple[Side, ...], here: Path) ->
     if workload.steps:
         path = here / workload.steps
         if not path.is_file():
-            got = Shown(f"{workload.steps}: no such file")
+            got = Shown(f"{workload.steps}: {'a folder' if path.is_dir() else 'no such file'}")
             raise InputError("--steps", expected="a Python file", got=got)
         return ResolvedWorkload(steps=path, plugins=workload.plugins)
     plugged = [side.value for side in sides if side.kind == "plugin"]

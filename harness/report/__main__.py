@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import LineCommand, run
-from harness.errors import HarnessError, InputError, printable
+from harness.cli import LineCommand, errors, run, typed
+from harness.errors import printable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,7 +27,7 @@ def report(
     ] = False,
 ) -> None:
     """Draw the report of DIR again from what is stored there, without training or timing."""
-    try:
+    with errors(typed("report", whole_paths=True)):
         from harness.report.dispatch import render_folder
         from harness.report.index import write_index
 
@@ -35,12 +35,6 @@ def report(
             typer.echo(f"index: {write_index(directory, language)}")
             return
         written = render_folder(directory, language)
-    except HarnessError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:  # such as a name that is too long for the file system
-        typer.echo(f"error: {printable(str(directory))}: {error.strerror or error}", err=True)
-        raise typer.Exit(InputError.exit_code) from None
     typer.echo(printable(written.text))
     typer.echo(f"report: {written.html}")
 

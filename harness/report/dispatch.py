@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import records
 from harness.bench.report.bench_report import answer_bench, render_bench
-from harness.errors import InputError, Shown
+from harness.errors import MOST_NAMES, InputError, Shown, nearest
 from harness.regress.compare.report import render_comparison
 from harness.regress.selftest.report import answer_selftest, render_selftest
 from harness.regress.selftest.selftest_files import read_selftest
@@ -57,7 +57,7 @@ def render_folder(directory: Path, language: str = "en") -> WrittenReport:
             str(directory),
             expected="the folder of a study's results, or of a bench's or a regress command's",
             got=Shown(_what_is_there(directory)),
-            remedy="name a folder that `python -m harness.study`, bench or regress has written",
+            remedy=_what_to_name(directory),
         )
     return kind.render(directory, language)
 
@@ -71,6 +71,21 @@ def _what_is_there(directory: Path) -> str:
     if directory.is_dir():
         return "a folder without " + ", ".join(kind.marker for kind in FOLDER_KINDS)
     return "a file" if directory.exists() else "no such folder"
+
+
+def _what_to_name(directory: Path) -> str:
+    """The remedy: folders of results around a path that is none, or how to make one."""
+    if directory.is_file() and kind_of(directory.parent):
+        return f"name its folder: {directory.parent}"
+    around = directory if directory.is_dir() else directory.parent
+    folders = {each.name for each in around.glob("*") if kind_of(each)} if around.is_dir() else {}
+    if not folders:
+        return (
+            "run `python -m harness.study`, bench or regress first, and name its folder of results"
+        )
+    if directory.is_dir():
+        return f"name one of the folders in it: {', '.join(sorted(folders)[:MOST_NAMES])}"
+    return nearest(directory.name, folders)
 
 
 def _render_study(directory: Path, language: str) -> WrittenReport:

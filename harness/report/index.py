@@ -42,12 +42,21 @@ def write_index(directory: Path, language: str = "en") -> Path:
             REFERENCE,
             expected="a folder of folders of results",
             got=Shown("no such folder" if not root.is_dir() else "an empty folder"),
-            remedy="name the folder that holds reference/, such as results",
+            remedy=_what_to_do(directory, root),
         )
     entries = [_entry(folder, messages, language) for folder in folders]
     command = f"```sh\npython -m harness.report --index {directory.resolve().name}\n```"
     lines = [f"# {messages('index.title')}", messages("index.intro"), command, *entries]
     return write_text(directory / "README.md", "\n\n".join(lines) + "\n")
+
+
+def _what_to_do(directory: Path, root: Path) -> str:
+    """The remedy for a folder without results in its `reference/`."""
+    if directory.absolute().name == REFERENCE and not root.exists():
+        return f"name the folder around it: {directory.parent}"
+    if directory.is_dir():
+        return f"copy folders of results that are kept into {root}"
+    return f"name the folder that holds {REFERENCE}/"
 
 
 def _entry(folder: Path, messages: Messages, language: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.study.run_context import StudyOptions
 
 WITHOUT_RESULT = 3
+MOST_WORKERS = 4_096  # processes: more than the largest machine has cores
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -34,11 +35,16 @@ def study(  # one parameter for each option of the command
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials at the same time. Default: the cores; on CUDA 1."),
+        typer.Option(
+            min=1, max=MOST_WORKERS, help="Trials at the same time. Default: the cores; on CUDA 1."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the whole study.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:I.")] = "auto",
-    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    results: Annotated[
+        Path,
+        typer.Option(metavar="DIR", callback=cli.results_folder, help="Where results go."),
+    ] = Path("results"),
     storage: Annotated[
         str, typer.Option(help="Any Optuna storage URL. Default: SQLite in the results.")
     ] = "",

@@ -42,7 +42,13 @@ from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, res
 from harness.study.search.optuna_trials import TrialSeries, open_confirmation, open_search
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.trial_config import check_sizes
-from harness.study.storage.open_storage import database_file, default_url, mask, open_storage
+from harness.study.storage.open_storage import (
+    check_storage,
+    database_file,
+    default_url,
+    mask,
+    open_storage,
+)
 from harness.study.storage.study_identity import move_aside, remember_versions
 from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
@@ -77,6 +83,8 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
     machine.configure_process()
     check_sizes(spec, options.where)
     check_plugins(spec, options.where, options.device)
+    if options.storage:
+        check_storage(options.storage)
     if options.fresh:
         _set_aside(spec, options)
     check_folder(directory, "study", "bench", "grid.toml")

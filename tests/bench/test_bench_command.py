@@ -122,7 +122,7 @@ def test_json_stands_alone_on_standard_output(invoke: Callable[..., Result], mod
         (["none.toml"], "none.toml: expected a grid file, got no such file"),
         (["small.toml", "--device", "gpu"], "--device: expected auto, cpu, cuda or cuda:I"),
         (["small.toml", "--device", "cuda:7"], "--device: expected a CUDA device that is there"),
-        (["small.toml", "--variants", "tund"], "small.toml: expected a variant.*'tuned'"),
+        (["small.toml", "--variants", "tund"], "--variants: expected a variant.*'tuned'"),
         (["small.toml", "--mode", "both"], "--mode: expected training or inference, got 'both'"),
         (
             ["small.toml", "--set", 'compare.cells=["ltsm"]'],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -74,6 +76,25 @@ def test_a_fault_is_shown_whole_but_for_passwords(
     )
     with tally.each(FAULT, HIDDEN) as count, count.one():
         assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("code", [errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES])
+def test_a_path_that_the_system_refuses_is_one_line(
+    code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path whose name is too long, or that may not be read, ends with 2 and names the path."""
+    with pytest.raises(SystemExit) as ended, cli.errors("again"):
+        raise OSError(code, os.strerror(code), "a\nb")
+    assert ended.value.code == 2
+    line = f"error: a b: expected a path that can be used, got {os.strerror(code)}\n"
+    assert capsys.readouterr().err == line
+
+
+def test_another_error_of_the_system_is_no_bad_input() -> None:
+    """An error of the system that is about no path, or about a broken disk, passes through."""
+    for error in (OSError(errno.EACCES, "without a path"), OSError(errno.EIO, "disk", "a")):
+        with pytest.raises(OSError, match=str(error.strerror)), cli.errors("again"):
+            raise error
 
 
 @pytest.mark.parametrize("command", ["study", "report"])

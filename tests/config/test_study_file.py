@@ -101,6 +101,10 @@ SENSELESS = [
         "training.num_parameters: expected hidden_size left out",
     ),
     (
+        {"search": {"sampler": "gp"}, "space": {"hidden_size": {"low": 1, "high": 2_000_000}}},
+        "space.hidden_size: expected at most 1,000,000 whole numbers in a range, for the sampler gp",
+    ),
+    (
         {"search": {"sampler": "grid"}, "space": {"hidden_size": {"low": 8, "high": 9}}},
         "space.hidden_size: expected a list, for the sampler grid",
     ),

@@ -140,7 +140,7 @@ def test_a_history_that_cannot_be_read_stops_it_before_anything_is_timed(
         (["--steps", "a.py", "--suite", "b"], "either --steps or --suite"),
         (["--suite", "regres_suite"], "GRID: .*'regress_suite'"),
         (["--blocks", "0"], "--blocks"),
-        (["--steps", "steps.py", "--history", "."], "cannot be read"),
+        (["--steps", "steps.py", "--history", "."], "--history: expected a file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import records
+from harness.records import atomic_write
 from harness.report.__main__ import app
 from tests.bench.report.synthetic_bench import BenchWish, write_bench
 from tests.study.report.synthetic import Wish, write
@@ -80,6 +83,53 @@ def test_any_other_path_is_bad_input(tmp_path: Path, options: list[str], name: s
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {tmp_path}")
+
+
+def test_the_remedy_names_folders_that_can_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a folder around results, a file in them or a misspelt name, it says what to type."""
+    monkeypatch.chdir(tmp_path)
+    directory = write(tmp_path / "results" / "quick", Wish(repeats=1, trials=1))
+    named = directory.relative_to(tmp_path)
+    for typed, remedy in (
+        (named.parent, f"name one of the folders in it: {named.name}"),
+        (named / "spec.toml", f"name its folder: {named}"),
+        (named.with_name(named.name + "x"), f"did you mean '{named.name}'?"),
+        (Path("nowhere"), "run `python -m harness.study`, bench or regress first"),
+    ):
+        done = RUN.invoke(app, [str(typed)])
+        assert done.exit_code == 2
+        assert remedy in done.stderr
+
+
+def test_the_remedy_of_an_index_is_not_what_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--index without reference/ says what to put there; of reference/ itself, what to name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    done = RUN.invoke(app, ["--index", "results"])
+    assert "copy folders of results that are kept into results/reference" in done.stderr
+    write(tmp_path / "results" / "reference" / "quickstart", Wish(repeats=1, trials=1))
+    done = RUN.invoke(app, ["--index", "results/reference"])
+    assert "name the folder around it: results" in done.stderr
+
+
+def test_a_folder_that_may_not_be_written_has_a_remedy_that_applies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_figures: None
+) -> None:
+    """A report into a read-only folder is one line, and proposes no option that report lacks."""
+    directory = write(tmp_path, Wish(repeats=1, trials=1))
+
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(atomic_write, "replace_file", refuse)
+    done = RUN.invoke(app, [str(directory)])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("got Read-only file system; allow writing there, or name another path")
 
 
 def test_a_broken_file_is_bad_input(tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ def test_without_result(invoke: Callable[..., Result]) -> None:
 # ---------------------------------------------------------------------------------------- bad input
 
 
+MANY = "{low=1, high=2_000_000}"
 BAD = [
     (["nosuch"], "STUDY: .*nosuch.*quickstart"),
     (["quikstart"], "did you mean 'quickstart'"),
@@ -293,6 +294,10 @@ BAD = [
     (["small.toml", "--storage", "study.db"], "--storage: .*sqlite:///study.db"),
     (["small.toml", "--storage", "sqlite:///small.toml"], r"small\.toml: not a storage"),
     (["small.toml", "--results", "small.toml"], r"--results: .*small\.toml"),
+    (
+        ["small.toml", "--dry-run", *options('search.sampler="gp"', "space.hidden_size=" + MANY)],
+        "space.hidden_size: expected at most 1,000,000 whole numbers",
+    ),
     (["small.toml", "--executor", "ray"], "--executor: expected local, got ray; .*later version"),
     (["small.toml", "--ray-address", "auto"], "--executor: expected local"),
     (["small.toml", "--executor", "slurm"], "--executor: expected local, got slurm"),

@@ -103,7 +103,8 @@ def _of_kind(option: str, kind: SideKind, given: str, here: Path) -> Side:
         path = (here / given).absolute()
         if path.is_file():
             return Side(kind, given, str(path))
-        raise InputError(option, expected="a plug-in's file", got=Shown(f"{given}: no such file"))
+        got = Shown(f"{given}: {'a folder' if path.is_dir() else 'no such file'}")
+        raise InputError(option, expected="a plug-in's file", got=got)
     if kind == "environment" and (python := find_python(here / given)):
         return Side(kind, given, str(python))
     if kind == "revision" and (commit := find_commit(here, given)):

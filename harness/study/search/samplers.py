@@ -5,15 +5,18 @@ Never imports torch: the report prints the same arguments.
 
 from __future__ import annotations
 
-import itertools
+import math
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+
+MOST_SHUFFLED = 1_000_000
+"""Points of a grid that is shuffled whole, in a second; of a larger one, points are drawn."""
 
 
 def num_startup_trials(trials: int) -> int:
@@ -66,12 +69,9 @@ def point_sequence(
     Empty for the other samplers.
     """
     if sampler == "grid":
-        options = (_options(each) for each in distributions.values())
-        points = [
-            dict(zip(distributions, values, strict=True)) for values in itertools.product(*options)
-        ]
-        random.Random(seed).shuffle(points)
-        return points[:trials]
+        return _grid_points(
+            {name: _options(each) for name, each in distributions.items()}, trials, seed
+        )
     if sampler != "qmc":
         return []
     with warnings.catch_warnings():
@@ -90,6 +90,36 @@ def point_sequence(
         points.append(dict(trial.params))
         study.tell(trial, 0.0)
     return points
+
+
+def _grid_points(
+    options: Mapping[str, Sequence[Any]], trials: int, seed: int
+) -> list[dict[str, Any]]:
+    """The first points of a grid in random order. The grid itself is never built.
+
+    The order depends on the seed alone: more trials prolong it.
+    """
+    points = []
+    for rest in _random_order(math.prod(map(len, options.values())), trials, seed):
+        digits = []
+        for values in reversed([*options.values()]):  # the last hyperparameter varies fastest
+            rest, digit = divmod(rest, len(values))  # noqa: PLW2901
+            digits.append(values[digit])
+        points.append(dict(zip(options, reversed(digits), strict=True)))
+    return points
+
+
+def _random_order(size: int, number: int, seed: int) -> list[int]:
+    """The first `number` of the numbers below `size` in random order, or all of them."""
+    generator = random.Random(seed)
+    if size <= MOST_SHUFFLED:
+        order = list(range(size))
+        generator.shuffle(order)
+        return order[:number]
+    drawn: dict[int, None] = {}
+    while len(drawn) < min(number, size):
+        drawn[generator.randrange(size)] = None  # random.sample takes no size above 2^63
+    return list(drawn)
 
 
 def _options(distribution: BaseDistribution) -> tuple[Any, ...]:

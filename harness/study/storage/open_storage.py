@@ -26,6 +26,7 @@ from harness.study.storage.retrying_storage import (
 )
 from harness.study.storage.server_lock import hold_server_lock
 
+SQLITE_HEADER = b"SQLite format 3\0"  # of every file that is not empty
 UNREADABLE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
 
 
@@ -57,6 +58,59 @@ def database_file(url: str) -> Path | None:
     return Path(str(parsed.database)).absolute() if in_file else None
 
 
+def check_storage(url: str) -> None:
+    """Refuse a URL that can be no storage, before anything is written.
+
+    Raises InputError for an unreadable URL, a missing driver and a SQLite file whose folder is not
+    there; StorageError for an unknown kind of database and a file that is none of SQLite.
+    """
+    try:
+        sqlalchemy.make_url(url).get_dialect().import_dbapi()
+    except ImportError as error:
+        raise InputError(
+            "--storage",
+            expected="a database whose driver is installed",
+            got=Shown(str(error)),
+            remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
+        ) from error
+    except sqlalchemy.exc.NoSuchModuleError as error:
+        raise _unreadable(mask(url), first_line(error)) from error
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise InputError(
+            "--storage",
+            expected="an Optuna storage URL such as sqlite:///study.db",
+            got=Shown("an unreadable URL"),
+        ) from None
+    if database := database_file(url):
+        _check_file(database)
+
+
+def _check_file(database: Path) -> None:
+    """Refuse a file that can be no SQLite database."""
+    try:
+        is_folder, folder_is_there = database.is_dir(), database.parent.is_dir()
+        with database.open("rb") if database.is_file() else contextlib.nullcontext() as file:
+            begins = file.read(len(SQLITE_HEADER)) if file else b""
+    except OSError as error:
+        got = Shown(f"{database} ({error.strerror})")
+        raise InputError("--storage", expected="a database that can be read", got=got) from error
+    if not folder_is_there:
+        raise InputError(
+            "--storage",
+            expected="a file in a folder that is there",
+            got=Shown(str(database)),
+            remedy="make the folder, or name another one",
+        )
+    if is_folder or (begins and begins != SQLITE_HEADER):
+        reason = "a folder" if is_folder else "file is not a database"
+        raise _unreadable(str(database), reason)
+
+
+def _unreadable(shown: str, reason: str) -> StorageError:
+    remedy = "name another with --storage, or move it aside"
+    return StorageError(f"{shown}: not a storage that can be read ({reason}); {remedy}")
+
+
 @contextlib.contextmanager
 def open_storage(url: str, name: str, notify: Notify = ignore_notice) -> Iterator[RetryingStorage]:
     """Open the storage and hold its lock until the end of the block.
@@ -66,14 +120,7 @@ def open_storage(url: str, name: str, notify: Notify = ignore_notice) -> Iterato
     or where the database cannot be read or is not Optuna's; FileError where the disk is full.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise InputError(
-            "--storage",
-            expected="an Optuna storage URL such as sqlite:///study.db",
-            got=Shown("an unreadable URL"),
-        ) from None
+    check_storage(url)
     database = database_file(url)
     lock = hold_file(database) if database else contextlib.nullcontext()
     with lock:
@@ -95,21 +142,11 @@ def _connect(url: str, database: str | None) -> RetryingStorage:
         if database is not None:
             sqlalchemy.event.listen(storage.engine, "connect", _set_synchronous)
             storage.engine.dispose()
-    except ImportError as error:
-        raise InputError(
-            "--storage",
-            expected="a database whose driver is installed",
-            got=Shown(str(error)),
-            remedy="for PostgreSQL: pip install 'recurrent-harness[postgres]' and postgresql+psycopg://",
-        ) from error
     except (*UNREADABLE, KeyError, IndexError, ValueError) as error:  # ValueError: braces in a URL
         problem = permanent_error(database or mask(url), _cause(error))
         if isinstance(problem, FileError):
             raise problem from error
-        raise StorageError(
-            f"{database or mask(url)}: not a storage that can be read ({first_line(error)}); "
-            "name another with --storage, or move it aside"
-        ) from error
+        raise _unreadable(database or mask(url), first_line(error)) from error
     except RuntimeError as error:  # Optuna raises it for a schema of another version
         raise StorageError(f"{database or mask(url)}: {first_line(error)}") from error
     return storage

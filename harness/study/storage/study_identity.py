@@ -106,7 +106,7 @@ def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, 
 def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     """Raise IdentityError for the first key that differs."""
     for key in sorted({*stored, *wanted}):
-        if stored.get(key) != wanted.get(key):
+        if not _is_same(key, stored.get(key), wanted.get(key)):
             raise IdentityError(
                 where,
                 key,
@@ -114,3 +114,10 @@ def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str
                 got=wanted.get(key),
                 remedy="give the study another name (--set study.name=...), or start over with --fresh",
             )
+
+
+def _is_same(key: str, stored: object, wanted: object) -> bool:
+    """Whether two values of a key are equal. In [space], 1 and 1.0 differ, as they do to Optuna."""
+    if key.startswith("space."):
+        return json.dumps(stored, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+    return stored == wanted

@@ -132,6 +132,14 @@ def test_folder_in_place_of_a_file(url: str, tmp_path: Path) -> None:
         open_storage(url, "s").__enter__()
 
 
+def test_no_folder_is_made_for_a_storage(tmp_path: Path) -> None:
+    """A SQLite URL in a folder that is not there is refused, with the remedy, and makes none."""
+    url = f"sqlite:///{tmp_path}/nope/x.db"
+    with pytest.raises(InputError, match=r"--storage: .*nope/x\.db; make the folder"):
+        open_storage(url, "s").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_database_of_another_program(url: str, tmp_path: Path, tally: Tally) -> None:
     """A SQLite file that holds other tables is refused and not changed in a single byte."""
     other = sqlite3.connect(tmp_path / "study.db")

@@ -42,6 +42,25 @@ def test_other_identity(url: str, changed: dict[str, object], key: str) -> None:
             open_study(storage, "s/a/b/r0", "minimize", changed, where="s.toml")
 
 
+def test_a_range_of_whole_numbers_is_not_one_of_floats(url: str) -> None:
+    """A hyperparameter in [space] that turns from whole numbers to floats is refused by name."""
+    space, named = {"low": 1, "high": 3}, "space.mine.zoneout"
+    with open_storage(url, "s") as storage:
+        open_study(storage, "s/a/b/r0", "minimize", {named: space}, where="s.toml")
+        for other in ({"low": 1.0, "high": 3.0}, [1.0, 3.0], 1.0):
+            with pytest.raises(IdentityError, match=r"s\.toml: space\.mine\.zoneout: .*--fresh"):
+                open_study(storage, "s/a/b/r0", "minimize", {named: other}, where="s.toml")
+
+
+def test_a_fixed_number_may_be_written_either_way(url: str) -> None:
+    """training.max_grad_norm = 1 and 1.0 train alike: such a study is resumed."""
+    with open_storage(url, "s") as storage:
+        first = {"training.max_grad_norm": 1}
+        study_id = open_study(storage, "s/a/b/r0", "minimize", first, where="s.toml")
+        again = {"training.max_grad_norm": 1.0}
+        assert open_study(storage, "s/a/b/r0", "minimize", again, where="s.toml") == study_id
+
+
 def test_study_of_another_program(url: str) -> None:
     """An Optuna study of that name with trials that the harness did not make is refused."""
     with open_storage(url, "s") as storage:
