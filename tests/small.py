@@ -168,7 +168,7 @@ def timeless(path: Path) -> list[dict[str, str]]:
 
 def tables(results: Path) -> dict[str, list[dict[str, str]]]:
     """What must be equal in two runs of a study."""
-    names = ("trials.csv", "confirmation.csv", "evaluations.csv")
+    names = ("trials.csv", "confirmation.csv", "evaluations.csv", "extrapolation.csv")
     return {name: timeless(results / name) for name in names if (results / name).exists()}
 
 

@@ -39,7 +39,12 @@ from harness.study.phases.train_winners import (
 )
 from harness.study.phases.write_tables import write_tables
 from harness.study.run_context import StudyObserver, StudyOptions, StudyRun, results_of
-from harness.study.search.optuna_trials import TrialSeries, open_confirmation, open_search
+from harness.study.search.optuna_trials import (
+    TrialSeries,
+    end_confirmations,
+    open_confirmation,
+    open_search,
+)
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.trial_config import check_sizes
 from harness.study.storage.open_storage import (
@@ -259,15 +264,16 @@ def run_confirmations(
     study: StudyRun, executor: Executor, winners: Sequence[Winner]
 ) -> list[tuple[Winner, TrialSeries]]:
     """Train each search's winner with fresh seeds at each length."""
-    if not study.spec.confirm.seeds:
-        return []
     opened = []
-    for winner in winners:
+    for winner in winners if study.spec.confirm.seeds else ():
         params = winner.record.params
         rungs = confirmation_lengths(study.spec, get_task(study.spec.base(winner.key.task)))
         lengths = rungs or (int(params["sequence_length"]),)
         opened.append((winner, open_confirmation(study, winner.key, params, lengths)))
+    end_confirmations(study, set(search_keys(study.spec)) - {winner.key for winner, _ in opened})
     every = [series for _, series in opened]
+    if not every:
+        return []
     study.observer.phase("confirm", every, sum(series.total for series in every))
     limits = dataclasses.replace(_limits(study), independent=True)
     plugins, observer = study.options.plugins, study.observer

@@ -74,13 +74,15 @@ class StudyRun:
         """The folder of its results."""
         return results_of(self.spec, self.options)
 
+    def name_of(self, key: SearchKey, suffix: str = "") -> str:
+        """The name of a search's Optuna study."""
+        return f"{self.spec.study.name}/{key.task}/{key.cell}/r{key.repeat}{suffix}"
+
     def open(self, key: SearchKey, suffix: str = "") -> Ledger:
         """The Optuna study of a search: created, or opened after checking its identity."""
         direction = OBJECTIVES[self.spec.search.objective].direction
-        name = f"{self.spec.study.name}/{key.task}/{key.cell}/r{key.repeat}{suffix}"
-        study_id = open_study(
-            self.storage, name, direction, self.identity, where=self.options.where
-        )
+        name, where = self.name_of(key, suffix), self.options.where
+        study_id = open_study(self.storage, name, direction, self.identity, where=where)
         return Ledger(self.storage, study_id, self.observer.note)
 
 

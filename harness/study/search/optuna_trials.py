@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -40,6 +40,8 @@ from harness.study.storage.trial_ledger import (
 from harness.study.trials_to_run import Job, SearchKey, first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import Evaluation, TrainingConfig
+
+CONFIRMATION = "/confirm"  # how the name of a confirmation's Optuna study ends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,11 +276,21 @@ def open_confirmation(
         verification_sequences=verify,
         extrapolation=() if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation,
     )
-    ledger = study.open(key, "/confirm")
+    ledger = study.open(key, CONFIRMATION)
     proposer = ConfirmationProposer(winner, lengths, spec.confirm.seeds)
     series = TrialSeries(study, key, ledger, proposer, slots)
     series.restore(ledger.read())
     return series
+
+
+def end_confirmations(study: StudyRun, keys: Collection[SearchKey]) -> None:
+    """End the running trials of confirmations that an earlier run began and this one leaves out."""
+    if not keys:
+        return
+    there = {each.study_name for each in study.storage.get_all_studies()}
+    for key in keys:
+        if study.name_of(key, CONFIRMATION) in there:
+            study.open(key, CONFIRMATION).read()
 
 
 def _confirmation_distributions(

@@ -178,8 +178,9 @@ def test_fork_server_that_is_not_started_is_tried_again() -> None:
 
 @pytest.mark.skipif(not HAS_FORK_SERVER, reason="no fork server on this system")
 @pytest.mark.fault
-def test_forks_that_fail_cost_no_attempt(tally: Tally) -> None:
+def test_forks_that_fail_cost_no_attempt(monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
     """While the fork server cannot fork for a second, every trial waits and then runs."""
+    monkeypatch.setenv("FORKS_FAIL_FOR_S", "1")
     said: list[str] = []
     executor = start_local_executor(2, (FAULTY, FAILING_FORKS), spawn=False, notify=said.append)
     numbers = [executor.new_id() for _ in range(3)]

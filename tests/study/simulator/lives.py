@@ -271,8 +271,14 @@ def compare(undisturbed: StudyTables, disturbed: StudyTables) -> None:
         )
         for expected, row in zip(wanted, got, strict=False):
             if expected != row:
-                what = {key: (expected[key], row.get(key)) for key in expected if expected[key] != row.get(key)}
-                raise BrokenPromise(f"{field.name}: {row} differs in {what} (undisturbed, disturbed)")
+                what = {
+                    key: (expected[key], row.get(key))
+                    for key in expected
+                    if expected[key] != row.get(key)
+                }
+                raise BrokenPromise(
+                    f"{field.name}: {row} differs in {what} (undisturbed, disturbed)"
+                )
         if len(wanted) != len(got):
             raise BrokenPromise(f"{field.name}: {len(got)} rows instead of {len(wanted)}")
 

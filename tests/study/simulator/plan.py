@@ -38,7 +38,7 @@ class Life:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A whole simulated study. The last life ends by itself, and its settings are the final ones."""
+    """A whole simulated study. The last life is not stopped, and has the final settings."""
 
     seed: int
     workers: int

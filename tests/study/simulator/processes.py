@@ -8,11 +8,12 @@ import os
 import queue
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from harness.study.execution.fork_launcher import read_answer
 from harness.study.execution.fork_server import ForkServer
-from harness.study.execution.launcher import LauncherMessage, ServerGone, forward
+from harness.study.execution.launcher import LauncherMessage, MessageQueue, ServerGone, forward
 from harness.study.execution.local_executor import MOST_RESTARTS
 from harness.study.execution.prewarmed_server import KilledError, NoProcessError
 from harness.study.execution.worker_messages import TrialRequest, message_to_line
@@ -102,7 +103,7 @@ class SimulatedSystem:
         """Kill a process, a moment later."""
         if child in self.children:
             self.children[child].killed = True
-            self.world.at(DELIVERY_S, lambda: self._end(child, SIGKILL))
+            self.world.at(DELIVERY_S, partial(self._end, child, SIGKILL))
 
     def reap(self) -> tuple[int, int] | None:
         """A process that has ended and its status, or None."""
@@ -154,22 +155,26 @@ class SimulatedSystem:
             if i == dies_at:
                 if self.world.happens(0.5):  # in the middle of a line
                     part = line[: self.world.lots.randrange(len(line))]
-                    self.world.at(delay_s, lambda part=part: self._line(pid, child, part))
+                    self.world.at(delay_s, partial(self._line, pid, child, part))
                 break
-            self.world.at(delay_s, lambda line=line: self._line(pid, child, line))
+            self.world.at(delay_s, partial(self._line, pid, child, line))
             if isinstance(script.messages[i], Evaluation):
-                if self.world.happens(self.faults.evaluation_twice):
-                    self.world.at(delay_s, lambda line=line: self._line(pid, child, line))
-                if self.world.happens(self.faults.evaluation_late):
-                    late_s = self.world.lots.choice((0.1, 5.0, 100.0))
-                    number = child.request.request_id
-                    self.world.at(delay_s + late_s, lambda line=line: self.on_line(number, line))
+                self._send_again(pid, child, line, delay_s)
             delay_s += script.pause_s
         if dies_at is not None:
             code = self.world.lots.choice((SIGKILL, 7 << 8))
-            self.world.at(delay_s + DELIVERY_S, lambda: self._end(pid, code))
+            self.world.at(delay_s + DELIVERY_S, partial(self._end, pid, code))
         elif not script.hangs:
-            self.world.at(delay_s + DELIVERY_S, lambda: self._end(pid, script.code))
+            self.world.at(delay_s + DELIVERY_S, partial(self._end, pid, script.code))
+
+    def _send_again(self, pid: int, child: Child, line: str, delay_s: float) -> None:
+        """An evaluation that comes twice: at once, or late, when its process may be gone."""
+        if self.world.happens(self.faults.evaluation_twice):
+            self.world.at(delay_s, partial(self._line, pid, child, line))
+        if self.world.happens(self.faults.evaluation_late):
+            late_s = self.world.lots.choice((0.1, 5.0, 100.0))
+            number = child.request.request_id
+            self.world.at(delay_s + late_s, lambda: self.on_line(number, line))
 
     def _line(self, pid: int, child: Child, line: str) -> None:
         if self.children.get(pid) is child and child.code is None:
@@ -194,7 +199,7 @@ def key_of(request: TrialRequest) -> str:
 class SimulatedLauncher:
     """The launcher of a life: the real ForkServer and the real parsing of what it says."""
 
-    def __init__(self, world: World, messages: Messages, system: SimulatedSystem) -> None:
+    def __init__(self, world: World, messages: MessageQueue, system: SimulatedSystem) -> None:
         self.world, self.messages, self.system = world, messages, system
         self.server = ForkServer(self._answer, _never, system)
         self.is_gone = False
@@ -255,9 +260,12 @@ class Launches:
     def __init__(self, world: World, system: SimulatedSystem) -> None:
         self.world, self.system, self.n_failed = world, system, 0
 
-    def __call__(self, messages: Messages) -> SimulatedLauncher:
+    def __call__(self, messages: MessageQueue) -> SimulatedLauncher:
         """A launcher that is ready."""
-        if self.world.happens(self.system.faults.launch_fails) and self.n_failed < MOST_RESTARTS - 2:
+        if (
+            self.world.happens(self.system.faults.launch_fails)
+            and self.n_failed < MOST_RESTARTS - 2
+        ):
             self.n_failed += 1
             if self.world.happens(0.5):
                 raise KilledError("no worker can be started: killed by SIGKILL")

@@ -152,5 +152,3 @@ def no_answer() -> Unanswered:
     """What a driver's error becomes where a server does not answer."""
     cause = ConnectionError("the server is away")
     return Unanswered(sqlalchemy.exc.OperationalError("", {}, cause))
-
-

@@ -18,7 +18,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.lots = random.Random(seed)
         self.now_s = 0.0
-        self.deaf_s = 0.0  # how long nobody could hear the trials: in `sleep`, and while all stood still
+        self.deaf_s = (
+            0.0  # how long nobody could hear the trials: in `sleep`, and while all stood still
+        )
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
         self.trace: list[str] = []
