@@ -19,7 +19,7 @@ from harness.study.execution.local_executor import HAS_FORK_SERVER, LocalExecuto
 from harness.study.execution.worker_messages import TrialOutcome, TrialRequest
 from harness.tasks import get_task
 from tests.documented import tiny
-from tests.small import table, write_small
+from tests.small import forget_sources, table, write_small
 from tests.study.requests import config_of, events_of
 
 PLUGIN = '''
@@ -43,6 +43,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave the registries and the loaded modules as they were."""
     kept = dict(tasks.TASKS), dict(cells.CELLS), set(sys.modules), dict(plugins.MODULES)
     yield
+    forget_sources()
     for registry, before in (
         (tasks.TASKS, kept[0]),
         (cells.CELLS, kept[1]),
@@ -176,6 +177,7 @@ def test_the_hash_of_a_package_is_that_of_all_its_files(
         write(tmp_path, "from hashed_plugin import core", "hashed_plugin/cells.py")
         write(tmp_path, text, "hashed_plugin/core.py")
         write(tmp_path, neighbour, "another_plugin.py")
+        forget_sources()
         found.append(plugin_hash("hashed_plugin.cells"))
     assert found[0] != found[1] == found[2]
 

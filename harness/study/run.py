@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
-from harness.plugins import MODULES, plugin_hash
+from harness.plugins import MODULES, plugin_sources
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import (
     check_folder,
@@ -43,7 +43,7 @@ from harness.study.search.optuna_trials import TrialSeries, open_confirmation, o
 from harness.study.search.plugin_check import check_plugins
 from harness.study.search.trial_config import check_sizes
 from harness.study.storage.open_storage import database_file, default_url, mask, open_storage
-from harness.study.storage.study_identity import move_aside, remember_versions
+from harness.study.storage.study_identity import NUMERICS, move_aside, remember_versions
 from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 
@@ -156,10 +156,7 @@ def _plugins(spec: StudySpec, options: StudyOptions) -> tuple[str, ...]:
 
 
 def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
-    plugins: dict[str, list[str]] = {}
-    for name in options.plugins:
-        shown = Path(name).name if name.endswith(".py") else name
-        plugins.setdefault(f"plugin.{shown}", []).append(plugin_hash(name))
+    """What may not change between two runs of the command."""
     bases = {spec.base(label) for label in spec.compare.tasks}
     given = {name: get_task(name) for name in sorted(bases)}
     data = {
@@ -167,7 +164,15 @@ def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
         for name, task in given.items()
         if isinstance(task, Hashed)
     }
-    return {**spec.identity(), "device": options.device.partition(":")[0], **plugins, **data}
+    return {
+        **spec.identity(),
+        "numerics": NUMERICS,
+        "device": options.device.partition(":")[0],
+        "processor": machine.processor_family(),
+        "cpu_capability": machine.cpu_capability(),
+        **plugin_sources(options.plugins),
+        **data,
+    }
 
 
 def _notes(done_before: int) -> list[str]:

@@ -23,7 +23,15 @@ from harness.study.search.trial_config import training_config
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.training.model import build_model
 from harness.training.training_loop import Training, TrainingConfig
-from tests.small import FAULTY, RecordingObserver, run_small, small_spec, table, tables
+from tests.small import (
+    FAULTY,
+    RecordingObserver,
+    forget_sources,
+    run_small,
+    small_spec,
+    table,
+    tables,
+)
 
 PAIRS = ('compare.cells=["rnn","gru"]', "search.trials=4", "confirm.seeds=1")
 
@@ -198,6 +206,7 @@ def test_another_device_or_plugin(
     with pytest.MonkeyPatch.context() as patch:
         if changed == "plugin":
             plugin.write_text("x = 2\n")
+            forget_sources()
         else:
             stored = "harness.study.run._identity"
             patch.setattr(
