@@ -100,6 +100,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     warnings = remember_versions(study.storage, [each.ledger.study_id for each in searches])
     for warning in warnings:
         observer.note(warning)
+    runs = _record_run(study)
     with _executor(options) as executor:
         _search(study, executor, searches, started)
         common = common_trials(searches)
@@ -111,11 +112,9 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     write_tables(study.directory, spec, searches, confirmations)
     records.write_spec(study.directory, spec.dump())
     facts = {
-        **machine.fingerprint(options.device),
-        "command": options.command,
+        **runs[-1],
+        "runs": runs,
         "storage": mask(options.storage) if options.storage else "study.db",
-        "workers": options.workers,
-        "deterministic": options.deterministic,
         "common_trials": common,
         "warnings": list(warnings),
         "notes": _notes(done_before),
@@ -129,6 +128,26 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     found = {(winner.key.task, winner.key.cell) for winner in winners}
     missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return StudyOutcome(study.directory, answer, missing)
+
+
+def _record_run(study: StudyRun) -> list[dict[str, Any]]:
+    """Store the machine, the command and its options in machine.json before anything trains.
+
+    Returns the records of all runs of the command, this one last. A file from before there were
+    such records holds one run.
+    """
+    options = study.options
+    record = {
+        **machine.fingerprint(options.device),
+        "command": options.command,
+        "workers": options.workers,
+        "deterministic": options.deterministic,
+    }
+    stored = records.read_machine_if_any(study.directory)
+    known = {key: stored[key] for key in record if key in stored}
+    runs = [*stored.get("runs", [known] if known else []), record]
+    records.write_machine(study.directory, {**(stored or record), "runs": runs})
+    return runs
 
 
 def render_report(directory: Path) -> WrittenReport:
