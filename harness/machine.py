@@ -132,7 +132,7 @@ def processor_family() -> str:
 
     Where the system has no /proc/cpuinfo, the architecture alone.
     """
-    facts = {}
+    facts: dict[str, str] = {}
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

@@ -37,7 +37,7 @@ class PinnedLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the source that is hashed."""
-        return self.source_to_code(_read_once(Path(self.path)), self.path)  # type: ignore[no-any-return]
+        return self.source_to_code(_read_once(Path(self.path)), self.path)
 
 
 class _PinningFinder:
