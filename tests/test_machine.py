@@ -279,8 +279,7 @@ def test_elsewhere_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cpuinfo", "family"),
     [
         (
-            "processor: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 1\n\n"
-            "processor: 1\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 1\n",
+            "processor: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 1\n\n" * 2,
             " AuthenticAMD 25",
         ),
         ("CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n", " 0x41 8"),
