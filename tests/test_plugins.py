@@ -403,7 +403,7 @@ def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
         ("long", "mine", "complete"),
         ("long", "rnn", "complete"),
     }
-    write(site, TASK + "# changed", "plugin_package/task.py")
+    write(site, TASK + "CHANGED = 1\n", "plugin_package/task.py")
     changed = run(command)
     assert changed.returncode == 2
     assert "plugin.plugin_package" in changed.stderr
