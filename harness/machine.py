@@ -127,6 +127,31 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor_family() -> str:
+    """The processor's architecture, vendor and family: another one changes last digits.
+
+    Where the system has no /proc/cpuinfo, the architecture alone.
+    """
+    facts: dict[str, str] = {}
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                facts.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    names = ("vendor_id", "cpu family", "CPU implementer", "CPU architecture")
+    return " ".join([platform.machine(), *(facts[name] for name in names if name in facts)])
+
+
+def cpu_capability() -> str:
+    """The vector instructions that torch's kernels use; the variable ATEN_CPU_CAPABILITY sets it.
+
+    Another one changes last digits.
+    """
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
 def describe_device(device: str) -> str:
     """The name of the card, or of the processor for `cpu`."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_model()
@@ -141,7 +166,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": num_cores(),
         "memory_bytes": memory_bytes(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_capability": cpu_capability(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": device,
         "device_name": describe_device(device),

@@ -6,6 +6,7 @@ An entry point is loaded only when its name is asked for, so a broken package br
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -18,6 +19,14 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import InputError, Shown
+from harness.plugin_sources import (
+    SOURCES,
+    PinnedLoader,
+    Source,
+    local_imports,
+    pin_imports,
+    source_of,
+)
 
 MODULES: dict[tuple[str, str], str] = {}
 """The module of each entry point that was loaded, by group and name."""
@@ -26,14 +35,16 @@ MODULES: dict[tuple[str, str], str] = {}
 def load_plugins(names: Sequence[str]) -> None:
     """Import each plug-in: a dotted module name, or the path of a .py file.
 
-    Raises InputError where that fails.
+    Also reads what they import only later. Raises InputError where that fails.
     """
     for name in names:
         load_plugin(name)
+    plugin_sources(tuple(names))
 
 
 def load_plugin(name: str) -> ModuleType:
     """Import one plug-in; a second call returns the same module."""
+    pin_imports(name)
     try:
         return _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
     except InputError:
@@ -70,21 +81,42 @@ def _said(error: BaseException) -> str:
     return error.msg if isinstance(error, SyntaxError) else str(error)
 
 
-def plugin_hash(name: str) -> str:
-    """The content hash of a plug-in's source: all files of its package.
+@functools.cache
+def plugin_sources(names: tuple[str, ...]) -> dict[str, list[Source]]:
+    """The source of each plug-in and of each local module that they import.
 
-    It is part of a study's identity.
+    `plugin.NAME` lists the plug-ins of one name, which may lie in two folders; `module.NAME` is a
+    module that one of them imports. They are part of a study's identity.
     """
-    file = load_plugin(name).__file__
+    found: dict[str, list[Source]] = {}
+    modules = {}
+    for name in names:
+        module, file = _outermost_file(name)
+        if file is None:
+            continue
+        modules[module] = file
+        shown = Path(name).name if name.endswith(".py") else name
+        found.setdefault(f"plugin.{shown}", []).append(source_of(file))
+    imported = local_imports(modules)
+    return {**found, **{f"module.{name}": [source] for name, source in imported.items()}}
+
+
+def plugin_hash(name: str) -> str:
+    """The content hash of a plug-in's source: all files of its package; "" where it has none."""
+    _, file = _outermost_file(name)
+    return source_of(file)["bytes"] if file else ""
+
+
+def _outermost_file(name: str) -> tuple[str, Path | None]:
+    """The name and the file of a plug-in's outermost package that has one: a namespace has none."""
+    module = load_plugin(name)
+    names = [module.__name__]
     if not name.endswith(".py"):
-        outer = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 2)]
-        files = [sys.modules[each].__file__ for each in outer]  # a namespace package has none
-        file = next((each for each in files if each), None)
-    if not file:
-        return ""
-    path = Path(file)
-    sources = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    return hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()[:16]
+        names = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 2)]
+    for each in names:
+        if file := sys.modules[each].__file__:
+            return each, Path(file)
+    return module.__name__, None
 
 
 def offered(group: str) -> dict[str, str]:
@@ -110,6 +142,7 @@ def load_offered(group: str, name: str, register: Callable[[Any], object]) -> bo
         raise InputError(
             where, expected="one package that offers it", got=len(points), remedy=remedy
         )
+    pin_imports(points[0].module)
     try:
         found = points[0].load()
         found = found() if callable(found) else found
@@ -148,14 +181,15 @@ def _from_file(path: Path) -> ModuleType:
     name = f"harness_plugin_{digest}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise ImportError(str(path))
+    loader = PinnedLoader(name, str(path))
+    specification = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert specification is not None, "a loader is given"
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     try:
-        specification.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        SOURCES.pop(path.resolve(), None)  # it may be mended and tried again
         raise
     return module

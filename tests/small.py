@@ -22,7 +22,8 @@ import pytest
 
 from harness import config as specs
 from harness.cells import CELLS
-from harness.plugins import load_plugins
+from harness.plugin_sources import SOURCES
+from harness.plugins import load_plugins, plugin_sources
 from harness.study import run, run_context
 from harness.study import run as pipeline
 from harness.study.coordinator import TrialProgress
@@ -86,6 +87,12 @@ def small_spec(folder: Path, *settings: str) -> specs.StudySpec:
     load_plugins([FAULTY])
     spec = specs.load_study(write_small(folder), settings)
     return specs.check_study(spec, "small.toml", TASKS, CELLS, 8 << 30)
+
+
+def forget_sources() -> None:
+    """Have plug-ins read anew, as another process reads them."""
+    SOURCES.clear()
+    plugin_sources.cache_clear()
 
 
 class RecordingObserver(StudyObserver):

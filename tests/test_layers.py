@@ -31,7 +31,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "order_statistics",
         "stats",
     ),
-    "parts": ("atomic_file", "config", "cells", "tasks", "machine", "plugins", "processes"),
+    "parts": (
+        *("atomic_file", "config", "cells", "tasks", "machine", "plugin_sources", "plugins"),
+        "processes",
+    ),
     "one trial": ("training",),
     "measuring": ("diagnostics", "timing"),
     "files": ("records",),
@@ -51,6 +54,7 @@ NEIGHBOURS = {
     ("stats", "columns"): "needs the direction of a column, and nothing of columns needs stats",
     ("cells", "plugins"): "installed packages offer cells",
     ("tasks", "plugins"): "installed packages offer tasks",
+    ("plugins", "plugin_sources"): "what is imported is what is hashed",
 }
 
 # Which parts may import a third-party package. `study.report` stands for what is in that folder
@@ -96,6 +100,7 @@ TIMING_MAY_IMPORT = {
     "cells",
     "tasks",
     "machine",
+    "plugin_sources",
     "plugins",
     "training",
 }

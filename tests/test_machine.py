@@ -273,3 +273,28 @@ def test_elsewhere_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert not machine.keep_memory()
     assert machine.fingerprint("cpu")["freed_memory"] == "returned"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "family"),
+    [
+        (
+            "processor: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 1\n\n" * 2,
+            " AuthenticAMD 25",
+        ),
+        ("CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n", " 0x41 8"),
+        (None, ""),
+    ],
+)
+def test_processor_family(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, family: str
+) -> None:
+    """The family is architecture, vendor and family number; without cpuinfo the architecture."""
+
+    def read(path: str) -> io.StringIO:
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(cpuinfo)
+
+    monkeypatch.setattr(machine, "open", read, raising=False)
+    assert machine.processor_family() == platform.machine() + family

@@ -20,7 +20,7 @@ from harness.study.execution.prewarmed_server import HAS_FORK_SERVER
 from harness.study.execution.worker_messages import TrialOutcome, TrialRequest
 from harness.tasks import get_task
 from tests.documented import tiny
-from tests.small import table, write_small
+from tests.small import forget_sources, table, write_small
 from tests.study.requests import config_of, events_of
 
 PLUGIN = '''
@@ -44,6 +44,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave the registries and the loaded modules as they were."""
     kept = dict(tasks.TASKS), dict(cells.CELLS), set(sys.modules), dict(plugins.MODULES)
     yield
+    forget_sources()
     for registry, before in (
         (tasks.TASKS, kept[0]),
         (cells.CELLS, kept[1]),
@@ -177,6 +178,7 @@ def test_the_hash_of_a_package_is_that_of_all_its_files(
         write(tmp_path, "from hashed_plugin import core", "hashed_plugin/cells.py")
         write(tmp_path, text, "hashed_plugin/core.py")
         write(tmp_path, neighbour, "another_plugin.py")
+        forget_sources()
         found.append(plugin_hash("hashed_plugin.cells"))
     assert found[0] != found[1] == found[2]
 
@@ -402,7 +404,7 @@ def test_a_study_of_what_packages_offer(site: Path, tmp_path: Path) -> None:
         ("long", "mine", "complete"),
         ("long", "rnn", "complete"),
     }
-    write(site, TASK + "# changed", "plugin_package/task.py")
+    write(site, TASK + "CHANGED = 1\n", "plugin_package/task.py")
     changed = run(command)
     assert changed.returncode == 2
     assert "plugin.plugin_package" in changed.stderr

@@ -18,7 +18,13 @@ reads: CSV, JSON and TOML, no pickles.
 
 from harness.records.atomic_write import write_bytes, write_text
 from harness.records.machine_and_spec_files import write_grid, write_machine, write_spec
-from harness.records.read_results import BenchRecords, StudyRecords, read_bench, read_study
+from harness.records.read_results import (
+    BenchRecords,
+    StudyRecords,
+    read_bench,
+    read_machine_if_any,
+    read_study,
+)
 from harness.records.throughput_files import remove_throughput, write_inference, write_throughput
 from harness.records.timed_blocks import read_blocks
 
@@ -27,6 +33,7 @@ __all__ = [
     "StudyRecords",
     "read_bench",
     "read_blocks",
+    "read_machine_if_any",
     "read_study",
     "remove_throughput",
     "write_bytes",

@@ -113,6 +113,16 @@ def read_bench(directory: Path) -> BenchRecords:
     )
 
 
+def read_machine_if_any(directory: Path) -> dict[str, Any]:
+    """What machine.json holds; nothing where it is missing or damaged, as it is written anew."""
+    if not (directory / "machine.json").is_file():
+        return {}
+    try:
+        return _read_machine(directory)
+    except InputError:
+        return {}
+
+
 def _require(directory: Path, what: str, names: Sequence[str]) -> None:
     """Refuse a folder without the files that every study, or every bench, writes."""
     if not directory.is_dir():

@@ -136,6 +136,7 @@ class MachineSchema:
     versions: dict[str, _Text] = _FREE
     warnings: list[_Text] = _FREE
     notes: list[_Text] = _FREE
+    runs: list[MachineSchema] = _FREE
 
 
 @dataclasses.dataclass(frozen=True)

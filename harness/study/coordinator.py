@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness.columns import TrialStatus
-from harness.errors import HarnessError, unwritable
+from harness.errors import HarnessError, InputError, Shown, unwritable
+from harness.plugins import plugin_sources
 from harness.study.backoff import Clock
 from harness.study.execution.executor import Executor
 from harness.study.execution.worker_messages import (
@@ -89,7 +90,8 @@ class Coordinator:
         clock: Clock = time,
     ) -> None:
         self.executor, self.limits, self.observer = executor, limits, observer
-        self.plugins, self.clock = plugins, clock
+        self.plugins, self.sources = plugins, plugin_sources(plugins)
+        self.clock = clock
         self.running: dict[int, _Running] = {}
         self.attempts: dict[tuple[int, int], int] = {}
 
@@ -97,7 +99,7 @@ class Coordinator:
         """Run all sources. Returns False when the time was up before the end.
 
         KeyboardInterrupt passes through, after running trials were given up. Raises FileError or
-        InputError where the disk takes no weights.
+        InputError where the disk takes no weights, InputError where a plug-in was edited meanwhile.
         """
         heard = self.clock.monotonic()
         try:
@@ -135,6 +137,7 @@ class Coordinator:
                     self.plugins,
                     self.limits.trial_memory_bytes,
                     job.weights,
+                    self.sources,
                 )
             )
             self.observer(TrialProgress("started", chosen, job))
@@ -173,6 +176,8 @@ class Coordinator:
             self._evaluation(event.request_id, running, message)
         elif isinstance(message, TrialTrained):
             running.trained = message.outcome
+        elif message.other_source:
+            raise _edited(message)
         elif message.unwritten is not None:
             raise unwritable(running.job.weights, OSError(*message.unwritten))
         else:
@@ -246,6 +251,18 @@ class Coordinator:
             for running in self.running.values():
                 running.source.give_up(running.job)
         self.running.clear()
+
+
+def _edited(outcome: TrialOutcome) -> InputError:
+    """The error for a plug-in, or a module that it imports, that was edited while a study runs."""
+    return InputError(
+        "--plugin",
+        outcome.other_source,
+        expected="the source that this run of the study began with",
+        got=Shown(outcome.reason),
+        remedy="undo the edit and run the same command again, or start over with --fresh: what is "
+        "finished is kept",
+    )
 
 
 def _result(running: _Running, outcome: TrialOutcome) -> TrialResult:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
-from harness.plugins import MODULES, plugin_hash
+from harness.plugins import MODULES, plugin_sources
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import (
     check_folder,
@@ -54,7 +54,7 @@ from harness.study.storage.open_storage import (
     mask,
     open_storage,
 )
-from harness.study.storage.study_identity import move_aside, remember_versions
+from harness.study.storage.study_identity import NUMERICS, move_aside, remember_versions
 from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 
@@ -113,6 +113,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     warnings = remember_versions(study.storage, [each.ledger.study_id for each in searches])
     for warning in warnings:
         observer.note(warning)
+    runs = _record_run(study)
     with _executor(options, observer) as executor:
         run_searches(study, executor, searches, started)
         common = common_trials(searches)
@@ -124,11 +125,9 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     write_tables(study.directory, spec, searches, confirmations)
     records.write_spec(study.directory, spec.dump())
     facts = {
-        **machine.fingerprint(options.device),
-        "command": options.command,
+        **runs[-1],
+        "runs": runs,
         "storage": mask(options.storage) if options.storage else "study.db",
-        "workers": options.workers,
-        "deterministic": options.deterministic,
         "common_trials": common,
         "warnings": list(warnings),
         "notes": _notes(done_before),
@@ -142,6 +141,26 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     found = {(winner.key.task, winner.key.cell) for winner in winners}
     missing = tuple(pair for pair in spec.pairs if pair not in found or pair in answer.missing)
     return StudyOutcome(study.directory, answer, missing)
+
+
+def _record_run(study: StudyRun) -> list[dict[str, Any]]:
+    """Store the machine, the command and its options in machine.json before anything trains.
+
+    Returns the records of all runs of the command, this one last. A file from before there were
+    such records holds one run.
+    """
+    options = study.options
+    record = {
+        **machine.fingerprint(options.device),
+        "command": options.command,
+        "workers": options.workers,
+        "deterministic": options.deterministic,
+    }
+    stored = records.read_machine_if_any(study.directory)
+    known = {key: stored[key] for key in record if key in stored}
+    runs = [*stored.get("runs", [known] if known else []), record]
+    records.write_machine(study.directory, {**(stored or record), "runs": runs})
+    return runs
 
 
 def render_report(directory: Path) -> WrittenReport:
@@ -169,10 +188,7 @@ def _plugins(spec: StudySpec, options: StudyOptions) -> tuple[str, ...]:
 
 
 def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
-    plugins: dict[str, list[str]] = {}
-    for name in options.plugins:
-        shown = Path(name).name if name.endswith(".py") else name
-        plugins.setdefault(f"plugin.{shown}", []).append(plugin_hash(name))
+    """What may not change between two runs of the command."""
     bases = {spec.base(label) for label in spec.compare.tasks}
     given = {name: get_task(name) for name in sorted(bases)}
     data = {
@@ -180,7 +196,15 @@ def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
         for name, task in given.items()
         if isinstance(task, Hashed)
     }
-    return {**spec.identity(), "device": options.device.partition(":")[0], **plugins, **data}
+    return {
+        **spec.identity(),
+        "numerics": NUMERICS,
+        "device": options.device.partition(":")[0],
+        "processor": machine.processor_family(),
+        "cpu_capability": machine.cpu_capability(),
+        **plugin_sources(options.plugins),
+        **data,
+    }
 
 
 def _notes(done_before: int) -> list[str]:

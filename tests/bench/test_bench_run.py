@@ -22,6 +22,7 @@ from harness.plugins import load_plugin
 from harness.records.file_lock import hold_file
 from harness.timing.inference_request import InferenceBenchmark, InferenceRequest
 from harness.timing.timing_results import Answer, InferenceAnswer, TrainingAnswer
+from tests.small import forget_sources
 from tests.timed import plain_inference_answer, plain_training_answer
 
 GRID: dict[str, Any] = {
@@ -453,6 +454,7 @@ def test_the_source_of_a_plug_in_is_part_of_what_is_measured(tmp_path: Path) -> 
     _, engine, _ = run(tmp_path, plugins=(str(plugin),))
     assert engine.sizes == []
     plugin.write_text("ANSWER = 2\n")
+    forget_sources()
     _, engine, _ = run(tmp_path, plugins=(str(plugin),))
     assert engine.sizes == [8, 16, 32]
     assert len(read_groups(tmp_path / "small")) == 6

@@ -142,6 +142,12 @@ BROKEN = {
         b'{"cpu": null}',
         "json: cpu: expected a text, got None",
     ),
+    "a run of another type": ("machine.json", b'{"runs": [3]}', r"runs\.0: expected an object"),
+    "a run with a wrong fact": (
+        "machine.json",
+        b'{"runs": [{"workers": -1}]}',
+        r"runs\.0\.workers: expected greater than or equal",
+    ),
     "a negative count": ("machine.json", b'{"cores": -1}', "cores: expected greater than or equal"),
     "a truth value as count": (
         "machine.json",

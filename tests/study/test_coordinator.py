@@ -5,8 +5,10 @@ Who runs next, what each end costs, and what is left when it is stopped.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,8 @@ import optuna
 import pytest
 
 from harness.columns import TrialStatus
-from harness.errors import FileError
+from harness.errors import FileError, InputError
+from harness.plugins import plugin_sources
 from harness.study.backoff import Clock
 from harness.study.coordinator import Coordinator, TrialLimits, TrialProgress
 from harness.study.execution.worker_messages import TrialOutcome, TrialTrained
@@ -28,9 +31,11 @@ from harness.study.search.propose_parameters import SearchProposer
 from harness.study.storage.open_storage import open_storage
 from harness.study.trials_to_run import SearchKey
 from harness.training.training_loop import Extrapolation, TrainingConfig
-from tests.small import small_spec
+from tests.small import FAULTY, small_spec
 from tests.study.scripted import Message, ScriptedExecutor, ended, evaluation, learns, outcome
+from tests.tally import Tally
 
+EDITED = "one line, exit code 2; what is finished stays, and the slot runs again"
 TASKS_AND_CELLS = (
     'compare.tasks=["temporal_order","delayed_recall"]',
     'compare.cells=["rnn","gru"]',
@@ -362,6 +367,39 @@ def test_storage_fails_while_all_is_given_up(
     again = open_all("search.trials=2", *TASKS_AND_CELLS)
     assert run(again, ScriptedExecutor())
     assert all(sorted(each.finished) == [0, 1] for each in again)
+
+
+def test_a_plugin_that_is_edited_meanwhile(
+    open_all: Callable[..., list[TrialSeries]], tally: Tally
+) -> None:
+    """A worker with other source of a plug-in ends the study; what is finished stays."""
+    edited = TrialOutcome(TrialStatus.ERROR, "an edited one", other_source="plugin.mine.py")
+    begun = itertools.count()
+
+    def script(config: TrainingConfig) -> Sequence[Message]:
+        return [edited] if next(begun) == 1 else learns(config)
+
+    with pytest.raises(InputError) as refused:
+        run(open_all("search.trials=3"), ScriptedExecutor(script))
+    (series,) = open_all("search.trials=3")
+    lost = int([*series.finished] != [0])
+    assert run([series], ScriptedExecutor())
+    lost += sum(each.result.end is not TrialStatus.COMPLETE for each in series.finished.values())
+    tally.add("a plug-in edited while its study runs", EDITED, lost=lost)
+    assert (lost, refused.value.exit_code) == (0, 2)
+    assert re.match(
+        r"--plugin: plugin\.mine\.py: expected the source that this .*, got an edited one; undo",
+        str(refused.value),
+    )
+
+
+def test_a_request_names_the_source(open_all: Callable[..., list[TrialSeries]]) -> None:
+    """Each request holds the source of the plug-ins that the coordinator has loaded."""
+    executor = ScriptedExecutor()
+    Coordinator(executor, TrialLimits(), lambda _: None, (FAULTY,)).run(open_all("search.trials=2"))
+    expected = plugin_sources((FAULTY,))
+    assert [each.sources for each in executor.requests] == [expected] * 2
+    assert [*expected] == ["plugin.faulty.py"]
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -23,7 +24,15 @@ from harness.study.search.trial_config import training_config
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.training.model import build_model
 from harness.training.training_loop import Training, TrainingConfig
-from tests.small import FAULTY, RecordingObserver, run_small, small_spec, table, tables
+from tests.small import (
+    FAULTY,
+    RecordingObserver,
+    forget_sources,
+    run_small,
+    small_spec,
+    table,
+    tables,
+)
 
 PAIRS = ('compare.cells=["rnn","gru"]', "search.trials=4", "confirm.seeds=1")
 
@@ -198,6 +207,7 @@ def test_another_device_or_plugin(
     with pytest.MonkeyPatch.context() as patch:
         if changed == "plugin":
             plugin.write_text("x = 2\n")
+            forget_sources()
         else:
             stored = "harness.study.run._identity"
             patch.setattr(
@@ -207,6 +217,65 @@ def test_another_device_or_plugin(
             IdentityError, match="device" if changed == "device" else r"plugin\.mine"
         ):
             run_small(tmp_path, "search.trials=1", executor=executor, plugins=(FAULTY, str(plugin)))
+
+
+def test_a_plugin_that_is_edited_while_its_study_runs(
+    tmp_path: Path, executor: LocalExecutor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next worker that loads a plug-in ends the study; undone, the study goes on to its end."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    plugin, helper = tmp_path / "mine.py", tmp_path / "its_helper.py"
+    plugin.write_text(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport its_helper\n")
+    helper.write_text("x = 1\n")
+
+    class Editor(RecordingObserver):
+        def progress(self, progress: TrialProgress) -> None:
+            super().progress(progress)
+            if progress.kind == "finished":
+                helper.write_text("x = 2\n")
+
+    options = {"executor": executor, "plugins": (FAULTY, str(plugin))}
+    with pytest.raises(InputError, match=r"--plugin: module\.its_helper: expected the source"):
+        run_small(tmp_path, observer=Editor(), **options)  # type: ignore[arg-type]
+    helper.write_text("x = 1\n")
+    observer = RecordingObserver()
+    run_small(tmp_path, observer=observer, **options)  # type: ignore[arg-type]
+    assert observer.ends() == ["complete"] * 2
+    monkeypatch.delitem(sys.modules, "its_helper")
+
+
+def test_each_run_of_the_command_is_recorded(
+    tmp_path: Path, executor: LocalExecutor | None
+) -> None:
+    """machine.json keeps the options and the machine of every run, also of one that was stopped."""
+
+    class Impatient(RecordingObserver):
+        def progress(self, progress: TrialProgress) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_small(tmp_path, observer=Impatient(), executor=executor, workers=2, command="one")
+    outcome = run_small(tmp_path, executor=executor, deterministic=True, command="two")
+    runs = cast("list[dict[str, Any]]", machine_facts(outcome.directory)["runs"])
+    kept = [(each["command"], each["workers"], each["deterministic"]) for each in runs]
+    assert kept == [("one", 2, False), ("two", 1, True)]
+    assert all({"cpu", "cpu_capability", "python", "versions"} <= {*each} for each in runs)
+    assert [*{key for each in runs for key in each} & {"results", "storage", "host"}] == []
+
+
+def test_a_study_from_before_there_were_records_of_runs(
+    tmp_path: Path, executor: LocalExecutor | None
+) -> None:
+    """The facts of an older machine.json become the first run; a damaged one has none."""
+    outcome = run_small(tmp_path, executor=executor, workers=2)
+    path = outcome.directory / "machine.json"
+    older = machine_facts(outcome.directory)
+    del older["runs"]
+    for text, workers in ((json.dumps(older), [2, 1]), ("{", [1])):
+        path.write_text(text)
+        run_small(tmp_path, executor=executor)
+        runs = cast("list[dict[str, Any]]", machine_facts(outcome.directory)["runs"])
+        assert [each["workers"] for each in runs] == workers
 
 
 def test_another_version_of_torch(

@@ -26,8 +26,10 @@ import torch
 
 from harness.atomic_file import replace_file
 from harness.columns import TrialStatus
+from harness.errors import InputError
 from harness.machine import configure_process, keep_memory
-from harness.plugins import load_plugins
+from harness.plugin_sources import first_difference
+from harness.plugins import load_plugins, plugin_sources
 from harness.processes.process_groups import kill_group
 from harness.study.execution.worker_messages import (
     NOT_EXTRAPOLATED,
@@ -57,7 +59,13 @@ ACCELERATOR: Mapping[str, object] = {"is_available": False, "current_accelerator
 
 
 def run_request(request: TrialRequest, send: Send) -> None:
-    """Train as requested; `send` gets TrialStarted, each evaluation, and at the end the outcome."""
+    """Train as requested; `send` gets TrialStarted, each evaluation, and at the end the outcome.
+
+    Does not train where this process has loaded other source of a plug-in than the coordinator.
+    """
+    if (other := _other_source(request)) is not None:
+        send(other)
+        return
     send(TrialStarted())
     try:
         if request.memory_bytes and request.config.device == "cpu":
@@ -66,6 +74,17 @@ def run_request(request: TrialRequest, send: Send) -> None:
     except Exception as error:  # noqa: BLE001  # a trial may raise anything: it costs that trial alone
         outcome = _failure(error)
     send(outcome)
+
+
+def _other_source(request: TrialRequest) -> TrialOutcome | None:
+    """The outcome of a trial whose plug-ins this process has loaded from other source, or None."""
+    try:
+        load_plugins(request.plugins)
+        other = first_difference(request.sources, plugin_sources(request.plugins))
+        reason = "an edited one"
+    except InputError as error:  # it could be imported when the study began
+        other, reason = "import", str(error.got)
+    return TrialOutcome(TrialStatus.ERROR, reason, other_source=other) if other else None
 
 
 def _train(request: TrialRequest, send: Send) -> TrialOutcome:
@@ -213,7 +232,6 @@ def main() -> None:
     if line:
         threading.Thread(target=_die_with_the_coordinator, daemon=True).start()
         request = TrialRequest.from_line(line)
-        load_plugins(request.plugins)
         run_request(request, send)
 
 

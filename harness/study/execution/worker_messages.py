@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from harness.columns import TrialStatus
+from harness.plugin_sources import Source
 from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
 
 # How the reason of a complete trial begins that could not finish its longer sequences
@@ -21,7 +23,8 @@ class TrialRequest:
     """One trial to run.
 
     `memory_bytes` 0 sets no limit. `weights` is the file to which the trained weights go, or empty;
-    the initial weights go beside it.
+    the initial weights go beside it. `sources` is what the coordinator has loaded of the plug-ins
+    and of what they import: a worker that has loaded other source must not train.
     """
 
     request_id: int
@@ -29,6 +32,7 @@ class TrialRequest:
     plugins: tuple[str, ...] = ()
     memory_bytes: int = 0
     weights: str = ""
+    sources: Mapping[str, list[Source]] = dataclasses.field(default_factory=dict)
 
     def to_line(self) -> str:
         """One line of JSON; `from_line` is the inverse."""
@@ -46,7 +50,8 @@ class TrialRequest:
 class TrialOutcome:
     """How a trial ended and what it found after its last evaluation.
 
-    `unwritten` says why the weights could not be written: the errno and its text.
+    `unwritten` says why the weights could not be written: the errno and its text. `other_source`
+    names the plug-in, or the module, of which the worker has other source than the coordinator.
     """
 
     end: TrialStatus
@@ -55,6 +60,7 @@ class TrialOutcome:
     extrapolations: tuple[Extrapolation, ...] = ()
     traceback: str = ""
     unwritten: tuple[int, str] | None = None
+    other_source: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

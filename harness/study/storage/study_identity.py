@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,20 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 
-from harness.errors import IdentityError, StorageError
+import harness
+from harness.errors import IdentityError, Shown, StorageError
+from harness.plugin_sources import same_sources
 from harness.records.file_lock import whoami
 from harness.study.storage.retrying_storage import first_line
 from harness.study.storage.server_lock import OWNER
+
+NUMERICS = 1
+"""The numbers that a seed gives. A release that changes results raises it: it resumes no study of
+an earlier one."""
+
+SINCE_NUMERICS = ("numerics", "processor", "cpu_capability")
+"""Keys that an identity lacks if it was stored before there was `numerics`, as it lacks the modules
+that plug-ins import."""
 
 IDENTITY_SCHEMA = 1
 IDENTITY = "harness:identity"
@@ -26,6 +37,8 @@ def open_study(
     storage: BaseStorage, name: str, direction: str, identity: Mapping[str, Any], *, where: str
 ) -> int:
     """Create the Optuna study, or open it after checking its identity. Returns its id.
+
+    The identity of an older version gets the keys that it lacks.
 
     Raises IdentityError, naming the first key that differs, and StorageError for one that another
     program wrote.
@@ -56,8 +69,12 @@ def open_study(
         raise StorageError(
             f"{name}: schema {schema} of the storage, this version reads {IDENTITY_SCHEMA}; upgrade the harness"
         )
-    _check_same(keys, json.loads(json.dumps(dict(identity))), where)
-    storage.set_study_user_attr(study_id, OWNER, whoami())
+    wanted_keys = json.loads(json.dumps(dict(identity)))
+    _check_same(keys, wanted_keys, where)
+    if keys == wanted_keys:
+        storage.set_study_user_attr(study_id, OWNER, whoami())
+    else:  # the same code with other comments, or a study of an older version
+        _write_identity(storage, study_id, wanted_keys)
     return study_id
 
 
@@ -76,21 +93,23 @@ def move_aside(storage: RDBStorage, name: str) -> None:
 
 
 def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[str, ...]:
-    """Store the versions of torch and optuna with new studies.
+    """Store the versions of harness, torch, optuna and numpy with new studies.
 
     Returns a warning for each version that differs from the one that a study began with.
     """
-    present = {name: importlib.metadata.version(name) for name in ("torch", "optuna")}
+    present = {name: importlib.metadata.version(name) for name in ("torch", "optuna", "numpy")}
+    present = {"harness": harness.__version__, **present}
     warnings: dict[str, None] = {}
     for study_id in study_ids:
-        stored = storage.get_study_user_attrs(study_id).get(VERSIONS)
-        if stored is None:
-            storage.set_study_user_attr(study_id, VERSIONS, present)
-            continue
+        found = storage.get_study_user_attrs(study_id).get(VERSIONS)
+        stored = found if isinstance(found, dict) else {}
+        if missing := {*present} - {*stored}:
+            known = {**{name: present[name] for name in missing}, **stored}
+            storage.set_study_user_attr(study_id, VERSIONS, known)
         for name, version in present.items():
-            if stored.get(name) != version:
+            if stored.get(name, version) != version:
                 warnings[
-                    f"{name} {version} instead of the {stored.get(name)} that this study began with: "
+                    f"{name} {version} instead of the {stored[name]} that this study began with: "
                     "old and new trials may differ in their last digits"
                 ] = None
     return tuple(warnings)
@@ -105,19 +124,33 @@ def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, 
 
 def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     """Raise IdentityError for the first key that differs."""
+    older = "numerics" not in stored
     for key in sorted({*stored, *wanted}):
-        if not _is_same(key, stored.get(key), wanted.get(key)):
+        is_new = key in SINCE_NUMERICS or key.startswith("module.")
+        if older and is_new and key not in stored:
+            continue
+        is_source = key.startswith(("plugin.", "module."))
+        is_same = (
+            same_sources if is_source else _is_same if key.startswith("space.") else operator.eq
+        )
+        if not is_same(stored.get(key), wanted.get(key)):
             raise IdentityError(
                 where,
                 key,
-                expected=f"{stored.get(key)!r} as in the stored study",
-                got=wanted.get(key),
+                expected=f"{_shown(stored.get(key), is_source)} as in the stored study",
+                got=_shown(wanted.get(key), is_source),
                 remedy="give the study another name (--set study.name=...), or start over with --fresh",
             )
 
 
-def _is_same(key: str, stored: object, wanted: object) -> bool:
-    """Whether two values of a key are equal. In [space], 1 and 1.0 differ, as they do to Optuna."""
-    if key.startswith("space."):
-        return json.dumps(stored, sort_keys=True) == json.dumps(wanted, sort_keys=True)
-    return stored == wanted
+def _is_same(stored: object, wanted: object) -> bool:
+    """Whether two values of [space] are equal: 1 and 1.0 differ, as they do to Optuna."""
+    return json.dumps(stored, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def _shown(value: Any, is_source: bool) -> Shown:
+    """A value of an identity as an error shows it; of sources the hashes of their bytes."""
+    if not is_source or not isinstance(value, list):
+        return Shown("none" if is_source and value is None else repr(value))
+    hashes = [each.get("bytes") if isinstance(each, dict) else each for each in value]
+    return Shown(f"source {' and '.join(map(str, hashes))}")

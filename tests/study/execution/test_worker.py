@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness.columns import TrialStatus
-from harness.plugins import load_plugins
+from harness.plugins import load_plugins, plugin_sources
 from harness.study.execution.worker import _take_first_steps, preload, run_request
 from harness.study.execution.worker_messages import (
     TrialMessage,
@@ -25,7 +25,7 @@ from harness.study.execution.worker_messages import (
     message_to_line,
 )
 from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
-from tests.small import FAULTY
+from tests.small import FAULTY, forget_sources
 from tests.study.requests import KINDS_OF_A_TRIAL, config_of, request_of
 
 
@@ -51,6 +51,31 @@ def test_evaluations_and_outcome() -> None:
     assert [type(event) for event in events] == KINDS_OF_A_TRIAL[:-1]
     assert [event.sequences_seen for event in events[:-1]] == [0, 32, 64]
     assert events[-1].end is TrialStatus.COMPLETE
+
+
+@pytest.mark.parametrize("edit", ["x = 2", "x = 1 +", "x = 1  # a comment"])
+def test_a_plugin_that_was_edited(tmp_path: Path, edit: str) -> None:
+    """A worker that has other code than the coordinator does not train, and says what differs."""
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("x = 1")
+    names = (FAULTY, str(plugin))
+    request = dataclasses.replace(request_of(1), plugins=names, sources=plugin_sources(names))
+    forget_plugin(plugin)
+    plugin.write_text(edit)
+    *trained, outcome = sent(request)
+    forget_plugin(plugin)
+    if "#" in edit:
+        assert (len(trained), outcome.other_source) == (3, "")
+    else:
+        assert not trained
+        assert outcome.other_source in ("plugin.mine.py", "import")
+
+
+def forget_plugin(path: Path) -> None:
+    """Have it imported anew, as another process imports it."""
+    forget_sources()
+    for name in [each for each in sys.modules if each.endswith(f"_{path.stem}")]:
+        del sys.modules[name]
 
 
 def test_same_request_same_answer() -> None:

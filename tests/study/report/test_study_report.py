@@ -421,6 +421,25 @@ def test_warnings_of_the_run_are_caveats(tmp_path: Path) -> None:
     assert "torch 2.11 before, 2.13 now" in visible_text(page.read_text("utf-8"))
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_what_differs_between_runs_is_shown_of_each(tmp_path: Path) -> None:
+    """A study that took two runs of its command shows in how many of them each value held."""
+    runs = [
+        {**MACHINE, "deterministic": True, "workers": 4},
+        {**MACHINE, "deterministic": False, "workers": 1, "versions": {"torch": "2.14.0"}},
+    ]
+    directory = write(tmp_path, Wish(repeats=1, trials=1, machine={**runs[-1], "runs": runs}))
+    page = study_report.render(records.read_study(directory), directory).html
+    text = " ".join(visible_text(page.read_text("utf-8")).split())
+    for words in (
+        "Deterministic in 1 of 2 runs",
+        "Workers 4 in 1 of 2 runs and 1 in 1 of 2 runs",
+        "torch 2.13.0 in 1 of 2 runs and 2.14.0 in 1 of 2 runs",
+        "Processor Example CPU @ 2.10GHz Cores",
+    ):
+        assert words in text
+
+
 @pytest.mark.nightly
 def test_ten_thousand_trials_are_a_page_that_a_browser_opens(tmp_path: Path) -> None:
     """It hardly grows with the trials; benchmarks/scale.py times the report."""

@@ -32,6 +32,7 @@ def test_same_identity(url: str) -> None:
         ({"device": "cpu", "x": 2}, "x"),
         ({"device": "cpu"}, "x"),
         ({"device": "cpu", "x": 1, "plugin.mine": "abc"}, r"plugin\.mine"),
+        ({"device": "cpu", "x": 1, "plugin.mine": []}, r"plugin\.mine"),
     ],
 )
 def test_other_identity(url: str, changed: dict[str, object], key: str) -> None:
@@ -59,6 +60,67 @@ def test_a_fixed_number_may_be_written_either_way(url: str) -> None:
         study_id = open_study(storage, "s/a/b/r0", "minimize", first, where="s.toml")
         again = {"training.max_grad_norm": 1.0}
         assert open_study(storage, "s/a/b/r0", "minimize", again, where="s.toml") == study_id
+
+
+SOURCE = {"bytes": "b1", "code": "c1", "python": "3.12"}
+IDENTITY = {
+    "numerics": 1,
+    "processor": "x86_64 GenuineIntel 6",
+    "cpu_capability": "AVX512",
+    "plugin.mine.py": [SOURCE],
+    "module.helper": [SOURCE],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"numerics": 2}, "numerics: expected 1 as in the stored study, got 2"),
+        ({"processor": "x86_64 AuthenticAMD 25"}, "processor: expected 'x86_64 Gen.*got 'x86_64 A"),
+        ({"cpu_capability": "DEFAULT"}, "cpu_capability: expected 'AVX512' as .*got 'DEFAULT'"),
+        (
+            {"module.helper": [{**SOURCE, "bytes": "b2", "code": "c2"}]},
+            "module.helper: expected source b1 as in the stored study, got source b2",
+        ),
+        ({"module.more": [SOURCE]}, "module.more: expected none as .*got source b1"),
+        (
+            {"plugin.mine.py": [{**SOURCE, "bytes": "b2", "python": "3.13"}]},
+            "plugin.mine.py: expected source b1 as .*got source b2",
+        ),
+    ],
+)
+def test_what_would_change_numbers(url: str, changed: dict[str, object], message: str) -> None:
+    """Other numerics, processor or source, also of an imported module, is refused by name."""
+    with open_storage(url, "s") as storage:
+        open_study(storage, "s/a/b/r0", "minimize", IDENTITY, where="s.toml")
+        with pytest.raises(IdentityError, match=rf"s\.toml: {message}.*--fresh"):
+            open_study(storage, "s/a/b/r0", "minimize", {**IDENTITY, **changed}, where="s.toml")
+
+
+def test_other_comments(url: str) -> None:
+    """A plug-in whose comments changed goes on, and its new bytes are stored."""
+    commented = {**IDENTITY, "plugin.mine.py": [{**SOURCE, "bytes": "b2"}]}
+    with open_storage(url, "s") as storage:
+        study_id = open_study(storage, "s/a/b/r0", "minimize", IDENTITY, where="s.toml")
+        assert open_study(storage, "s/a/b/r0", "minimize", commented, where="s.toml") == study_id
+        stored = storage.get_study_user_attrs(study_id)[study_identity.IDENTITY]
+        assert json.loads(stored)["keys"] == commented
+
+
+def test_study_of_an_older_version(url: str) -> None:
+    """A study that was begun before these keys goes on, and then holds them too."""
+    older = {"x": 1, "plugin.mine.py": ["b1"]}
+    with open_storage(url, "s") as storage:
+        study_id = open_study(storage, "s/a/b/r0", "minimize", older, where="s.toml")
+        now = {**IDENTITY, "x": 1}
+        edited = {**now, "plugin.mine.py": [{**SOURCE, "bytes": "b2"}]}
+        with pytest.raises(IdentityError, match=r"plugin\.mine\.py: expected source b1"):
+            open_study(storage, "s/a/b/r0", "minimize", edited, where="s.toml")
+        assert open_study(storage, "s/a/b/r0", "minimize", now, where="s.toml") == study_id
+        stored = storage.get_study_user_attrs(study_id)[study_identity.IDENTITY]
+        assert json.loads(stored)["keys"] == now
+        with pytest.raises(IdentityError, match="processor"):
+            open_study(storage, "s/a/b/r0", "minimize", {**now, "processor": "?"}, where="s.toml")
 
 
 def test_study_of_another_program(url: str) -> None:
@@ -118,6 +180,24 @@ def test_other_versions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             (warning,) = study_identity.remember_versions(storage, [study_id, study_id])
             assert warning.startswith(f"torch 9.9 instead of the {real('torch')}")
+
+
+@pytest.mark.parametrize("name", ["harness", "torch", "optuna", "numpy"])
+def test_versions_that_are_compared(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of each is one warning; a version that was not stored is stored, silently."""
+    with open_storage(url, "s") as storage:
+        study_id = open_study(storage, "s/a/b/r0", "minimize", {}, where="s.toml")
+        stored = {"torch": importlib.metadata.version("torch")}
+        storage.set_study_user_attr(study_id, study_identity.VERSIONS, stored)
+        assert study_identity.remember_versions(storage, [study_id]) == ()
+        real = importlib.metadata.version
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda each: "9.9" if each == name else real(each)
+        )
+        if name == "harness":
+            monkeypatch.setattr("harness.__version__", "9.9")
+        (warning,) = study_identity.remember_versions(storage, [study_id])
+        assert warning.startswith(f"{name} 9.9 instead of")
 
 
 def test_move_aside(url: str) -> None:
