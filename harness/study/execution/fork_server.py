@@ -125,7 +125,7 @@ class ForkServer:
                 self.answer(ANSWER.pack(ENDED, number, ended[1]))
 
 
-def serve(control: socket.socket) -> None:
+def serve_coordinator(control: socket.socket) -> None:
     """Fork on request until the coordinator is gone, then kill every child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -222,7 +222,7 @@ def main() -> None:
     # whose processes are to be killed first
     outlive_parent()
     adopt_orphans()
-    serve(control)
+    serve_coordinator(control)
     os._exit(0)  # the coordinator waits for it, and to unload torch takes half a second
 
 

@@ -97,7 +97,7 @@ class Event:
     message: TrialMessage | ProcessEnded
 
 
-KINDS = {
+MESSAGES = {
     "started": TrialStarted,
     "evaluation": Evaluation,
     "trained": TrialTrained,
@@ -108,7 +108,7 @@ KINDS = {
 
 def message_to_line(message: TrialMessage) -> str:
     """One line of JSON; `message_from_line` is the inverse."""
-    (kind,) = (name for name, each in KINDS.items() if type(message) is each)
+    (kind,) = (name for name, each in MESSAGES.items() if type(message) is each)
     return json.dumps({"kind": kind, **dataclasses.asdict(message)}) + "\n"
 
 
