@@ -72,6 +72,8 @@ seeds = 0
 class Listed:
     """A proposer whose slots are the trials of the list."""
 
+    startup_trials = 0
+
     def __init__(self, trials: list[Trial]) -> None:
         self.trials = trials
 
@@ -87,6 +89,9 @@ class Listed:
     def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """Nothing is pruned."""
         return False
+
+    def give_up(self, slot: int) -> None:
+        """Do nothing."""
 
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
         """Nothing hangs on the history."""

@@ -242,6 +242,7 @@ class StudySpec(ConfigTable):
             ("study", "question"),
             ("study", "print_evaluations"),
             ("search", "trials"),
+            ("search", "trial_timeout_s"),
         ):
             del plain[table][key]
         flat = _flatten(plain)

@@ -21,6 +21,7 @@ from harness.study.storage.trial_ledger import VIOLATION
 
 # With 300, 500 or all trials no difference was found. Source: results/reference/shown
 HISTORY_LIMIT = 300
+RUNG = "completed_rung_"  # how Optuna's halving names what it keeps with a trial
 N_BEST = 100  # TPE calls at most 25 good
 
 
@@ -56,6 +57,15 @@ class SamplerHistory(InMemoryStorage):
         changed = super().set_trial_state_values(trial_id, state, values)
         self._count(self.get_trial(trial_id))
         return changed
+
+    def forget_reports(self, trial_id: int) -> None:
+        """Take back the intermediate values of a running trial, and what pruners made of them."""
+        trial = copy.copy(self._get_trial(trial_id))
+        trial.intermediate_values = {}
+        trial.system_attrs = {
+            key: value for key, value in trial.system_attrs.items() if not key.startswith(RUNG)
+        }
+        self._set_trial(trial_id, trial)
 
     def _count(self, trial: FrozenTrial) -> None:
         """Count a trial as finished or unfinished.

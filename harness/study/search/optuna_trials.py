@@ -27,6 +27,7 @@ from harness.study.search.propose_parameters import (
     SearchPlan,
     SearchProposer,
 )
+from harness.study.search.samplers import N_STARTUP_TRIALS, startup_trials_of_old
 from harness.study.search.search_space import suggested_distributions, to_distribution
 from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.trial_ledger import (
@@ -74,6 +75,11 @@ class TrialSeries:
     def total(self) -> int:
         """Number of slots."""
         return len(self.slots.keys)
+
+    @property
+    def startup_trials(self) -> int:
+        """How many trials are random before the sampler uses the results."""
+        return self.proposer.startup_trials
 
     @property
     def started(self) -> int:
@@ -128,6 +134,7 @@ class TrialSeries:
             self.ledger.interrupt(self.trial_ids[job.slot])
         else:
             self.ledger.finish(self.trial_ids[job.slot], None, result)
+        self.proposer.give_up(job.slot)
         self.waiting.appendleft(job.slot)
         self.in_flight -= 1
 
@@ -223,6 +230,7 @@ def _stored_evaluation(stored: tuple[int, float, float, float]) -> Evaluation:
 def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     """The search of one (task, cell, repeat), with all that is stored of it."""
     spec, ledger = study.spec, study.open(key)
+    stored = ledger.read()
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
     fixed = spec.parameters(key.task, key.cell)
     distributions = suggested_distributions(spec, key.task, key.cell)
@@ -234,10 +242,10 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
         seed_parts=seed_parts,
         budget=max(int(value) for value in fixed["sequences"].values()),
         evaluate_every=min(int(value) for value in fixed["evaluate_every"].values()),
+        n_startup_trials=_startup_trials(ledger, stored, spec.search.trials),
     )
     proposer = SearchProposer(plan, distributions)
     trials = len(proposer.sequence) if spec.search.sampler == "grid" else spec.search.trials
-    stored = ledger.read()
     least = 1 + max(map(int, stored.finished), default=-1)
     if trials < least:
         raise IdentityError(
@@ -257,6 +265,16 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     return series
 
 
+def _startup_trials(ledger: Ledger, stored: Stored, trials: int) -> int:
+    """The number of random trials that a search began with, which is stored with it."""
+    known = ledger.startup_trials()
+    if known is None:
+        begun = bool(stored.finished or stored.again)
+        known = startup_trials_of_old(trials) if begun else N_STARTUP_TRIALS
+        ledger.store_startup_trials(known)
+    return known
+
+
 def open_confirmation(
     study: StudyRun, key: SearchKey, winner: Mapping[str, Value], lengths: Sequence[int]
 ) -> TrialSeries:
@@ -268,19 +286,41 @@ def open_confirmation(
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
     verify = spec.confirm.evaluation_sequences
     confirmed = configuration_hash(winner)
+    factors = () if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation
+    ledger = study.open(key, CONFIRMATION)
+    stored = ledger.read()
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat, "confirm")
     slots = Slots(
-        keys=tuple(f"{confirmed}/{verify}/{length}/{index}" for length, index in rungs),
+        keys=tuple(
+            _confirmation_key(f"{confirmed}/{verify}/{length}/{index}", factors, stored)
+            for length, index in rungs
+        ),
         seeds=tuple(derive_seed(*seed_parts, length, index) for length, index in rungs),
         distributions=_confirmation_distributions(spec, key, winner, lengths),
         verification_sequences=verify,
-        extrapolation=() if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation,
+        extrapolation=factors,
     )
-    ledger = study.open(key, CONFIRMATION)
     proposer = ConfirmationProposer(winner, lengths, spec.confirm.seeds)
     series = TrialSeries(study, key, ledger, proposer, slots)
-    series.restore(ledger.read())
+    series.restore(stored)
     return series
+
+
+def _confirmation_key(run: str, factors: Sequence[int], stored: Stored) -> str:
+    """The key of a confirmation run that is to be evaluated at `factors` of its length.
+
+    A stored run is kept if it was evaluated at all of them, or has nothing to evaluate because it
+    did not solve its task. Otherwise it is trained again, under a key of its own.
+    """
+    own = "/x".join([run, *map(str, factors)])
+    if own in stored.finished:
+        return own
+    for key, record in stored.finished.items():
+        if key == run or key.startswith(f"{run}/x"):
+            known = {factor for factor, *_ in record.result.extrapolations}
+            if not record.result.solved or known.issuperset(factors):
+                return key
+    return own
 
 
 def end_confirmations(study: StudyRun, keys: Collection[SearchKey]) -> None:

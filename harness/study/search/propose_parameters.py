@@ -23,8 +23,8 @@ from harness.machine import derive_seed
 from harness.study.search.history_for_sampler import SamplerHistory
 from harness.study.search.pruners import create_pruner
 from harness.study.search.samplers import (
+    N_STARTUP_TRIALS,
     create_sampler,
-    num_startup_trials,
     point_sequence,
     sampler_arguments,
 )
@@ -34,7 +34,12 @@ BOUNDED_STARTUP_TRIALS = 10  # of a limited history, in each bracket of Hyperban
 
 
 class Proposer(Protocol):
-    """Proposes the parameters of slots and decides which trials to prune."""
+    """Proposes the parameters of slots and decides which trials to prune.
+
+    The first `startup_trials` are random.
+    """
+
+    startup_trials: int
 
     def restore(self, slot: int, trial: FrozenTrial) -> None:
         """Take a stored trial back."""
@@ -46,6 +51,10 @@ class Proposer(Protocol):
 
     def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """Take the objective's value at an evaluation; True prunes the trial."""
+        ...
+
+    def give_up(self, slot: int) -> None:
+        """Forget what a trial has reported, which is to run again."""
         ...
 
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
@@ -67,6 +76,7 @@ class SearchPlan:
     seed_parts: tuple[str | int, ...]
     budget: int
     evaluate_every: int
+    n_startup_trials: int = N_STARTUP_TRIALS
 
 
 class SearchProposer:
@@ -77,15 +87,17 @@ class SearchProposer:
 
     def __init__(self, plan: SearchPlan, distributions: Mapping[str, BaseDistribution]) -> None:
         self.plan, self.distributions = plan, dict(distributions)
-        self.n_startup_trials = num_startup_trials(plan.trials)
+        self.startup_trials = plan.n_startup_trials
         name = "/".join(map(str, plan.seed_parts))  # it decides the brackets of Hyperband
         self.storage = SamplerHistory(plan.direction)
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=name,
             direction=plan.direction,
-            sampler=self._sampler(0, self.n_startup_trials),
-            pruner=create_pruner(plan.pruner, plan.trials, plan.budget, plan.evaluate_every),
+            sampler=self._sampler(0, plan.n_startup_trials),
+            pruner=create_pruner(
+                plan.pruner, plan.n_startup_trials, plan.budget, plan.evaluate_every
+            ),
         )
         self.study_id = self.storage.get_study_id_from_name(name)
         seed = derive_seed(*plan.seed_parts, "sequence")
@@ -111,8 +123,8 @@ class SearchProposer:
         """The parameters of the next slot. Each has its own sampler seed."""
         if slot < len(self.sequence):
             self.study.enqueue_trial(self.sequence[slot])
-        limited = self.storage.n_finished > max(self.n_startup_trials, self.storage.limit)
-        startup = BOUNDED_STARTUP_TRIALS if limited else self.n_startup_trials
+        limited = self.storage.n_finished > max(self.plan.n_startup_trials, self.storage.limit)
+        startup = BOUNDED_STARTUP_TRIALS if limited else self.plan.n_startup_trials
         self.study.sampler = self._sampler(slot, startup)
         with self.storage.limited() if limited else contextlib.nullcontext():
             trial = self.study.ask(self.distributions)
@@ -131,6 +143,10 @@ class SearchProposer:
             return self.storage.is_out_of_reach(reachable, slot)
         return prunes
 
+    def give_up(self, slot: int) -> None:
+        """Forget a trial's reports. Optuna's pruners would take the last one for its next."""
+        self.storage.forget_reports(self._trial_id(slot))
+
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
         """Take a trial's end; `violation` > 0 marks one that never counts as best."""
         trial_id = self._trial_id(slot)
@@ -140,9 +156,7 @@ class SearchProposer:
 
     def _sampler(self, slot: int, n_startup_trials: int) -> BaseSampler:
         """A sampler for one slot, random until its history has `n_startup_trials` trials."""
-        arguments = sampler_arguments(self.plan.sampler, self.plan.trials)
-        if "n_startup_trials" in arguments:
-            arguments["n_startup_trials"] = n_startup_trials
+        arguments = sampler_arguments(self.plan.sampler, n_startup_trials)
         seed = derive_seed(*self.plan.seed_parts, slot, "sampler")
         return create_sampler(self.plan.sampler, arguments, seed)
 
@@ -172,6 +186,8 @@ class ConfirmationProposer:
     Slots may come in any order. Nothing depends on the history, and nothing is pruned.
     """
 
+    startup_trials = 0
+
     def __init__(self, winner: Mapping[str, Value], lengths: Sequence[int], n_seeds: int) -> None:
         self.params = [
             {**winner, "sequence_length": length} for length in lengths for _ in range(n_seeds)
@@ -187,6 +203,9 @@ class ConfirmationProposer:
     def report(self, slot: int, step: int, value: float, reachable: float) -> bool:
         """Never prune."""
         return False
+
+    def give_up(self, slot: int) -> None:
+        """Do nothing."""
 
     def tell(self, slot: int, state: TrialState, value: float | None, violation: float) -> None:
         """Do nothing."""

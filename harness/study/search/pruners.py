@@ -16,8 +16,6 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 
-from harness.study.search.samplers import num_startup_trials
-
 PRUNERS: Mapping[str, Callable[..., BasePruner]] = {
     "none": NopPruner,
     "bound": NopPruner,  # `SearchProposer.report` computes the bound
@@ -28,11 +26,13 @@ PRUNERS: Mapping[str, Callable[..., BasePruner]] = {
 """By the names of [search] pruner."""
 
 
-def pruner_arguments(pruner: str, trials: int, budget: int, evaluate_every: int) -> dict[str, Any]:
+def pruner_arguments(
+    pruner: str, n_startup_trials: int, budget: int, evaluate_every: int
+) -> dict[str, Any]:
     """The pruner's arguments by name, in training sequences. Empty for none and bound."""
     arguments: dict[str, dict[str, Any]] = {
         "median": {
-            "n_startup_trials": num_startup_trials(trials),
+            "n_startup_trials": n_startup_trials,
             "n_warmup_steps": budget // 4,
             "interval_steps": 1,
             "n_min_trials": 3,
@@ -53,6 +53,9 @@ def pruner_arguments(pruner: str, trials: int, budget: int, evaluate_every: int)
     return arguments.get(pruner, {})
 
 
-def create_pruner(pruner: str, trials: int, budget: int, evaluate_every: int) -> BasePruner:
-    """The pruner of a search of so many trials; resources are training sequences."""
-    return PRUNERS[pruner](**pruner_arguments(pruner, trials, budget, evaluate_every))
+def create_pruner(
+    pruner: str, n_startup_trials: int, budget: int, evaluate_every: int
+) -> BasePruner:
+    """The pruner of a search; resources are training sequences."""
+    arguments = pruner_arguments(pruner, n_startup_trials, budget, evaluate_every)
+    return PRUNERS[pruner](**arguments)

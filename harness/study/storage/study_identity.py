@@ -28,6 +28,9 @@ SINCE_NUMERICS = ("numerics", "processor", "cpu_capability")
 """Keys that an identity lacks if it was stored before there was `numerics`, as it lacks the modules
 that plug-ins import."""
 
+FREE = frozenset({"search.trial_timeout_s"})
+"""Keys that older versions stored with an identity, and that may change."""
+
 IDENTITY_SCHEMA = 1
 IDENTITY = "harness:identity"
 VERSIONS = "harness:versions"
@@ -125,7 +128,7 @@ def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, 
 def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     """Raise IdentityError for the first key that differs."""
     older = "numerics" not in stored
-    for key in sorted({*stored, *wanted}):
+    for key in sorted({*stored, *wanted} - FREE):
         is_new = key in SINCE_NUMERICS or key.startswith("module.")
         if older and is_new and key not in stored:
             continue
