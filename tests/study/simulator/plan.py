@@ -28,7 +28,7 @@ class Life:
     """One run of the command: its settings, and after how many occasions it is stopped.
 
     An occasion is a write, before or after it, or a wait for an event. `stop` is what stops it:
-    "kill", "interrupt", "no processes" or "no storage"; empty for none.
+    "kill", "interrupt", "no processes" or "no storage"; empty where it ends by itself.
     """
 
     settings: tuple[str, ...]
@@ -38,7 +38,7 @@ class Life:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A whole simulated study. The last life is not stopped, and has the final settings."""
+    """A whole simulated study. The last life ends by itself and has the final settings."""
 
     seed: int
     workers: int
@@ -57,13 +57,12 @@ def draw_plan(seed: int) -> Plan:
     for i in range(n_stops):
         part = trials if not grows else max(1, trials * (i + 1) // (n_stops + 1))
         changed = free if lots.random() < 0.5 else _free_settings(lots)
-        stop = lots.choice(("kill", "kill", "kill", "interrupt", "no processes", "no storage"))
+        stop = lots.choice(("", "", "kill", "kill", "interrupt", "no processes", "no storage"))
         settings = (*fixed, f"search.trials={part}", *changed)
-        # Some end before they are stopped
         lives.append(Life(settings, stop, int(2 ** lots.uniform(0, 8.5))))
     lives.append(Life((*fixed, f"search.trials={trials}", *free)))
     names = [field.name for field in dataclasses.fields(Faults)]
-    chosen = lots.sample(names, lots.randint(0, 3))
+    chosen = lots.sample([*names, "worker_dies", "worker_dies"], lots.randint(0, 3))
     faults = Faults(**{name: lots.choice(PROBABILITIES[name]) for name in chosen})
     workers, deterministic = lots.choice((1, 2, 4)), lots.random() < 0.5
     # A pruner compares trials of one search, whose order is fixed with one trial in flight alone
@@ -94,7 +93,7 @@ def _settings(lots: random.Random) -> tuple[tuple[str, ...], int, tuple[str, ...
         f"training.sequences={evaluate_every * lots.randint(1, 8) + lots.choice((0, 0, 7))}",
         f"search.repeats={lots.choice((1, 1, 2))}",
         'search.sampler="random"',
-        f'search.pruner="{lots.choice(("none", "none", "bound", "median", "halving", "hyperband"))}"',
+        f'search.pruner="{lots.choice(("none", "bound", "median", "halving", "hyperband"))}"',
     )
     return fixed, lots.choice((2, 4, 6, 20)), _free_settings(lots)
 
