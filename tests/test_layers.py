@@ -24,6 +24,8 @@ PAGE = ROOT / "CONTRIBUTING.md"
 # A part is a module or a folder of harness/. It imports only from lower layers, lowest first here.
 LAYERS: dict[str, tuple[str, ...]] = {
     "vocabulary": (
+        "regular_file",
+        "home_folder",
         "errors",
         "hyperparameters",
         "columns",

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.columns import COLUMNS, TrialStatus, columns_of
 from harness.errors import InputError, Shown
 from harness.records.value_checks import check_numbers
+from harness.regular_file import open_regular
 
 
 def read_result_table(path: Path) -> pd.DataFrame | None:
@@ -28,7 +29,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     Raises InputError for a missing column or a cell that is no number.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        with open_regular(path) as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     if not isinstance(table.index, pd.RangeIndex) or table.isna().to_numpy().any():

@@ -138,7 +138,7 @@ def train_winners(
             except OSError as error:
                 raise unwritable(path, error) from error
     coordinator.run(trainings)
-    lost = [each for each in trainings if not all(path.exists() for path in each.files)]
+    lost = [each for each in trainings if not all(path.is_file() for path in each.files)]
     for training in lost:
         result = training.finished[training.job.slot].result
         study.observer.note(
@@ -188,7 +188,7 @@ def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     except InputError:
         return False
     same = facts.get("training") == _training_hash(spec, winner)
-    return same and all(each.exists() for each in _files_of(directory, winner))
+    return same and all(each.is_file() for each in _files_of(directory, winner))
 
 
 def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:
