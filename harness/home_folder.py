@@ -38,5 +38,5 @@ def _pattern(home: str) -> re.Pattern[str]:
     if len(parts) < 1 + is_drive:
         return re.compile(r"(?!)")
     path = r"[\\/]+".join(map(re.escape, parts))
-    before, case = (r"(?<![\w.])", re.IGNORECASE) if is_drive else (r"(?<![\w.~-])[\\/]+", 0)
+    before, case = (r"(?<![\w.])", re.IGNORECASE) if is_drive else (r"(?<![\w.~-])[\\/]", 0)
     return re.compile(rf"{before}{path}(?!\.?[\w-])", case)

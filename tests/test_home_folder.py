@@ -17,11 +17,11 @@ WINDOWS = r"C:\Users\ann"
         ("No such file: '/home/ann/a.npy'", "/home/ann", "No such file: '~/a.npy'"),
         ("/home/ann", "/home/ann", "~"),
         ("in /home/ann.", "/home/ann", "in ~."),
-        ("file:///home/ann/a", "/home/ann", "file:~/a"),
+        ("file:///home/ann/a", "/home/ann", "file://~/a"),
         (r"No such file: 'C:\\Users\\ann\\a.npy'", WINDOWS, r"No such file: '~\\a.npy'"),
         (r'File "C:\Users\ann\a.py", line 1', WINDOWS, r'File "~\a.py", line 1'),
         ("c:/users/Ann/a.py", WINDOWS, "~/a.py"),
-        (r"\\server\ann\a", r"\\server\ann", r"~\a"),
+        (r"\\server\ann\a", r"\\server\ann", r"\~\a"),
     ],
 )
 def test_the_home_folder_is_hidden(text: str, home: str, shown: str) -> None:

@@ -41,6 +41,21 @@ def read_toml(path: Path) -> dict[str, Any]:
     return parse_toml(text, path.name)
 
 
+def visible_toml(text: str) -> str:
+    r"""The same TOML with \u escapes for letters that a terminal would hide or obey.
+
+    They can only stand in quoted strings of a text that tomli_w wrote.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else _escape(ord(letter))
+        for letter in text
+    )
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     """The plain values of a text; `where` names it in errors.
 

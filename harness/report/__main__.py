@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import LineCommand, run
-from harness.errors import HarnessError, InputError, printable
+from harness.errors import HarnessError, InputError, printable, visible
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,7 +32,7 @@ def report(
         from harness.report.index import write_index
 
         if index:
-            typer.echo(f"index: {write_index(directory, language)}")
+            typer.echo(visible(f"index: {write_index(directory, language)}"))
             return
         written = render_folder(directory, language)
     except HarnessError as error:
@@ -42,7 +42,7 @@ def report(
         typer.echo(f"error: {printable(str(directory))}: {error.strerror or error}", err=True)
         raise typer.Exit(InputError.exit_code) from None
     typer.echo(printable(written.text))
-    typer.echo(f"report: {written.html}")
+    typer.echo(visible(f"report: {written.html}"))
 
 
 def main() -> None:

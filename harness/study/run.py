@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
+from harness.home_folder import hide_home
 from harness.plugins import MODULES, plugin_hash
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import (
@@ -113,7 +114,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     facts = {
         **machine.fingerprint(options.device),
         "command": options.command,
-        "storage": mask(options.storage) if options.storage else "study.db",
+        "storage": mask(hide_home(options.storage)) if options.storage else "study.db",
         "workers": options.workers,
         "deterministic": options.deterministic,
         "common_trials": common,
