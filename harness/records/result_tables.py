@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.columns import COLUMNS, TrialStatus, columns_of
 from harness.errors import InputError, Shown
+from harness.records.csv_text import original_text
 from harness.records.value_checks import check_numbers
 from harness.regular_file import open_regular
 
@@ -60,7 +61,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
     name = str(column.name)
     kind = COLUMNS[name].kind if name in COLUMNS else "number"
     if kind == "text":
-        return column.astype(object)
+        return _texts(column)
     if kind == "truth":
         if wrong := {*column} - {"true", "false", ""}:
             raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
@@ -73,7 +74,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
             values.append(numeric(text) if text else empty)
         except ValueError:
             if not required:  # a searched key of words, such as a list of names
-                return column.astype(object)
+                return _texts(column)
             where = f"{path}, line {line}"
             raise InputError(where, name, expected="a number", got=text) from None
     if kind == "integer" and None in values:
@@ -86,3 +87,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
         )
     dtype = {"integer": "int64", "seed": "Int64", "number": "float64"}[kind]
     return pd.Series(values, dtype=dtype, name=name)
+
+
+def _texts(column: pd.Series[str]) -> pd.Series[Any]:
+    return column.map(original_text).astype(object)
