@@ -67,7 +67,7 @@ COMPUTING = (COMPUTING - {"atomic_file", "config", "processes"}) | {
     *PRODUCTS,
 }
 OWNERS = {
-    "pydantic": {"config", "records", "regress.json_files"},
+    "pydantic": {"config", "records", "regress.json_files", "study.storage"},
     "tomli_w": {"config", "study.result_files"},
     "numpy": COMPUTING | {"stats"},
     "scipy": {"stats", "study", "regress"},

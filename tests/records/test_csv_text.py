@@ -43,8 +43,15 @@ def test_labels_read_back_and_numbers_stay_numbers(tmp_path: Path) -> None:
     """A table: a label is harmless on the disk and whole when read; -0.5 is a number."""
     rows = [
         {
-            **{"task": "adding", "cell": "=1+1", "repeat": 0, "number": 0, "end": "complete"},
-            **{"loss": 0.25, "skill": -0.5, "activation": "-tanh", "reason": "@x"},
+            "task": "adding",
+            "cell": "=1+1",
+            "repeat": 0,
+            "number": 0,
+            "end": "complete",
+            "loss": 0.25,
+            "skill": -0.5,
+            "activation": "-tanh",
+            "reason": "@x",
         }
     ]
     path = result_files.write_trials(tmp_path, rows, ["activation"])

@@ -48,7 +48,7 @@ def open_study(
     try:
         record = json.loads(stored)
         schema, keys = record["schema"], dict(record.get("keys", {}))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"{name}: its identity cannot be read ({first_line(error)}); start over with --fresh"
         ) from error
@@ -87,6 +87,11 @@ def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[s
         if stored is None:
             storage.set_study_user_attr(study_id, VERSIONS, present)
             continue
+        if not isinstance(stored, dict):
+            raise StorageError(
+                f"{VERSIONS}: expected an object, got {stored!r:.200}: another program changed it; "
+                "start over with --fresh"
+            )
         for name, version in present.items():
             if stored.get(name) != version:
                 warnings[
