@@ -82,7 +82,7 @@ class WinnerTraining:
         self.files = _files_of(study.directory, winner)
         config = configuration_of(study.spec, winner)
         config = dataclasses.replace(config, device=study.options.device)
-        self.job = Job(winner.record.slot, config, str(self.files[0].resolve()))
+        self.job = Job(winner.record.slot, config, str(self.files[0].absolute()))
         self.finished: dict[int, SlotRecord] = {}
         self.in_flight = 0
 

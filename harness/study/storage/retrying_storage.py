@@ -35,7 +35,12 @@ FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 # What Optuna raises for attributes, parameters or states that it did not write
 EDITED = (
-    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError),
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
 )
 T = TypeVar("T")
 Notify = Callable[[str], None]
