@@ -91,6 +91,7 @@ OWNERS = {
 # `python -m harness.timing` must run where only torch and numpy are, so it may use less than its
 # layer.
 TIMING_MAY_IMPORT = {
+    "home_folder",
     "errors",
     "columns",
     "metric_definitions",

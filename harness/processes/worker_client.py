@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
 
-from harness.home_folder import hide_home
-
 ANSWER_TIMEOUT_S: Final = 900.0  # a compilation takes minutes
 END_TIMEOUT_S: Final = 5.0  # for a worker to end by itself once its input is closed
 
@@ -131,7 +129,7 @@ class WorkerClient:
             return f"killed by signal {-code}"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return hide_home(lines[-1]) if lines else f"ended with exit code {code}"
+        return lines[-1] if lines else f"ended with exit code {code}"
 
     def _next_answer(self, timeout_s: float) -> dict[str, Any]:
         try:

@@ -84,7 +84,7 @@ def test_a_report_refuses_a_folder_elsewhere(results: Path, tmp_path: Path, tall
     (elsewhere / "gates.svg").write_text("kept")
     (results / "figures").symlink_to(elsewhere)
     with tally.each("a link in place of figures/ or winners/", KEPT) as count, count.one():
-        with pytest.raises(InputError, match="figures: expected .*, got a link"):
+        with pytest.raises(InputError, match=r"figures: expected .*, got a link"):
             render_folder(results)
         assert [path.name for path in elsewhere.iterdir()] == ["gates.svg"]
 

@@ -284,8 +284,8 @@ class Ledger:
         """
         found = []
         trials = self._trials()
-        stored_anew = [trial.user_attrs.get(INSTEAD_OF) for trial in trials]
-        stored_anew = {number for number in stored_anew if isinstance(number, int)}
+        others = [trial.user_attrs.get(INSTEAD_OF) for trial in trials]
+        stored_anew = {number for number in others if isinstance(number, int)}
         for trial in trials:
             key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)
             if key is None or trial.number in stored_anew:
