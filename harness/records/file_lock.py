@@ -36,10 +36,13 @@ def hold_file(database: Path) -> Iterator[None]:
     refuse_link(lock)
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        before = _inode(lock)
         held = filelock.FileLock(lock)
+        if not lock.exists():
+            with held.acquire(timeout=0):
+                pass  # makes the file, whose inode then says whether its folder has moved
+        before = _inode(lock)
         held.acquire(timeout=0)
-    except filelock.Timeout:
+    except (filelock.Timeout, FileNotFoundError):  # its folder was renamed a moment ago
         raise _in_use(database, owner) from None
     except OSError as error:
         raise _unwritable(database, error) from error
