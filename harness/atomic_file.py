@@ -14,11 +14,12 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file by temporary file, fsync and rename.
 
     Whatever is raised, such as an OSError on a full disk, the old file is as it was and no
-    temporary file is left.
+    temporary file is left. A link at `path` is replaced: its target is never written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # never through a link that stands there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -144,6 +144,11 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """The visible text, with its line breaks."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def printable(text: str) -> str:
     """The visible text on one line, without line breaks and double blanks."""
     return visible(" ".join(text.split()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.atomic_file import replace_file
+from tests.tally import Tally
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
@@ -36,3 +37,17 @@ def test_a_failure_leaves_the_old_file(
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["the file", "the temporary file"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, place: str, tally: Tally) -> None:
+    """A link in place of the file, or of its temporary file, is replaced."""
+    secret, path = tmp_path / "secret", tmp_path / "weights.pt"
+    secret.write_bytes(b"kept")
+    link = path if place == "the file" else tmp_path / f".weights.pt.{os.getpid()}.tmp"
+    link.symlink_to(secret)
+    fault = "a link in place of a result file, or of its temporary file"
+    with tally.each(fault, "replaced; what it leads to stays") as count, count.one():
+        replace_file(path, b"new")
+        assert (secret.read_bytes(), path.read_bytes()) == (b"kept", b"new")
+    assert not path.is_symlink()

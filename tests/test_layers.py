@@ -24,6 +24,8 @@ PAGE = ROOT / "CONTRIBUTING.md"
 # A part is a module or a folder of harness/. It imports only from lower layers, lowest first here.
 LAYERS: dict[str, tuple[str, ...]] = {
     "vocabulary": (
+        "regular_file",
+        "home_folder",
         "errors",
         "hyperparameters",
         "columns",
@@ -69,7 +71,7 @@ COMPUTING = (COMPUTING - {"atomic_file", "config", "processes"}) | {
     *PRODUCTS,
 }
 OWNERS = {
-    "pydantic": {"config", "records", "regress.json_files"},
+    "pydantic": {"config", "records", "regress.json_files", "study.storage"},
     "tomli_w": {"config", "study.result_files"},
     "numpy": COMPUTING | {"stats"},
     "scipy": {"stats", "study", "regress"},
@@ -93,6 +95,7 @@ OWNERS = {
 # `python -m harness.timing` must run where only torch and numpy are, so it may use less than its
 # layer.
 TIMING_MAY_IMPORT = {
+    "home_folder",
     "errors",
     "columns",
     "metric_definitions",

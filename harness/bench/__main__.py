@@ -6,6 +6,7 @@ Heavy imports are inside the functions, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness import cli
-from harness.errors import InputError
+from harness.errors import InputError, printable
 
 if TYPE_CHECKING:
     from harness.bench.run import BenchOptions
@@ -109,7 +110,7 @@ def bench(  # one parameter for each option of the command
             return
         code, answer = _run(spec, options, as_json=as_json)
     if as_json and answer is not None:
-        typer.echo(answer.read_text(encoding="utf-8"), nl=False)
+        typer.echo(json.dumps(json.loads(answer.read_text(encoding="utf-8")), indent=1))
     raise typer.Exit(code)
 
 
@@ -140,7 +141,7 @@ def _describe(spec: GridSpec, options: BenchOptions) -> None:
     number = sum(len(group.benchmarks) for group in groups)
     typer.echo(f"# {number} benchmarks in {len(groups)} groups on {', '.join(options.devices)}")
     for name, reason in unavailable_variants(groups).items():
-        typer.echo(f"# unavailable here: {name} ({reason})")
+        typer.echo(f"# unavailable here: {printable(f'{name} ({reason})')}")
 
 
 def _list(plugins: list[str]) -> None:
@@ -178,7 +179,7 @@ def _list(plugins: list[str]) -> None:
         if names:
             typer.echo(title)
         for each in names:
-            typer.echo(f"  {each}")
+            typer.echo(f"  {printable(each)}")
 
 
 def _run(spec: GridSpec, options: BenchOptions, *, as_json: bool) -> tuple[int, Path | None]:

@@ -34,7 +34,7 @@ from harness.records.results_folder import (
     check_folder,
     make_folder,
     name_unwritable_file,
-    put_aside,
+    putting_aside,
 )
 from harness.timing.benchmark_request import TRAINING_SCHEMA, Benchmark, TimingRequest
 from harness.timing.benchmark_session import ProgressCallback
@@ -210,10 +210,9 @@ def run_bench(
     identities = {device: identity_of(device, options.mode) for device in options.devices}
     with contextlib.ExitStack() as held:
         held.enter_context(name_unwritable_file())
-        if options.fresh and directory.exists():
-            with hold_file(directory / GROUPS_FILE):
+        if options.fresh:
+            with putting_aside(directory, GROUPS_FILE):
                 pass  # refuses where another bench is writing
-            put_aside(directory)
         make_folder(directory)
         held.enter_context(hold_file(directory / GROUPS_FILE))
         stored = read_groups(directory)

@@ -19,6 +19,7 @@ from rich.table import Table
 from harness.bench.run import BenchOutcome
 from harness.columns import significant
 from harness.config import GridSpec, Group
+from harness.errors import visible
 from harness.timing.timing_results import Answer, BenchmarkResult, InferenceResult, TimedStep
 
 SHOWN_FAILURES = 10
@@ -61,7 +62,7 @@ class BenchConsole:
         """Show what begins, on a terminal."""
         if self.live is not None:
             state = f"{self.n_done}/{self.n_groups} groups{self._left()}  {group.label}: {text}"
-            self.live.update(self.line, state=escape(state), refresh=True)
+            self.live.update(self.line, state=_shown(state), refresh=True)
 
     def finished(self, group: Group, answer: Answer) -> None:
         """Show that a group is done, and what failed in it."""
@@ -139,7 +140,7 @@ class BenchConsole:
             speed = significant(timed.sequences_per_second) if timed else each.error or ""
             texts = [each.benchmark.cell, each.benchmark.variant, speed, _speedup(timed)]
             device = [each.benchmark.device] if len(devices) > 1 else []
-            table.add_row(*map(escape, [*texts, *device]))
+            table.add_row(*map(_shown, [*texts, *device]))
         return f"{what} at {title}", table
 
     def _calls(self, results: Sequence[InferenceResult]) -> tuple[str, Table]:
@@ -153,11 +154,15 @@ class BenchConsole:
             if each.timed is not None:
                 numbers = (each.timed.median_us, each.timed.p99_us, each.timed.weights_bytes)
                 texts = ["" if number is None else significant(number) for number in numbers]
-            table.add_row(*map(escape, (each.benchmark.cell, each.benchmark.dtype, *texts)))
+            table.add_row(*map(_shown, (each.benchmark.cell, each.benchmark.dtype, *texts)))
         return f"{shown[0].benchmark.measure} at {title}", table
 
     def _print(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
+        self.console.print(_shown(text), highlight=False, soft_wrap=not self.console.is_terminal)
+
+
+def _shown(text: str) -> str:
+    return escape(visible(text))
 
 
 def _at_shape(

@@ -7,6 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from harness.errors import visible
+from harness.home_folder import hide_home
+
 
 def typed(
     command: str, *, whole_paths: bool = False, secrets: tuple[tuple[str, str], ...] = ()
@@ -19,10 +22,9 @@ def typed(
     words = [word for word in sys.argv[1:] if word != "--fresh"]
     for secret, shown in secrets:
         words = [word.replace(secret, shown) for word in words]
-    home = str(Path.home())
-    line = shlex.join(words)
-    if not whole_paths and len(home) > 1:
-        line = line.replace(home, "~")
+    line = visible(shlex.join(words))
+    if not whole_paths:
+        line = hide_home(line)
     python = this_python() if whole_paths else "python"
     return f"{python} -m harness.{command} {line}".strip()
 

@@ -17,10 +17,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from harness.cli.option_values import check_finite, check_text
-from harness.errors import InputError, nearest, printable
+from harness.errors import InputError, nearest, printable, visible_lines
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the part of it that typer carries
 _IN_URL = re.compile(r"(?<=://)([^\s/:@]*):([^\s/]*)@")
+# What stands between the user's name and the last @ of a word, whatever it holds
+_BEFORE_LAST_AT = re.compile(r"://[^/:]*:(.*)@", re.DOTALL)
 
 
 class LineCommand(TyperCommand):
@@ -99,7 +101,7 @@ def run(app: typer.Typer) -> None:
     try:
         app()
     except Exception:  # noqa: BLE001  # a fault of ours: shown whole, but for passwords
-        sys.stderr.write(hide_passwords(traceback.format_exc(), sys.argv))
+        sys.stderr.write(visible_lines(hide_passwords(traceback.format_exc(), sys.argv)))
         sys.exit(1)
 
 
@@ -114,11 +116,14 @@ def hide_passwords(text: str, words: Sequence[str]) -> str:
 
 def _passwords(word: str) -> list[str]:
     """The passwords of a URL: user:password@, or in its query. [] for a word that is no URL."""
+    unescaped = _BEFORE_LAST_AT.findall(word)
     try:
         parts = urlsplit(word[word.index("://") - 1 :] if "://" in word else "")
+        password = parts.password or ""
         in_query = [value for key, value in parse_qsl(parts.query) if "pass" in key.lower()]
-        unquoted = [value for _, value in parse_qsl(f"p={parts.password or ''}")]
+        unquoted = [value for _, value in parse_qsl(f"p={password}")]
     except ValueError:
-        return []
-    found = [parts.password or "", *unquoted, *in_query]
+        unquoted, in_query = [], []
+        password = ""
+    found = [*unescaped, password, *unquoted, *in_query]
     return [secret for secret in found if len(secret) > 2]  # a shorter one is only hidden in URLs

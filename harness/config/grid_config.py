@@ -18,7 +18,7 @@ from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
 from harness.config.feasibility import KnownTask
 from harness.config.find_studies import GRID, check_kind, find_file, list_files
-from harness.config.toml_file import read_settings
+from harness.config.toml_file import read_settings, visible_toml
 from harness.config.toml_tables import ConfigTable, check_known, check_tables, read_rows, read_table
 from harness.config.validation import check_name, check_once
 from harness.errors import InputError, Shown
@@ -137,7 +137,7 @@ class GridSpec:
 
     def dump(self) -> str:
         """The resolved grid file as TOML; `load_grid` reads it back as an equal spec."""
-        return tomli_w.dumps(self.to_plain())
+        return visible_toml(tomli_w.dumps(self.to_plain()))
 
     def with_variants(self, names: Sequence[str]) -> GridSpec:
         """The grid with these variants only.

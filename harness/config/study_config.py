@@ -12,6 +12,7 @@ import pydantic
 import tomli_w
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
+from harness.config.toml_file import visible_toml
 from harness.config.toml_tables import ConfigTable
 from harness.hyperparameters import KINDS, SPACE, Fixed, Parameter, Value
 
@@ -228,7 +229,7 @@ class StudySpec(ConfigTable):
 
     def dump(self) -> str:
         """The resolved study file as TOML; `load_study` reads it back as an equal spec."""
-        return tomli_w.dumps(self.to_plain())
+        return visible_toml(tomli_w.dumps(self.to_plain()))
 
     def identity(self) -> dict[str, Any]:
         """Every key that may not change when a study is resumed: what makes trials comparable.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, Shown
+from harness.regular_file import open_regular
 
 MOST_BYTES = 1_000_000  # of a file: a hundred times the longest file in studies/
 # Of a dotted key: the time of Python's parser grows as their square (100,000: half a minute)
@@ -26,7 +27,7 @@ INSTEAD = (("confirm.sequence_lengths", "confirm.lags"),)
 def read_toml(path: Path) -> dict[str, Any]:
     """The plain values of a file. Raises InputError for one that cannot be read or is not TOML."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MOST_BYTES + 1)
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, ValueError) as error:  # ValueError: also a path with a NUL
@@ -38,6 +39,21 @@ def read_toml(path: Path) -> dict[str, Any]:
             str(path), expected=f"a text file of at most {MOST_BYTES:,} bytes", got=Shown("more")
         )
     return parse_toml(text, path.name)
+
+
+def visible_toml(text: str) -> str:
+    r"""The same TOML with \u escapes for letters that a terminal would hide or obey.
+
+    They can only stand in quoted strings of a text that tomli_w wrote.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else _escape(ord(letter))
+        for letter in text
+    )
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The result files of a study and of a bench, written and read.
 
     atomic_write.py      temporary file, flush, rename; floats that read back exactly
+    csv_text.py          text cells that no spreadsheet evaluates
     jsonl.py             JSON Lines: append and sync, a torn last line
     file_lock.py         a lock on a database or a folder
     results_folder.py    the folder of a command's results

@@ -15,6 +15,7 @@ import pandas as pd
 
 from harness.atomic_file import replace_file
 from harness.errors import unwritable
+from harness.records.csv_text import harmless_cell
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -56,7 +57,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 def _cell(value: object) -> str:
     """One value as CSV text that reads back exactly.
 
-    Floats by repr, nothing for what is not known.
+    Floats by repr, nothing for what is not known, text so that no spreadsheet evaluates it.
     """
     if value is None or value is pd.NA:
         return ""
@@ -67,7 +68,7 @@ def _cell(value: object) -> str:
     if isinstance(value, numbers.Real):
         number = float(value)
         return "" if math.isnan(number) else repr(number)
-    return str(value)
+    return harmless_cell(str(value))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:

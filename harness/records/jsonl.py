@@ -10,6 +10,8 @@ import json
 import os
 from pathlib import Path
 
+from harness.regular_file import read_regular
+
 
 @dataclasses.dataclass(frozen=True)
 class JsonLines:
@@ -27,7 +29,7 @@ class JsonLines:
 def read_lines(path: Path) -> JsonLines:
     """Read a file; one that does not exist has no lines. Raises OSError where it is unreadable."""
     try:
-        *lines, last = path.read_bytes().split(b"\n")
+        *lines, last = read_regular(path).split(b"\n")
     except FileNotFoundError:
         return JsonLines()
     if not last:

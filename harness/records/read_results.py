@@ -25,6 +25,7 @@ from harness.records.value_checks import (
     check_schema,
     check_tree,
 )
+from harness.regular_file import read_regular
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _read_machine(directory: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object without absurd numbers, NaN or endless nesting."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also endless digits
         raise InputError(str(path), expected="a JSON file", got=Shown(str(error))) from error
     if not isinstance(value, dict):

@@ -10,7 +10,9 @@ import pandas as pd
 
 from harness.columns import COLUMNS, TrialStatus, columns_of
 from harness.errors import InputError, Shown
+from harness.records.csv_text import original_text
 from harness.records.value_checks import check_numbers
+from harness.regular_file import open_regular
 
 
 def read_result_table(path: Path) -> pd.DataFrame | None:
@@ -28,7 +30,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     Raises InputError for a missing column or a cell that is no number.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        with open_regular(path) as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(str(path), expected="a CSV file", got=Shown(str(error))) from error
     if not isinstance(table.index, pd.RangeIndex) or table.isna().to_numpy().any():
@@ -58,7 +61,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
     name = str(column.name)
     kind = COLUMNS[name].kind if name in COLUMNS else "number"
     if kind == "text":
-        return column.astype(object)
+        return _texts(column)
     if kind == "truth":
         if wrong := {*column} - {"true", "false", ""}:
             raise InputError(str(path), name, expected="true, false or nothing", got=min(wrong))
@@ -71,7 +74,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
             values.append(numeric(text) if text else empty)
         except ValueError:
             if not required:  # a searched key of words, such as a list of names
-                return column.astype(object)
+                return _texts(column)
             where = f"{path}, line {line}"
             raise InputError(where, name, expected="a number", got=text) from None
     if kind == "integer" and None in values:
@@ -84,3 +87,7 @@ def _typed(path: Path, column: pd.Series[str], *, required: bool) -> pd.Series[A
         )
     dtype = {"integer": "int64", "seed": "Int64", "number": "float64"}[kind]
     return pd.Series(values, dtype=dtype, name=name)
+
+
+def _texts(column: pd.Series[str]) -> pd.Series[Any]:
+    return column.map(original_text).astype(object)

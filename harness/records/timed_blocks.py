@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from harness.errors import InputError, Shown
+from harness.regular_file import read_regular
 
 
 def read_blocks(directory: Path) -> dict[str, tuple[float, ...]]:
@@ -18,7 +19,7 @@ def read_blocks(directory: Path) -> dict[str, tuple[float, ...]]:
     if not path.is_file():
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+        entries = json.loads(read_regular(path).decode("utf-8"))["benchmarks"]
         found = {
             str(entry["fullname"]): tuple(float(time) for time in entry["stats"]["data"])
             for entry in entries

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import cli
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, visible_lines
 
 if TYPE_CHECKING:
     from harness.regress.measuring.comparison_runner import SamplingPlan
@@ -271,7 +271,7 @@ def record(  # one parameter for each option of the command
             console.done(outcome)
             _append_summary(record_markdown(outcome), console.note)
     if as_json:
-        typer.echo(json.dumps(to_json(outcome, RECORD_SCHEMA), ensure_ascii=False))
+        typer.echo(json.dumps(to_json(outcome, RECORD_SCHEMA)))
 
 
 @app.command(cls=cli.LineCommand)
@@ -343,7 +343,7 @@ def _command(*, as_json: bool) -> Iterator[None]:
             yield
         except HarnessError as error:
             if output := getattr(error, "output", ""):  # of a command that built no environment
-                typer.echo(output.rstrip(), err=True)
+                typer.echo(visible_lines(output.rstrip()), err=True)
             raise
 
 
@@ -368,7 +368,7 @@ def _sampling(rounds: int | None, budget: float | None) -> SamplingPlan:
 
 def _print_file(path: Path) -> None:
     """Print a JSON file in one line."""
-    typer.echo(json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False))
+    typer.echo(json.dumps(json.loads(path.read_text("utf-8"))))
 
 
 def _append_summary(text: str, note: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ import pydantic
 from harness.errors import InputError, Shown, visible
 from harness.records.atomic_write import write_json
 from harness.records.validation_errors import refusal
+from harness.regular_file import read_regular
 from harness.stats import Estimate
 
 Record = TypeVar("Record")
@@ -78,7 +79,7 @@ def read_record(path: Path, kind: type[Record], schema: int, what: str) -> Recor
 def read_object(path: Path, schema: int, what: str) -> dict[str, Any]:
     """The JSON object of a file, of that schema. Raises InputError that names the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8")
     except (OSError, ValueError) as error:
         got = Shown(str(error))
         raise InputError(str(path), expected=f"{what} as JSON", got=got) from error

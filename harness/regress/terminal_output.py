@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from harness.errors import visible, visible_lines
 from harness.regress.json_files import EstimateRecord
 
 
@@ -63,13 +64,14 @@ class ProgressConsole:
         """Print a line that the next one replaces; nothing where there is no terminal."""
         if self.console.is_terminal:
             line = text[: self.console.width - 1].ljust(self.console.width - 1)
-            self.console.print(escape(line), end="\r", highlight=False)
+            self.console.print(escape(visible(line)), end="\r", highlight=False)
             self.is_line_open = True
 
     def print(self, text: str) -> None:
         """Print a line that stays."""
         self.close()
-        self.console.print(escape(text), highlight=False, soft_wrap=not self.console.is_terminal)
+        shown = escape(visible_lines(text))
+        self.console.print(shown, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def print_table(
         self, heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[str] = ()
@@ -78,7 +80,9 @@ class ProgressConsole:
         self.close()
         table = Table(Column(heads[0], overflow="fold"), *heads[1:])
         for i, row in enumerate(rows):
-            table.add_row(*map(escape, row), style=styles[i] if styles else "")
+            table.add_row(
+                *(escape(visible_lines(each)) for each in row), style=styles[i] if styles else ""
+            )
         self.console.print()
         self.console.print(table)
 

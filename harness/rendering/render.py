@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from harness.records import write_bytes, write_text
+from harness.records.file_lock import refuse_link
 from harness.rendering import escaping, theme
 from harness.rendering.document import Picture, Report
 from harness.rendering.report_context import ReportContext
@@ -39,8 +40,9 @@ def write_report_files(
     """Write report.html, report.md and figures/ into `directory`; remove figures it lacks.
 
     Call it inside the `theme.style` that the figures were drawn in. The same report gives the same
-    bytes on the same machine.
+    bytes on the same machine. Raises InputError where figures/ is a link.
     """
+    refuse_link(directory / "figures")
     drawings = {picture.name: _saved(picture, directory) for picture in report.pictures()}
     for name in report.figures:
         if name not in drawings:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import LineCommand, errors, run, typed
-from harness.errors import printable
+from harness.errors import printable, visible
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,11 +32,11 @@ def report(
         from harness.report.index import write_index
 
         if index:
-            typer.echo(f"index: {write_index(directory, language)}")
+            typer.echo(visible(f"index: {write_index(directory, language)}"))
             return
         written = render_folder(directory, language)
     typer.echo(printable(written.text))
-    typer.echo(f"report: {written.html}")
+    typer.echo(visible(f"report: {written.html}"))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from harness.columns import seconds
 from harness.errors import HarnessError, InputError, Shown
 from harness.records import write_text
+from harness.regular_file import read_regular
 from harness.rendering.escaping import escape_markdown
 from harness.rendering.messages import Messages, load_messages
 from harness.report.dispatch import IndexEntry, kind_of
@@ -115,7 +116,7 @@ def _page(folder: Path) -> str:
 
     Without that page's links, which are relative to the folder.
     """
-    parts = re.split(r"\n\s*\n", (folder / "README.md").read_text(encoding="utf-8").strip())
+    parts = re.split(r"\n\s*\n", read_regular(folder / "README.md").decode("utf-8").strip())
     title = next((part.lstrip("# ") for part in parts if part.startswith("#")), folder.name)
     first = next((part for part in parts if not part.startswith(("#", "|", "```"))), "")
     said = _LINK.sub(r"\1", " ".join(first.split()))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from harness import cells, machine, records, tasks
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
+from harness.home_folder import hide_home
 from harness.plugins import MODULES, plugin_sources
 from harness.records.file_lock import hold_file
 from harness.records.results_folder import (
     check_folder,
     make_folder,
     name_unwritable_file,
-    put_aside,
+    putting_aside,
 )
 from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.disk_space import low_disk, needed_bytes
@@ -98,7 +99,7 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
     for remark in _low_disks(spec, directory, database_file(url)):
         observer.note(remark)
     with contextlib.ExitStack() as held:
-        if database_file(url) != (directory / "study.db").absolute():
+        if not _is_in_folder(url, directory):
             held.enter_context(hold_file(directory / "study.db"))  # lock the folder too
         storage = held.enter_context(open_storage(url, spec.study.name, observer.note))
         study = StudyRun(spec, options, storage, _identity(spec, options), observer)
@@ -127,7 +128,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
     facts = {
         **runs[-1],
         "runs": runs,
-        "storage": mask(options.storage) if options.storage else "study.db",
+        "storage": mask(hide_home(options.storage)) if options.storage else "study.db",
         "common_trials": common,
         "startup_trials": max(each.startup_trials for each in searches),
         "warnings": list(warnings),
@@ -233,15 +234,17 @@ def _device(folder: Path) -> int | Path:
 
 
 def _set_aside(spec: StudySpec, options: StudyOptions) -> None:
-    """Rename an older study of the same name: its folder, or its Optuna studies elsewhere."""
+    """Rename an older study of the same name: its folder, and its Optuna studies elsewhere."""
     directory, name = results_of(spec, options), spec.study.name
-    if options.storage:
-        with open_storage(options.storage, name) as storage:
-            move_aside(storage, name)
-    elif directory.exists():
-        with hold_file(directory / "study.db"):
-            pass  # raises StorageError where another coordinator uses it
-    put_aside(directory)
+    with putting_aside(directory, "study.db"):
+        if options.storage and not _is_in_folder(options.storage, directory):
+            with open_storage(options.storage, name) as storage:
+                move_aside(storage, name)
+
+
+def _is_in_folder(url: str, directory: Path) -> bool:
+    """Whether a storage is the study.db of the results folder, whose lock is the folder's."""
+    return database_file(url) == (directory / "study.db").absolute()
 
 
 @contextlib.contextmanager

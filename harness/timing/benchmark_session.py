@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from harness.home_folder import hide_home
 from harness.machine import num_cores
 from harness.order_statistics import MINIMUM_SAMPLES
 from harness.processes.worker_client import WorkerFailed, WorkerGone
@@ -238,7 +239,7 @@ class Session:
                 try:
                     step = self._prepare_benchmark(benchmark, reference)
                 except WorkerGone as error:
-                    self.failures[benchmark.name] = f"its process ended: {error}"
+                    self.failures[benchmark.name] = hide_home(f"its process ended: {error}")
                     self.workers.discard(variant)
                     break
                 except WorkerFailed as error:

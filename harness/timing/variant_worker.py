@@ -211,10 +211,11 @@ class CommandHandler:
 
 
 def failure_text(error: BaseException) -> str:
-    """What went wrong, in one line; the errors of our own speak for themselves."""
+    """What went wrong, in one line without the home folder; an error of ours has no type."""
     from harness.errors import HarnessError
+    from harness.home_folder import hide_home
 
-    text = " ".join(str(error).split())
+    text = hide_home(" ".join(str(error).split()))
     if isinstance(error, HarnessError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

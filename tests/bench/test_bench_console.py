@@ -89,6 +89,16 @@ def test_what_failed_is_said_but_not_without_end() -> None:
     assert "12 benchmarks failed; run the same command to try their groups again" in said()
 
 
+def test_what_failed_is_said_in_printable_letters() -> None:
+    """An exception's text may hold letters that a terminal obeys."""
+    console, said = told()
+    console.begin(GROUPS, kept=0)
+    answer = training_answer({"benchmarks": GROUPS[0].benchmarks})
+    failed = dataclasses.replace(answer.results[0], timed=None, error="\x9b31m\u202e")
+    console.finished(GROUPS[0], dataclasses.replace(answer, results=(failed,)))
+    assert "\\x9b31m\\u202e" in said()
+
+
 def test_the_table_at_the_end_is_of_the_grids_own_shape() -> None:
     """Each cell and variant with its rate and its speed-up with the interval.
 

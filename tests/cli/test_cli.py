@@ -21,6 +21,7 @@ URLS = [
     ("postgresql://me:s3cret@host/db", ["s3cret"]),
     ("postgresql+psycopg://me:p%40ss%2Fword@host/db", ["p%40ss%2Fword", "p@ss/word"]),
     ("mysql://me:a@b@host/db", ["a@b"]),
+    ("mysql://me:a/b?c@d@host/db", ["a/b?c@d"]),
     ("postgresql://host/db?user=me&password=qu%2Bery", ["qu%2Bery", "qu+ery"]),
     ("postgresql://host/db?sslPassword=keyword", ["keyword"]),
     ("--storage=postgresql://me:inword@host/db", ["inword"]),
@@ -111,3 +112,30 @@ def test_a_wrong_option_is_one_line(command: str) -> None:
     assert line.startswith("error: No such option")
     assert "\x1b" not in line
     assert done.stdout == ""
+
+
+def test_the_command_as_typed_is_printable_and_names_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command line that a report shows: no control characters, ~ for the home folder."""
+    monkeypatch.setattr("harness.home_folder._homes", lambda: ["/home/planted"])
+    monkeypatch.setattr(sys, "argv", ["study", "--results=/home/planted/a\x9bb", "/home/planted2"])
+    said = cli.typed("study")
+    assert said == "python -m harness.study '--results=~/a\\x9bb' /home/planted2"
+
+
+def test_a_traceback_is_printable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unforeseen error whose text holds control characters."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command(cls=cli.LineCommand)
+    def fail() -> None:
+        raise RuntimeError("\x9b31m\u202e")
+
+    monkeypatch.setattr(sys, "argv", ["fail"])
+    with pytest.raises(SystemExit):
+        cli.run(app)
+    said = capsys.readouterr().err
+    assert all(line.isprintable() for line in said.split("\n"))

@@ -4,6 +4,7 @@ Defaults, the parameters of a cell, the round trip, and what makes two the same.
 """
 
 import json
+import tomllib
 from typing import Any
 
 import pytest
@@ -253,6 +254,16 @@ def test_what_is_dumped_is_read_back(
         assert all(again.parameters(*pair) == each.parameters(*pair) for pair in spec.pairs)
     checked = check(spec, 10**18)
     assert check(checked, 10**18) == checked
+
+
+@pytest.mark.parametrize(
+    "question", ["a\x9b31mb", "a\u202eb", "\x1b[31m\t\x85", "\U000e0001", "왜?"]
+)
+def test_what_is_dumped_is_printable(question: str) -> None:
+    """No letter that a terminal would obey; the question is the same when it is read again."""
+    text = parse(study={"question": question}).dump()
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert tomllib.loads(text)["study"]["question"] == question
 
 
 # ----------------------------------------------------------------------------------------- identity

@@ -38,7 +38,18 @@ NUMBERS = (
 )
 TEXTS = (
     *("", " ", ".", "..", "../../x", "/etc/passwd", "C:\\x", "CON", "nul.txt", "x.", "a" * 5_000),
-    *("\x00", "\x1b[31mred", "\r\n", "\u202egnp.exe", "\ufeff", "\ud800", "한글", "🤖", "e\u0301"),
+    *(
+        "\x00",
+        "\x1b[31mred",
+        "\x9b31mred",
+        "\r\n",
+        "\u202egnp.exe",
+        "\ufeff",
+        "\ud800",
+        "한글",
+        "🤖",
+        "e\u0301",
+    ),
     *("<script>alert(1)</script>", "[bold]x[/bold]", "${HOME}", "{0.__class__}", "%s%n", "'; --"),
     *("nan", "true", "lstm", "adding", "temporal_order", "tpe", "grid"),
 )

@@ -107,6 +107,7 @@ def dry_run(content: bytes, *options: str, app: typer.Typer = study.app) -> bool
     done = RUN.invoke(app, [str(path), "--dry-run", *options])
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     taken = one_line(done.exit_code, done.stderr, done.stdout)
+    assert all(line.isprintable() for line in done.stdout.split("\n")), done.stdout
     if taken and content != done.stdout_bytes:
         path.write_bytes(done.stdout_bytes)
         again = RUN.invoke(app, [str(path), "--dry-run"])

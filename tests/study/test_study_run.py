@@ -33,6 +33,7 @@ from tests.small import (
     table,
     tables,
 )
+from tests.tally import Tally
 
 PAIRS = ('compare.cells=["rnn","gru"]', "search.trials=4", "confirm.seeds=1")
 
@@ -184,6 +185,32 @@ def test_fresh_while_another_is_at_work(tmp_path: Path, executor: LocalExecutor 
     ):
         run_small(tmp_path, executor=executor, fresh=True)
     assert results.is_dir()
+
+
+def test_fresh_elsewhere_while_another_is_at_work(
+    tmp_path: Path, executor: LocalExecutor | None, tally: Tally
+) -> None:
+    """Starting over in another storage does not move a running coordinator's folder away."""
+    results = tmp_path / "results" / "small"
+    results.mkdir(parents=True)
+    fault = "`--fresh --storage URL` beside a coordinator that writes the same folder"
+    with tally.each(fault, "refused; the folder stays") as count, count.one():
+        with (
+            open_storage(default_url(results), "small"),
+            pytest.raises(StorageError, match="in use by"),
+        ):
+            run_small(tmp_path, executor=executor, fresh=True, storage=default_url(tmp_path))
+        assert results.is_dir()
+
+
+def test_fresh_with_the_url_of_the_folders_own_storage(
+    tmp_path: Path, executor: LocalExecutor | None
+) -> None:
+    """The default storage, named by its URL, moves with its folder."""
+    url = default_url(tmp_path / "results" / "small")
+    for _ in range(2):
+        run_small(tmp_path, executor=executor, fresh=True, storage=url)
+    assert (tmp_path / "results" / "small.old-1" / "study.db").exists()
 
 
 def test_results_that_cannot_be_written(tmp_path: Path, executor: LocalExecutor | None) -> None:

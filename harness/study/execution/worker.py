@@ -27,6 +27,7 @@ import torch
 from harness.atomic_file import replace_file
 from harness.columns import TrialStatus
 from harness.errors import InputError
+from harness.home_folder import hide_home
 from harness.machine import configure_process, keep_memory
 from harness.plugin_sources import first_difference
 from harness.plugins import load_plugins, plugin_sources
@@ -135,13 +136,14 @@ def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
 
 
 def _failure(error: Exception) -> TrialOutcome:
-    text = f"{type(error).__name__}: {error}"
+    text = hide_home(f"{type(error).__name__}: {error}")
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_WORDS)
     )
     end = TrialStatus.OUT_OF_MEMORY if memory else TrialStatus.ERROR
     lines = text.strip().splitlines()
-    return TrialOutcome(end, lines[0] if lines else "", traceback=traceback.format_exc())
+    whole = hide_home(traceback.format_exc())
+    return TrialOutcome(end, lines[0] if lines else "", traceback=whole)
 
 
 def limit_memory(limit_bytes: int) -> None:

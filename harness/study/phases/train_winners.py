@@ -82,7 +82,7 @@ class WinnerTraining:
         self.files = _files_of(study.directory, winner)
         config = configuration_of(study.spec, winner)
         config = dataclasses.replace(config, device=study.options.device)
-        self.job = Job(winner.record.slot, config, str(self.files[0].resolve()))
+        self.job = Job(winner.record.slot, config, str(self.files[0].absolute()))
         self.finished: dict[int, SlotRecord] = {}
         self.in_flight = 0
 
@@ -138,7 +138,7 @@ def train_winners(
             except OSError as error:
                 raise unwritable(path, error) from error
     coordinator.run(trainings)
-    lost = [each for each in trainings if not all(path.exists() for path in each.files)]
+    lost = [each for each in trainings if not all(path.is_file() for path in each.files)]
     for training in lost:
         result = training.finished[training.job.slot].result
         study.observer.note(
@@ -188,7 +188,7 @@ def _is_kept(spec: StudySpec, directory: Path, winner: Winner) -> bool:
     except InputError:
         return False
     same = facts.get("training") == _training_hash(spec, winner)
-    return same and all(each.exists() for each in _files_of(directory, winner))
+    return same and all(each.is_file() for each in _files_of(directory, winner))
 
 
 def _facts(spec: StudySpec, winner: Winner) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.columns import PENALIZED, TrialStatus
 from harness.config import StudySpec
-from harness.errors import IdentityError
+from harness.errors import IdentityError, StorageError
 from harness.hyperparameters import Range, Value
 from harness.machine import derive_seed
 from harness.metric_definitions import OBJECTIVES, Outcome, is_solved
@@ -30,6 +30,7 @@ from harness.study.search.propose_parameters import (
 from harness.study.search.samplers import N_STARTUP_TRIALS, startup_trials_of_old
 from harness.study.search.search_space import suggested_distributions, to_distribution
 from harness.study.search.trial_config import configuration_hash, training_config
+from harness.study.storage.retrying_storage import EDITED, first_line
 from harness.study.storage.trial_ledger import (
     VIOLATION,
     Ledger,
@@ -139,13 +140,27 @@ class TrialSeries:
         self.in_flight -= 1
 
     def restore(self, stored: Stored) -> None:
-        """Take over the finished slots, and the parameters of those that run again. Called once."""
+        """Take over the finished slots, and the parameters of those that run again. Called once.
+
+        Raises StorageError for parameters or evaluations that this search cannot have.
+        """
+        try:
+            self._restore(stored)
+        except EDITED as error:
+            key = self.key
+            raise StorageError(
+                f"{key.task}/{key.cell}/r{key.repeat}: what is stored cannot be read "
+                f"({first_line(error)}): another program changed it; start over with --fresh"
+            ) from error
+
+    def _restore(self, stored: Stored) -> None:
         for slot, key in enumerate(self.slots.keys):
             if key in stored.finished:
                 self.finished[slot] = stored.finished[key]
                 self.proposer.restore(slot, self._trial(slot, stored.finished[key]))
             elif key in stored.again:
                 self.given[slot] = stored.again[key]
+                self._config(slot, stored.again[key])  # raises where a parameter is missing
                 self.proposer.restore(slot, self._running(stored.again[key]))
         self.waiting = collections.deque(
             slot for slot in range(self.total) if slot not in self.finished
@@ -246,7 +261,7 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     )
     proposer = SearchProposer(plan, distributions)
     trials = len(proposer.sequence) if spec.search.sampler == "grid" else spec.search.trials
-    least = 1 + max(map(int, stored.finished), default=-1)
+    least = 1 + max((record.slot for record in stored.finished.values()), default=-1)
     if trials < least:
         raise IdentityError(
             study.options.where,

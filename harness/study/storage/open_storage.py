@@ -7,6 +7,7 @@ never disturb the one writer, and a killed process loses nothing.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,12 @@ from harness.study.storage.server_lock import hold_server_lock
 SQLITE_HEADER = b"SQLite format 3\0"  # of every file that is not empty
 UNREADABLE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
 
+# Of the raw text: SQLAlchemy ends a password at its first @ and takes the rest for the host
+_PASSWORD = re.compile(r"(?<=://)([^:/?]*):.*@", re.DOTALL)
+_SECRET_IN_QUERY = re.compile(
+    r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&]*", re.DOTALL | re.IGNORECASE
+)
+
 
 def default_url(directory: Path) -> str:
     """SQLite in the study's results directory."""
@@ -37,9 +44,14 @@ def default_url(directory: Path) -> str:
 
 
 def mask(url: str) -> str:
-    """The URL without its password, for logs, reports and error texts."""
+    """The URL without its password, for logs, reports and error texts.
+
+    Everything up to the last @ counts as the password, also where an @ in it is not escaped.
+    """
     try:
-        parsed = sqlalchemy.make_url(url)
+        sqlalchemy.make_url(url)
+        shown = _PASSWORD.sub(r"\1:***@", _SECRET_IN_QUERY.sub(r"\1***", url))
+        parsed = sqlalchemy.make_url(shown)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         return "(unreadable storage URL)"
     words = ("pass", "pwd", "secret", "token")
@@ -65,7 +77,8 @@ def check_storage(url: str) -> None:
     there; StorageError for an unknown kind of database and a file that is none of SQLite.
     """
     try:
-        sqlalchemy.make_url(url).get_dialect().import_dbapi()
+        parsed = sqlalchemy.make_url(url)
+        parsed.get_dialect().import_dbapi()
     except ImportError as error:
         raise InputError(
             "--storage",
@@ -81,6 +94,13 @@ def check_storage(url: str) -> None:
             expected="an Optuna storage URL such as sqlite:///study.db",
             got=Shown("an unreadable URL"),
         ) from None
+    if parsed.host and "@" in f"{parsed.host}{parsed.database}":
+        raise InputError(
+            "--storage",
+            expected="one @, before the host",
+            got=Shown(mask(url)),
+            remedy="write an @ in a password as %40",
+        )
     if database := database_file(url):
         _check_file(database)
 

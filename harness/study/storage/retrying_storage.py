@@ -18,17 +18,30 @@ from typing import Any, TypeVar
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel
+from optuna.storages._rdb.models import (
+    NOT_FOUND_MSG,
+    TrialIntermediateValueModel,
+    TrialModel,
+)
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.errors import FileError, HarnessError, StorageError
+from harness.errors import LONGEST_PHRASE, FileError, HarnessError, StorageError
 from harness.study import backoff
 from harness.study.backoff import Backoff, Clock
 
 FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+# What Optuna raises for attributes, parameters or states that it did not write
+EDITED = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
 T = TypeVar("T")
 Notify = Callable[[str], None]
 
@@ -107,6 +120,22 @@ class RetryingStorage(RDBStorage):
                 )
             self._pause(pause_s)
 
+    def _read(self, action: Callable[[], T]) -> T:
+        """The same for an action that reads attributes, parameters or states.
+
+        Raises StorageError for those that Optuna did not write. Its KeyError passes: no such study
+        or trial.
+        """
+        try:
+            return self.retry(action)
+        except EDITED as error:
+            if error.args == (NOT_FOUND_MSG,):
+                raise
+            raise StorageError(
+                f"{self.display_name}: what is stored cannot be read ({first_line(error)}): another "
+                "program changed it; start over with --fresh"
+            ) from error
+
     def _pause(self, pause_s: float) -> None:
         try:
             self.clock.sleep(pause_s)
@@ -123,16 +152,16 @@ class RetryingStorage(RDBStorage):
         self.retry(lambda: RDBStorage.set_study_user_attr(self, study_id, key, value))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self.retry(lambda: RDBStorage.get_study_user_attrs(self, study_id))
+        return self._read(lambda: RDBStorage.get_study_user_attrs(self, study_id))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         return self.retry(lambda: RDBStorage.get_study_id_from_name(self, study_name))
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        return self.retry(lambda: RDBStorage.get_all_studies(self))
+        return self._read(lambda: RDBStorage.get_all_studies(self))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        return self.retry(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
+        return self._read(lambda: RDBStorage.create_new_trial(self, study_id, template_trial))
 
     def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
         """Store values at steps that have none, in one transaction.
@@ -170,7 +199,7 @@ class RetryingStorage(RDBStorage):
         return self.retry(lambda: RDBStorage.set_trial_state_values(self, trial_id, state, values))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self.retry(lambda: RDBStorage.get_trial(self, trial_id))
+        return self._read(lambda: RDBStorage.get_trial(self, trial_id))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         return self.retry(
@@ -183,7 +212,7 @@ class RetryingStorage(RDBStorage):
         deepcopy: bool = True,
         states: Any = None,
     ) -> list[FrozenTrial]:
-        return self.retry(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
+        return self._read(lambda: RDBStorage.get_all_trials(self, study_id, deepcopy, states))
 
 
 def permanent_error(display_name: str, error: BaseException | None) -> HarnessError | None:
@@ -209,6 +238,6 @@ def permanent_error(display_name: str, error: BaseException | None) -> HarnessEr
 
 
 def first_line(error: BaseException | None) -> str:
-    """An error's first line, or its type where it has no text."""
+    """An error's first line, cut where it is long, or its type where it has no text."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:LONGEST_PHRASE] if lines else type(error).__name__

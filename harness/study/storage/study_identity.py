@@ -64,7 +64,7 @@ def open_study(
     try:
         record = json.loads(stored)
         schema, keys = record["schema"], dict(record.get("keys", {}))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"{name}: its identity cannot be read ({first_line(error)}); start over with --fresh"
         ) from error
@@ -105,7 +105,12 @@ def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[s
     warnings: dict[str, None] = {}
     for study_id in study_ids:
         found = storage.get_study_user_attrs(study_id).get(VERSIONS)
-        stored = found if isinstance(found, dict) else {}
+        if found is not None and not isinstance(found, dict):
+            raise StorageError(
+                f"{VERSIONS}: expected an object, got {found!r:.200}: another program changed it; "
+                "start over with --fresh"
+            )
+        stored = found or {}
         if missing := {*present} - {*stored}:
             known = {**{name: present[name] for name in missing}, **stored}
             storage.set_study_user_attr(study_id, VERSIONS, known)

@@ -11,11 +11,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import gc
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
+import pydantic
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -37,6 +40,9 @@ WRITE_EVERY_S = 0.5  # so that other programs can show a running trial
 RETRY = "killed, tried again: "  # how the reason of a crash that is retried begins
 WITH_A_VALUE = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
 VIOLATION = "constraints:ended"  # where Optuna 5 keeps Trial.set_constraint("ended", value)
+
+
+_adapter: Callable[[type], pydantic.TypeAdapter[Any]] = functools.cache(pydantic.TypeAdapter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +73,15 @@ class TrialResult:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> TrialResult:
-        """The result that `to_json` wrote."""
-        plain = json.loads(text)
-        plain["end"] = TrialStatus(plain["end"])
-        for name in ("evaluations", "extrapolations"):
-            plain[name] = tuple(tuple(each) for each in plain.get(name, ()))
-        plain["predictions"] = tuple(plain["predictions"])
-        return cls(**plain)
+    def from_json(cls, text: str) -> Self:
+        """The result that `to_json` wrote. Raises ValueError, in one line, for any other text."""
+        try:
+            result: Self = _adapter(cls).validate_json(text, strict=True, extra="forbid")
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +226,7 @@ class Ledger:
             slot, key = trial.user_attrs.get(SLOT), trial.user_attrs.get(KEY)
             if slot is None or key is None:
                 continue  # a trial that another program added
+            _check_edited(trial, slot, key)
             if not trial.state.is_finished():
                 self._interrupt_unfinished(trial)
                 again[key] = trial.params
@@ -286,7 +294,8 @@ class Ledger:
         """
         found = []
         trials = self._trials()
-        stored_anew = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
+        others = [trial.user_attrs.get(INSTEAD_OF) for trial in trials]
+        stored_anew = {number for number in others if isinstance(number, int)}
         for trial in trials:
             key, stored = trial.user_attrs.get(KEY), trial.user_attrs.get(RESULT)
             if key is None or trial.number in stored_anew:
@@ -313,6 +322,21 @@ def _study_exists() -> Iterator[None]:
             "the study is gone from its storage: another program deleted it; run the same command again, "
             "which starts it over"
         ) from error
+
+
+def _check_edited(trial: FrozenTrial, slot: object, key: object) -> None:
+    """Refuse a trial whose slot, key or value another program has changed to another type."""
+    is_number = isinstance(slot, int) and not isinstance(slot, bool) and slot >= 0
+    for name, expected, got, is_right in (
+        (SLOT, "a whole number", slot, is_number),
+        (KEY, "a text", key, isinstance(key, str)),
+        ("value", "a number", trial.values, isinstance(trial.value, float | int | None)),
+    ):
+        if not is_right:
+            raise StorageError(
+                f"trial {trial.number}: {name}: expected {expected}, got {got!r:.200}: another program "
+                "changed it; start over with --fresh"
+            )
 
 
 def _is_last(result: TrialResult) -> bool:

@@ -27,6 +27,7 @@ from harness.study.execution.worker_messages import (
 from harness.training.training_loop import Evaluation, Extrapolation, TrainingConfig
 from tests.small import FAULTY, forget_sources
 from tests.study.requests import KINDS_OF_A_TRIAL, config_of, request_of
+from tests.tally import Tally
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,26 @@ def test_failures(fault: str, end: TrialStatus, reason: str) -> None:
     """A trial that raises or diverges sends one outcome with its end and a reason of one line."""
     outcome = sent(request_of(1, fault))[-1]
     assert (type(outcome), outcome.end, outcome.reason) == (TrialOutcome, end, reason)
+
+
+@pytest.mark.parametrize("home", ["/home/planted", "C:\\Users\\planted"])
+def test_an_exception_does_not_name_the_home_folder(
+    home: str, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    """A path in a trial's exception is shown from ~ in its reason and its traceback."""
+    monkeypatch.setattr("harness.home_folder._homes", lambda: [home])
+
+    def missing(*arguments: object) -> None:
+        raise FileNotFoundError(2, "No such file", f"{home}/data.npy")
+
+    monkeypatch.setattr("harness.study.execution.worker.Training", missing)
+    with (
+        tally.each("the home folder in a trial's exception", "shown as ~") as count,
+        count.one(),
+    ):
+        (outcome,) = sent(request_of(1))
+        assert outcome.reason.endswith("'~/data.npy'")
+        assert "planted" not in outcome.traceback
 
 
 def test_diverged_evaluation_is_sent() -> None:

@@ -204,6 +204,11 @@ def test_missing_driver() -> None:
         f"mysql+pymysql://user:{SECRET}@host:3306/db?charset=utf8",
         f"postgresql://user:{SECRET}@host:no-port/db",
         f"postgresql://host/db?sslPassword={SECRET}&authToken={SECRET}",
+        f"postgresql://user:p@{SECRET}@host/db",
+        f"postgresql://me@corp:p@s/{SECRET}@host/db",
+        f"postgresql://user:p@s?{SECRET}@host/db",
+        f"postgresql://host:5432/db?password=a@{SECRET}",
+        f"postgresql://host/db?p%61ssword={SECRET}",
     ],
 )
 def test_mask(url: str) -> None:
@@ -211,9 +216,18 @@ def test_mask(url: str) -> None:
     assert SECRET not in mask(url)
 
 
+def test_an_at_sign_in_a_password_is_to_be_escaped() -> None:
+    """SQLAlchemy would take its tail for the host, and the driver would show it: refused."""
+    url = f"postgresql+psycopg://user:p@{SECRET}@127.0.0.1:1/db"
+    with pytest.raises(InputError, match=r"user:\*\*\*@127\.0\.0\.1:1/db; .*%40") as refused:
+        open_storage(url, "s").__enter__()
+    assert SECRET not in str(refused.value)
+
+
 def test_mask_keeps_the_rest() -> None:
     """What is no password stays readable."""
     assert mask("sqlite:///a/study.db") == "sqlite:///a/study.db"
+    assert "***" not in mask("sqlite:////a@b:c@d/study.db")
     assert (
         mask("postgresql://me:pw@host/db?sslmode=require")
         == "postgresql://me:***@host/db?sslmode=require"
