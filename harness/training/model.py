@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import json
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -81,11 +83,21 @@ def build_model(config: ModelConfig, seed: int) -> SequenceModel:
 def count_parameters(config: ModelConfig) -> int:
     """The number of weights and biases, head included. Uses torch's meta device, so no memory."""
     task, cell = get_task(config.task), get_cell(config.cell)
+    ends = (task.input_size, task.output_size)
+    layers = (config.hidden_size, config.num_layers)
+    return _count(cell.factory, ends, layers, config.hyperparameters)
+
+
+def _count(
+    factory: Callable[..., nn.Module],
+    ends: tuple[int, int],
+    layers: tuple[int, int],
+    own: Mapping[str, Any],
+) -> int:
+    """Number of parameters; `ends` are (input_size, output_size), `layers` (hidden_size, number)."""
     with torch.device("meta"):
-        stack = cell.factory(
-            task.input_size, config.hidden_size, config.num_layers, **config.hyperparameters
-        )
-        model = SequenceModel(stack, config.hidden_size, task.output_size, dense=task.dense)
+        stack = factory(ends[0], *layers, **own)
+        model = SequenceModel(stack, layers[0], ends[1], dense=False)
     return sum(weight.numel() for weight in model.parameters())
 
 
@@ -94,9 +106,34 @@ def derive_hidden_size(config: ModelConfig, num_parameters: int, *, strict: bool
 
     Raises InputError if the nearest misses by more than 5 %, unless `strict` is False.
     """
+    task, cell = get_task(config.task), get_cell(config.cell)
+    own = json.dumps(dict(config.hyperparameters), sort_keys=True)
+    ends = (task.input_size, task.output_size)
+    best, count = _nearest_size(cell.factory, ends, config.num_layers, own, num_parameters)
+    if strict and abs(count - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
+        raise InputError(
+            "training",
+            "num_parameters",
+            expected=f"a number that {config.cell} with {config.num_layers} layers reaches within 5 %",
+            got=num_parameters,
+            remedy=f"the nearest is {count} (hidden_size {best})",
+        )
+    return best
+
+
+# A search over it takes 5 ms, and each of a study's trials asks
+@functools.lru_cache(maxsize=4096)
+def _nearest_size(
+    factory: Callable[..., nn.Module],
+    ends: tuple[int, int],
+    num_layers: int,
+    own: str,
+    num_parameters: int,
+) -> tuple[int, int]:
+    """The hidden_size nearest to `num_parameters`, and its count. `own` is JSON."""
 
     def count(hidden_size: int) -> int:
-        return count_parameters(dataclasses.replace(config, hidden_size=hidden_size))
+        return _count(factory, ends, (hidden_size, num_layers), json.loads(own))
 
     low, high = 1, 2
     while count(high) < num_parameters:
@@ -105,12 +142,4 @@ def derive_hidden_size(config: ModelConfig, num_parameters: int, *, strict: bool
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) <= num_parameters else (low, middle)
     best = min((low, high), key=lambda size: abs(count(size) - num_parameters))
-    if strict and abs(count(best) - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
-        raise InputError(
-            "training",
-            "num_parameters",
-            expected=f"a number that {config.cell} with {config.num_layers} layers reaches within 5 %",
-            got=num_parameters,
-            remedy=f"the nearest is {count(best)} (hidden_size {best})",
-        )
-    return best
+    return best, count(best)

@@ -219,6 +219,23 @@ def test_a_derived_size_is_exact_where_it_can_be(cell: str, hidden_size: int) ->
     )
 
 
+def test_a_derived_size_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cell, layers, own hyperparameters and wanted number build no model again."""
+    built: list[int] = []
+    factory = CELLS["lstm"].factory
+
+    def counted(input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
+        built.append(hidden_size)
+        return factory(input_size, hidden_size, num_layers)
+
+    monkeypatch.setitem(CELLS, "lstm", dataclasses.replace(CELLS["lstm"], factory=counted))
+    first = derive_hidden_size(config(), 5_000)
+    searched = len(built)
+    assert derive_hidden_size(config(sequence_length=20), 5_000) == first
+    assert len(built) == searched > 0
+    assert derive_hidden_size(config(num_layers=1), 5_000) > first
+
+
 def test_a_number_that_no_size_reaches() -> None:
     """Fewer parameters than one unit has, or a gap between two sizes: the nearest is named."""
     with pytest.raises(InputError, match=r"lstm with 2 layers reaches within 5 %, got 10; the nea"):
