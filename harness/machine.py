@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
+import math
 import os
 import platform
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -85,11 +89,57 @@ def resolve_device(name: str) -> str:
     return f"cuda:{int(index or 0)}"
 
 
-def num_cores() -> int:
-    """Cores that this process may use."""
+def num_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, or its control group's quota if less.
+
+    A part of a core counts as one. The system's files are below `root`.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min([cores, *map(math.ceil, _cpu_quotas(root))]))
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """The quotas, in cores, of this process's control groups and of their parents (v2 and v1)."""
+    groups = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            mounts = [groups, groups / "unified"]
+        elif "cpu" in controllers.split(","):
+            mounts = [groups / "cpu", groups / controllers]
+        else:
+            continue
+        group = PurePosixPath("/", path)
+        for mount, each in itertools.product(mounts, (group, *group.parents)):
+            folder = mount / each.relative_to("/")
+            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"] if controllers else ["cpu.max"]
+            numbers = " ".join(_read(folder / name) for name in names).split()
+            # "max" and -1: no quota
+            if len(numbers) == 2 and all(map(str.isdecimal, numbers)) and int(numbers[1]):
+                yield int(numbers[0]) / int(numbers[1])
+
+
+def _read(path: Path) -> str:
+    """The text of a file of the system; empty where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def use_deterministic_cuda() -> None:
+    """Let CUDA compute the same numbers each time in this process, at some cost of speed.
+
+    Call it before CUDA starts: cuBLAS reads its setting once. An operation that has no
+    deterministic form raises RuntimeError. Source: torch's notes on randomness.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def memory_bytes() -> int:

@@ -190,15 +190,59 @@ def test_the_processor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.cpu_model() == platform.machine() != ""
 
 
-def test_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own set where the system has one, else all."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert machine.num_cores() == 3
+    assert machine.num_cores(tmp_path) == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert machine.num_cores() == 7
+    assert machine.num_cores(tmp_path) == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert machine.num_cores() == 1
+    assert machine.num_cores(tmp_path) == 1
+
+
+QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        ("0::/", {}, 8),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "250000 100000"}, 3),
+        ("0::/", {"cpu.max": "1000 100000"}, 1),
+        ("0::/", {"cpu.max": "1600000 100000"}, 8),
+        ("0::/", {"cpu.max": "nonsense"}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "200000 100000", "a/cpu.max": "max 100000"}, 2),
+        ("0::/not/mounted", {"cpu.max": "200000 100000"}, 2),
+        ("0::/a", {"b/cpu.max": "100000 100000"}, 8),
+        ("4:cpu,cpuacct:/a", {f"cpu/a/{QUOTA}": "150000", f"cpu/a/{PERIOD}": "100000"}, 2),
+        ("4:cpu:/a", {f"cpu/a/{QUOTA}": "-1", f"cpu/a/{PERIOD}": "100000"}, 8),
+        (
+            "4:cpu,cpuacct:/a",
+            {f"cpu,cpuacct/{QUOTA}": "300000", f"cpu,cpuacct/{PERIOD}": "100000"},
+            3,
+        ),
+        ("9:memory:/a\n1:name=systemd:/a", {"a/cpu.max": "100000 100000"}, 8),
+    ],
+)
+def test_cores_within_the_quota(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    group: str,
+    files: dict[str, str],
+    expected: int,
+) -> None:
+    """No more cores than the quota of the control group and its parents allows, rounded up."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    tree = {"proc/self/cgroup": group} | {
+        f"sys/fs/cgroup/{name}": text for name, text in files.items()
+    }
+    for name, text in tree.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert machine.num_cores(tmp_path) == expected
 
 
 # ------------------------------------------------------------------------------------ fingerprint

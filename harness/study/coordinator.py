@@ -41,7 +41,8 @@ class TrialLimits:
     """Limits of the trials. 0 bytes is no limit.
 
     `stop_at` is a reading of time.monotonic(): no trial starts after it. `one_in_flight` allows
-    each source one trial at a time. `independent` allows any number: no slot depends on another.
+    each source one trial at a time; as part of --deterministic it makes CUDA deterministic too.
+    `independent` allows any number: no slot depends on another.
     """
 
     trial_timeout_s: float | None = None
@@ -138,6 +139,7 @@ class Coordinator:
                     self.limits.trial_memory_bytes,
                     job.weights,
                     self.sources,
+                    deterministic=self.limits.one_in_flight,
                 )
             )
             self.observer(TrialProgress("started", chosen, job))

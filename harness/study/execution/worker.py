@@ -28,7 +28,7 @@ from harness.atomic_file import replace_file
 from harness.columns import TrialStatus
 from harness.errors import InputError
 from harness.home_folder import hide_home
-from harness.machine import configure_process, keep_memory
+from harness.machine import configure_process, keep_memory, use_deterministic_cuda
 from harness.plugin_sources import first_difference
 from harness.plugins import load_plugins, plugin_sources
 from harness.processes.process_groups import kill_group
@@ -69,6 +69,8 @@ def run_request(request: TrialRequest, send: Send) -> None:
         return
     send(TrialStarted())
     try:
+        if request.deterministic and request.config.device.startswith("cuda"):
+            use_deterministic_cuda()
         if request.memory_bytes and request.config.device == "cpu":
             limit_memory(request.memory_bytes)
         outcome = _train(request, send)

@@ -24,7 +24,8 @@ class TrialRequest:
 
     `memory_bytes` 0 sets no limit. `weights` is the file to which the trained weights go, or empty;
     the initial weights go beside it. `sources` is what the coordinator has loaded of the plug-ins
-    and of what they import: a worker that has loaded other source must not train.
+    and of what they import: a worker that has loaded other source must not train. `deterministic`
+    asks CUDA for the same numbers each time.
     """
 
     request_id: int
@@ -33,6 +34,7 @@ class TrialRequest:
     memory_bytes: int = 0
     weights: str = ""
     sources: Mapping[str, list[Source]] = dataclasses.field(default_factory=dict)
+    deterministic: bool = False
 
     def to_line(self) -> str:
         """One line of JSON; `from_line` is the inverse."""

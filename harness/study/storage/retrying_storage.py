@@ -31,6 +31,7 @@ from harness.errors import LONGEST_PHRASE, FileError, HarnessError, StorageError
 from harness.study import backoff
 from harness.study.backoff import Backoff, Clock
 
+CHECK_LOCK_EVERY_S = 60.0
 FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 # What Optuna raises for attributes, parameters or states that it did not write
@@ -72,9 +73,10 @@ def _let_pass(context: sqlalchemy.engine.ExceptionContext) -> None:
 class RetryingStorage(RDBStorage):
     """Optuna's storage, each of whose calls retries while the database does not answer.
 
-    Messages and errors call it `display_name`. `on_reconnect` is called when the database answers
-    again, before anything is written. Raises StorageError after `max_wait_s`, FileError where the
-    disk is full.
+    Messages and errors call it `display_name`. `check_lock` is called when the database answers
+    again, before anything is written. It is also called once a minute, because a server may end the
+    lock's connection alone. Raises StorageError after `max_wait_s`, FileError where the disk is
+    full.
     """
 
     def __init__(self, url: str, display_name: str) -> None:
@@ -82,17 +84,19 @@ class RetryingStorage(RDBStorage):
         sqlalchemy.event.listen(self.engine, "handle_error", _let_pass)
         self.display_name = display_name
         self.notify: Notify = ignore_notice
-        self.on_reconnect: Callable[[], None] = lambda: None
+        self.check_lock: Callable[[], None] = lambda: None
         self.max_wait_s = backoff.MAX_WAIT_S
         self.clock: Clock = time
+        self.checked_at = self.clock.monotonic()
 
     def retry(self, action: Callable[[], T]) -> T:
         """The action's result, retried until the database answers."""
         pauses, trouble = Backoff(self.clock.monotonic(), self.max_wait_s), ""
         while True:
             try:
-                if trouble:
-                    self.on_reconnect()
+                if trouble or self.clock.monotonic() - self.checked_at >= CHECK_LOCK_EVERY_S:
+                    self.check_lock()
+                    self.checked_at = self.clock.monotonic()
                 found = action()
             except Unanswered as error:
                 if problem := permanent_error(self.display_name, error.error.orig):

@@ -21,15 +21,19 @@ OWNER = "harness:owner"
 TAKE_LOCK = {
     "postgresql": "SELECT pg_try_advisory_lock({key})",
     "mysql": "SELECT GET_LOCK('harness:{key}', 0)",
+    "mariadb": "SELECT GET_LOCK('harness:{key}', 0)",
 }
-# With it PostgreSQL notices a lost machine after two minutes instead of two hours, and closes no
-# idle connection.
-KEEP_LOCK = """
+# PostgreSQL then notices a lost machine after two minutes instead of two hours, and closes no idle
+# connection. MySQL closes an idle one after `wait_timeout`, 8 hours unless set; 24 days are the
+# most that every system takes.
+KEEP_MYSQL = "SET SESSION wait_timeout = 2147483"
+KEEP_POSTGRESQL = """
 SELECT set_config(name, value, false)
 FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6'),
              ('idle_session_timeout', '0')) AS wanted(name, value)
 WHERE name IN (SELECT name FROM pg_settings)
 """
+KEEP_LOCK = {"postgresql": KEEP_POSTGRESQL, "mysql": KEEP_MYSQL, "mariadb": KEEP_MYSQL}
 
 
 @contextlib.contextmanager
@@ -50,7 +54,7 @@ def hold_server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
                 f"{storage.display_name}: study {name} is in use by {who}; wait until it is done"
             )
         _sign(storage, name)
-        storage.on_reconnect = lock.take_again
+        storage.check_lock = lock.take_again
         yield
     finally:
         lock.give_back()
@@ -76,13 +80,12 @@ class _ServerLock:
         connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction open for hours
         connection.detach()  # so that closing it gives the lock back
         self.connection = connection
-        if dialect == "postgresql":
-            connection.execute(sqlalchemy.text(KEEP_LOCK))
+        connection.execute(sqlalchemy.text(KEEP_LOCK[dialect]))
         found = connection.execute(sqlalchemy.text(TAKE_LOCK[dialect].format(key=self.key)))
         self.taken = bool(found.scalar())
 
     def take_again(self) -> None:
-        """After a reconnection: take it again, unless it is still held.
+        """After a reconnection, and once a minute: take it again, unless it is still held.
 
         Raises StorageError where another coordinator has it.
         """

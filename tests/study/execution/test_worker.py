@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -242,3 +243,48 @@ def test_random_numbers_of_a_plug_in_follow_the_seed() -> None:
     numbers, others = first.split()[1:], sent(other)[-1].reason.split()[1:]
     assert len(numbers) == 3
     assert all(one != two for one, two in zip(numbers, others, strict=True))
+
+
+FLAGS = """
+import os, sys, torch
+from harness.cells import Cell, register_cell
+from harness.study.execution.worker import run_request
+from harness.study.execution.worker_messages import TrialRequest
+
+def factory(input_size, hidden_size, num_layers):
+    raise RuntimeError(
+        f"{torch.are_deterministic_algorithms_enabled()} {torch.backends.cudnn.deterministic} "
+        f"{torch.backends.cudnn.benchmark} {os.environ.get('CUBLAS_WORKSPACE_CONFIG')}"
+    )
+
+register_cell(Cell("flags", factory, initializations={"pytorch": lambda *_: None}))
+torch.backends.cudnn.benchmark = True
+run_request(TrialRequest.from_line(sys.stdin.readline()), lambda outcome: print(getattr(outcome, "reason", "")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "flags"),
+    [
+        ("cuda:0", True, "True True False :4096:8"),
+        ("cuda:0", False, "False False True None"),
+        ("cpu", True, "False False True None"),
+    ],
+)
+def test_deterministic_cuda(device: str, deterministic: bool, flags: str) -> None:
+    """Deterministic flags are set before the model is built, on CUDA alone and only if asked.
+
+    The cell tells the flags while it is built, on the CPU, so no card is needed.
+    """
+    config = dataclasses.replace(config_of("flags"), device=device)
+    request = TrialRequest(1, config, deterministic=deterministic)
+    environment = {k: v for k, v in os.environ.items() if k != "CUBLAS_WORKSPACE_CONFIG"}
+    done = subprocess.run(
+        [sys.executable, "-c", FLAGS],
+        input=request.to_line(),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert done.stdout.strip() == f"RuntimeError: {flags}"

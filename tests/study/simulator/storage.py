@@ -36,9 +36,10 @@ class SimulatedStorage(RetryingStorage):
         self.occasion, self.fails = occasion, fails
         self.display_name = "the storage"
         self.notify = world.tell
-        self.on_reconnect = lambda: None
+        self.check_lock = lambda: None
         self.max_wait_s = backoff.MAX_WAIT_S
         self.clock = world
+        self.checked_at = world.monotonic()
 
     def _read(self, action: Callable[[], T]) -> T:
         def ask() -> T:

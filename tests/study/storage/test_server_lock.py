@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 import sqlalchemy
 
 from harness.errors import StorageError
 from harness.records.file_lock import hold_file
-from harness.study.storage import server_lock
+from harness.study.storage import retrying_storage, server_lock
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.study.storage.study_identity import open_study
 from tests.study.postgres import SECRET
@@ -129,3 +132,42 @@ def test_lock_keeps_no_transaction_open(postgres: str) -> None:
             )
         ).scalars()
         assert list(states) == ["idle"]
+
+
+def test_lock_whose_connection_ended(
+    postgres: str, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    """A server that ends the lock's connection alone frees the lock; it is soon taken again."""
+    monkeypatch.setattr(retrying_storage, "CHECK_LOCK_EVERY_S", 0.0)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    with open_storage(postgres, "s") as storage:
+        with storage.engine.connect() as connection:
+            ended = connection.execute(sqlalchemy.text(end)).scalars().all()
+        storage.get_all_studies()
+        try:
+            with pytest.raises(StorageError, match="in use by"):
+                open_storage(postgres, "s").__enter__()
+        finally:
+            tally.add(
+                "the server ends the connection that holds the lock",
+                "the lock is taken again, so a second coordinator is refused",
+                lost=int(sys.exc_info()[0] is not None),
+            )
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
+def test_lock_on_mysql(dialect: str) -> None:
+    """On MySQL and MariaDB the lock's connection may be idle for 24 days, not for 8 hours.
+
+    The server is a recording fake: it takes every statement.
+    """
+    said: list[str] = []
+    connection = MagicMock()
+    connection.execute.side_effect = lambda text: said.append(str(text)) or MagicMock()
+    engine = SimpleNamespace(dialect=SimpleNamespace(name=dialect), connect=lambda: connection)
+    lock = server_lock._ServerLock(cast(Any, SimpleNamespace(engine=engine)), "s")
+    lock.take()
+    assert said[0] == "SET SESSION wait_timeout = 2147483"
+    assert said[1].startswith("SELECT GET_LOCK('harness:")
+    assert lock.taken
