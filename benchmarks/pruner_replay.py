@@ -35,7 +35,7 @@ from harness.metric_definitions import OBJECTIVES, Outcome, is_solved
 from harness.plugins import load_plugins
 from harness.stats import median_interval
 from harness.study.search.pruners import pruner_arguments
-from harness.study.search.samplers import startup_trials_of_old
+from harness.study.search.samplers import old_startup_trials
 from harness.study.trials_to_run import first_solved
 from harness.tasks import get_task
 from harness.training.training_loop import Evaluation
@@ -212,9 +212,8 @@ def _fixed(parameter: object) -> int:
 def pruner_of(name: str, search: Search) -> optuna.pruners.BasePruner:
     """A pruner as the harness makes it; `late_median` with half of the budget as its warm-up."""
     known = name.removeprefix("late_")
-    given = pruner_arguments(
-        known, startup_trials_of_old(len(search.trials)), search.budget, search.evaluate_every
-    )
+    startup = old_startup_trials(len(search.trials))
+    given = pruner_arguments(known, search.budget, search.evaluate_every, startup)
     if name == "late_median":
         given["n_warmup_steps"] = search.budget // 2
     match known:

@@ -38,9 +38,9 @@ from optuna.trial import TrialState, create_trial
 
 from harness import machine, records
 from harness.columns import Direction
+from harness.config import STARTUP_TRIALS
 from harness.stats import Estimate, median_interval
 from harness.study.search.propose_parameters import SearchPlan, SearchProposer
-from harness.study.search.samplers import N_STARTUP_TRIALS
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 ALL = sys.maxsize
@@ -179,7 +179,7 @@ def search(name: str, seed: int, trials: int, most: int, begun: Found | None) ->
 
     It takes over what `begun`, shown all, found before that mattered.
     """
-    same = max(N_STARTUP_TRIALS, most) + 1
+    same = max(STARTUP_TRIALS, most) + 1
     if begun is not None and same >= trials:
         return begun
     function = FUNCTIONS[name]
@@ -251,7 +251,7 @@ def page(rows: Sequence[Mapping[str, Any]], trials: int) -> str:
         "",
         (
             f"TPE with all finished trials, and with at most so many of them (the best 100 and an even selection of the others), "
-            f"in searches of {trials:,} trials with {seeds} seeds, the first {N_STARTUP_TRIALS} random. Better by: the best "
+            f"in searches of {trials:,} trials with {seeds} seeds, the first {STARTUP_TRIALS} random. Better by: the best "
             "value found against that of the same seed with all trials shown, above 1 is better. Medians over seeds, in brackets "
             "their intervals. Time: the processor's, of an ask at a search's end."
         ),

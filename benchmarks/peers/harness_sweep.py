@@ -72,8 +72,6 @@ seeds = 0
 class Listed:
     """A proposer whose slots are the trials of the list."""
 
-    startup_trials = 0
-
     def __init__(self, trials: list[Trial]) -> None:
         self.trials = trials
 

@@ -24,6 +24,7 @@ from harness.config.grid_config import (
     parse_grid,
 )
 from harness.config.study_config import (
+    STARTUP_TRIALS,
     Claim,
     CompareTable,
     ConfirmTable,
@@ -40,6 +41,7 @@ from harness.config.validation import RESERVED_NAMES
 
 __all__ = [
     "RESERVED_NAMES",
+    "STARTUP_TRIALS",
     "Claim",
     "CompareTable",
     "ConfirmTable",

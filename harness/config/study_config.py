@@ -21,6 +21,12 @@ Factor = Annotated[StrictInt, Field(ge=2, le=100)]
 Seconds = Annotated[StrictFloat, Field(gt=0, le=1e9)]
 
 
+# Random trials before TPE and GP use the results. Independent of `trials`, so that a search that
+# grows equals one that was long from the start. A quarter of 24 or 48 trials, with 40 seeds on the
+# four functions of benchmarks/shown.py, was no better
+STARTUP_TRIALS = 4
+
+
 class StudyTable(ConfigTable):
     """[study]: its name and its question."""
 

@@ -133,6 +133,7 @@ class MachineSchema:
     memory_bytes: _Count = _FREE
     workers: _Count = _FREE
     common_trials: _Count = _FREE
+    startup_trials: _Count = _FREE
     versions: dict[str, _Text] = _FREE
     warnings: list[_Text] = _FREE
     notes: list[_Text] = _FREE

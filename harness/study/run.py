@@ -130,7 +130,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
         "runs": runs,
         "storage": mask(hide_home(options.storage)) if options.storage else "study.db",
         "common_trials": common,
-        "startup_trials": max(each.startup_trials for each in searches),
+        "startup_trials": searches[0].slots.startup_trials,
         "warnings": list(warnings),
         "notes": _notes(done_before),
         "search_and_confirmation_time_s": time.monotonic() - started,

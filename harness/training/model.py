@@ -94,7 +94,7 @@ def _count(
     layers: tuple[int, int],
     own: Mapping[str, Any],
 ) -> int:
-    """Number of parameters; `ends` are (input_size, output_size), `layers` (hidden_size, number)."""
+    """Number of parameters; `ends`: (input_size, output_size), `layers`: (hidden_size, number)."""
     with torch.device("meta"):
         stack = factory(ends[0], *layers, **own)
         model = SequenceModel(stack, layers[0], ends[1], dense=False)

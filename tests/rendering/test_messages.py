@@ -154,7 +154,7 @@ DATA = {
     *("begin", "table", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"),
     *("tab", "tabular", "toprule", "midrule", "bottomrule", "end", "geq", "cdot", "lrrrrrrr"),
     *("llrrrrrrr", "temporal", "True", "False", "adam"),  # LaTeX, Optuna's arguments, the optimiser
-    *re.findall(r"[A-Za-z_]{3,}", " ".join(sampler_arguments("tpe", 4)).replace("_", r"\_")),
+    *re.findall(r"[A-Za-z_]{3,}", " ".join(sampler_arguments("tpe")).replace("_", r"\_")),
     "_order",  # temporal\_order, as LaTeX has it
     *("How", "many", "steps", "back", "can", "each", "cell", "remember"),  # the question
 }

@@ -18,7 +18,6 @@ from harness.study.execution.fork_server import ForkServer
 from harness.study.execution.prewarmed_server import ANSWER, ENDED
 from harness.study.execution.worker_messages import ProcessEnded, TrialOutcome
 from harness.study.search import optuna_trials
-from harness.study.search.samplers import startup_trials_of_old
 from harness.training.training_loop import Evaluation
 from tests.study.simulator.lives import simulate
 from tests.study.simulator.world import BrokenPromise
@@ -83,9 +82,7 @@ def a_killed_trial_is_complete(patch: pytest.MonkeyPatch) -> None:
 
 def start_up_depends_on_the_total(patch: pytest.MonkeyPatch) -> None:
     """A quarter of all trials is random, so a search that has grown is another one."""
-    patch.setattr(
-        optuna_trials, "_startup_trials", lambda ledger, stored, total: startup_trials_of_old(total)
-    )
+    patch.setattr(optuna_trials, "startup_trials_of", lambda storage, study_id, old: old)
 
 
 def other_factors_are_not_measured(patch: pytest.MonkeyPatch) -> None:

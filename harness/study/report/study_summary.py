@@ -19,6 +19,7 @@ from harness.columns import PENALIZED, TrialStatus
 from harness.config import Claim
 from harness.hyperparameters import Fixed
 from harness.records import StudyRecords
+from harness.study.search.samplers import old_startup_trials
 
 # A run with such an end counts: it solved its task, or it did not.
 COUNTED_STATUSES = PENALIZED | {TrialStatus.COMPLETE, TrialStatus.PRUNED}
@@ -115,6 +116,14 @@ class Summary:
     def has_ladder(self) -> bool:
         """Whether winners were confirmed at several lags, so that there is a memory span."""
         return any(len(memory.ladder.lags) > 1 for memory in self.memory.values())
+
+    @property
+    def startup_trials(self) -> int:
+        """Random trials at the start of a search."""
+        recorded = self.records.machine.get("startup_trials")
+        if isinstance(recorded, int):
+            return recorded
+        return old_startup_trials(self.records.spec.search.trials)
 
     @functools.cached_property
     def common_trials(self) -> int:

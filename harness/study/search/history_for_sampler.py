@@ -38,6 +38,7 @@ class SamplerHistory(InMemoryStorage):
         self.unfinished: set[int] = set()
         self.ranked: list[tuple[float, int]] = []
         self.selected: Collection[int] | None = None
+        self.is_hidden = False
 
     @property
     def n_finished(self) -> int:
@@ -109,13 +110,24 @@ class SamplerHistory(InMemoryStorage):
         finally:
             self.selected = None
 
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Within the block a reader sees no trial."""
+        self.is_hidden = True
+        try:
+            yield
+        finally:
+            self.is_hidden = False
+
     def get_all_trials(
         self,
         study_id: int,
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials of a study. While `limited`, only the selected ones are read."""
+        """The trials of a study. While `limited`, only the selected ones; while `hidden`, none."""
+        if self.is_hidden:
+            return []
         if self.selected is None:
             return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
         numbers = sorted(self.unfinished.union(self.selected))

@@ -27,10 +27,11 @@ from harness.study.search.propose_parameters import (
     SearchPlan,
     SearchProposer,
 )
-from harness.study.search.samplers import N_STARTUP_TRIALS, startup_trials_of_old
+from harness.study.search.samplers import old_startup_trials
 from harness.study.search.search_space import suggested_distributions, to_distribution
 from harness.study.search.trial_config import configuration_hash, training_config
 from harness.study.storage.retrying_storage import EDITED, first_line
+from harness.study.storage.study_identity import startup_trials_of
 from harness.study.storage.trial_ledger import (
     VIOLATION,
     Ledger,
@@ -48,13 +49,17 @@ CONFIRMATION = "/confirm"  # how the name of a confirmation's Optuna study ends
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """The slots of a series: their keys and seeds, and the distributions of all parameters."""
+    """The slots of a series: their keys and seeds, and the distributions of all parameters.
+
+    `startup_trials` is that of a search.
+    """
 
     keys: tuple[str, ...]
     seeds: tuple[int, ...]
     distributions: Mapping[str, BaseDistribution]
     verification_sequences: int = 0
     extrapolation: tuple[int, ...] = ()
+    startup_trials: int = 0
 
 
 class TrialSeries:
@@ -76,11 +81,6 @@ class TrialSeries:
     def total(self) -> int:
         """Number of slots."""
         return len(self.slots.keys)
-
-    @property
-    def startup_trials(self) -> int:
-        """How many trials are random before the sampler uses the results."""
-        return self.proposer.startup_trials
 
     @property
     def started(self) -> int:
@@ -249,6 +249,8 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
     seed_parts = (spec.study.seed, key.task, key.cell, key.repeat)
     fixed = spec.parameters(key.task, key.cell)
     distributions = suggested_distributions(spec, key.task, key.cell)
+    stored = ledger.read()
+    old = old_startup_trials(spec.search.trials)
     plan = SearchPlan(
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
@@ -257,7 +259,7 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
         seed_parts=seed_parts,
         budget=max(int(value) for value in fixed["sequences"].values()),
         evaluate_every=min(int(value) for value in fixed["evaluate_every"].values()),
-        n_startup_trials=_startup_trials(ledger, stored, spec.search.trials),
+        startup_trials=startup_trials_of(ledger.storage, ledger.study_id, old),
     )
     proposer = SearchProposer(plan, distributions)
     trials = len(proposer.sequence) if spec.search.sampler == "grid" else spec.search.trials
@@ -274,20 +276,11 @@ def open_search(study: StudyRun, key: SearchKey) -> TrialSeries:
         keys=tuple(str(slot) for slot in range(trials)),
         seeds=tuple(derive_seed(*seed_parts, slot, "trial") for slot in range(trials)),
         distributions=distributions,
+        startup_trials=plan.startup_trials,
     )
     series = TrialSeries(study, key, ledger, proposer, slots)
     series.restore(stored)
     return series
-
-
-def _startup_trials(ledger: Ledger, stored: Stored, trials: int) -> int:
-    """The number of random trials that a search began with, which is stored with it."""
-    known = ledger.startup_trials()
-    if known is None:
-        begun = bool(stored.finished or stored.again)
-        known = startup_trials_of_old(trials) if begun else N_STARTUP_TRIALS
-        ledger.store_startup_trials(known)
-    return known
 
 
 def open_confirmation(
@@ -295,16 +288,17 @@ def open_confirmation(
 ) -> TrialSeries:
     """The confirmation of one search's winner.
 
-    Stored trials of another winner or another ladder are ignored.
+    Stored trials of another winner or another ladder are ignored. A run that solved its task is run
+    again, with the same seed, where a factor of `confirm.extrapolation` is not measured yet.
     """
     spec = study.spec
     rungs = [(length, index) for length in lengths for index in range(spec.confirm.seeds)]
     verify = spec.confirm.evaluation_sequences
     confirmed = configuration_hash(winner)
+    seed_parts = (spec.study.seed, key.task, key.cell, key.repeat, "confirm")
     factors = () if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation
     ledger = study.open(key, CONFIRMATION)
     stored = ledger.read()
-    seed_parts = (spec.study.seed, key.task, key.cell, key.repeat, "confirm")
     slots = Slots(
         keys=tuple(
             _confirmation_key(f"{confirmed}/{verify}/{length}/{index}", factors, stored)
@@ -321,23 +315,6 @@ def open_confirmation(
     return series
 
 
-def _confirmation_key(run: str, factors: Sequence[int], stored: Stored) -> str:
-    """The key of a confirmation run that is to be evaluated at `factors` of its length.
-
-    A stored run is kept if it was evaluated at all of them, or has nothing to evaluate because it
-    did not solve its task. Otherwise it is trained again, under a key of its own.
-    """
-    own = "/x".join([run, *map(str, factors)])
-    if own in stored.finished:
-        return own
-    for key, record in stored.finished.items():
-        if key == run or key.startswith(f"{run}/x"):
-            known = {factor for factor, *_ in record.result.extrapolations}
-            if not record.result.solved or known.issuperset(factors):
-                return key
-    return own
-
-
 def end_confirmations(study: StudyRun, keys: Collection[SearchKey]) -> None:
     """End the running trials of confirmations that an earlier run began and this one leaves out."""
     if not keys:
@@ -346,6 +323,23 @@ def end_confirmations(study: StudyRun, keys: Collection[SearchKey]) -> None:
     for key in keys:
         if study.name_of(key, CONFIRMATION) in there:
             study.open(key, CONFIRMATION).read()
+
+
+def _confirmation_key(run: str, factors: tuple[int, ...], stored: Stored) -> str:
+    """The key of a confirmation run's slot: that of a stored run with all factors, or a new one.
+
+    Keys name the factors that were asked for, because a run may lack one that does not fit into
+    the memory. Keys of older versions name none.
+    """
+    key = f"{run}/x{','.join(map(str, factors))}"
+    if key in stored.finished:
+        return key
+    for known, record in stored.finished.items():
+        result = record.result
+        measured = {factor for factor, *_ in result.extrapolations}
+        if known.partition("/x")[0] == run and (not result.solved or measured >= set(factors)):
+            return known
+    return key
 
 
 def _confirmation_distributions(

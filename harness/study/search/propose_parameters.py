@@ -18,12 +18,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.columns import Direction
+from harness.config import STARTUP_TRIALS
 from harness.hyperparameters import Value
 from harness.machine import derive_seed
 from harness.study.search.history_for_sampler import SamplerHistory
-from harness.study.search.pruners import create_pruner
+from harness.study.search.pruners import REDUCTION_FACTOR, create_pruner
 from harness.study.search.samplers import (
-    N_STARTUP_TRIALS,
     create_sampler,
     point_sequence,
     sampler_arguments,
@@ -34,12 +34,7 @@ BOUNDED_STARTUP_TRIALS = 10  # of a limited history, in each bracket of Hyperban
 
 
 class Proposer(Protocol):
-    """Proposes the parameters of slots and decides which trials to prune.
-
-    The first `startup_trials` are random.
-    """
-
-    startup_trials: int
+    """Proposes the parameters of slots and decides which trials to prune."""
 
     def restore(self, slot: int, trial: FrozenTrial) -> None:
         """Take a stored trial back."""
@@ -66,7 +61,8 @@ class Proposer(Protocol):
 class SearchPlan:
     """How one Optuna study is searched.
 
-    `seed_parts` name it; `budget` and `evaluate_every` are in training sequences.
+    `seed_parts` name it; `budget` and `evaluate_every` are in training sequences. `startup_trials`
+    is fixed when the search is created.
     """
 
     sampler: str
@@ -76,7 +72,7 @@ class SearchPlan:
     seed_parts: tuple[str | int, ...]
     budget: int
     evaluate_every: int
-    n_startup_trials: int = N_STARTUP_TRIALS
+    startup_trials: int = STARTUP_TRIALS
 
 
 class SearchProposer:
@@ -87,16 +83,15 @@ class SearchProposer:
 
     def __init__(self, plan: SearchPlan, distributions: Mapping[str, BaseDistribution]) -> None:
         self.plan, self.distributions = plan, dict(distributions)
-        self.startup_trials = plan.n_startup_trials
         name = "/".join(map(str, plan.seed_parts))  # it decides the brackets of Hyperband
         self.storage = SamplerHistory(plan.direction)
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=name,
             direction=plan.direction,
-            sampler=self._sampler(0, plan.n_startup_trials),
+            sampler=self._sampler(0, plan.startup_trials),
             pruner=create_pruner(
-                plan.pruner, plan.n_startup_trials, plan.budget, plan.evaluate_every
+                plan.pruner, plan.budget, plan.evaluate_every, plan.startup_trials
             ),
         )
         self.study_id = self.storage.get_study_id_from_name(name)
@@ -115,16 +110,31 @@ class SearchProposer:
         if self.storage.get_trial_number_from_id(trial_id) != slot:
             raise ValueError(f"'slot' must come in order (got {slot})")
         if replayed:
-            for step, value in sorted(trial.intermediate_values.items()):
-                self._prunes(slot, step, value)
+            self._replay(slot, trial)
             self.storage.set_trial_state_values(trial_id, trial.state, trial.values)
+
+    def _replay(self, slot: int, trial: FrozenTrial) -> None:
+        """Take a finished trial's reports again.
+
+        A pruner that sees no trial to compare with lets every trial pass, and marks each rung up to
+        the report. That is known to be right for all reports but the last, which may have pruned
+        the trial at one of several rungs; it compares only where there are several.
+        """
+        reports = sorted(trial.intermediate_values.items())
+        before = 0
+        for index, (step, value) in enumerate(reports):
+            last = index == len(reports) - 1
+            compares = last and _rungs_between(self.plan.evaluate_every, before, step) > 1
+            with contextlib.nullcontext() if compares else self.storage.hidden():
+                self._prunes(slot, step, value)
+            before = step
 
     def propose(self, slot: int) -> dict[str, Value]:
         """The parameters of the next slot. Each has its own sampler seed."""
         if slot < len(self.sequence):
             self.study.enqueue_trial(self.sequence[slot])
-        limited = self.storage.n_finished > max(self.plan.n_startup_trials, self.storage.limit)
-        startup = BOUNDED_STARTUP_TRIALS if limited else self.plan.n_startup_trials
+        limited = self.storage.n_finished > max(self.plan.startup_trials, self.storage.limit)
+        startup = BOUNDED_STARTUP_TRIALS if limited else self.plan.startup_trials
         self.study.sampler = self._sampler(slot, startup)
         with self.storage.limited() if limited else contextlib.nullcontext():
             trial = self.study.ask(self.distributions)
@@ -154,9 +164,9 @@ class SearchProposer:
         values = None if value is None else [value]
         self.storage.set_trial_state_values(trial_id, state, values)
 
-    def _sampler(self, slot: int, n_startup_trials: int) -> BaseSampler:
-        """A sampler for one slot, random until its history has `n_startup_trials` trials."""
-        arguments = sampler_arguments(self.plan.sampler, n_startup_trials)
+    def _sampler(self, slot: int, startup_trials: int) -> BaseSampler:
+        """A sampler for one slot, random until its history has `startup_trials` trials."""
+        arguments = sampler_arguments(self.plan.sampler, startup_trials)
         seed = derive_seed(*self.plan.seed_parts, slot, "sampler")
         return create_sampler(self.plan.sampler, arguments, seed)
 
@@ -168,6 +178,15 @@ class SearchProposer:
 
     def _trial_id(self, slot: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, slot)
+
+
+def _rungs_between(first_rung: int, before: int, step: int) -> int:
+    """Number of rungs of successive halving above `before`, up to `step`."""
+    count, rung = 0, first_rung
+    while rung <= step:
+        count += rung > before
+        rung *= REDUCTION_FACTOR
+    return count
 
 
 def _without_reports(trial: FrozenTrial) -> FrozenTrial:
@@ -185,8 +204,6 @@ class ConfirmationProposer:
 
     Slots may come in any order. Nothing depends on the history, and nothing is pruned.
     """
-
-    startup_trials = 0
 
     def __init__(self, winner: Mapping[str, Value], lengths: Sequence[int], n_seeds: int) -> None:
         self.params = [

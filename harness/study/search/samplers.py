@@ -15,35 +15,32 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
+from harness.config import STARTUP_TRIALS
+
 MOST_SHUFFLED = 1_000_000
 """Points of a grid that is shuffled whole, in a second; of a larger one, points are drawn."""
 
 
-# Random trials before TPE and GP use the results. The same for every number of trials, so that a
-# search that grows from 12 to 24 is one of 24. With TPE, 48 trials and 40 seeds, a quarter of all
-# trials was no better on any of the four functions of benchmarks/shown.py
-N_STARTUP_TRIALS = 4
+def old_startup_trials(trials: int) -> int:
+    """Random trials of a search that an older version began, when it had so many trials in all."""
+    return max(STARTUP_TRIALS, trials // 4)
 
 
-def startup_trials_of_old(trials: int) -> int:
-    """The random trials of a study with so many trials that was begun before N_STARTUP_TRIALS."""
-    return max(4, trials // 4)
-
-
-def sampler_arguments(sampler: str, n_startup_trials: int) -> dict[str, Any]:
+def sampler_arguments(sampler: str, startup_trials: int = STARTUP_TRIALS) -> dict[str, Any]:
     """The sampler's arguments by name, without its seed and its sampler of last resort.
 
-    Empty for random and grid.
+    TPE and GP propose `startup_trials` random trials before they use the results. Empty for random
+    and grid.
     """
     arguments: dict[str, dict[str, Any]] = {
         "tpe": {
-            "n_startup_trials": n_startup_trials,
+            "n_startup_trials": startup_trials,
             "n_ei_candidates": 24,
             "multivariate": True,
             "group": False,
             "constant_liar": True,
         },
-        "gp": {"n_startup_trials": n_startup_trials, "deterministic_objective": False},
+        "gp": {"n_startup_trials": startup_trials, "deterministic_objective": False},
         "qmc": {"qmc_type": "sobol", "scramble": True},
     }
     return arguments.get(sampler, {})
@@ -82,7 +79,7 @@ def point_sequence(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sequence = QMCSampler(
-            **sampler_arguments(sampler, N_STARTUP_TRIALS),
+            **sampler_arguments(sampler),
             seed=seed,
             independent_sampler=RandomSampler(seed=seed),
             warn_asynchronous_seeding=False,

@@ -14,6 +14,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 
 import harness
+from harness.config import STARTUP_TRIALS
 from harness.errors import IdentityError, Shown, StorageError
 from harness.plugin_sources import same_sources
 from harness.records.file_lock import whoami
@@ -34,6 +35,7 @@ FREE = frozenset({"search.trial_timeout_s"})
 IDENTITY_SCHEMA = 1
 IDENTITY = "harness:identity"
 VERSIONS = "harness:versions"
+STARTUP = "startup_trials"
 
 
 def open_study(
@@ -74,10 +76,10 @@ def open_study(
         )
     wanted_keys = json.loads(json.dumps(dict(identity)))
     _check_same(keys, wanted_keys, where)
-    if keys == wanted_keys:
-        storage.set_study_user_attr(study_id, OWNER, whoami())
-    else:  # the same code with other comments, or a study of an older version
-        _write_identity(storage, study_id, wanted_keys)
+    if keys != wanted_keys:  # the same code with other comments, or a study of an older version
+        known = json.dumps({**record, "keys": wanted_keys}, sort_keys=True)
+        storage.set_study_user_attr(study_id, IDENTITY, known)
+    storage.set_study_user_attr(study_id, OWNER, whoami())
     return study_id
 
 
@@ -123,9 +125,27 @@ def remember_versions(storage: BaseStorage, study_ids: Sequence[int]) -> tuple[s
     return tuple(warnings)
 
 
+def startup_trials_of(storage: BaseStorage, study_id: int, old: int) -> int:
+    """The number of start-up trials that an Optuna study was created with.
+
+    Older versions did not store it: then it is `old`, which is stored now.
+    """
+    record = json.loads(storage.get_study_user_attrs(study_id)[IDENTITY])
+    if STARTUP not in record:
+        record[STARTUP] = old
+        storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
+    stored = record[STARTUP]
+    if not isinstance(stored, int) or stored < 1:
+        raise StorageError(
+            f"{IDENTITY}: {STARTUP}: expected a whole number of at least 1, got {stored!r}; "
+            "start over with --fresh"
+        )
+    return stored
+
+
 def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, Any]) -> None:
     """Store the identity and our name with a new study."""
-    record = {"schema": IDENTITY_SCHEMA, "keys": dict(identity)}
+    record = {"schema": IDENTITY_SCHEMA, "keys": dict(identity), STARTUP: STARTUP_TRIALS}
     storage.set_study_user_attr(study_id, IDENTITY, json.dumps(record, sort_keys=True))
     storage.set_study_user_attr(study_id, OWNER, whoami())
 

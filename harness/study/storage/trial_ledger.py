@@ -34,7 +34,6 @@ from harness.study.storage.retrying_storage import (
 )
 
 SLOT, KEY, RESULT = "slot", "key", "result"
-STARTUP = "harness:startup_trials"
 INSTEAD_OF = "instead_of"  # the number of a trial of ours that another program ended
 WRITE_EVERY_S = 0.5  # so that other programs can show a running trial
 RETRY = "killed, tried again: "  # how the reason of a crash that is retried begins
@@ -275,16 +274,6 @@ class Ledger:
     def _interrupt_unfinished(self, trial: FrozenTrial) -> None:
         get_id = self.storage.get_trial_id_from_study_id_trial_number
         self.interrupt(get_id(self.study_id, trial.number))
-
-    def startup_trials(self) -> int | None:
-        """How many random trials the search begins with; None where it is not stored."""
-        found = self.storage.get_study_user_attrs(self.study_id).get(STARTUP)
-        return found if isinstance(found, int) else None
-
-    def store_startup_trials(self, n_startup_trials: int) -> None:
-        """Store how many random trials the search begins with."""
-        with _study_exists():
-            self.storage.set_study_user_attr(self.study_id, STARTUP, n_startup_trials)
 
     def attempts(self) -> list[Attempt]:
         """The trials that did not end their slots, in the order of their start.

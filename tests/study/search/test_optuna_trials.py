@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,14 +10,16 @@ from typing import Any
 import pytest
 
 from harness.columns import TrialStatus
-from harness.errors import IdentityError
+from harness.errors import IdentityError, StorageError
+from harness.study.coordinator import Coordinator, TrialLimits
 from harness.study.run_context import StudyOptions, StudyRun
 from harness.study.search.optuna_trials import TrialSeries, open_confirmation, open_search
 from harness.study.storage.open_storage import default_url, open_storage
+from harness.study.storage.study_identity import IDENTITY, STARTUP
 from harness.study.storage.trial_ledger import TrialResult
 from harness.study.trials_to_run import SearchKey, first_solved
 from tests.small import small_spec
-from tests.study.scripted import evaluation
+from tests.study.scripted import ScriptedExecutor, evaluation
 
 WINNER: dict[str, Any] = {
     "hidden_size": 3,
@@ -91,7 +95,6 @@ def test_fewer_trials(study_of: Callable[..., StudyRun]) -> None:
         ('search.pruner="median"', "search.pruner"),
         ('search.objective="loss"', "search.objective"),
         ("search.repeats=2", "search.repeats"),
-        ("search.trial_timeout_s=10.0", "search.trial_timeout_s"),
     ],
 )
 def test_what_may_not_change(study_of: Callable[..., StudyRun], setting: str, key: str) -> None:
@@ -110,12 +113,13 @@ def test_what_may_not_change(study_of: Callable[..., StudyRun], setting: str, ke
         "throughput.enabled=true",
         'study.question="why?"',
         "study.print_evaluations=true",
+        "search.trial_timeout_s=10.0",
     ],
 )
 def test_what_may_change(study_of: Callable[..., StudyRun], setting: str) -> None:
     """What leaves trials comparable may change.
 
-    Trials upward, confirm, throughput, the question.
+    Trials upward, confirm, throughput, the question, time limits.
     """
     complete(open_search(study_of(), KEY), 2)
     assert sorted(open_search(study_of(setting), KEY).finished) == [0, 1]
@@ -165,6 +169,117 @@ def test_more_confirmation_keeps_what_is_there(study_of: Callable[..., StudyRun]
     second = open_confirmation(study_of("confirm.seeds=2"), KEY, WINNER, [10, 20])
     assert [second.finished[0].result.seed] == seeds
     assert (list(second.finished), second.total) == ([0], 4)
+
+
+def solved(*factors: int) -> TrialResult:
+    """A run that solved its task, evaluated at these multiples of its length."""
+    found = tuple((factor, 10 * factor, 0.1, 0.9, 1.0) for factor in factors)
+    return TrialResult(TrialStatus.COMPLETE, seed=1, solved=True, extrapolations=found)
+
+
+def confirm_once(made: StudyRun, result: TrialResult) -> None:
+    """Confirm the winner at one length, with this result."""
+    series = open_confirmation(made, KEY, WINNER, [10])
+    series.finish(series.next_job(), result, [EVALUATION])
+
+
+@pytest.mark.parametrize(
+    ("result", "later", "again"),
+    [
+        (solved(2), "[2,4]", True),
+        (solved(2), "[4]", True),
+        (solved(2), "[2]", False),
+        (solved(2), "[]", False),
+        (solved(), "[2,4]", True),
+        (TrialResult(TrialStatus.COMPLETE, seed=1, solved=False), "[2,4]", False),
+        (TrialResult(TrialStatus.ERROR, seed=1), "[2,4]", False),
+    ],
+)
+def test_more_extrapolation(
+    study_of: Callable[..., StudyRun], result: TrialResult, later: str, again: bool
+) -> None:
+    """A solved run that lacks a factor is run again with the same seed; any other is kept."""
+    confirm_once(study_of("confirm.seeds=1", "confirm.extrapolation=[2]"), result)
+    made = study_of("confirm.seeds=1", f"confirm.extrapolation={later}")
+    series = open_confirmation(made, KEY, WINNER, [10])
+    assert series.has_next is again
+    if again:
+        job = series.next_job()
+        assert str(list(job.config.extrapolation)) == later.replace(",", ", ")
+        assert job.config.seed == series.slots.seeds[0]
+
+
+def test_factor_that_was_not_measured(study_of: Callable[..., StudyRun]) -> None:
+    """A run whose longer sequences did not fit into the memory is not run again at each resume."""
+    made = study_of("confirm.seeds=1", "confirm.extrapolation=[2,4]")
+    confirm_once(made, solved())
+    assert not open_confirmation(made, KEY, WINNER, [10]).has_next
+
+
+def test_confirmation_of_an_older_version(study_of: Callable[..., StudyRun]) -> None:
+    """A run whose key names no factors, as older versions wrote it, is kept."""
+    made = study_of("confirm.seeds=1", "confirm.extrapolation=[2]")
+    series = open_confirmation(made, KEY, WINNER, [10])
+    old = series.slots.keys[0].partition("/x")[0]
+    series.slots = dataclasses.replace(series.slots, keys=(old,))
+    series.finish(series.next_job(), solved(2), [EVALUATION])
+    assert not open_confirmation(made, KEY, WINNER, [10]).has_next
+
+
+def test_time_limit_of_an_older_version(study_of: Callable[..., StudyRun]) -> None:
+    """A study of an older version, which stored its time limit, resumes under another one."""
+    made = study_of()
+    identity = {**made.identity, "search.trial_timeout_s": 300.0}
+    open_search(dataclasses.replace(made, identity=identity), KEY)
+    open_search(study_of("search.trial_timeout_s=10.0"), KEY)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "qmc", "grid"])
+@pytest.mark.parametrize("pruner", ["none", "median", "hyperband"])
+def test_grown_search(study_of: Callable[..., StudyRun], sampler: str, pruner: str) -> None:
+    """12 trials grown to 24 are the very trials of 24 at once, whichever the sampler and pruner."""
+    lists = ("space.hidden_size=[2,3,4]", "space.learning_rate=[0.001,0.01]")
+    wide = (*lists, "space.sequence_length=[10,11,12,13]") if sampler == "grid" else ()
+    settings = (
+        f'search.sampler="{sampler}"',
+        f'search.pruner="{pruner}"',
+        "training.sequences=256",
+        *wide,
+    )
+
+    def found(*steps: int, seed: int) -> list[str]:
+        for trials in steps:
+            made = study_of(*settings, f"search.trials={trials}", f"study.name='s{seed}'")
+            series = open_search(made, KEY)
+            Coordinator(ScriptedExecutor(), TrialLimits(), lambda _: None).run([series])
+        return [
+            f"{dict(each.params)} {each.value} {each.result}"
+            for each in (series.finished[slot] for slot in range(series.total))
+        ]
+
+    assert found(12, 24, seed=0) == found(24, seed=1)
+
+
+def test_startup_trials_of_an_older_version(study_of: Callable[..., StudyRun]) -> None:
+    """A search of an older version keeps the start-up count of its total, also when it grows."""
+    made = study_of("search.trials=40")
+    series = open_search(made, KEY)
+    record = json.loads(made.storage.get_study_user_attrs(series.ledger.study_id)[IDENTITY])
+    assert record.pop(STARTUP) == series.slots.startup_trials == 4
+    made.storage.set_study_user_attr(series.ledger.study_id, IDENTITY, json.dumps(record))
+    assert open_search(made, KEY).slots.startup_trials == 10
+    assert open_search(study_of("search.trials=80"), KEY).slots.startup_trials == 10
+
+
+def test_startup_trials_that_are_damaged(study_of: Callable[..., StudyRun]) -> None:
+    """A stored start-up count that is no count is refused in one line."""
+    made = study_of()
+    study_id = open_search(made, KEY).ledger.study_id
+    record = json.loads(made.storage.get_study_user_attrs(study_id)[IDENTITY])
+    damaged = json.dumps({**record, STARTUP: "many"})
+    made.storage.set_study_user_attr(study_id, IDENTITY, damaged)
+    with pytest.raises(StorageError, match="startup_trials: expected a whole number"):
+        open_search(made, KEY)
 
 
 def test_confirmation_of_another_winner(study_of: Callable[..., StudyRun]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import itertools
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +14,11 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.config import STARTUP_TRIALS
+from harness.study.search.history_for_sampler import SamplerHistory
 from harness.study.search.propose_parameters import SearchPlan, SearchProposer
-from harness.study.search.samplers import N_STARTUP_TRIALS
 from tests.study.scripted import luck
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "grid")
@@ -128,7 +131,7 @@ def test_history_counts(sampler: str) -> None:
         params = proposer.propose(slot)
         changed.append(params)
         proposer.tell(slot, TrialState.COMPLETE, -value_of(params), 0.0)
-    startup = N_STARTUP_TRIALS
+    startup = STARTUP_TRIALS
     assert changed[:startup] == usual[:startup]
     assert changed[startup:] != usual[startup:]
 
@@ -146,12 +149,12 @@ def test_history_does_not_count(sampler: str) -> None:
     assert failed == usual
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_more_trials_go_on(sampler: str) -> None:
     """A longer search begins with the points of a shorter one."""
     space = space_of(sampler)
-    longer = propose(SearchProposer(plan(sampler, trials=24), space), range(12))
-    shorter = propose(SearchProposer(plan(sampler, trials=12), space), range(12))
+    longer = propose(SearchProposer(plan(sampler, trials=24), space), range(10))
+    shorter = propose(SearchProposer(plan(sampler, trials=10), space), range(10))
     assert longer == shorter
 
 
@@ -211,7 +214,7 @@ def test_learns_to_avoid_what_fails() -> None:
             x = float(proposer.propose(slot)["x"])
             failed = x > 0.3
             proposer.tell(slot, TrialState.COMPLETE, 0.0 if failed else x, 1.0 if failed else 0.0)
-            low += x <= 0.3 and slot >= N_STARTUP_TRIALS
+            low += x <= 0.3 and slot >= STARTUP_TRIALS
     assert low > 0.5 * 4 * 18  # by chance 0.3 of them
 
 
@@ -240,3 +243,58 @@ def test_no_pruner_by_default() -> None:
         for step in range(0, 320, 32):
             assert not proposer.report(slot, step, -float(slot), 0.0)
         proposer.tell(slot, TrialState.COMPLETE, -float(slot), 0.0)
+
+
+def reported(proposer: SearchProposer, slots: range, every: tuple[int, ...]) -> None:
+    """Run trials that report at multiples of one of `every`, up to the budget or their pruning."""
+    for slot in slots:
+        params = proposer.propose(slot)
+        steps = range(0, 320 + 1, every[slot % len(every)])
+        for step in steps:
+            value = math.nan if luck(slot, step) < 0.02 else luck(slot, "level") + step / 1_000
+            if pruned := proposer.report(slot, step, value, 0.0):
+                break
+        state = TrialState.PRUNED if pruned and step != steps[-1] else TrialState.COMPLETE
+        proposer.tell(slot, state, value_of(params), 0.0)
+
+
+def restored(proposer: SearchProposer, trials: Sequence[FrozenTrial]) -> None:
+    """Put trials back as the storage holds them: without what the pruner noted."""
+    for slot, trial in enumerate(trials):
+        stored = copy.deepcopy(trial)
+        stored.system_attrs = {"constraints:ended": 0.0}
+        proposer.restore(slot, stored)
+
+
+@pytest.mark.parametrize("pruner", ["halving", "hyperband"])
+@pytest.mark.parametrize("every", [(32,), (32, 48, 320), (20, 110)])
+def test_restored_rungs(pruner: str, every: tuple[int, ...]) -> None:
+    """Restored trials have the rungs of undisturbed ones, also where a report passes several."""
+    asked = plan("random", trials=60, pruner=pruner)
+    live = SearchProposer(asked, CONTINUOUS)
+    reported(live, range(60), every)
+    again = SearchProposer(asked, CONTINUOUS)
+    restored(again, live.study.trials)
+    found = [trial.system_attrs for trial in again.study.trials]
+    assert repr(found) == repr([trial.system_attrs for trial in live.study.trials])
+    assert any(trial.state is TrialState.PRUNED for trial in live.study.trials)
+
+
+@pytest.mark.parametrize("pruner", ["halving", "hyperband"])
+def test_restoring_reads_no_other_trials(pruner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To restore a trial does not read the others: the time is linear in the number of trials."""
+    asked = plan("random", trials=30, pruner=pruner)
+    live = SearchProposer(asked, CONTINUOUS)
+    reported(live, range(30), (32,))
+    read: list[int] = []
+    seen = SamplerHistory.get_all_trials
+
+    def counted(history: SamplerHistory, *args: Any, **options: Any) -> list[FrozenTrial]:
+        trials = seen(history, *args, **options)
+        read.append(len(trials))
+        return trials
+
+    trials = live.study.trials
+    monkeypatch.setattr(SamplerHistory, "get_all_trials", counted)
+    restored(SearchProposer(asked, CONTINUOUS), trials)
+    assert sum(read) == 0

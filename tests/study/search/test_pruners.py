@@ -14,10 +14,10 @@ def test_pruner_arguments() -> None:
 
     The first rung is the first evaluation, the last the whole budget.
     """
-    hyperband = create_pruner("hyperband", 12, 320, 32)
+    hyperband = create_pruner("hyperband", 320, 32)
     assert isinstance(hyperband, HyperbandPruner)
     assert (hyperband._min_resource, hyperband._max_resource) == (32, 320)
-    median = create_pruner("median", 12, 320, 32)
+    median = create_pruner("median", 320, 32)
     assert isinstance(median, MedianPruner)
     assert median._n_warmup_steps == 80
 
@@ -25,7 +25,7 @@ def test_pruner_arguments() -> None:
 @pytest.mark.parametrize("pruner", ["none", "bound"])
 def test_no_pruner_of_optuna(pruner: str) -> None:
     """Without a pruner, and with `bound`, Optuna prunes nothing."""
-    assert isinstance(create_pruner(pruner, 12, 320, 32), NopPruner)
+    assert isinstance(create_pruner(pruner, 320, 32), NopPruner)
 
 
 def test_every_pruner_of_a_study_file_is_known() -> None:

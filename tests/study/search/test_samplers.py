@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from harness.study.search import samplers
-from harness.study.search.samplers import point_sequence, startup_trials_of_old
+from harness.study.search.samplers import old_startup_trials, point_sequence
 
 
 def lists(*sizes: int) -> dict[str, BaseDistribution]:
@@ -50,6 +50,6 @@ def test_a_grid_above_the_limit_is_every_point_once(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("trials", "startup"), [(1, 4), (12, 4), (16, 4), (40, 10), (100, 25)])
-def test_startup_trials_of_old(trials: int, startup: int) -> None:
+def test_old_startup_trials(trials: int, startup: int) -> None:
     """A search of an older version began with max(4, trials // 4) random trials."""
-    assert startup_trials_of_old(trials) == startup
+    assert old_startup_trials(trials) == startup

@@ -162,12 +162,11 @@ def test_lock_on_mysql(dialect: str) -> None:
 
     The server is a recording fake: it takes every statement.
     """
-    said: list[str] = []
     connection = MagicMock()
-    connection.execute.side_effect = lambda text: said.append(str(text)) or MagicMock()
     engine = SimpleNamespace(dialect=SimpleNamespace(name=dialect), connect=lambda: connection)
     lock = server_lock._ServerLock(cast(Any, SimpleNamespace(engine=engine)), "s")
     lock.take()
+    said = [str(call.args[0]) for call in connection.execute.call_args_list]
     assert said[0] == "SET SESSION wait_timeout = 2147483"
     assert said[1].startswith("SELECT GET_LOCK('harness:")
     assert lock.taken

@@ -138,7 +138,11 @@ def test_study_that_was_cut_short(url: str) -> None:
         optuna.create_study(storage=storage, study_name="s/a/b/r0")
         study_id = open_study(storage, "s/a/b/r0", "minimize", {"x": 1}, where="s.toml")
         stored = storage.get_study_user_attrs(study_id)[study_identity.IDENTITY]
-        assert json.loads(stored) == {"schema": study_identity.IDENTITY_SCHEMA, "keys": {"x": 1}}
+        assert json.loads(stored) == {
+            "schema": study_identity.IDENTITY_SCHEMA,
+            "keys": {"x": 1},
+            "startup_trials": 4,
+        }
 
 
 def test_newer_schema(url: str, tally: Tally) -> None:

@@ -17,7 +17,7 @@ from harness.study.report.sections import winners
 from harness.study.report.study_context import StudyContext
 from harness.study.report.study_summary import Memory, outcome
 from harness.study.search.pruners import pruner_arguments
-from harness.study.search.samplers import sampler_arguments, startup_trials_of_old
+from harness.study.search.samplers import sampler_arguments
 
 LATEX_LINE_WIDTH = 100  # characters
 # Hyperparameters that are left out where they are 0, which means "off".
@@ -199,9 +199,8 @@ def _search(context: StudyContext) -> Iterator[str]:
     )
     sampler = messages.of("paper.sampler", search.sampler)
     objective = messages.of("column", search.objective).lower()
+    startup = summary.startup_trials
     key = "paper.search" if search.repeats > 1 else "paper.search_one"
-    machine = summary.records.machine
-    startup = int(machine.get("startup_trials", startup_trials_of_old(search.trials)))
     yield messages(
         key,
         sampler=_called(context, sampler, sampler_arguments(search.sampler, startup)),
@@ -214,7 +213,7 @@ def _search(context: StudyContext) -> Iterator[str]:
         yield messages.of("paper.without", search.pruner)
     else:
         budget, every = (_of_all(context, name) for name in ("sequences", "evaluate_every"))
-        given = pruner_arguments(search.pruner, startup, budget, every) if budget else {}
+        given = pruner_arguments(search.pruner, budget, every, startup) if budget else {}
         yield messages("paper.pruner", pruner=_called(context, search.pruner, given))
     if summary.common_trials < search.trials:
         yield messages("paper.common", n=summary.common_trials)
