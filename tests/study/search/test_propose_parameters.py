@@ -276,7 +276,7 @@ def test_restored_rungs(pruner: str, every: tuple[int, ...]) -> None:
     again = SearchProposer(asked, CONTINUOUS)
     restored(again, live.study.trials)
     found = [trial.system_attrs for trial in again.study.trials]
-    assert repr(found) == repr([trial.system_attrs for trial in live.study.trials])
+    assert found == [trial.system_attrs for trial in live.study.trials]
     assert any(trial.state is TrialState.PRUNED for trial in live.study.trials)
 
 
