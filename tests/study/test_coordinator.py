@@ -325,6 +325,19 @@ def test_late_trial_is_cancelled(open_all: Callable[..., list[TrialSeries]]) -> 
     assert result.reason == "took longer than 0.5 s"
 
 
+def test_another_time_limit_on_resume(open_all: Callable[..., list[TrialSeries]]) -> None:
+    """A trial that timed out keeps its end and names its limit, when a resume has another one."""
+    script = ScriptedExecutor(lambda _: [evaluation(0, 1.0)])
+    for trials, limit_s in ((1, 0.1), (2, 0.2)):
+        (series,) = open_all(f"search.trials={trials}", f"search.trial_timeout_s={limit_s}")
+        run([series], script, TrialLimits(trial_timeout_s=limit_s))
+    results = [series.finished[slot].result for slot in (0, 1)]
+    assert [(each.end, each.reason) for each in results] == [
+        (TrialStatus.TIMEOUT, "took longer than 0.1 s"),
+        (TrialStatus.TIMEOUT, "took longer than 0.2 s"),
+    ]
+
+
 def test_time_in_which_nobody_was_heard(open_all: Callable[..., list[TrialSeries]]) -> None:
     """A storage that is waited for longer than a trial may take makes no trial late.
 

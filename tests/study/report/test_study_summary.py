@@ -192,6 +192,25 @@ def test_a_claim_is_about_every_variant_of_its_cell(tmp_path: Path) -> None:
     assert on_ladder == [True, True, False, False]
 
 
+def test_timeouts_are_counted_by_their_limit(quick: StudyRecords) -> None:
+    """Trials that timed out under different limits are counted for each limit."""
+    trials = quick.trials.copy()
+    first = trials[trials["cell"] == "rnn"].index[:3]
+    trials.loc[first, "end"] = "timeout"
+    trials.loc[first, "reason"] = [f"took longer than {limit_s} s" for limit_s in (300, 10, 300)]
+    (counted,) = [one for one in end_counts(changed(quick, trials=trials)) if one.end == "timeout"]
+    assert counted.reasons == (("took longer than 300 s", 2), ("took longer than 10 s", 1))
+
+
+def test_startup_trials_are_those_of_the_search(quick: StudyRecords) -> None:
+    """The recorded count is told; results of an older version had max(4, trials // 4)."""
+    assert Summary(changed(quick, machine={"startup_trials": 5})).startup_trials == 5
+    spec = quick.spec.model_copy(
+        update={"search": quick.spec.search.model_copy(update={"trials": 40})}
+    )
+    assert Summary(dataclasses.replace(quick, spec=spec, machine={})).startup_trials == 10
+
+
 def test_ends_are_counted_with_their_reasons(tmp_path: Path) -> None:
     """Counts by end add up to the rows, and each reason is there with its number."""
     found = records.read_study(write(tmp_path, Wish(ends={"rnn": {"diverged": 0.5}}, trials=20)))

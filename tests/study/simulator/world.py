@@ -7,6 +7,8 @@ import itertools
 import random
 from collections.abc import Callable
 
+from harness.study.coordinator import MOST_WAIT_S
+
 
 class BrokenPromise(AssertionError):  # noqa: N818  # what was promised, not an error of the code
     """Something that must hold does not."""
@@ -55,7 +57,7 @@ class World:
         """The clock goes forward while everything stands still, as when the machine sleeps."""
         self.tell(f"the clock jumps by {seconds:.0f} s")
         self.now_s += seconds
-        self.deaf_s += seconds
+        self.deaf_s += seconds + MOST_WAIT_S  # the wait in which it happens counts for no trial
         self.due = [(at + seconds, order, action) for at, order, action in self.due]
 
     def forget(self) -> None:
