@@ -87,7 +87,7 @@ def start_up_depends_on_the_total(patch: pytest.MonkeyPatch) -> None:
 
 def other_factors_are_not_measured(patch: pytest.MonkeyPatch) -> None:
     """A confirmation run is the same run whatever it is to be evaluated at."""
-    patch.setattr(optuna_trials, "_confirmation_key", lambda run, factors, stored: run)
+    patch.setattr(optuna_trials, "_confirmation_keys", lambda runs, factors, stored: tuple(runs))
 
 
 def an_evaluation_counts_twice(patch: pytest.MonkeyPatch) -> None:

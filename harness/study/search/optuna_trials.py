@@ -299,11 +299,9 @@ def open_confirmation(
     factors = () if get_task(spec.base(key.task)).finite else spec.confirm.extrapolation
     ledger = study.open(key, CONFIRMATION)
     stored = ledger.read()
+    runs = [f"{confirmed}/{verify}/{length}/{index}" for length, index in rungs]
     slots = Slots(
-        keys=tuple(
-            _confirmation_key(f"{confirmed}/{verify}/{length}/{index}", factors, stored)
-            for length, index in rungs
-        ),
+        keys=_confirmation_keys(runs, factors, stored),
         seeds=tuple(derive_seed(*seed_parts, length, index) for length, index in rungs),
         distributions=_confirmation_distributions(spec, key, winner, lengths),
         verification_sequences=verify,
@@ -325,21 +323,24 @@ def end_confirmations(study: StudyRun, keys: Collection[SearchKey]) -> None:
             study.open(key, CONFIRMATION).read()
 
 
-def _confirmation_key(run: str, factors: tuple[int, ...], stored: Stored) -> str:
-    """The key of a confirmation run's slot: that of a stored run with all factors, or a new one.
+def _confirmation_keys(
+    runs: Sequence[str], factors: tuple[int, ...], stored: Stored
+) -> tuple[str, ...]:
+    """The key of each confirmation run's slot: of a stored run with all factors, or a new one.
 
     Keys name the factors that were asked for, because a run may lack one that does not fit into
     the memory. Keys of older versions name none.
     """
-    key = f"{run}/x{','.join(map(str, factors))}"
-    if key in stored.finished:
-        return key
-    for known, record in stored.finished.items():
-        result = record.result
-        measured = {factor for factor, *_ in result.extrapolations}
-        if known.partition("/x")[0] == run and (not result.solved or measured >= set(factors)):
-            return known
-    return key
+    complete: dict[str, str] = {}
+    for key, record in stored.finished.items():
+        measured = {factor for factor, *_ in record.result.extrapolations}
+        if not record.result.solved or measured >= set(factors):
+            complete.setdefault(key.partition("/x")[0], key)
+    asked = [f"{run}/x{','.join(map(str, factors))}" for run in runs]
+    return tuple(
+        key if key in stored.finished else complete.get(run, key)
+        for run, key in zip(runs, asked, strict=True)
+    )
 
 
 def _confirmation_distributions(
