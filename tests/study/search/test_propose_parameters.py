@@ -298,3 +298,20 @@ def test_restoring_reads_no_other_trials(pruner: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(SamplerHistory, "get_all_trials", counted)
     restored(SearchProposer(asked, CONTINUOUS), trials)
     assert sum(read) == 0
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+def test_a_trial_that_runs_again_is_pruned_alike(pruner: str) -> None:
+    """A trial that is killed after some reports is pruned at the step where it would have been."""
+    ends: list[list[int]] = []
+    for killed in (False, True):
+        proposer = SearchProposer(plan("random", pruner=pruner), CONTINUOUS)
+        reported(proposer, range(8), (32,))
+        proposer.propose(8)
+        if killed:
+            for step in (0, 32, 64, 96, 128):
+                proposer.report(8, step, luck(step), 0.0)
+            proposer.give_up(8)
+        pruned = [step for step in range(0, 321, 32) if proposer.report(8, step, -1.0, 0.0)]
+        ends.append(pruned)
+    assert ends[0] == ends[1] != []
