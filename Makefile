@@ -80,11 +80,13 @@ lock: $(VENV)/.dev  ## write constraints.txt anew; ARGS=--upgrade for the newest
 
 FAULTS := results/reference/reliability/faults.jsonl
 KILLS  ?= 200
+SIMULATED ?= 10000
 
 # The record is replaced when every test has passed.
-torture: $(VENV)/.dev  ## every test that injects faults or hostile input, with KILLS=200 kills; writes docs/reliability.md
+torture: $(VENV)/.dev  ## every test that injects faults or hostile input, with KILLS=200 kills and SIMULATED=10000 studies; writes docs/reliability.md
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).tmp
 	HARNESS_NIGHTLY=1 HARNESS_FAULTS=$(abspath $(FAULTS)).tmp TORTURE_KILLS=$(KILLS) \
+		SIMULATED_STUDIES=$(SIMULATED) \
 		$(BIN)/python -m pytest -m fault -q $(ARGS)
 	mv $(FAULTS).tmp $(FAULTS)
 	$(BIN)/python -m tests.tally
