@@ -85,18 +85,25 @@ def count_parameters(config: ModelConfig) -> int:
     task, cell = get_task(config.task), get_cell(config.cell)
     ends = (task.input_size, task.output_size)
     layers = (config.hidden_size, config.num_layers)
-    return _count(cell.factory, ends, layers, config.hyperparameters)
+    return _count(cell.factory, ends, layers, _as_json(config.hyperparameters))
 
 
+def _as_json(hyperparameters: Mapping[str, Any]) -> str:
+    """A cell's own hyperparameters as a text, which a cache can have as a key."""
+    return json.dumps(dict(hyperparameters), sort_keys=True)
+
+
+# Takes 1 ms, and each trial's row of the tables asks
+@functools.lru_cache(maxsize=65536)
 def _count(
     factory: Callable[..., nn.Module],
     ends: tuple[int, int],
     layers: tuple[int, int],
-    own: Mapping[str, Any],
+    own: str,
 ) -> int:
     """Number of parameters; `ends`: (input_size, output_size), `layers`: (hidden_size, number)."""
     with torch.device("meta"):
-        stack = factory(ends[0], *layers, **own)
+        stack = factory(ends[0], *layers, **json.loads(own))
         model = SequenceModel(stack, layers[0], ends[1], dense=False)
     return sum(weight.numel() for weight in model.parameters())
 
@@ -107,7 +114,7 @@ def derive_hidden_size(config: ModelConfig, num_parameters: int, *, strict: bool
     Raises InputError if the nearest misses by more than 5 %, unless `strict` is False.
     """
     task, cell = get_task(config.task), get_cell(config.cell)
-    own = json.dumps(dict(config.hyperparameters), sort_keys=True)
+    own = _as_json(config.hyperparameters)
     ends = (task.input_size, task.output_size)
     best, count = _nearest_size(cell.factory, ends, config.num_layers, own, num_parameters)
     if strict and abs(count - num_parameters) > PARAMETER_TOLERANCE * num_parameters:
@@ -133,7 +140,7 @@ def _nearest_size(
     """The hidden_size nearest to `num_parameters`, and its count. `own` is JSON."""
 
     def count(hidden_size: int) -> int:
-        return _count(factory, ends, (hidden_size, num_layers), json.loads(own))
+        return _count(factory, ends, (hidden_size, num_layers), own)
 
     low, high = 1, 2
     while count(high) < num_parameters:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import psutil
@@ -236,3 +237,31 @@ def wait_for_sleepers(pid: int) -> list[psutil.Process]:
             return found
         time.sleep(0.02)
     raise AssertionError("the trial started no processes")
+
+
+@pytest.mark.fault
+@needs_fork
+def test_server_that_imports_a_plug_in_dies_with_the_study(tmp_path: Path, tally: Tally) -> None:
+    """SIGKILL of the coordinator while the fork server imports a plug-in ends the server."""
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    code = (
+        "from harness.study.execution.prewarmed_server import ServerProcess\n"
+        "server = ServerProcess()\n"
+        "print(server.process.pid, flush=True)\n"
+        f"server.make_ready([{str(slow)!r}])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        server = psutil.Process(int(process.stdout.readline()))
+        log = Path(f"/proc/{server.pid}/fd/1")
+        deadline = time.monotonic() + 60
+        while "importing" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+    left = survivors([server])
+    fault = "SIGKILL of the coordinator while the fork server imports a plug-in"
+    tally.add(fault, "the server ends too", lost=len(left))
+    assert left == []
