@@ -89,7 +89,7 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
     machine.configure_process()
     check_sizes(spec, options.where)
     check_plugins(spec, options.where, options.device)
-    if options.storage:
+    if options.storage and not _is_in_folder(options.storage, directory):
         check_storage(options.storage)
     if options.fresh:
         _set_aside(spec, options)
