@@ -6,7 +6,7 @@ gates.py                    what the gates do on a sequence, and how long a unit
 float64_copy.py             a copy of a cell in float64, to measure on
 """
 
-from harness.diagnostics.closed_form_derivatives import read_stack
+from harness.diagnostics.closed_form_derivatives import run_stack
 from harness.diagnostics.gates import Gates, GateTrace, TimeScales, read_gates
 from harness.diagnostics.gradients import GradientGain, affordable, chosen_lags, gradient_gain
 
@@ -19,5 +19,5 @@ __all__ = [
     "chosen_lags",
     "gradient_gain",
     "read_gates",
-    "read_stack",
+    "run_stack",
 ]

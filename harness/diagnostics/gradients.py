@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from harness import metric_definitions
 from harness.cells import State, Stateful, TorchCell
-from harness.diagnostics.closed_form_derivatives import read_stack
+from harness.diagnostics.closed_form_derivatives import run_stack
 from harness.diagnostics.float64_copy import copy_of_cell, float64_by_default, in_float64
 from harness.training.model import SequenceModel
 
@@ -36,6 +36,8 @@ LAGS_IN_ALL = 60
 WORK = 8e10
 # What a spectral norm costs, in products of two such matrices: measured 3 to 7
 NORM_IN_PRODUCTS = 5
+# The product of Jacobians is compressed at this lag, and then whenever the lag has grown so much
+COMPRESS_FROM, COMPRESS_EVERY = 16, 1.5
 FEWEST_LAGS = 30  # a state too large for so many is not followed; outputs and inputs are
 # Inputs of the copies of one sequence in one batch: 32 MB, and a graph of some times that
 COPIED_NUMBERS = 4_000_000
@@ -129,37 +131,39 @@ def _accumulated(
     n_sequences, size = shape
     product = torch.eye(size).expand(n_sequences, -1, -1)
     log10_scale = torch.zeros(n_sequences)
-    wanted, gains = set(lags), []
+    wanted, gains, compress_at = set(lags), [], COMPRESS_FROM
     for lag in range(1, lags[-1] + 1):
         product = advance(product, sequence_length - lag)
         scale = product.abs().amax(dim=(1, 2))
         log10_scale = log10_scale + scale.log10()
         product = product / torch.where(scale == 0, 1.0, scale)[:, None, None]
+        if lag >= compress_at:
+            product, compress_at = _compressed(product), math.ceil(compress_at * COMPRESS_EVERY)
         if lag in wanted:
-            gains.append(_mean(log10_scale + _log10_norm(product)))
+            gains.append(_mean(log10_scale + _log10_norm_of_scaled(product)))
     return tuple(gains)
+
+
+def _compressed(product: Tensor) -> Tensor:
+    """As few rows (B, R, N) as have the same singular values, but for those that are rounding.
+
+    A product of many Jacobians has few large ones. Smaller ones than one rounding of the largest
+    are lost in each product of such matrices anyway.
+    """
+    if not product.isfinite().all():
+        return product
+    _, values, rows = torch.linalg.svd(product, full_matrices=False)
+    smallest = torch.finfo(values.dtype).eps * values[:, :1]
+    kept = max(1, int((values > smallest).sum(dim=1).max()))
+    few: Tensor = values[:, :kept, None] * rows[:, :kept]
+    return few
 
 
 def _advance(cell: Stateful, inputs: Tensor) -> Advance:
     """In closed form for torch's cells; by autograd for every other cell, also for subclasses."""
     if type(cell) is TorchCell:
-        return _closed_advance(cell, inputs)
+        return run_stack(cell, inputs).advance
     return _autograd_advance(cell, inputs)
-
-
-def _closed_advance(cell: TorchCell, inputs: Tensor) -> Advance:
-    """By the equations of torch's cells."""
-    stack = read_stack(cell)
-    state = inputs.new_zeros(len(inputs), len(stack.layers) * stack.state_size)
-    before = []
-    for step in range(inputs.shape[1]):
-        before.append(state)
-        state, _ = stack.step(inputs[:, step], state)
-
-    def advance(product: Tensor, step: int) -> Tensor:
-        return product @ stack.step(inputs[:, step], before[step])[1]
-
-    return advance
 
 
 def _autograd_advance(cell: Stateful, inputs: Tensor) -> Advance:
@@ -239,6 +243,14 @@ def _output_gain(cell: nn.Module, inputs: Tensor) -> GradientGain:
     return GradientGain(
         "output", lags, tuple(_mean(gain) for gain in torch.stack(gains, dim=1)), n_sequences
     )
+
+
+def _log10_norm_of_scaled(matrices: Tensor) -> Tensor:
+    """The same for matrices whose largest element is about 1, or 0: by their Gram matrices."""
+    finite = matrices.isfinite().all(dim=2).all(dim=1)
+    safe = torch.where(finite[:, None, None], matrices, 0.0)
+    norms = torch.linalg.eigvalsh(safe @ safe.mT)[:, -1].clamp(min=0.0).sqrt()
+    return torch.where(finite, norms.log10(), torch.nan)
 
 
 def _log10_norm(matrices: Tensor) -> Tensor:

@@ -46,13 +46,19 @@ def test_the_steps_are_those_of_torch(cell: str, num_layers: int) -> None:
     """Our own steps give the outputs of torch's module."""
     module = model_of(cell, num_layers=num_layers).cell.double()
     inputs = inputs_of(3, 12).double()
-    stack = diagnostics.read_stack(module)
-    state, outputs = torch.zeros(3, num_layers * stack.state_size, dtype=torch.float64), []
-    top = (num_layers - 1) * stack.state_size
-    for step in range(12):
-        state, _ = stack.step(inputs[:, step], state)
-        outputs.append(state[:, top : top + stack.hidden_size])
-    torch.testing.assert_close(torch.stack(outputs, dim=1), module(inputs))
+    torch.testing.assert_close(diagnostics.run_stack(module, inputs).outputs, module(inputs))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("initialization", ["pytorch", "orthogonal"])
+def test_few_rows_have_the_gain_of_all(
+    cell: str, initialization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product of Jacobians that is compressed has the gains of the whole product."""
+    model = model_of(cell, 20, num_layers=2, initialization=initialization)
+    compressed = gradient_gain(model, inputs_of(2, 150)).log10_gain
+    monkeypatch.setattr("harness.diagnostics.gradients.COMPRESS_FROM", 10_000)
+    assert compressed == pytest.approx(gradient_gain(model, inputs_of(2, 150)).log10_gain)
 
 
 @pytest.mark.parametrize("cell", CELLS)
