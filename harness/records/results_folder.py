@@ -6,7 +6,7 @@ Never writes a result.
 from __future__ import annotations
 
 import contextlib
-import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +38,14 @@ def make_folder(directory: Path) -> None:
             expected="a folder that can be written",
             got=Shown(f"{directory} ({error.strerror})"),
         ) from error
+
+
+def check_writable(directory: Path) -> None:
+    """Refuse a folder in which no file can be made, before something is computed for it."""
+    try:
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise unwritable(directory, error) from error
 
 
 def check_folder(directory: Path, what: str, other: str, mark: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from harness.errors import InputError, StorageError
 from harness.records.file_lock import hold_file, lock_files
-from harness.records.results_folder import check_folder, putting_aside
+from harness.records.results_folder import check_folder, check_writable, putting_aside
 from tests.tally import Tally
 from tests.test_regular_file import needs_pipes
 
@@ -134,3 +136,15 @@ def test_an_owner_that_is_a_pipe_is_another_process(tmp_path: Path) -> None:
             hold_file(tmp_path / "study.db"),
         ):
             pytest.fail("two hold one lock")
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is there and cannot be written is refused before anything is computed."""
+    check_writable(tmp_path)
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"a path that can be written, got Read-only file system"):
+        check_writable(tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.records.results_folder import check_writable, make_folder
 from harness.regress.compare.comparison_files import (
     COMPARISON_FILE,
     ComparisonRecord,
@@ -72,9 +73,12 @@ def run_compare(options: CompareOptions, progress: TimingProgress) -> CompareOut
     base = parse_side("--base", options.base, options.here)
     head = parse_side("--head", options.head, options.here)
     workload = resolve_workload(options.workload, (base, head), options.here)
+    directory = options.results or Path("results", "regress", f"{base.slug}-{head.slug}")
     config = CompareConfig(detect, options.accept, options.sampling, options.memory, options.rules)
     with workspace(find_repository(options.here)) as space:
         context = TargetContext(space, workload, options.here, options.install)
+        make_folder(directory)
+        check_writable(directory)  # before the timing, which would be lost
         progress.step("preparing both sides")
         base_target = make_target("base", base, context)
         head_target = make_target("head", head, context)
@@ -87,7 +91,6 @@ def run_compare(options: CompareOptions, progress: TimingProgress) -> CompareOut
         command=options.command,
         notes=notes,
     )
-    directory = options.results or Path("results", "regress", f"{base.slug}-{head.slug}")
     write_comparison(directory, record, result)
     render_comparison(directory)
     return CompareOutcome(record, directory)
