@@ -28,3 +28,13 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what processes that were killed while they replaced files have left in a folder.
+
+    Call it where no other process writes there.
+    """
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -130,7 +130,11 @@ def _read_once(path: Path) -> bytes:
 
 
 def _files(file: Path) -> list[Path]:
-    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    """The file, or all files of its package; what an editor hides there is none of them."""
+    if file.name != "__init__.py":
+        return [file]
+    found = file.parent.rglob("*.py")
+    return sorted(each for each in found if each.is_file() and not each.name.startswith("."))
 
 
 def _hash(content: bytes) -> str:
@@ -161,7 +165,7 @@ def _parse(source: bytes) -> tuple[bytes, tuple[tuple[int, str], ...]]:
                 | ast.Name(id="import_module" | "__import__"),
                 args=[ast.Constant(value=str(name)), *_],
             ):
-                imports.append((0, name))
+                imports.append((len(name) - len(name.lstrip(".")), name.lstrip(".")))
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 if ast.get_docstring(node, clean=False) is not None:
                     del node.body[0]
@@ -170,13 +174,15 @@ def _parse(source: bytes) -> tuple[bytes, tuple[tuple[int, str], ...]]:
 
 def _imports(importer: str, file: Path) -> Iterator[str]:
     """The full name of everything that a module, or a file of a package, imports."""
-    package = importer if file.name == "__init__.py" else importer.rpartition(".")[0]
     for each in _files(file):
+        package = importer.split(".")[:-1]
+        if file.name == "__init__.py":
+            package = [*importer.split("."), *each.relative_to(file.parent).parts[:-1]]
         for level, name in _parse(_read_once(each))[1]:
             if level == 0:
                 yield name
-            elif package and level == 1:  # beyond it: of the package itself
-                yield f"{package}.{name}"
+            elif level <= len(package):
+                yield ".".join([*package[: len(package) - level + 1], name])
 
 
 def _outermost(name: str) -> tuple[str, Path] | None:

@@ -39,7 +39,14 @@ def load_plugins(names: Sequence[str]) -> None:
     """
     for name in names:
         load_plugin(name)
-    plugin_sources(tuple(names))
+    try:
+        plugin_sources(tuple(names))
+    except OSError as error:
+        raise InputError(
+            "--plugin",
+            expected="files that can be read",
+            got=Shown(f"{error.filename} ({error.strerror})"),
+        ) from error
 
 
 def load_plugin(name: str) -> ModuleType:

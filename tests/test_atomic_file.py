@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic_file import replace_file
+from harness.atomic_file import remove_temporary_files, replace_file
 from tests.tally import Tally
 
 
@@ -51,3 +51,12 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, place: str, tally: Ta
         replace_file(path, b"new")
         assert (secret.read_bytes(), path.read_bytes()) == (b"kept", b"new")
     assert not path.is_symlink()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """The temporary file of a process that was killed goes; every other file stays."""
+    (tmp_path / ".weights.pt.4711.tmp").write_bytes(b"half")
+    for name in ("weights.pt", "notes.tmp", ".hidden"):
+        (tmp_path / name).write_bytes(b"")
+    remove_temporary_files(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"weights.pt", "notes.tmp", ".hidden"}

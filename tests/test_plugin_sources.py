@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +171,26 @@ def test_imports_outside_plugins_are_as_they_were(folder: Path) -> None:
     import json.tool
 
     assert not isinstance(json.tool.__loader__, sources.PinnedLoader)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from ..other import SCALE", "from importlib import *\nimport_module('..other', __package__)"],
+)
+def test_an_import_from_the_folder_above_counts(folder: Path, text: str) -> None:
+    """In a namespace package, a relative import from above the plug-in's folder is local too."""
+    write(folder / "space" / "other.py", "SCALE = 1\n")
+    write(folder / "space" / "sub" / "cells.py", text)
+    assert {*sources_of(("space.sub.cells",))} == {"plugin.space.sub.cells", "module.space.other"}
+
+
+def test_a_package_with_what_is_no_file(folder: Path) -> None:
+    """An editor's lock link, a pipe or a folder named .py in a package are none of its files."""
+    write(folder / "box" / "__init__.py", "")
+    before = sources_of(("box",))
+    forget_sources()
+    (folder / "box" / ".#__init__.py").symlink_to("user@host.1:2")
+    (folder / "box" / "old.py").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "box" / "pipe.py")
+    assert sources_of(("box",)) == before

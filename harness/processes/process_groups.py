@@ -47,19 +47,23 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def kill_children(*, but: Collection[int] = ()) -> None:
-    """Kill every child of this process, which has one thread, except some (Linux only).
+def list_children() -> set[int]:
+    """The children of this process, which has one thread.
 
-    Returns when they have ended. Nothing happens with a kernel that does not list the children of
-    a process.
+    Empty elsewhere than on Linux, and with a kernel that does not list them.
     """
-    if sys.platform != "linux":
-        return
-    listed = Path(f"/proc/self/task/{os.getpid()}/children")
     with contextlib.suppress(OSError):
-        # One that ends may leave children of its own, which `adopt_orphans` makes ours
-        while children := {int(word) for word in listed.read_text().split()} - {*but}:
-            for child in children:
-                kill_group(child)
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        return {int(word) for word in listed.split()}
+    return set()
+
+
+def kill_children(*, but: Collection[int] = ()) -> None:
+    """Kill every child that `list_children` names, except some; returns when they have ended."""
+    # One that ends may leave children of its own, which `adopt_orphans` makes ours
+    while children := list_children() - {*but}:
+        for child in children:
+            kill_group(child)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import cells, machine, records, tasks
+from harness.atomic_file import remove_temporary_files
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
 from harness.home_folder import hide_home
@@ -102,6 +103,8 @@ def _run_study(spec: StudySpec, options: StudyOptions, observer: StudyObserver) 
         if not _is_in_folder(url, directory):
             held.enter_context(hold_file(directory / "study.db"))  # lock the folder too
         storage = held.enter_context(open_storage(url, spec.study.name, observer.note))
+        for folder in (directory, directory / "winners", directory / "figures"):
+            remove_temporary_files(folder)
         study = StudyRun(spec, options, storage, _identity(spec, options), observer)
         return _run_phases(study, started)
 

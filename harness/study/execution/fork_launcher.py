@@ -23,6 +23,7 @@ from harness.study.execution.prewarmed_server import (
     LAST_WORDS_S,
     MESSAGE,
     START,
+    NoProcessError,
     ServerProcess,
 )
 from harness.study.execution.worker_messages import TrialRequest
@@ -38,7 +39,11 @@ class ForkLauncher:
         self.closing = False
         self.readers: dict[int, threading.Thread] = {}
         server.make_ready(plugins)
-        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            threading.Thread(target=self._listen, daemon=True).start()
+        except RuntimeError as error:  # no thread left
+            server.kill()
+            raise NoProcessError(str(error)) from error
 
     def start(self, request: TrialRequest) -> None:
         """Fork a child and hand it the request."""
@@ -60,11 +65,14 @@ class ForkLauncher:
                 self.messages.put((number, NotStarted(str(error))))
                 return
             try:
-                ours.sendall(request.to_line().encode())
                 message = MESSAGE.pack(START, number)
                 socket.send_fds(self.server.control, [message], [theirs.fileno()])
             except OSError:
                 self._broken()
+                return
+        # After the start: a request may be longer than the socket holds, so the child must read
+        with contextlib.suppress(OSError):  # it is gone or was not forked, which the server says
+            ours.sendall(request.to_line().encode())
 
     def kill(self, request_id: int) -> None:
         """Have the server kill the child."""

@@ -20,12 +20,20 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
+from harness.errors import InputError
 from harness.machine import configure_process, keep_memory
 from harness.plugins import load_plugins
 from harness.processes.die_with_parent import die_with_parent, outlive_parent
-from harness.processes.process_groups import adopt_orphans, kill_children, kill_group, lead_group
+from harness.processes.process_groups import (
+    adopt_orphans,
+    kill_children,
+    kill_group,
+    lead_group,
+    list_children,
+)
 from harness.study.execution.prewarmed_server import (
     ANSWER,
+    BAD_PLUGIN,
     ENDED,
     KILL,
     LENGTH,
@@ -155,6 +163,7 @@ def serve_coordinator(control: socket.socket) -> None:
             control.sendall(data)
 
     server = ForkServer(answer, run_child, SystemProcesses())
+    started_by_plugins = list_children()
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(woken, selectors.EVENT_READ)
@@ -169,7 +178,8 @@ def serve_coordinator(control: socket.socket) -> None:
                     with contextlib.suppress(BlockingIOError):
                         woken.recv(4096)
                     server.reap()
-                    kill_children(but=server.children)  # orphans of the trials
+                    if not server.children:  # otherwise an orphan may be of a trial that runs
+                        kill_children(but=started_by_plugins)
     finally:
         server.kill_all()
         kill_children()
@@ -217,7 +227,11 @@ def main() -> None:
     if len(head) < LENGTH.size:
         return  # not needed after all
     (length,) = LENGTH.unpack(head)
-    load_plugins(json.loads(control.recv(length, socket.MSG_WAITALL)))
+    try:
+        load_plugins(json.loads(control.recv(length, socket.MSG_WAITALL)))
+    except InputError as error:
+        print(error.got, file=sys.stderr, flush=True)
+        os._exit(BAD_PLUGIN)
     # From here on the control socket says when the coordinator is gone: then there are trials,
     # whose processes are to be killed first
     outlive_parent()

@@ -202,20 +202,26 @@ class LocalExecutor:
             self.launcher.kill(request_id)
 
     def _restart(self, gone: ServerGone) -> None:
-        """Start a new fork server in place of one that is gone. Its trials have crashed."""
+        """Start a new fork server in place of one that is gone. Its trials have crashed.
+
+        Those that had not started yet are no attempt: the new server starts them.
+        """
         if gone.launcher is not self.launcher:
             return  # each thread that finds it gone says so
         self.n_restarts += 1
         if self.n_restarts > MOST_RESTARTS:
             raise WorkerError(f"{gone.reason}, {self.n_restarts} times in a row")
         self.launcher.close()
-        held = {request.request_id for request in self.held}
-        for request_id in sorted(self.in_flight.keys() - held):
+        waiting = sorted(self.start_deadlines.keys() & self.in_flight.keys())
+        idle = {*waiting, *(request.request_id for request in self.held)}
+        for request_id in sorted(self.in_flight.keys() - idle):
             self.messages.put((request_id, ProcessEnded(TrialStatus.CRASHED, gone.reason)))
         self.start_deadlines.clear()
         self.launcher = self._launch()
         if self.backoff is not None:
             self.retry_at = self.clock.monotonic()
+        for request_id in waiting:
+            self._start(self.in_flight[request_id])
 
     def _launch(self) -> Launcher:
         """A launcher that is ready. One that is killed before, or not started, is tried again."""

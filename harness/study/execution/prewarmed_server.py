@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from harness.errors import WorkerError, unwritable
+from harness.errors import InputError, Shown, WorkerError, unwritable
 
 MESSAGE = struct.Struct("!cq")  # to the fork server: START or KILL and the request's id
 START, KILL = b"s", b"k"
@@ -29,7 +29,9 @@ LENGTH = struct.Struct("!q")  # of the JSON list of plug-ins, which the fork ser
 # Elsewhere than on Linux a process that has used the system's math libraries can't safely be
 # forked, or not at all.
 HAS_FORK_SERVER = sys.platform == "linux"
-START_TIMEOUT_S = 120.0  # loading torch from a cold disk
+START_TIMEOUT_S = 120.0  # of a process that is forked, or loads torch from a cold disk
+READY_TIMEOUT_S = 600.0  # of the fork server, which imports plug-ins too
+BAD_PLUGIN = 2  # its exit code where a plug-in cannot be imported
 # For a dead trial's last lines: a process that it started may keep the socket open
 LAST_WORDS_S = 5.0
 LAST_WORDS_BYTES = 4096
@@ -85,10 +87,11 @@ class ServerProcess:
     def make_ready(self, plugins: Sequence[str]) -> None:
         """Send it the plug-ins, and wait until it is ready to fork.
 
-        Raises WorkerError with its last line where it fails, KilledError where a signal ended it.
+        Raises InputError where a plug-in cannot be imported any more, KilledError where a signal
+        ended it, WorkerError with its last line where it fails otherwise.
         """
         named = json.dumps(list(plugins)).encode()
-        self.control.settimeout(START_TIMEOUT_S)
+        self.control.settimeout(READY_TIMEOUT_S)
         try:
             self.control.sendall(LENGTH.pack(len(named)) + named)
             ready = self.control.recv(ANSWER.size)
@@ -96,9 +99,20 @@ class ServerProcess:
             ready = b""
         if not ready:
             self.wait_for_the_end()
-            killed = self.signal_name()
+            killed, code = self.signal_name(), self.process.poll()
             words = killed or self.last_words()
+            if code is None:
+                words = (
+                    f"not ready after {READY_TIMEOUT_S:.0f} s; a plug-in may take long to import"
+                )
             self.kill()
+            if code == BAD_PLUGIN:
+                raise InputError(
+                    "--plugin",
+                    expected="plug-ins that can still be imported",
+                    got=Shown(words),
+                    remedy="undo the edit and run the same command again: what was finished is kept",
+                )
             raise (KilledError if killed else WorkerError)(f"no worker can be started: {words}")
         self.control.settimeout(None)
 

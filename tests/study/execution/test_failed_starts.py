@@ -6,15 +6,22 @@ import errno
 import os
 import queue
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.columns import TrialStatus
-from harness.errors import WorkerError
+from harness.errors import InputError, WorkerError
 from harness.study.execution import prewarmed_server, spawn_launcher
-from harness.study.execution.launcher import LauncherMessage, MessageQueue, NotStarted, ProcessExit
+from harness.study.execution.launcher import (
+    LauncherMessage,
+    MessageQueue,
+    NotStarted,
+    ProcessExit,
+    ServerGone,
+)
 from harness.study.execution.local_executor import (
     LocalExecutor,
     ProcessLayer,
@@ -174,6 +181,53 @@ def test_fork_server_that_is_not_started_is_tried_again() -> None:
 
     LocalExecutor(1, ProcessLayer(launch, waiting, waiting))
     assert tries == pytest.approx([0.0, 0.1, 0.3, 0.8])
+
+
+def test_what_had_not_started_is_no_attempt_when_the_server_dies() -> None:
+    """A request that a fork server had not started when it died is started by the next one."""
+    waiting = Waiting()
+    launchers: list[Starts] = []
+
+    def launch(_: MessageQueue) -> Starts:
+        launchers.append(Starts(waiting, 0.0))
+        return launchers[-1]
+
+    executor = LocalExecutor(1, ProcessLayer(launch, waiting, waiting))
+    launchers[0].start = lambda request: None  # type: ignore[method-assign]
+    number = submit(executor)
+    waiting.put((0, ServerGone(launchers[0], "killed")))
+    assert kinds_of(events_of(executor, number)) == [TrialOutcome, ProcessEnded]
+    assert [each for _, each in launchers[1].tries] == [number]
+
+
+@pytest.mark.skipif(not HAS_FORK_SERVER, reason="no fork server on this system")
+def test_no_thread_for_the_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system starts no thread at first, the fork server is started after a pause."""
+    start, n_tries = threading.Thread.start, 0
+
+    def refuse_once(thread: threading.Thread) -> None:
+        nonlocal n_tries
+        n_tries += 1
+        if n_tries == 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_once)
+    executor = start_local_executor(1, (FAULTY,), spawn=False)
+    assert kinds_of(events_of(executor, submit(executor))) == KINDS_OF_A_TRIAL
+    executor.close()
+
+
+@pytest.mark.skipif(not HAS_FORK_SERVER, reason="no fork server on this system")
+def test_a_plug_in_that_cannot_be_imported_any_more(tmp_path: Path) -> None:
+    """A plug-in that was broken by an edit ends the study with one line and exit code 2."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("def broken(:\n")
+    with pytest.raises(
+        InputError, match=r"--plugin: expected .*SyntaxError.*undo the edit"
+    ) as error:
+        start_local_executor(1, (str(broken),), spawn=False)
+    assert error.value.exit_code == 2
 
 
 @pytest.mark.skipif(not HAS_FORK_SERVER, reason="no fork server on this system")

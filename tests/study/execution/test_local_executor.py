@@ -23,7 +23,7 @@ from harness.columns import TrialStatus
 from harness.plugins import load_plugins
 from harness.study.execution import prewarmed_server
 from harness.study.execution.local_executor import LocalExecutor, start_local_executor
-from harness.study.execution.worker_messages import ProcessEnded
+from harness.study.execution.worker_messages import ProcessEnded, TrialRequest
 from harness.training.training_loop import Evaluation, Training
 from tests.small import FAULTY, survivors
 from tests.study.requests import (
@@ -42,6 +42,7 @@ needs_fork = pytest.mark.skipif(
     not prewarmed_server.HAS_FORK_SERVER,
     reason="no fork server on this system",
 )
+HELPERS = str(Path(__file__).parents[1] / "helpers.py")
 FORMS = [
     pytest.param("fork", marks=needs_fork),
     # every day where there is no other form
@@ -265,3 +266,33 @@ def test_server_that_imports_a_plug_in_dies_with_the_study(tmp_path: Path, tally
     fault = "SIGKILL of the coordinator while the fork server imports a plug-in"
     tally.add(fault, "the server ends too", lost=len(left))
     assert left == []
+
+
+@needs_fork
+def test_helper_processes_live_as_long_as_they_are_needed() -> None:
+    """The end of a trial kills no helper of another trial, nor one that a plug-in's import started.
+
+    Both helpers are looked for at each step of training.
+    """
+    executor = start_local_executor(2, (HELPERS,), spawn=False)
+    numbers = []
+    for pause_s in (0.0, 0.5, 0.0):
+        request = TrialRequest(executor.new_id(), config_of("helped", pause_s=pause_s), (HELPERS,))
+        executor.submit(request)
+        numbers.append(request.request_id)
+    events = events_of(executor, *numbers)
+    executor.close()
+    for number in numbers:
+        own = [event for event in events if event.request_id == number]
+        assert kinds_of(own) == KINDS_OF_A_TRIAL
+        assert outcome_in(own[-2]).reason == ""
+
+
+@needs_fork
+def test_a_request_longer_than_a_socket_holds() -> None:
+    """A request of a megabyte is read; nothing waits for ever."""
+    executor = start_local_executor(1, (FAULTY,), spawn=False)
+    config = config_of("faulty", fault="x" * 1_000_000)
+    executor.submit(TrialRequest(executor.new_id(), config, (FAULTY,)))
+    assert kinds_of(events_of(executor, 1)) == KINDS_OF_A_TRIAL
+    executor.close()

@@ -62,6 +62,7 @@ class Child:
     started_s: float
     deaf_s: float
     killed: bool = False
+    started: bool = False  # it has sent its first message
     done: bool = False  # it has sent its outcome
     code: int | None = None
 
@@ -178,6 +179,7 @@ class SimulatedSystem:
 
     def _line(self, pid: int, child: Child, line: str) -> None:
         if self.children.get(pid) is child and child.code is None:
+            child.started = True
             child.done = child.done or '"kind": "outcome"' in line
             self.on_line(child.request.request_id, line)
 
@@ -208,7 +210,7 @@ class SimulatedLauncher:
 
     def start(self, request: TrialRequest) -> None:
         """Have the server fork, unless it dies now."""
-        if self._dies(request):
+        if self.is_gone or self._dies():
             return
         self.system.asked = request
         self.server.start(request.request_id, -1)
@@ -223,9 +225,9 @@ class SimulatedLauncher:
         self.server.kill_all()
         self.system.crash_all()
 
-    def _dies(self, request: TrialRequest) -> bool:
+    def _dies(self) -> bool:
         """Whether the fork server is killed now, with all its trials."""
-        lost = [request, *(child.request for child in self.system.alive())]
+        lost = [child.request for child in self.system.alive() if child.started]
         dies = self.world.happens(self.system.faults.server_dies)
         if not dies or not all(self.system.may_crash(each) for each in lost):
             return False
