@@ -83,11 +83,14 @@ class WorkerError(HarnessError):
 
 
 class FileError(HarnessError):
-    """A file that cannot be written: the disk is full or fails. Finished work is kept."""
+    """A file that cannot be written: the disk is full or fails. Finished work is kept.
 
-    def __init__(self, path: Path | str, reason: str) -> None:
+    `lacks` is what the system has not got.
+    """
+
+    def __init__(self, path: Path | str, reason: str, lacks: str = "disk space to write") -> None:
         super().__init__(
-            f"{path}: expected disk space to write, got {reason}; free some and run the same command "
+            f"{path}: expected {lacks}, got {reason}; free some and run the same command "
             "again: finished work is kept"
         )
 
@@ -98,13 +101,16 @@ def unwritable(path: Path | str, error: OSError) -> HarnessError:
     An InputError where the path or its permissions are wrong, else a FileError.
     """
     reason = error.strerror or str(error)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return FileError(path, reason, "a free place for one more open file")
     if error.errno not in PERMISSION_ERRORS:
         return FileError(path, reason)
+    in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR)
     return InputError(
         str(path),
         expected="a path that can be written",
         got=Shown(reason),
-        remedy="allow writing there, or name another path",
+        remedy="move it aside" if in_the_way else "allow writing there, or name another path",
     )
 
 

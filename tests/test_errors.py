@@ -1,12 +1,23 @@
 """harness.errors: one line that says where, what was expected, what was got, and the remedy."""
 
 import ast
+import errno
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from harness import errors
-from harness.errors import HarnessError, InputError, Shown, StorageError, WorkerError, nearest
+from harness.errors import (
+    HarnessError,
+    InputError,
+    Shown,
+    StorageError,
+    WorkerError,
+    nearest,
+    unwritable,
+)
 from tests.tally import Tally
 
 
@@ -125,3 +136,18 @@ def test_no_input_error_is_raised_with_a_bare_message() -> None:
         and not {"expected", "got"} <= {keyword.arg for keyword in node.keywords}
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EMFILE, "expected a free place for one more open file, got .*; free some"),
+        (errno.ENOSPC, "expected disk space to write, got .*; free some"),
+        (errno.EISDIR, "expected a path that can be written, got .*; move it aside"),
+        (errno.EROFS, "expected a path that can be written, got .*; allow writing there, or name"),
+    ],
+)
+def test_the_remedy_fits_what_the_system_says(number: int, said: str) -> None:
+    """A file that cannot be written is told with what the system lacks and what helps."""
+    error = unwritable("report.html", OSError(number, os.strerror(number)))
+    assert re.match(f"report.html: {said}", str(error))
