@@ -24,7 +24,7 @@ from harness.study.execution import (
 )
 from harness.study.execution.fork_launcher import ForkLauncher
 from harness.study.execution.local_executor import LocalExecutor, start_local_executor
-from harness.study.execution.worker_messages import ProcessEnded, TrialRequest
+from harness.study.execution.worker_messages import ProcessEnded, TrialRequest, TrialStarted
 from tests.small import FAULTY, survivors
 from tests.study.requests import (
     KINDS_OF_A_TRIAL,
@@ -141,11 +141,11 @@ def test_end_comes_last(forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch)
 
 
 def kill_server(executor: LocalExecutor) -> list[psutil.Process]:
-    """Kill the fork server once it has a child; returns both."""
+    """Kill the fork server once its trial has started; returns both."""
     server = server_of(executor)
-    deadline = time.monotonic() + 10
-    while not server.children() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    event = executor.next_event(60.0)
+    assert event is not None
+    assert event.message == TrialStarted()
     children = server.children()
     assert len(children) == 1
     server.kill()
