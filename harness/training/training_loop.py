@@ -9,23 +9,36 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.machine import derive_seed
 from harness.metric_definitions import is_solved, skill
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
+from harness.training.captured_step import CapturedStep, Replayed
+from harness.training.fused_step import FusedStep
 from harness.training.model import ModelConfig, SequenceModel, build_model
-from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
+from harness.training.optimizer_step import SCHEDULES, make_optimizer
+from harness.training.training_batches import move, steps_at_once, training_batches
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
 # Fixed sequences whose predictions are kept: as many as a person reads.
 MOST_PREDICTIONS = 16
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
+
+
+CAPTURED = "captured"  # steps and evaluations were replayed as CUDA graphs
+
+Step = Callable[[Batch, float], Tensor]
+"""Trains on one batch at a learning rate; returns the loss before the update."""
+Judgement = tuple[Tensor, Tensor, int]
+"""Mean loss of a batch, number of right predictions, number of scored ones."""
+Judge = Callable[[Batch], Judgement]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +125,16 @@ class Extrapolation:
 class Training:
     """A model in training. Iterate over `evaluations()`, then read `model` and `predictions()`."""
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, *, capture: bool = True) -> None:
+        """Build the model and its optimiser. `capture=False`: no CUDA graphs, to compare with."""
         self.config = config
         self.task: Task = get_task(config.model.task)
         self.device = torch.device(config.device)
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         if self.device.type == "cpu":
             use_fast_recurrence(self.model.cell)
-        self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
-        self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
+        self.step, self.judge = self._step_and_judge(capture=capture)
+        self.batches = self._training_batches()
         self.held_out: dict[str, list[Batch]] = {}
         self.train_time_s = 0.0
 
@@ -144,6 +158,14 @@ class Training:
             if not finite:
                 yield self._diverged(seen)
                 return
+
+    def step_kind(self) -> str:
+        """How a CUDA device ran the steps and evaluations: "captured", or why not; "" on a CPU."""
+        if not isinstance(self.step, CapturedStep) or not isinstance(self.judge, Replayed):
+            return ""
+        refusals = {"steps": self.step.replayed.refusal, "evaluations": self.judge.refusal}
+        said = [f"{what} not captured: {why}" for what, why in refusals.items() if why]
+        return "; ".join(said) or CAPTURED
 
     def predictions(self) -> tuple[float, ...]:
         """The current predictions for a handful of fixed sequences; () for other tasks."""
@@ -174,13 +196,10 @@ class Training:
         start, step = time.monotonic(), 0
         finite = True
         while seen < until and finite:
-            size = min(config.batch_size, config.sequences - seen)
-            batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
             factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
-            for group in self.optimizer.param_groups:
-                group["lr"] = factor * config.learning_rate
-            loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
-            seen, step = seen + size, step + 1
+            batch = next(self.batches)
+            loss = self.step(batch, factor * config.learning_rate)
+            seen, step = seen + len(batch), step + 1
             if step % every == 0 or seen >= until:
                 finite = math.isfinite(loss.item())
         self.train_time_s += time.monotonic() - start
@@ -205,13 +224,40 @@ class Training:
         size = max(1, EVALUATION_BATCH * self._length // sequence_length)  # no more states at once
         batches = self._held_out(part, count, sequence_length)
         for batch in (whole[i : i + size] for whole in batches for i in range(0, len(whole), size)):
-            outputs = self.model(batch.inputs)
-            losses += self.task.loss(outputs, batch.targets).item() * len(batch)
-            correct = self.task.correct(outputs, batch.targets)
-            right, total = right + int(correct.sum()), total + correct.numel()
+            loss, n_right, n_scored = self.judge(batch)
+            losses += loss.item() * len(batch)
+            right, total = right + int(n_right), total + n_scored
             looked_at += len(batch)
         self.model.train()
         return losses / looked_at, right / total
+
+    def _training_batches(self) -> Iterator[Batch]:
+        size, length = self.config.batch_size, self._length
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "training"))
+
+        def draw(count: int) -> Batch:
+            return move(self.task.sample(count, length, generator), self.device)
+
+        steps = steps_at_once(self.task, size, length)
+        return training_batches(draw, size, self.config.sequences, steps)
+
+    def _judge(self, batch: Batch) -> Judgement:
+        outputs = self.model(batch.inputs)
+        correct = self.task.correct(outputs, batch.targets)
+        return self.task.loss(outputs, batch.targets), correct.sum(), correct.numel()
+
+    def _step_and_judge(self, *, capture: bool) -> tuple[Step, Judge]:
+        """What trains on one batch, and what evaluates one."""
+        config, model = self.config, self.model
+        rate, max_grad_norm = config.learning_rate, config.max_grad_norm
+        if self.device.type == "cpu":
+            optimizer = make_optimizer(config.optimizer, model, rate)
+            return FusedStep(model, optimizer, self.task, max_grad_norm), self._judge
+        step = CapturedStep(model, config.optimizer, self.task, max_grad_norm, rate)
+        judge = Replayed(self._judge, model)
+        if not capture:
+            step.replayed.refusal = judge.refusal = "not asked for"
+        return step, judge
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)

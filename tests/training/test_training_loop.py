@@ -317,14 +317,14 @@ def test_a_huge_learning_rate_is_a_diverged_trial(cell: str, learning_rate: floa
 def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loss was still finite and the weights are not, the evaluation finds it."""
     trial = Training(config(sequences=16, evaluate_every=16, stop_when_solved=False))
-    real = training_loop.training_step  # type: ignore[attr-defined]
+    real = trial.step
 
-    def spoil(model: nn.Module, *arguments: Any) -> Tensor:
-        loss = real(model, *arguments)
-        next(model.parameters()).data.fill_(math.nan)
+    def spoil(*arguments: Any) -> Tensor:
+        loss = real(*arguments)
+        next(trial.model.parameters()).data.fill_(math.nan)
         return loss
 
-    monkeypatch.setattr(training_loop, "training_step", spoil)
+    monkeypatch.setattr(trial, "step", spoil)
     first, last = trial.evaluations()
     assert first.finite
     assert (last.finite, last.skill, last.solved, last.sequences_seen) == (False, -1.0, False, 16)
@@ -594,12 +594,13 @@ def test_the_learning_rate_follows_its_schedule(
     """Each step has the rate of the share of the budget that was spent before it."""
     rates = []
 
-    def note(model: nn.Module, optimizer: torch.optim.Optimizer, *_: object) -> Tensor:
-        rates.append(optimizer.param_groups[0]["lr"])
+    def note(_batch: Batch, learning_rate: float) -> Tensor:
+        rates.append(learning_rate)
         return torch.zeros(())
 
-    monkeypatch.setattr(training_loop, "training_step", note)
-    run(config(sequences=64, learning_rate_schedule=schedule))
+    trial = Training(config(sequences=64, learning_rate_schedule=schedule))
+    monkeypatch.setattr(trial, "step", note)
+    list(trial.evaluations())
     assert rates == pytest.approx([0.01 * factor for factor in factors])
 
 
