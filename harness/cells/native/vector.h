@@ -14,7 +14,7 @@
 #define VECTOR_BYTES 16
 #endif
 
-#if defined(LEVEL_AVX512) && !defined(DTYPE_F64)
+#if defined(LEVEL_AVX512)
 #include <immintrin.h>
 #endif
 
@@ -22,7 +22,6 @@
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
 
 typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL loose_vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL))));
 
 #ifdef DTYPE_F64
 typedef int64_t ivec __attribute__((vector_size(VECTOR_BYTES)));
@@ -69,10 +68,16 @@ INLINE ivec sign_bits(void)
     return (ivec)splat((REAL)-0.0);
 }
 
-/* a if a < limit, else limit; NaN stays. */
+/* The lesser of a and limit; NaN stays. */
 INLINE vec at_most(vec a, REAL limit)
 {
+#if defined(LEVEL_AVX512) && defined(DTYPE_F64)
+    return (vec)_mm512_min_pd((__m512d)splat(limit), (__m512d)a);
+#elif defined(LEVEL_AVX512)
+    return (vec)_mm512_min_ps((__m512)splat(limit), (__m512)a);
+#else
     return select_vec(a > limit, splat(limit), a);
+#endif
 }
 
 /* exp(x) - 1 and 2^n for x = n ln(2) + r, as scale * (expm1(r) + 1) - 1. */
@@ -89,7 +94,7 @@ INLINE vec reduced_expm1(vec x, vec *scale)
     return r * r * sum + r;
 }
 
-/* numerator / denominator, for denominators from 1 to 1e10. */
+/* numerator / denominator, for denominators from 1 to 1e38. */
 INLINE vec divide(vec numerator, vec denominator)
 {
 #if defined(LEVEL_AVX512) && !defined(DTYPE_F64)
@@ -113,13 +118,11 @@ INLINE vec vec_tanh(vec x)
     return (vec)((ivec)result | ((ivec)x & sign_bits()));
 }
 
-/* Within 3 units in the last place; not below exp(-LARGEST_EXP). */
+/* Within 3 units in the last place; between exp(-LARGEST_EXP) and 1. */
 INLINE vec vec_sigmoid(vec x)
 {
-    vec scale, down = (vec)((ivec)at_most((vec)((ivec)x & ~sign_bits()), LARGEST_EXP) | sign_bits());
-    vec small = reduced_expm1(down, &scale);
-    vec power = scale * small + scale;
-    return divide(select_vec(x >= 0, splat(1), power), power + 1);
+    vec scale, small = reduced_expm1(at_most(-at_most(x, LARGEST_EXP), LARGEST_EXP), &scale);
+    return divide(splat(1), scale * small + (scale + 1));
 }
 
 #endif
