@@ -333,25 +333,31 @@ int64_t EXPORT(workspace)(const Shape *shape)
 }
 
 /* From (batch_size, steps, size) to (size, stride); columns beyond the batch repeat its last
-   sequence, or are 0. `shape->input_size` is the size. */
+   sequence, or are 0. `shape->input_size` is the size. A vector of sequences goes through all steps
+   before the next: each sequence is read in its own order. */
 void EXPORT(to_rows)(const Shape *shape, const REAL *sequences, REAL *rows, int32_t zeros)
 {
-    const int64_t size = shape->input_size, batch = shape->batch_size;
-    for (int64_t step = 0; step < shape->steps; step++)
-        for (int64_t b = 0; b < shape->columns; b++) {
-            const REAL *from = sequences + ((b < batch ? b : batch - 1) * shape->steps + step) * size;
-            REAL *to = rows + step * shape->columns + b;
-            for (int64_t i = 0; i < size; i++)
-                to[i * shape->stride] = b >= batch && zeros ? 0 : from[i];
-        }
+    const int64_t size = shape->input_size, batch = shape->batch_size, length = shape->steps * size;
+    for (int64_t first = 0; first < shape->columns; first += LANES)
+        for (int64_t step = 0; step < shape->steps; step++)
+            for (int64_t b = first; b < first + LANES; b++) {
+                const REAL *from = sequences + (b < batch ? b : batch - 1) * length + step * size;
+                REAL *to = rows + step * shape->columns + b;
+                for (int64_t i = 0; i < size; i++)
+                    to[i * shape->stride] = b >= batch && zeros ? 0 : from[i];
+            }
 }
 
 /* From (size, stride) to (batch_size, steps, size). */
 void EXPORT(to_sequences)(const Shape *shape, const REAL *rows, REAL *sequences)
 {
-    const int64_t size = shape->input_size;
-    for (int64_t step = 0; step < shape->steps; step++)
-        for (int64_t b = 0; b < shape->batch_size; b++)
-            for (int64_t i = 0; i < size; i++)
-                sequences[(b * shape->steps + step) * size + i] = rows[i * shape->stride + step * shape->columns + b];
+    const int64_t size = shape->input_size, batch = shape->batch_size, length = shape->steps * size;
+    for (int64_t first = 0; first < batch; first += LANES)
+        for (int64_t step = 0; step < shape->steps; step++)
+            for (int64_t b = first; b < first + LANES && b < batch; b++) {
+                const REAL *from = rows + step * shape->columns + b;
+                REAL *to = sequences + b * length + step * size;
+                for (int64_t i = 0; i < size; i++)
+                    to[i] = from[i * shape->stride];
+            }
 }

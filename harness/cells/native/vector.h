@@ -108,7 +108,7 @@ INLINE vec divide(vec numerator, vec denominator)
 #endif
 }
 
-/* Within 2 units in the last place. */
+/* Within 2.5 units in the last place. */
 INLINE vec vec_tanh(vec x)
 {
     vec scale, twice = at_most((vec)((ivec)(x + x) & ~sign_bits()), TANH_IS_ONE);
@@ -118,7 +118,7 @@ INLINE vec vec_tanh(vec x)
     return (vec)((ivec)result | ((ivec)x & sign_bits()));
 }
 
-/* Within 3 units in the last place; between exp(-LARGEST_EXP) and 1. */
+/* Within 2.5 units in the last place; between exp(-LARGEST_EXP) and 1. */
 INLINE vec vec_sigmoid(vec x)
 {
     vec scale, small = reduced_expm1(at_most(-at_most(x, LARGEST_EXP), LARGEST_EXP), &scale);
