@@ -27,8 +27,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
         native = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(native)
         try:
-            library = native.build()
-        except native.BuildError as error:
+            library = native.compile_library()
+        except native.CompileError as error:
             self.app.display_warning(f"Built without native kernels: {error}")
             return
         if version == "standard":

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-FLAGS = (
+COMPILER_FLAGS = (
     *("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"),
     *("-fno-math-errno", "-fno-trapping-math"),
 )
@@ -31,11 +31,11 @@ LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
     "aarch64": {"neon": ()},
 }
 """Instruction sets of a processor, the best first, with their flags."""
-PRECISIONS = {"f32": "float", "f64": "double"}
-TIMEOUT_S = 300
+C_TYPES = {"f32": "float", "f64": "double"}
+COMPILE_TIMEOUT_S = 300
 
 
-class BuildError(Exception):
+class CompileError(Exception):
     """The library cannot be built here: no compiler, or one that fails."""
 
 
@@ -57,25 +57,25 @@ def library_path(folder: Path = FOLDER) -> Path:
 
 def source_hash(folder: Path = FOLDER) -> str:
     """A hash of the C sources and of all flags: the library carries it."""
-    parts = [repr((FLAGS, LEVELS, PRECISIONS)).encode()]
+    parts = [repr((COMPILER_FLAGS, LEVELS, C_TYPES)).encode()]
     for path in sorted((*folder.glob("*.c"), *folder.glob("*.h"))):
         parts += [path.name.encode(), path.read_bytes().replace(b"\r\n", b"\n")]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def find_compiler() -> list[str]:
-    """The command of a C compiler: $CC, else cc, gcc or clang. Raises BuildError."""
+    """The command of a C compiler: $CC, else cc, gcc or clang. Raises CompileError."""
     if named := os.environ.get("CC"):
         return shlex.split(named)
     if sys.platform != "win32":
         for name in ("cc", "gcc", "clang"):
             if found := shutil.which(name):
                 return [found]
-    raise BuildError("no C compiler (GCC or Clang) was found")
+    raise CompileError("no C compiler (GCC or Clang) was found")
 
 
-def build(folder: Path = FOLDER) -> Path:
-    """Compile the sources of `folder` and put the library there in one rename. Raises BuildError.
+def compile_library(folder: Path = FOLDER) -> Path:
+    """Compile the sources of `folder` and put the library there in one rename. Raises CompileError.
 
     It may be called by several processes at once.
     """
@@ -92,37 +92,44 @@ def build(folder: Path = FOLDER) -> Path:
 def compile_commands(folder: Path, objects: Path) -> Iterator[list[str]]:
     """The arguments of the compiler for each object."""
     given = f'-DSOURCE_HASH="{source_hash(folder)}"'
-    yield [*FLAGS, given, "-c", str(folder / "dispatch.c"), "-o", str(objects / "dispatch.o")]
+    yield [
+        *COMPILER_FLAGS,
+        given,
+        "-c",
+        str(folder / "dispatch.c"),
+        "-o",
+        str(objects / "dispatch.o"),
+    ]
     for level, own in levels().items():
-        for precision, real in PRECISIONS.items():
+        for precision, real in C_TYPES.items():
             names = [f"-DLEVEL={level}", f"-DLEVEL_{level.upper()}"]
             names += [f"-DDTYPE={precision}", f"-DDTYPE_{precision.upper()}", f"-DREAL={real}"]
             target = str(objects / f"{level}-{precision}.o")
-            yield [*FLAGS, *own, *names, "-c", str(folder / "recurrent.c"), "-o", target]
+            yield [*COMPILER_FLAGS, *own, *names, "-c", str(folder / "recurrent.c"), "-o", target]
 
 
 def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
-    """Run all commands at once. Raises BuildError with the first line that says what is wrong."""
+    """Run all commands at once. Raises CompileError with the first line that says what is wrong."""
     try:
         running = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             for command in commands
         ]
     except OSError as error:
-        raise BuildError(f"the C compiler cannot be started: {error}") from error
-    outputs = [process.communicate(timeout=TIMEOUT_S)[0] for process in running]
+        raise CompileError(f"the C compiler cannot be started: {error}") from error
+    outputs = [process.communicate(timeout=COMPILE_TIMEOUT_S)[0] for process in running]
     for process, output in zip(running, outputs, strict=True):
         if process.returncode:
             lines = output.strip().splitlines() or [f"exit code {process.returncode}"]
             line = next((each for each in lines if "error" in each), lines[0])
-            raise BuildError(f"the C compiler failed: {line.strip()}")
+            raise CompileError(f"the C compiler failed: {line.strip()}")
 
 
 def main() -> int:
     """Build, and print where the library is or why there is none."""
     try:
-        print(build())
-    except BuildError as error:
+        print(compile_library())
+    except CompileError as error:
         print(f"native kernels: {error}", file=sys.stderr)
         return 1
     return 0

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.cells.native.library import NativeLibrary
+from harness.cells.native.library import DtypeName, NativeLibrary
 
 CellName = Literal["rnn", "gru", "lstm"]
-Weights = tuple[Tensor, ...]
+LayerWeights = tuple[Tensor, ...]
 """w_ih, w_hh, b_ih and b_hh of a layer."""
 
-PRECISIONS: dict[torch.dtype, Literal["f32", "f64"]] = {torch.float32: "f32", torch.float64: "f64"}
+DTYPE_NAMES: dict[torch.dtype, DtypeName] = {torch.float32: "f32", torch.float64: "f64"}
 CACHE_LINE_BYTES = 64
 GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 N_KEPT: dict[CellName, int] = {"rnn": 0, "gru": 4, "lstm": 6}
@@ -60,9 +60,11 @@ class Kernels:
 
     def function(self, name: str) -> Any:
         """The function `harness_<name>`. Its arguments are addresses."""
-        return self.library.function(name, PRECISIONS[self.dtype])
+        return self.library.function(name, DTYPE_NAMES[self.dtype])
 
-    def run_stack(self, inputs: Tensor, weights: Sequence[Weights], *, last_only: bool) -> Tensor:
+    def run_stack(
+        self, inputs: Tensor, weights: Sequence[LayerWeights], *, last_only: bool
+    ) -> Tensor:
         """The last layer's states for `inputs` (batch_size, steps, input_size), from zero states.
 
         Shape: (batch_size, steps, hidden_size), or (batch_size, hidden_size) with `last_only`.
@@ -125,7 +127,7 @@ _calls = functools.lru_cache(maxsize=256)(_Calls)
 class _Layer:
     """One layer's pass, forward and backward."""
 
-    def __init__(self, calls: _Calls, weights: Weights, inputs: Tensor) -> None:
+    def __init__(self, calls: _Calls, weights: LayerWeights, inputs: Tensor) -> None:
         self.calls, self.weights, self.inputs = calls, weights, inputs
         self.states: Tensor | None = None
         self.kept: Tensor | None = None
@@ -151,7 +153,7 @@ class _Layer:
         calls.run_backward(calls.pointer, *map(_address, arguments))
         return grads[:n_rows, : calls.width]
 
-    def weight_grads(self, grads: Tensor) -> Weights:
+    def weight_grads(self, grads: Tensor) -> LayerWeights:
         """The gradients of w_ih, w_hh, b_ih and b_hh."""
         assert self.states is not None
         hidden, width = self.calls.hidden_size, self.calls.width

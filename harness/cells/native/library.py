@@ -18,7 +18,7 @@ from harness.errors import InputError
 ENVIRONMENT = "HARNESS_NATIVE"
 NONE = "0"
 REBUILD = "python -m harness.cells.native.build"
-Precision = Literal["f32", "f64"]
+DtypeName = Literal["f32", "f64"]
 
 POINTER = ctypes.c_void_p
 ARGUMENTS: dict[str, list[Any]] = {
@@ -38,13 +38,13 @@ class NativeLibrary:
 
     level: str
 
-    def function(self, name: str, precision: Precision) -> Any:
+    def function(self, name: str, precision: DtypeName) -> Any:
         """The function `harness_<name>_<precision>_<level>`."""
         return _function(name, precision, self.level)
 
 
 @functools.cache
-def _function(name: str, precision: Precision, level: str) -> Any:
+def _function(name: str, precision: DtypeName, level: str) -> Any:
     function = getattr(_load(), f"harness_{name}_{precision}_{level}")
     function.argtypes = ARGUMENTS[name]
     function.restype = ctypes.c_int64 if name in ("lanes", "workspace") else None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from harness.cells.native.faster_shapes import is_faster
-from harness.cells.native.layers import PRECISIONS, CellName, Kernels
+from harness.cells.native.layers import DTYPE_NAMES, CellName, Kernels
 from harness.cells.native.library import NativeLibrary, native_library
 
 CELL_NAMES: dict[type[nn.Module], CellName] = {nn.RNN: "rnn", nn.GRU: "gru", nn.LSTM: "lstm"}
@@ -27,7 +27,7 @@ class NativeRecurrence:
 
     def suits(self, inputs: Tensor, hidden_size: int, *, gradients: bool) -> bool:
         """Whether the kernels can run this and are faster than torch's module."""
-        if inputs.device.type != "cpu" or inputs.dtype not in PRECISIONS or not inputs.numel():
+        if inputs.device.type != "cpu" or inputs.dtype not in DTYPE_NAMES or not inputs.numel():
             return False
         kind = "train" if gradients else "infer"
         level, batch_size = self.library.level, len(inputs)

@@ -20,12 +20,22 @@ def compile_driver(compiler: Sequence[str], level: str, flags: Sequence[str], fo
     """driver.c with the kernels of a level in both precisions."""
     named = next(known[level] for known in build.LEVELS.values() if level in known)
     objects = []
-    for precision, real in build.PRECISIONS.items():
+    for precision, real in build.C_TYPES.items():
         target = folder / f"{precision}.o"
         names = [f"-D{each}" for each in (f"LEVEL={level}", f"LEVEL_{level.upper()}")]
         names += [f"-DDTYPE={precision}", f"-DDTYPE_{precision.upper()}", f"-DREAL={real}"]
         source = str(build.FOLDER / "recurrent.c")
-        command = [*compiler, *build.FLAGS, *named, *flags, *names, "-c", source, "-o", str(target)]
+        command = [
+            *compiler,
+            *build.COMPILER_FLAGS,
+            *named,
+            *flags,
+            *names,
+            "-c",
+            source,
+            "-o",
+            str(target),
+        ]
         subprocess.run(command, check=True)
         objects.append(str(target))
     driver = folder / "driver"
@@ -47,12 +57,12 @@ def test_under_sanitizers(level: str, tmp_path: Path) -> None:
 
 
 @NEEDS_KERNELS
-@pytest.mark.parametrize(("level", "precision"), list(itertools.product(LEVELS, build.PRECISIONS)))
+@pytest.mark.parametrize(("level", "precision"), list(itertools.product(LEVELS, build.C_TYPES)))
 def test_accuracy_of_tanh_and_sigmoid(level: str, precision: str, tmp_path: Path) -> None:
     """Within 2.5 units in the last place, as vector.h says."""
     names = [f"-DLEVEL_{level.upper()}", f"-DDTYPE_{precision.upper()}"]
-    names += [f"-DREAL={build.PRECISIONS[precision]}", f"-I{build.FOLDER}"]
-    flags = [*build.FLAGS, *build.levels()[level], *names]
+    names += [f"-DREAL={build.C_TYPES[precision]}", f"-I{build.FOLDER}"]
+    flags = [*build.COMPILER_FLAGS, *build.levels()[level], *names]
     program = str(tmp_path / "accuracy")
     command = [*build.find_compiler(), *flags, str(HERE / "accuracy.c"), "-lm", "-o", program]
     subprocess.run(command, check=True)

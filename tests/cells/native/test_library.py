@@ -97,12 +97,12 @@ def test_a_compiler_that_fails(sources: Path, monkeypatch: pytest.MonkeyPatch) -
     """No compiler, one that is not there and one that fails are one line each."""
     for compiler, message in (("false", "the C compiler failed"), ("/nope", "cannot be started")):
         monkeypatch.setenv("CC", compiler)
-        with pytest.raises(build.BuildError, match=message):
-            build.build(sources)
+        with pytest.raises(build.CompileError, match=message):
+            build.compile_library(sources)
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", str(sources))
-    with pytest.raises(build.BuildError, match="no C compiler"):
-        build.build(sources)
+    with pytest.raises(build.CompileError, match="no C compiler"):
+        build.compile_library(sources)
     assert not [path for path in sources.iterdir() if path.suffix not in (".c", ".h")]
 
 
