@@ -147,7 +147,7 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
     )
     optimizer = make_optimizer(
         benchmark.optimizer,
-        model,
+        model.parameters(),
         benchmark.learning_rate,
         fused=variant.fused_optimizer,
         capturable=variant.cuda_graph,

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
+from harness.cells import TorchCell
 from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.machine import derive_seed
 from harness.metric_definitions import is_solved, skill
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
+from harness.training.flat_parameters import FlatOptimizer, can_be_flat
 from harness.training.model import ModelConfig, SequenceModel, build_model
 from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
 
@@ -25,6 +27,8 @@ EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds
 # Fixed sequences whose predictions are kept: as many as a person reads.
 MOST_PREDICTIONS = 16
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
+BATCHES_AHEAD = 16  # training batches that are drawn at once
+DRAWN_NUMBERS = 250_000  # inputs that are drawn at once: 1 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
 
 
@@ -119,8 +123,8 @@ class Training:
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         if self.device.type == "cpu":
             use_fast_recurrence(self.model.cell)
-        self.optimizer = make_optimizer(config.optimizer, self.model, config.learning_rate)
-        self.data = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
+        self.optimizer = self._optimizer()
+        self.batches = self._batches()
         self.held_out: dict[str, list[Batch]] = {}
         self.train_time_s = 0.0
 
@@ -175,7 +179,7 @@ class Training:
         finite = True
         while seen < until and finite:
             size = min(config.batch_size, config.sequences - seen)
-            batch = self.task.sample(size, config.model.sequence_length, self.data).to(self.device)
+            batch = next(self.batches)[:size]
             factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * config.learning_rate
@@ -185,6 +189,31 @@ class Training:
                 finite = math.isfinite(loss.item())
         self.train_time_s += time.monotonic() - start
         return seen, finite
+
+    def _optimizer(self) -> torch.optim.Optimizer | FlatOptimizer:
+        """The optimiser, over one vector where that is faster."""
+        name, learning_rate = self.config.optimizer, self.config.learning_rate
+        parameters = self.model.parameters()
+        # A plugged-in cell may have a parameter that gets no gradient
+        is_own = type(self.model.cell) is TorchCell and self.device.type == "cpu"
+        if not is_own or not can_be_flat(self.model):
+            return make_optimizer(name, parameters, learning_rate)
+        return FlatOptimizer(parameters, lambda own: make_optimizer(name, own, learning_rate))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Training batches without end. Several are drawn at once, which takes less time.
+
+        What is drawn depends on the task, its sequence length and the batch size alone.
+        """
+        config, length = self.config, self._length
+        generator = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
+        numbers = config.batch_size * length * self.task.input_size
+        n_batches = max(1, min(BATCHES_AHEAD, DRAWN_NUMBERS // numbers))
+        while True:
+            drawn = self.task.sample(n_batches * config.batch_size, length, generator)
+            drawn = drawn.to(self.device)
+            for first in range(0, len(drawn), config.batch_size):
+                yield drawn[first : first + config.batch_size]
 
     def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
         count, verify = self.config.evaluation_sequences, self.config.verification_sequences
