@@ -38,7 +38,7 @@ from harness.cells import CELLS, TorchCell
 from harness.cells.native.faster_shapes import BATCH_SIZES, HIDDEN_SIZES, TABLE, FasterShape
 from harness.cells.native.library import native_library
 from harness.cells.native.recurrence import native_recurrence
-from harness.machine import configure_process, cpu_model, keep_memory, num_cores
+from harness.machine import configure_process, cpu_model, keep_memory
 from harness.records import write_text
 from harness.stats import Estimate, paired_ratio
 
@@ -287,7 +287,7 @@ def main() -> None:
     ]
     write_csv(out / "rounds.csv", rounds)
     about = (
-        f"{cpu_model()}, {num_cores()} cores, kernels for {library.level}, "
+        f"{cpu_model()}, one process on one core, kernels for {library.level}, "
         f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {dt.date.today()}"  # noqa: DTZ011
     )
     only = f" --only {given.only}" if given.only else ""
