@@ -79,6 +79,14 @@ def use_fast_recurrence(cell: nn.Module) -> bool:
     return cell.recurrence is not None
 
 
+def use_native_kernels(cell: nn.Module) -> bool:
+    """Let torch's own cell use the native kernels at every shape; returns whether it may."""
+    if type(cell) is not TorchCell or not _is_plain(cell.module):
+        return False
+    cell.recurrence = native_recurrence(type(cell.module), everywhere=True)
+    return cell.recurrence is not None
+
+
 def describe_recurrence(device: str) -> str:
     """What trains torch's own cells on a device: "torch", or what replaces it at some shapes."""
     if device != "cpu":
