@@ -27,7 +27,7 @@ from harness.timing.hardware_limits import (
     SHORT,
     copy_name,
     latency_name,
-    product_name,
+    product_names,
     smallest,
 )
 from harness.timing.memory import PeakMemory, probe_in_fresh_process
@@ -149,10 +149,11 @@ class Session:
         for benchmark in request.benchmarks:
             if reason := unavailable(benchmark.variant, benchmark.device):
                 self.missing[benchmark.name] = reason
-        self._probe_memory()
         variants = dict.fromkeys(benchmark.variant for benchmark in self._open())
-        if request.reference and variants:
-            self.workers.start([*variants, REFERENCE_VARIANT])
+        if variants:  # they import torch while memory is measured
+            self.workers.start([*variants, *([REFERENCE_VARIANT] if request.reference else [])])
+        self._probe_memory()
+        if request.reference:
             self._compute_references()
         ready = [step for variant in variants for step in self._prepare(variant)]
         order = {benchmark.name: i for i, benchmark in enumerate(request.benchmarks)}
@@ -286,7 +287,7 @@ class Session:
         for step in ready:
             benchmark = by_name[step.name]
             for kind, name in (
-                ("product", product_name(benchmark)),
+                *(("product", name) for name in product_names(benchmark)),
                 ("copy", copy_name(benchmark)),
             ):
                 command = {"name": name, "device": benchmark.device}
