@@ -22,7 +22,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 .DEFAULT_GOAL := help
 .PHONY: help study throughput bench bench-sweep test test-fast nightly check lint format torture fuzz \
-	audit lock clean
+	audit lock wheel clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -91,14 +91,19 @@ torture: $(VENV)/.dev  ## every test that injects faults or hostile input, with 
 	mv $(FAULTS).tmp $(FAULTS)
 	$(BIN)/python -m tests.tally
 
+wheel: $(VENV)/.dev  ## a wheel with the native kernels of this machine's family, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 clean:  ## remove the environment and the caches; results stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-# A stamp says that the environment holds what pyproject.toml and constraints.txt ask for.
+# A stamp says that the environment holds what pyproject.toml and constraints.txt ask for, and the
+# library that is compiled from the C sources.
 # What is there for the tests is enough for a study.
+NATIVE := $(wildcard harness/cells/native/*.[ch]) harness/cells/native/build.py
 $(VENV)/.study: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,postgres,dashboard]
-$(VENV)/.study $(VENV)/.dev: pyproject.toml constraints.txt
+$(VENV)/.study $(VENV)/.dev: pyproject.toml constraints.txt hatch_build.py $(NATIVE)
 	@$(BIN)/python -c '' 2>/dev/null || test -n '$(PYTHON)' || { \
 		echo 'Python 3.11 to 3.14 with venv is needed and was not found (Debian, Ubuntu:' \
 		'apt-get install python3-venv). Name one: make PYTHON=/path/to/python' >&2; exit 1; }

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from benchmarks.telling import text
 from harness.cells import CELLS, TorchCell
-from harness.cells.fast_recurrence import RECURRENCES, use_fast_recurrence
+from harness.cells.fast_recurrence import RECURRENCES
 from harness.machine import configure_process, cpu_model, keep_memory, num_cores
 from harness.records import write_text
 from harness.stats import Estimate, median_interval
@@ -74,7 +74,8 @@ class Shape:
         """Whether a trial takes our recurrence for it."""
         own = RECURRENCES.get(type(built(self).module))
         gradients = self.kind == "step"
-        return own is not None and own.suits(self.batch_size, self.hidden_size, gradients=gradients)
+        inputs = torch.empty(self.batch_size, 1, 1)
+        return own is not None and own.suits(inputs, self.hidden_size, gradients=gradients)
 
 
 def shapes() -> Iterator[Shape]:
@@ -100,7 +101,7 @@ def built(shape: Shape) -> TorchCell:
 def subject(shape: Shape, *, ours: bool) -> tuple[Callable[[], Tensor], Sequence[nn.Parameter]]:
     """A step or an evaluation that returns its loss, and the weights that get gradients."""
     cell = built(shape)
-    if ours and use_fast_recurrence(cell):
+    if ours and type(cell.module) in RECURRENCES:
         cell.recurrence = dataclasses.replace(
             RECURRENCES[type(cell.module)], most_numbers=1 << 30, most_hidden=1 << 30
         )

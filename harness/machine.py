@@ -32,7 +32,6 @@ def configure_process() -> None:
     torch.set_flush_denormal(True)
 
 
-OWN_RECURRENCE = "own for small RNN and GRU, else torch"  # harness.cells.fast_recurrence
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 NEVER_TRIM = 2**31 - 1
 
@@ -225,7 +224,6 @@ def fingerprint(device: str) -> dict[str, Any]:
         "denormals": "flushed to zero",
         "evaluation": "inference mode",
         "freed_memory": "kept" if keeps_memory() else "returned",
-        "recurrence": OWN_RECURRENCE if device == "cpu" else "torch",
         "versions": {
             "harness": harness.__version__,
             **{name: importlib.metadata.version(name) for name in FINGERPRINTED},

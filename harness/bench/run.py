@@ -58,9 +58,7 @@ Mode = Literal["training", "inference"]
 Request = TimingRequest | InferenceRequest
 SCHEMAS: Mapping[Mode, int] = {"training": TRAINING_SCHEMA, "inference": INFERENCE_SCHEMA}
 ORIGIN = "bench"
-OF_A_STUDY = frozenset(
-    ("threads_per_worker", "denormals", "evaluation", "freed_memory", "recurrence")
-)
+OF_A_STUDY = frozenset(("threads_per_worker", "denormals", "evaluation", "freed_memory"))
 """The parts of a fingerprint that are about a study's trials; in a bench they differ by variant."""
 
 

@@ -1,4 +1,4 @@
-"""Layers of nn.RNN and nn.GRU with their gradients written out, for small states on a CPU.
+"""Layers of nn.RNN and nn.GRU with their gradients written out, for a CPU without native kernels.
 
 torch runs an LSTM on a CPU as one fused program. It runs an RNN and a GRU step by step, as dozens
 of small operators that autograd records. Where a state is small, calling them takes longer than
@@ -6,7 +6,8 @@ computing them. Here a step takes 2 operators forward and 2 backward (RNN), or 5
 Whatever does not depend on the step before is computed for many steps at once. All tensors are
 (sequence_length, hidden_size, batch_size), so that a step reads and writes one piece of memory.
 
-`use_fast_recurrence` replaces torch's loop at the shapes where this one was measured to be faster:
+`use_fast_recurrence` replaces torch's loop by the native kernels, or where there are none by this
+one, at the shapes where it was measured to be faster:
 by 1.3 times or more at most of them (results/reference/faster_steps). Source of the mathematics:
 torch's documentation of nn.RNN and nn.GRU. The gradients are backpropagation through time; `to_x`
 is the gradient of the loss with respect to x.
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from harness.cells import TorchCell
+from harness.cells.native.library import native_status
+from harness.cells.native.recurrence import native_recurrence
 
 BLOCK = 1 << 18
 """Numbers of a state's history that the backward pass handles together.
@@ -48,35 +51,56 @@ class HandWritten:
     most_numbers: int = 8192
     most_hidden: int = 256
 
-    def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
+    def suits(self, inputs: Tensor, hidden_size: int, *, gradients: bool) -> bool:
         """Whether it is faster at this shape, with or without gradients."""
         most = self.most_numbers if gradients else self.most_numbers // 4
-        return hidden_size <= self.most_hidden and batch_size * hidden_size <= most
+        return hidden_size <= self.most_hidden and len(inputs) * hidden_size <= most
 
-    def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]], *, last_only: bool
+    ) -> Tensor:
         """The last layer's states for `inputs` (batch first), from zero states."""
         states = inputs.permute(1, 2, 0).contiguous()
         for own in weights:
             states = self.layer.apply(states, *own)
-        return states.permute(2, 0, 1)
+        return states[-1].t() if last_only else states.permute(2, 0, 1)
 
 
 def use_fast_recurrence(cell: nn.Module) -> bool:
-    """Let torch's RNN or GRU use a hand-written recurrence; returns whether it may.
+    """Let torch's own cell use the native kernels, else a hand-written recurrence if it has one.
 
-    Only for models on a CPU. The weights stay the module's: saving, loading and optimising work as
-    before. A plugged-in cell is left alone.
+    Returns whether it may. Only for models on a CPU. The weights stay the module's: saving, loading
+    and optimising work as before. A plugged-in cell is left alone.
     """
     if type(cell) is not TorchCell or not _is_plain(cell.module):
         return False
-    cell.recurrence = RECURRENCES.get(type(cell.module))
+    kind = type(cell.module)
+    cell.recurrence = native_recurrence(kind) or RECURRENCES.get(kind)
     return cell.recurrence is not None
 
 
+def use_native_kernels(cell: nn.Module) -> bool:
+    """Let torch's own cell use the native kernels at every shape; returns whether it may."""
+    if type(cell) is not TorchCell or not _is_plain(cell.module):
+        return False
+    cell.recurrence = native_recurrence(type(cell.module), everywhere=True)
+    return cell.recurrence is not None
+
+
+def describe_recurrence(device: str) -> str:
+    """What trains torch's own cells on a device: "torch", or what replaces it at some shapes."""
+    if device != "cpu":
+        return "torch"
+    status = native_status()
+    if status.level:
+        return f"native kernels ({status.level}), else torch"
+    return f"own for small RNN and GRU, else torch; no native kernels: {status.why_none}"
+
+
 def _is_plain(module: nn.RNNBase) -> bool:
-    """Whether a module has the default options of nn.RNN or nn.GRU, except for its sizes."""
+    """Whether a module has the default options of its class, except for its sizes."""
     usual = module.bias and not module.bidirectional and not module.dropout and not module.proj_size
-    return usual and module.mode in ("RNN_TANH", "GRU")
+    return usual and module.mode in ("RNN_TANH", "GRU", "LSTM")
 
 
 class RNNLayer(torch.autograd.Function):

@@ -16,14 +16,17 @@ TorchModule = type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]
 class Recurrence(Protocol):
     """Another way to run torch's layers: the same mathematics over the same weights."""
 
-    def suits(self, batch_size: int, hidden_size: int, *, gradients: bool) -> bool:
-        """Whether to use it at this shape, with or without gradients."""
+    def suits(self, inputs: Tensor, hidden_size: int, *, gradients: bool) -> bool:
+        """Whether to use it for these inputs, with or without gradients."""
         ...
 
-    def __call__(self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, weights: Sequence[tuple[Tensor, ...]], *, last_only: bool
+    ) -> Tensor:
         """The last layer's states for `inputs` (batch first), from zero states.
 
-        `weights` holds w_ih, w_hh, b_ih and b_hh of each layer.
+        `weights` holds w_ih, w_hh, b_ih and b_hh of each layer. `last_only`: only the state after
+        the last step, (batch_size, hidden_size).
         """
         ...
 
@@ -51,14 +54,18 @@ class TorchCell(nn.Module):
         zeros = like.new_zeros(self.module.num_layers, batch_size, self.module.hidden_size)
         return (zeros, zeros) if self.is_lstm else zeros
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The last layer's state after every step: (batch_size, sequence_length, hidden_size)."""
+    def forward(self, inputs: Tensor, *, last_only: bool = False) -> Tensor:
+        """The last layer's state after every step: (batch_size, sequence_length, hidden_size).
+
+        `last_only`: after the last step, (batch_size, hidden_size).
+        """
         other, module = self.recurrence, self.module
         gradients = torch.is_grad_enabled()
-        if other and other.suits(len(inputs), module.hidden_size, gradients=gradients):
-            return other(inputs, [self._weights(layer) for layer in range(module.num_layers)])
+        if other and other.suits(inputs, module.hidden_size, gradients=gradients):
+            weights = [self._weights(layer) for layer in range(module.num_layers)]
+            return other(inputs, weights, last_only=last_only)
         outputs: Tensor = self.module(inputs, self.initial_state(inputs.shape[0], inputs))[0]
-        return outputs
+        return outputs[:, -1] if last_only else outputs
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """One step through all layers; the outputs are the last layer's h."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import cells, machine, records, tasks
 from harness.atomic_file import remove_temporary_files
+from harness.cells.fast_recurrence import describe_recurrence
+from harness.cells.native.library import native_status
 from harness.config import StudySpec, confirmation_lengths
 from harness.errors import WorkerError
 from harness.home_folder import hide_home
@@ -56,7 +58,7 @@ from harness.study.storage.open_storage import (
     mask,
     open_storage,
 )
-from harness.study.storage.study_identity import NUMERICS, move_aside, remember_versions
+from harness.study.storage.study_identity import NATIVE, NUMERICS, move_aside, remember_versions
 from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
 
@@ -157,6 +159,7 @@ def _record_run(study: StudyRun) -> list[dict[str, Any]]:
     options = study.options
     record = {
         **machine.fingerprint(options.device),
+        "recurrence": describe_recurrence(options.device),
         "command": options.command,
         "workers": options.workers,
         "deterministic": options.deterministic,
@@ -207,6 +210,7 @@ def _identity(spec: StudySpec, options: StudyOptions) -> dict[str, Any]:
         "device": options.device.partition(":")[0],
         "processor": machine.processor_family(),
         "cpu_capability": machine.cpu_capability(),
+        NATIVE: native_status().level if options.device == "cpu" else "",
         **plugin_sources(options.plugins),
         **data,
     }

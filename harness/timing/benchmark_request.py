@@ -31,6 +31,7 @@ NUMBERS: Mapping[str, tuple[type, float, float]] = {
     "n_blocks": (int, 1, 10**6),
     "n_calls": (int, 1, 10**6),
     "block_s": (float, 1e-6, 3_600),
+    "precision": (float, 0, 1),
     "time_budget_s": (float, 0, 10**9),
     "seed": (int, 0, 2**63 - 1),
 }
@@ -90,7 +91,9 @@ class TimingRequest:
     """What to time and for how long.
 
     `n_blocks` blocks of about `block_s` seconds for each benchmark, after the warm-up.
-    `time_budget_s` > 0 ends the rounds early, never before 5 of them. `memory`: also measure the
+    `precision` > 0 is a relative half width of intervals that is enough: after a pilot of 6 blocks
+    no more are timed than it needs. `time_budget_s` > 0 ends the rounds early, never before 5 of
+    them. `memory`: also measure the
     peak memory of tuned training steps, on a CPU in a process of its own (a second or two each).
     `reference`: hold each variant's loss and gradients against float64 before it is timed, and
     count denormal gradients. `limits`: also measure what one time step costs at least. `plugins`:
@@ -100,6 +103,7 @@ class TimingRequest:
     benchmarks: tuple[Benchmark, ...]
     n_blocks: int = 15
     block_s: float = 0.04
+    precision: float = 0.0
     time_budget_s: float = 0.0
     seed: int = 0
     memory: bool = True
@@ -129,7 +133,7 @@ class TimingRequest:
                 "plugins": tuple(values.get("plugins", ())),
             }
         )
-        for key in ("n_blocks", "block_s", "time_budget_s", "seed"):
+        for key in ("n_blocks", "block_s", "precision", "time_budget_s", "seed"):
             check_number("request", key, getattr(request, key))
         for key in ("memory", "reference", "limits"):
             if not isinstance(getattr(request, key), bool):

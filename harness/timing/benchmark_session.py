@@ -27,10 +27,11 @@ from harness.timing.hardware_limits import (
     SHORT,
     copy_name,
     latency_name,
-    product_name,
+    product_names,
     smallest,
 )
 from harness.timing.memory import PeakMemory, probe_in_fresh_process
+from harness.timing.precision import PILOT_BLOCKS, blocks_needed
 from harness.timing.timing_results import VariantSettings
 from harness.timing.variant_worker import failure_text
 from harness.timing.variants import unavailable
@@ -101,17 +102,24 @@ def interleave(
     n_blocks: int,
     deadline: float = math.inf,
     failures: dict[str, str] | None = None,
+    precision: float = 0.0,
 ) -> list[tuple[BlockTime, ...]]:
     """Time rounds of one block of each (A B C A B C ...).
 
     Rounds are whole, so all that do not fail have equally many blocks. After `deadline` (of
-    time.monotonic) no round begins, except that the first five always do. A step that fails is
-    named in `failures` and left out of the rounds that follow.
+    time.monotonic) no round begins, except that the first five always do. With a `precision` the
+    pilot decides how many rounds there are, up to `n_blocks`. A step that fails is named in
+    `failures` and left out of the rounds that follow.
     """
     failed: dict[str, str] = {} if failures is None else failures
     found: list[list[BlockTime]] = [[] for _ in every]
     for done in range(n_blocks):
         if done >= MINIMUM_SAMPLES and time.monotonic() > deadline:
+            break
+        if precision and done == PILOT_BLOCKS:
+            pilots = [[block.step_time_s for block in own] for own in found]
+            n_blocks = blocks_needed(pilots, precision, n_blocks)
+        if done >= n_blocks:
             break
         for step, own in zip(every, found, strict=True):
             if step.name in failed:
@@ -141,10 +149,11 @@ class Session:
         for benchmark in request.benchmarks:
             if reason := unavailable(benchmark.variant, benchmark.device):
                 self.missing[benchmark.name] = reason
-        self._probe_memory()
         variants = dict.fromkeys(benchmark.variant for benchmark in self._open())
-        if request.reference and variants:
-            self.workers.start([*variants, REFERENCE_VARIANT])
+        if variants:  # they import torch while memory is measured
+            self.workers.start([*variants, *([REFERENCE_VARIANT] if request.reference else [])])
+        self._probe_memory()
+        if request.reference:
             self._compute_references()
         ready = [step for variant in variants for step in self._prepare(variant)]
         order = {benchmark.name: i for i, benchmark in enumerate(request.benchmarks)}
@@ -154,7 +163,7 @@ class Session:
         settings = self._settings(variants)  # before the rounds: a worker may end in one
         every = [*ready, *limits]
         deadline = time.monotonic() + (request.time_budget_s or math.inf)
-        blocks = interleave(every, request.n_blocks, deadline, self.failures)
+        blocks = interleave(every, request.n_blocks, deadline, self.failures, request.precision)
         by_name = dict(zip((step.name for step in every), blocks, strict=True))
         return SessionResult(
             missing=self.missing,
@@ -278,7 +287,7 @@ class Session:
         for step in ready:
             benchmark = by_name[step.name]
             for kind, name in (
-                ("product", product_name(benchmark)),
+                *(("product", name) for name in product_names(benchmark)),
                 ("copy", copy_name(benchmark)),
             ):
                 command = {"name": name, "device": benchmark.device}

@@ -13,13 +13,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from harness.cells.fast_recurrence import use_native_kernels
+from harness.errors import HarnessError
 from harness.machine import derive_seed
 from harness.tasks import Batch, Task, get_task
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.flops import step_bytes, step_flops
 from harness.timing.variants import Precision, Variant, parse_variant
 from harness.training.captured_step import capture, repeat
-from harness.training.model import build_model
+from harness.training.model import SequenceModel, build_model
 from harness.training.optimizer_step import make_optimizer, training_step
 
 N_BATCHES = 4  # prepared for each benchmark and used in turn
@@ -138,6 +140,8 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
     device, variant = torch.device(benchmark.device), parse_variant(benchmark.variant)
     task = get_task(benchmark.task)
     model = build_model(benchmark.model, derive_seed(seed, "weights")).to(device)
+    if variant.native:
+        _use_native(model)
     generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
     batches = tuple(
         task.sample(benchmark.batch_size, benchmark.sequence_length, generator).to(device)
@@ -145,7 +149,7 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
     )
     optimizer = make_optimizer(
         benchmark.optimizer,
-        model,
+        model.parameters(),
         benchmark.learning_rate,
         fused=variant.fused_optimizer,
         capturable=variant.cuda_graph,
@@ -161,6 +165,12 @@ def build(benchmark: Benchmark, seed: int = 0) -> Workpiece:
         variant=variant,
         scaler=_scaler(device.type) if variant.precision == "float16" else None,
     )
+
+
+def _use_native(model: SequenceModel) -> None:
+    """Let the model's cell run on the native kernels. Raises HarnessError if it cannot."""
+    if not use_native_kernels(model.cell):
+        raise HarnessError("there are no native kernels for this cell")
 
 
 def _scaler(device_type: str) -> torch.amp.GradScaler:

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import torch
+from torch.utils.mkldnn import to_mkldnn
 
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.build_steps import AUTOCAST, Subject
@@ -18,6 +19,7 @@ PRODUCT_SIZE: Mapping[str, int] = {"cpu": 1024, "cuda": 8192}
 """Sides of the square product: about 20 ms each in float32."""
 COPY_BYTES: Mapping[str, int] = {"cpu": 256 * 2**20, "cuda": 2**30}
 """More than a processor's last cache holds for one core, and more than a card's."""
+ONEDNN = ", oneDNN"  # the end of the name of a product by oneDNN
 SMALLEST = {"hidden_size": 8, "num_layers": 1, "batch_size": 1}
 """A step so small that its arithmetic is nothing beside what each time step costs anyway."""
 SHORT, LONG = (
@@ -27,7 +29,9 @@ SHORT, LONG = (
 
 
 def product(name: str, device: str, precision: Precision) -> Subject:
-    """A square matrix product on `device` into a fixed place, in that precision."""
+    """A square matrix product on `device` in that precision: by oneDNN if the name ends so."""
+    if name.endswith(ONEDNN):
+        return _onednn_product(name, device)
     size, dtype = PRODUCT_SIZE[torch.device(device).type], AUTOCAST.get(precision, torch.float32)
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(size, size, generator=generator).to(device, dtype) for _ in range(2))
@@ -42,6 +46,19 @@ def product(name: str, device: str, precision: Precision) -> Subject:
             return torch.mm(left, right, out=place)
         finally:
             setting.fp32_precision = before
+
+    return Subject(name, device, step, lambda: None, 2 * size**3)
+
+
+def _onednn_product(name: str, device: str) -> Subject:
+    """The product in float32 by oneDNN; torch.mm asks another library, which may be slower."""
+    size = PRODUCT_SIZE["cpu"]
+    linear = to_mkldnn(torch.nn.Linear(size, size, bias=False))
+    given = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to_mkldnn()
+
+    def step() -> object:
+        with torch.no_grad():
+            return linear(given)
 
     return Subject(name, device, step, lambda: None, 2 * size**3)
 
@@ -84,14 +101,16 @@ def latency_bound_s(latency_s: float, n_steps: int, num_layers: int, device: str
     return n_steps * num_layers * latency_s
 
 
-def product_name(benchmark: Benchmark) -> str:
-    """The matrix product that a benchmark is held against.
+def product_names(benchmark: Benchmark) -> tuple[str, ...]:
+    """The matrix products that a benchmark is compared with; the fastest is its limit.
 
-    Those with equal threads and precision share one.
+    Benchmarks with equal threads and precision share them. On a CPU in float32 there are two.
     """
     variant = parse_variant(benchmark.variant)
     precision = precision_on(variant, benchmark.device)
-    return f"matrix product, {_threads(variant)}, {precision}, {benchmark.device}"
+    name = f"matrix product, {_threads(variant)}, {precision}, {benchmark.device}"
+    has_two = benchmark.device == "cpu" and precision == "float32"
+    return (name, name + ONEDNN) if has_two and torch.backends.mkldnn.is_available() else (name,)
 
 
 def copy_name(benchmark: Benchmark) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from harness.cells.native.library import native_status
 from harness.errors import InputError, nearest
 from harness.machine import keeps_memory
 
@@ -35,8 +36,9 @@ class Variant:
 
     `keep_memory`: what a step frees stays with the process for the next one, where the C library
     can. `precision` is that of the products: `tf32` rounds their inputs, `bfloat16` and `float16`
-    are torch's autocast over float32 weights, float16 with a scaled loss. `n_processes` copies run
-    at the same time.
+    are torch's autocast over float32 weights, float16 with a scaled loss. `native`: the compiled
+    kernels of the harness in place of torch's module, at any shape. `n_processes` copies run at the
+    same time.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Variant:
     precision: Precision = "float32"
     compiled: bool = False
     cuda_graph: bool = False
+    native: bool = False
     n_processes: int = 1
 
     @property
@@ -68,6 +71,7 @@ FIXED: Mapping[str, Variant] = {
         Variant("tuned"),
         Variant("denormals_kept", flush_denormals=False),
         Variant("memory_returned", keep_memory=False),
+        Variant("native", native=True),
         Variant("compiled", compiled=True),
         Variant("bfloat16", precision="bfloat16"),
         Variant("float16", precision="float16"),
@@ -115,6 +119,8 @@ def unavailable(name: str, device: str) -> str:
         return "needs a CUDA device"
     if name == "memory_returned" and not keeps_memory():
         return "freed memory is returned in every variant: to keep it takes glibc"
+    if variant.native:
+        return "runs on a CPU" if on_cuda else native_status().why_none
     if variant.compiled:
         return _without_compiler(on_cuda=on_cuda)
     if on_cuda and variant.precision in ("tf32", "bfloat16"):

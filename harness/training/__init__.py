@@ -2,7 +2,7 @@
 
 model.py             cell + head = model, from plain values and a seed
 optimizer_step.py    one optimiser update, and the optimisers
-fused_step.py        the same update on the CPU in fewer calls, for small models
+flat_parameters.py   the same update on a CPU, over one vector of parameters
 captured_step.py     the same update on a CUDA device as a CUDA graph
 training_batches.py  a trial's batches, drawn several at a time
 training_loop.py     train one configuration and evaluate it on a schedule

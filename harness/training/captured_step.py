@@ -158,7 +158,7 @@ class CapturedStep:
         self.learning_rate = learning_rate
         # A graph reads a tensor anew at each replay; a number would stay as it was
         self.rate = torch.tensor(learning_rate, device=next(model.parameters()).device)
-        self.optimizer = make_optimizer(optimizer, model, self.rate, capturable=True)
+        self.optimizer = make_optimizer(optimizer, model.parameters(), self.rate, capturable=True)
         self.replayed = Replayed(self._run, model, self.optimizer)
 
     def __call__(self, batch: Batch, learning_rate: float) -> Tensor:

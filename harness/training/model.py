@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.cells import get_cell
+from harness.cells import TorchCell, get_cell
 from harness.errors import InputError, nearest
 from harness.machine import derive_seed
 from harness.tasks import get_task
@@ -49,8 +49,13 @@ class SequenceModel(nn.Module):
 
         `inputs` is (batch_size, steps, input_size).
         """
-        states = self.cell(inputs)
-        outputs: Tensor = self.head(states if self.dense else states[:, -1])
+        if self.dense:
+            states = self.cell(inputs)
+        elif isinstance(self.cell, TorchCell):
+            states = self.cell(inputs, last_only=True)
+        else:
+            states = self.cell(inputs)[:, -1]
+        outputs: Tensor = self.head(states)
         return outputs
 
 

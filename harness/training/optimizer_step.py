@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from harness.tasks import Batch, Task
+from harness.training.flat_parameters import FlatOptimizer
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -30,13 +31,13 @@ CAPTURABLE = frozenset({"adam", "adamw", "rmsprop"})  # the others can be captur
 
 def make_optimizer(
     name: str,
-    model: nn.Module,
+    parameters: Iterable[nn.Parameter],
     learning_rate: float | Tensor,
     *,
     fused: bool = True,
     capturable: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser of that name over all parameters; torch's fused one where it exists.
+    """The optimiser of that name over the parameters; torch's fused one where it exists.
 
     `fused=False` asks for the default implementation. `capturable`: the state stays on the CUDA
     device, so that a CUDA graph can hold the step. Where it follows a schedule, `learning_rate` is
@@ -47,12 +48,12 @@ def make_optimizer(
         options["fused"] = True
     if capturable and name in CAPTURABLE:
         options["capturable"] = True
-    return OPTIMIZERS[name](model.parameters(), lr=learning_rate, **options)
+    return OPTIMIZERS[name](parameters, lr=learning_rate, **options)
 
 
 def training_step(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | FlatOptimizer,
     task: Task,
     batch: Batch,
     max_grad_norm: float,
@@ -61,10 +62,13 @@ def training_step(
 
     zero_grad, forward, loss, backward, clip (0: off), step.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     loss = task.loss(model(batch.inputs), batch.targets)
     loss.backward()
-    if max_grad_norm > 0:
-        nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-    optimizer.step()
+    if isinstance(optimizer, FlatOptimizer):
+        optimizer.step(max_grad_norm)
+    else:
+        if max_grad_norm > 0:
+            nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        optimizer.step()
     return loss.detach()

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.cells import TorchCell
 from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.machine import derive_seed
 from harness.metric_definitions import is_solved, skill
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
 from harness.training.captured_step import CapturedStep, Replayed
-from harness.training.fused_step import FusedStep
+from harness.training.flat_parameters import FlatOptimizer, can_be_flat
 from harness.training.model import ModelConfig, SequenceModel, build_model
-from harness.training.optimizer_step import SCHEDULES, make_optimizer
+from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
 from harness.training.training_batches import move, steps_at_once, training_batches
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
@@ -248,16 +249,32 @@ class Training:
 
     def _step_and_judge(self, *, capture: bool) -> tuple[Step, Judge]:
         """What trains on one batch, and what evaluates one."""
-        config, model = self.config, self.model
-        rate, max_grad_norm = config.learning_rate, config.max_grad_norm
+        config = self.config
         if self.device.type == "cpu":
-            optimizer = make_optimizer(config.optimizer, model, rate)
-            return FusedStep(model, optimizer, self.task, max_grad_norm), self._judge
-        step = CapturedStep(model, config.optimizer, self.task, max_grad_norm, rate)
-        judge = Replayed(self._judge, model)
+            optimizer = self._optimizer()
+
+            def train(batch: Batch, learning_rate: float) -> Tensor:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+                return training_step(self.model, optimizer, self.task, batch, config.max_grad_norm)
+
+            return train, self._judge
+        step = CapturedStep(
+            self.model, config.optimizer, self.task, config.max_grad_norm, config.learning_rate
+        )
+        judge = Replayed(self._judge, self.model)
         if not capture:
             step.replayed.refusal = judge.refusal = "not asked for"
         return step, judge
+
+    def _optimizer(self) -> torch.optim.Optimizer | FlatOptimizer:
+        """The optimiser on a CPU, over one vector where that is faster."""
+        name, learning_rate = self.config.optimizer, self.config.learning_rate
+        parameters = self.model.parameters()
+        # A plugged-in cell may have a parameter that gets no gradient
+        if type(self.model.cell) is not TorchCell or not can_be_flat(self.model):
+            return make_optimizer(name, parameters, learning_rate)
+        return FlatOptimizer(parameters, lambda own: make_optimizer(name, own, learning_rate))
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)

@@ -202,6 +202,7 @@ BENCH_DATA = {
         "bfloat16",
         "denormals_kept",
         "memory_returned",
+        "native",
         "compiled",
     ),
     *("denormals", "kept", "bfloat", "training_step"),

@@ -11,6 +11,8 @@ import math
 import pytest
 import torch
 
+from harness.cells import CELLS, Cell, TorchCell
+from harness.errors import HarnessError
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing.benchmark_request import Benchmark
@@ -18,6 +20,7 @@ from harness.timing.build_steps import build, forget_compiled, prepare
 from harness.timing.variants import FIXED, unavailable
 from harness.training.captured_step import WARM_UP_STEPS
 from harness.training.model import build_model
+from tests.cells.native.here import NEEDS_KERNELS
 from tests.known import known
 
 PRECISION = {"float16": 0.05, "bfloat16": 0.05, "tf32": 0.01}  # of losses, relative
@@ -144,6 +147,32 @@ def test_a_compiled_step_is_the_same_step() -> None:
     assert known(compiled.compile_time_s) > 0
     assert known(compiled.graph_breaks) >= 1
     forget_compiled()
+
+
+@NEEDS_KERNELS
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_native_steps_are_the_same_steps(cell: str) -> None:
+    """The losses are torch's to rounding; the last digits show that the kernels ran."""
+    benchmark = dataclasses.replace(BENCHMARK, cell=cell, hidden_size=20)
+    native = dataclasses.replace(benchmark, variant="native")
+    steps = [prepare(each).step for each in (benchmark, native)]
+    tuned, ours = ([float(step()) for _ in range(8)] for step in steps)  # type: ignore[arg-type]
+    assert ours == pytest.approx(tuned, rel=1e-4)
+    assert ours != tuned
+
+
+@NEEDS_KERNELS
+def test_a_cell_without_native_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmark of a plugged-in cell says so instead of timing torch under another name."""
+
+    class Own(TorchCell):
+        """A cell of a user's."""
+
+    cell = Cell("own", lambda *sizes: Own(torch.nn.GRU, *sizes))
+    monkeypatch.setitem(CELLS, "own", cell)
+    benchmark = dataclasses.replace(BENCHMARK, cell="own", variant="native")
+    with pytest.raises(HarnessError, match="no native kernels for this cell"):
+        prepare(benchmark)
 
 
 def test_float16_steps_are_timed_at_a_scale_that_no_gradient_overflows() -> None:

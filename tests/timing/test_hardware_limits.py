@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.hardware_limits import (
+    ONEDNN,
     copy,
     copy_name,
     latency_bound_s,
     product,
-    product_name,
+    product_names,
     smallest,
 )
 
@@ -27,6 +29,17 @@ def test_the_matrix_product_is_counted_right(precision: str) -> None:
     with FlopCounterMode(display=False) as counter:
         subject.step()
     assert counter.get_total_flops() == subject.flops
+
+
+def test_onednn_multiplies_too() -> None:
+    """A float32 step on a CPU is compared with oneDNN's product as well: all elements are sums."""
+    names = product_names(Benchmark("one", "adding", "lstm", 8, 1, 10))
+    assert names == tuple(f"matrix product, threads 1, float32, cpu{end}" for end in ("", ONEDNN))
+    subject = product(names[1], "cpu", "float32")
+    result = subject.step()
+    assert isinstance(result, torch.Tensor)
+    assert result.to_dense().shape == (1024, 1024)
+    assert subject.flops == 2 * 1024**3
 
 
 def test_a_copy_moves_what_it_claims() -> None:
@@ -48,7 +61,7 @@ def test_variants_of_equal_threads_and_precision_share_a_product() -> None:
 
     def named(variant: Any) -> Any:
         benchmark = Benchmark("one", "adding", "gru", 8, 1, 10, variant=variant)
-        return product_name(benchmark), copy_name(benchmark)
+        return product_names(benchmark), copy_name(benchmark)
 
     assert named("tuned") == named("denormals_kept") == named("threads=1")
     assert len({named(each)[0] for each in ("tuned", "plain", "threads=2", "bfloat16")}) == 4

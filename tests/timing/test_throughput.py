@@ -120,8 +120,11 @@ def test_the_answer_follows_from_the_raw_times(variants: Any) -> None:
     flops = 3 * (2 * 8 * (8 + 8) * 8 * 20 + 2 * 8 * 4 * 8)
     assert row["gflops_per_second"] == pytest.approx(flops / median / 1e9)
     products = {each["name"]: each for each in answer["matrix_products"]}
-    product = products["matrix product, threads 1, float32, cpu"]
-    peak = 2 * 1024**3 / statistics.median(product["step_times_s"]) / 1e9
+    names = (
+        "matrix product, threads 1, float32, cpu",
+        "matrix product, threads 1, float32, cpu, oneDNN",
+    )
+    peak = max(2 * 1024**3 / statistics.median(products[n]["step_times_s"]) / 1e9 for n in names)
     assert row["peak_gflops_per_second"] == pytest.approx(peak)
     assert row["fraction_of_peak"] == pytest.approx(row["gflops_per_second"] / peak)
     copies = {each["name"]: each for each in answer["copies"]}

@@ -64,6 +64,13 @@ def test_what_needs_a_card_says_so() -> None:
         "bfloat16",
     ):
         assert unavailable(name, "cpu") == ""
+    assert unavailable("native", "cuda:0") == "runs on a CPU"
+
+
+def test_without_a_library_there_are_no_native_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is that of `python -m harness --version`."""
+    monkeypatch.setenv("HARNESS_NATIVE", "0")
+    assert unavailable("native", "cpu") == "HARNESS_NATIVE=0"
 
 
 def test_without_a_compiler_there_is_no_compiled_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,9 @@ def test_sgd_goes_down_the_clipped_gradient(share: float) -> None:
     before, wanted = weights_of(model), gradient(model, batch)
     length = norm(wanted)
     max_grad_norm = share * length
-    training_step(model, make_optimizer("sgd", model, RATE), TASK, batch, max_grad_norm)
+    training_step(
+        model, make_optimizer("sgd", model.parameters(), RATE), TASK, batch, max_grad_norm
+    )
     moved = [now - then for now, then in zip(weights_of(model), before, strict=True)]
     shrink = share if 0 < share < 1 else 1.0
     for each, slope in zip(moved, wanted, strict=True):
@@ -84,7 +86,7 @@ class Noted(DelayedRecall):
 def test_the_order_of_a_step(monkeypatch: pytest.MonkeyPatch, max_grad_norm: float) -> None:
     """zero_grad, forward, loss, backward, clip, step; with max_grad_norm 0 there is no clipping."""
     task, model = Noted(), build()
-    optimizer = make_optimizer("sgd", model, RATE)
+    optimizer = make_optimizer("sgd", model.parameters(), RATE)
     real = nn.utils.clip_grad_norm_
 
     def note(name: str, function: Any) -> Any:
@@ -106,7 +108,7 @@ def test_the_order_of_a_step(monkeypatch: pytest.MonkeyPatch, max_grad_norm: flo
 def test_gradients_do_not_add_up() -> None:
     """The second step knows the second batch's gradient alone."""
     model = build()
-    optimizer = make_optimizer("sgd", model, RATE)
+    optimizer = make_optimizer("sgd", model.parameters(), RATE)
     training_step(model, optimizer, TASK, draw(0), 0.0)
     before, wanted = weights_of(model), gradient(model, draw(1))
     training_step(model, optimizer, TASK, draw(1), 0.0)
@@ -118,7 +120,7 @@ def test_the_loss_is_that_before_the_update() -> None:
     """A number without a graph: the loss of the weights that the step found."""
     model, batch = build(), draw()
     expected = TASK.loss(model(batch.inputs), batch.targets).item()
-    loss = training_step(model, make_optimizer("sgd", model, RATE), TASK, batch, 1.0)
+    loss = training_step(model, make_optimizer("sgd", model.parameters(), RATE), TASK, batch, 1.0)
     assert not loss.requires_grad
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert TASK.loss(model(batch.inputs), batch.targets).item() < expected
@@ -136,7 +138,7 @@ PLAIN = {
 def test_an_optimiser_is_torchs_plain_one(name: str) -> None:
     """The fused optimiser moves the weights as torch's plainest does, over ten steps."""
     model, twin = build(), build()
-    optimizer = make_optimizer(name, model, 0.01)
+    optimizer = make_optimizer(name, model.parameters(), 0.01)
     assert {id(w) for group in optimizer.param_groups for w in group["params"]} == {
         id(weight) for weight in model.parameters()
     }
@@ -155,6 +157,6 @@ def test_every_optimiser_lowers_the_loss(name: str) -> None:
     task = get_task("lesson")
     model = build_model(ModelConfig("lesson", "rnn", 6, 1, 4), seed=0)
     batch = task.sample(2, 4, torch.Generator())
-    optimizer = make_optimizer(name, model, {"sgd": 0.5}.get(name, 0.01))
+    optimizer = make_optimizer(name, model.parameters(), {"sgd": 0.5}.get(name, 0.01))
     losses = [training_step(model, optimizer, task, batch, 1.0).item() for _ in range(40)]
     assert losses[-1] < 0.5 * losses[0]

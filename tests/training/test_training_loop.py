@@ -58,7 +58,8 @@ class Watched(DelayedRecall):
     """Delayed recall with wrong answers about what is lost and what is right."""
 
     name = "watched"
-    trained: list[Batch] = dataclasses.field(default_factory=list)
+    drawn: list[Batch] = dataclasses.field(default_factory=list)
+    trained: list[Tensor] = dataclasses.field(default_factory=list)  # the targets of each batch
     held_out: list[Batch] = dataclasses.field(default_factory=list)
     losses: list[bool] = dataclasses.field(default_factory=list)
     poison: Callable[[int], float] = lambda _: 1.0
@@ -68,7 +69,7 @@ class Watched(DelayedRecall):
         """Draw, and note which of the two streams was drawn from."""
         batch = super().sample(batch_size, sequence_length, generator)
         training_seed = derive_seed(0, "training")
-        seen = self.trained if generator.initial_seed() == training_seed else self.held_out
+        seen = self.drawn if generator.initial_seed() == training_seed else self.held_out
         seen.append(batch)
         return batch
 
@@ -76,7 +77,10 @@ class Watched(DelayedRecall):
         """Cross-entropy, times what the poison says of the n-th batch of training."""
         self.losses.append(torch.is_inference_mode_enabled())
         loss = super().loss(outputs, targets)
-        return loss if self.losses[-1] else loss * self.poison(len(self.trained))
+        if self.losses[-1]:
+            return loss
+        self.trained.append(targets)
+        return loss * self.poison(len(self.trained))
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether it is right, unless the number of sequences decides."""
@@ -100,6 +104,19 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watched]:
 # ------------------------------------------------------------------------------ budget and schedule
 
 
+def test_what_is_drawn_ahead_is_trained_on_in_order(watch: Callable[..., Watched]) -> None:
+    """Each sequence once, in the order of the drawing, however often the model is evaluated."""
+    found = []
+    for every in (32, 96):
+        task = watch()
+        run(config(task="watched", sequences=40 * 32, batch_size=32, evaluate_every=every))
+        drawn = torch.cat([batch.targets for batch in task.drawn])
+        trained = torch.cat(task.trained)
+        assert torch.equal(trained, drawn[: len(trained)])
+        found.append(trained)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize(
     ("sequences", "batch_size", "sizes"),
     [
@@ -116,7 +133,7 @@ def test_the_budget_is_exact(
     """Exactly so many sequences are trained on: the last batch is what is left."""
     task = watch()
     run(config(task="watched", sequences=sequences, batch_size=batch_size, evaluate_every=1_000))
-    assert [len(batch.inputs) for batch in task.trained] == sizes
+    assert [len(targets) for targets in task.trained] == sizes
 
 
 @pytest.mark.parametrize(
@@ -317,14 +334,14 @@ def test_a_huge_learning_rate_is_a_diverged_trial(cell: str, learning_rate: floa
 def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loss was still finite and the weights are not, the evaluation finds it."""
     trial = Training(config(sequences=16, evaluate_every=16, stop_when_solved=False))
-    real = trial.step
+    real = training_loop.training_step  # type: ignore[attr-defined]
 
-    def spoil(*arguments: Any) -> Tensor:
-        loss = real(*arguments)
-        next(trial.model.parameters()).data.fill_(math.nan)
+    def spoil(model: nn.Module, *arguments: Any) -> Tensor:
+        loss = real(model, *arguments)
+        next(model.parameters()).data.fill_(math.nan)
         return loss
 
-    monkeypatch.setattr(trial, "step", spoil)
+    monkeypatch.setattr(training_loop, "training_step", spoil)
     first, last = trial.evaluations()
     assert first.finite
     assert (last.finite, last.skill, last.solved, last.sequences_seen) == (False, -1.0, False, 16)
@@ -334,13 +351,13 @@ def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch
 
 
 def test_held_out_data_are_not_trained_on(watch: Callable[..., Watched]) -> None:
-    """No held-out sequence of 20 steps was trained on, and none is held out twice."""
+    """No held-out sequence of 20 steps is drawn for training, and none is held out twice."""
     task = watch()
     run(config(task="watched", sequence_length=20))
-    trained = torch.cat([batch.inputs for batch in task.trained]).argmax(dim=-1)
+    trained = torch.cat([batch.inputs for batch in task.drawn]).argmax(dim=-1)
     held_out = torch.cat([batch.inputs for batch in task.held_out]).argmax(dim=-1)
     rows = [tuple(row) for row in (*trained.tolist(), *held_out.tolist())]
-    assert len(rows) == 96 + 20
+    assert len(rows) == 256 + 20  # drawn ahead: 16 batches
     assert len(set(rows)) == len(rows)
 
 
@@ -594,13 +611,12 @@ def test_the_learning_rate_follows_its_schedule(
     """Each step has the rate of the share of the budget that was spent before it."""
     rates = []
 
-    def note(_batch: Batch, learning_rate: float) -> Tensor:
-        rates.append(learning_rate)
+    def note(model: nn.Module, optimizer: torch.optim.Optimizer, *_: object) -> Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
         return torch.zeros(())
 
-    trial = Training(config(sequences=64, learning_rate_schedule=schedule))
-    monkeypatch.setattr(trial, "step", note)
-    list(trial.evaluations())
+    monkeypatch.setattr(training_loop, "training_step", note)
+    run(config(sequences=64, learning_rate_schedule=schedule))
     assert rates == pytest.approx([0.01 * factor for factor in factors])
 
 

@@ -209,7 +209,7 @@ def _take_first_steps() -> None:
             weight.grad = torch.zeros_like(weight)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for name in OPTIMIZERS:
-            make_optimizer(name, model, 0.1).step()
+            make_optimizer(name, model.parameters(), 0.1).step()
 
 
 def _die_with_the_coordinator() -> None:

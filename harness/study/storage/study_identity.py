@@ -21,13 +21,14 @@ from harness.records.file_lock import whoami
 from harness.study.storage.retrying_storage import first_line
 from harness.study.storage.server_lock import OWNER
 
-NUMERICS = 1
+NUMERICS = 2
 """The numbers that a seed gives. A release that changes results raises it: it resumes no study of
 an earlier one."""
 
-SINCE_NUMERICS = ("numerics", "processor", "cpu_capability")
-"""Keys that an identity lacks if it was stored before there was `numerics`, as it lacks the modules
-that plug-ins import."""
+NATIVE = "native_kernels"
+"""The instruction set of the kernels that train on a CPU; empty for torch's modules and the loops
+of fast_recurrence.py. Last digits differ between them. What the kernels compute changes only with
+`NUMERICS`, so a hash of their sources is not part of the identity."""
 
 FREE = frozenset({"search.trial_timeout_s"})
 """Keys that older versions stored with an identity, and that may change."""
@@ -152,11 +153,8 @@ def _write_identity(storage: BaseStorage, study_id: int, identity: Mapping[str, 
 
 def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     """Raise IdentityError for the first key that differs."""
-    older = "numerics" not in stored
-    for key in sorted({*stored, *wanted} - FREE):
-        is_new = key in SINCE_NUMERICS or key.startswith("module.")
-        if older and is_new and key not in stored:
-            continue
+    # An identity of before there were numerics has none
+    for key in sorted({*stored, *wanted} - FREE, key=lambda key: (key != "numerics", key)):
         is_source = key.startswith(("plugin.", "module."))
         is_same = (
             same_sources if is_source else _is_same if key.startswith("space.") else operator.eq
@@ -167,8 +165,14 @@ def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str
                 key,
                 expected=f"{_shown(stored.get(key), is_source)} as in the stored study",
                 got=_shown(wanted.get(key), is_source),
-                remedy="give the study another name (--set study.name=...), or start over with --fresh",
+                remedy=_remedy(key, stored.get(key)),
             )
+
+
+def _remedy(key: str, stored: object) -> str:
+    """What a user can do about another value of `key`."""
+    other = "give the study another name (--set study.name=...), or start over with --fresh"
+    return f"set HARNESS_NATIVE={stored or 0}, {other}" if key == NATIVE else other
 
 
 def _is_same(stored: object, wanted: object) -> bool:

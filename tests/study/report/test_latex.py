@@ -120,21 +120,20 @@ def test_the_methods_name_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "recurrence", "said"),
     [
-        (("gru", "lstm"), "own for small RNN and GRU, else torch", True),
-        (("lstm",), "own for small RNN and GRU, else torch", False),
-        (("gru", "lstm"), "torch", False),
+        (("gru", "lstm"), "own for small RNN and GRU, else torch", "trained by loops"),
+        (("lstm",), "own for small RNN and GRU, else torch", ""),
+        (("gru", "lstm"), "torch", ""),
+        (("lstm",), "native kernels (avx2), else torch", "trained by compiled kernels"),
     ],
 )
-def test_own_loops_are_named(
-    tmp_path: Path, cells: tuple[str, ...], recurrence: str, said: bool
+def test_own_recurrences_are_named(
+    tmp_path: Path, cells: tuple[str, ...], recurrence: str, said: str
 ) -> None:
-    """The methods name the loops of the harness if a cell was trained by them."""
+    """The methods name the loops or the kernels of the harness if a cell was trained by them."""
     wish = Wish(cells=cells, trials=2, machine={"recurrence": recurrence})
     text = " ".join(paper(tmp_path, wish).split())
-    trained = (
-        "Layers of RNN and GRU with a small state (batch size times units) were trained by loops"
-    )
-    assert (trained in text) is said
+    for trained in ("trained by loops", "trained by compiled kernels"):
+        assert (trained in text) is (trained == said)
 
 
 def test_a_space_of_one_cell_is_named(tmp_path: Path) -> None:

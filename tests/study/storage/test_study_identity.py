@@ -108,19 +108,23 @@ def test_other_comments(url: str) -> None:
 
 
 def test_study_of_an_older_version(url: str) -> None:
-    """A study that was begun before these keys goes on, and then holds them too."""
-    older = {"x": 1, "plugin.mine.py": ["b1"]}
+    """A study that was begun before there were numerics is refused: its numbers are others."""
+    older = {"x": 1, "cpu_capability": "AVX2"}
     with open_storage(url, "s") as storage:
-        study_id = open_study(storage, "s/a/b/r0", "minimize", older, where="s.toml")
+        open_study(storage, "s/a/b/r0", "minimize", older, where="s.toml")
         now = {**IDENTITY, "x": 1}
-        edited = {**now, "plugin.mine.py": [{**SOURCE, "bytes": "b2"}]}
-        with pytest.raises(IdentityError, match=r"plugin\.mine\.py: expected source b1"):
-            open_study(storage, "s/a/b/r0", "minimize", edited, where="s.toml")
-        assert open_study(storage, "s/a/b/r0", "minimize", now, where="s.toml") == study_id
-        stored = storage.get_study_user_attrs(study_id)[study_identity.IDENTITY]
-        assert json.loads(stored)["keys"] == now
-        with pytest.raises(IdentityError, match="processor"):
-            open_study(storage, "s/a/b/r0", "minimize", {**now, "processor": "?"}, where="s.toml")
+        with pytest.raises(IdentityError, match=r"numerics: expected None as .*got 1; .*--fresh"):
+            open_study(storage, "s/a/b/r0", "minimize", now, where="s.toml")
+
+
+def test_other_kernels_name_the_remedy(url: str) -> None:
+    """Another instruction set of the kernels is refused, with the variable that chooses it."""
+    for stored, remedy in (("avx2", "HARNESS_NATIVE=avx2"), ("", "HARNESS_NATIVE=0")):
+        with open_storage(url, f"s{stored}") as storage:
+            before, now = ({study_identity.NATIVE: each} for each in (stored, "avx512"))
+            open_study(storage, f"s{stored}/a/b/r0", "minimize", before, where="s.toml")
+            with pytest.raises(IdentityError, match=rf"native_kernels: .*'avx512'; set {remedy}"):
+                open_study(storage, f"s{stored}/a/b/r0", "minimize", now, where="s.toml")
 
 
 def test_study_of_another_program(url: str) -> None:

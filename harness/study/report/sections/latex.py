@@ -353,5 +353,8 @@ def _software(context: StudyContext) -> Iterator[str]:
     yield messages("paper.software", versions=messages.listed(listed), machine=described)
     spec = context.summary.records.spec
     cells = {spec.base(cell) for cell in spec.compare.cells}
-    if cells & {"rnn", "gru"} and machine.get("recurrence", "torch") != "torch":
+    recurrence = machine.get("recurrence", "torch")
+    if cells & {"rnn", "gru", "lstm"} and recurrence.startswith("native"):
+        yield messages("paper.native")
+    elif cells & {"rnn", "gru"} and recurrence != "torch":
         yield messages("paper.recurrence")
