@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import torch
-from torch.utils.mkldnn import to_mkldnn
 
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.build_steps import AUTOCAST, Subject
@@ -52,13 +51,11 @@ def product(name: str, device: str, precision: Precision) -> Subject:
 
 def _onednn_product(name: str, device: str) -> Subject:
     """The product in float32 by oneDNN; torch.mm asks another library, which may be slower."""
-    size = PRODUCT_SIZE["cpu"]
-    linear = to_mkldnn(torch.nn.Linear(size, size, bias=False))
-    given = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to_mkldnn()
+    size, generator = PRODUCT_SIZE["cpu"], torch.Generator().manual_seed(0)
+    left, right = (torch.randn(size, size, generator=generator).to_mkldnn() for _ in range(2))
 
     def step() -> object:
-        with torch.no_grad():
-            return linear(given)
+        return torch.nn.functional.linear(left, right)
 
     return Subject(name, device, step, lambda: None, 2 * size**3)
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from harness.atomic_file import replace_file
+from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.columns import TrialStatus
 from harness.errors import InputError
 from harness.home_folder import hide_home
@@ -202,6 +203,7 @@ def _take_first_steps() -> None:
     batch = task.sample(2, task.least_length, torch.Generator())
     for cell in ("rnn", "gru", "lstm"):
         model = build_model(ModelConfig(task.name, cell, 1, 1, task.least_length, "pytorch"), 0)
+        use_fast_recurrence(model.cell)  # loads the native kernels
         task.loss(model(batch.inputs), batch.targets)
         with torch.inference_mode():
             model(batch.inputs)
