@@ -3,7 +3,7 @@
 A small step spends its time on launching kernels; a replay launches all of them at once. A graph
 repeats what the device did, not what Python did: so nothing may wait for the device, and Python
 must do the same in each step. What is seen to do otherwise is not captured, and `Replayed.refusal`
-says why. A cell that hides such a thing in an object of its own is not recognised.
+says why. A cell or task that hides such a thing in an object of its own is not recognised.
 
 Source: torch's notes on CUDA graphs.
 """
@@ -78,10 +78,13 @@ def capture(
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a capturable optimiser that is not being captured yet
-            warm_up(lambda: run(place))
-        torch.cuda.current_stream().wait_stream(stream)
+        try:
+            with torch.cuda.stream(stream), warnings.catch_warnings():
+                # of a capturable optimiser that is not being captured yet
+                warnings.simplefilter("ignore")
+                warm_up(lambda: run(place))
+        finally:
+            torch.cuda.current_stream().wait_stream(stream)
         prepare()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

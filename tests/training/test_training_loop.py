@@ -734,12 +734,11 @@ def test_a_trial_on_cuda() -> None:
 
 @pytest.mark.cuda
 def test_divergence_on_cuda(watch: Callable[..., Watched]) -> None:
-    """On a card a loss that is not finite is seen within sixteen steps."""
+    """On a card a loss that is not finite is seen within sixteen steps, without a capture, too."""
     if not torch.cuda.is_available():
         pytest.skip("CUDA device needed")
     task = watch(poison=lambda count: math.nan if count >= 3 else 1.0)
-    evaluations = run(
-        config(task="watched", device="cuda:0", sequences=3_200, evaluate_every=3_200)
-    )
+    trial = config(task="watched", device="cuda:0", sequences=3_200, evaluate_every=3_200)
+    evaluations = list(Training(trial, capture=False).evaluations())
     assert [each.finite for each in evaluations] == [True, False]
     assert 3 <= len(task.trained) <= 3 + training_loop.STEPS_BETWEEN_SYNCHRONISATIONS
