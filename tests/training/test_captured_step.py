@@ -50,6 +50,8 @@ def weights_of(model: nn.Module) -> list[Tensor]:
 class Noisy(nn.Module):
     """A layer with a buffer, dropout, and things that a step may change outside of tensors."""
 
+    seen: Tensor
+
     def __init__(self, change: Callable[[Noisy], object]) -> None:
         super().__init__()
         self.linear = nn.Linear(3, 2)

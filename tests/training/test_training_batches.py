@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -53,9 +54,8 @@ def test_a_longer_budget_begins_with_the_shorter_one(name: str) -> None:
         generator = torch.Generator().manual_seed(3)
         steps = steps_at_once(task, 16, length)
         assert steps > 1
-        batches = training_batches(
-            lambda count, own=generator: task.sample(count, length, own), 16, sequences, steps
-        )
+        draw = functools.partial(task.sample, sequence_length=length, generator=generator)
+        batches = training_batches(draw, 16, sequences, steps)
         found.append([batch.inputs for batch in batches])
     assert len(found[0]) == 7
     for one, other in zip(found[0], found[1], strict=False):
