@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import pickle
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from harness.training.optimizer_step import make_optimizer, training_step
 
 WARM_UP_STEPS = 3  # before a capture, on a side stream, as torch's notes ask for
 
-T = TypeVar("T")
+Computed = TypeVar("Computed")  # what is computed for a batch
 
 
 class CaptureError(Exception):
@@ -36,7 +35,7 @@ class CaptureError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class CapturedRun(Generic[T]):
+class CapturedRun(Generic[Computed]):
     """A captured function of a batch. `place` is the batch that it reads, `result` what it writes.
 
     Each replay writes `result` anew.
@@ -44,14 +43,14 @@ class CapturedRun(Generic[T]):
 
     graph: torch.cuda.CUDAGraph
     place: Batch
-    result: T
+    result: Computed
 
     def suits(self, batch: Batch) -> bool:
         """Whether a batch has the shapes and types of the one that was captured."""
         pairs = ((batch.inputs, self.place.inputs), (batch.targets, self.place.targets))
         return all(one.shape == other.shape and one.dtype == other.dtype for one, other in pairs)
 
-    def replay(self, batch: Batch) -> T:
+    def replay(self, batch: Batch) -> Computed:
         """Run for `batch`, without waiting for the device."""
         self.place.inputs.copy_(batch.inputs)
         self.place.targets.copy_(batch.targets)
@@ -60,11 +59,11 @@ class CapturedRun(Generic[T]):
 
 
 def capture(
-    run: Callable[[Batch], T],
+    run: Callable[[Batch], Computed],
     batch: Batch,
-    warm_up: Callable[[Callable[[], T]], None],
+    warm_up: Callable[[Callable[[], Computed]], None],
     prepare: Callable[[], object],
-) -> CapturedRun[T]:
+) -> CapturedRun[Computed]:
     """Warm `run` up on a side stream, then capture it with a copy of `batch`.
 
     `warm_up` gets the function to call WARM_UP_STEPS times: these calls do train. `prepare` is
@@ -98,7 +97,7 @@ def repeat(run: Callable[[], object]) -> None:
         run()
 
 
-class Replayed(Generic[T]):
+class Replayed(Generic[Computed]):
     """A function of a batch that is captured at its first call and replayed from then on.
 
     A capture leaves weights, buffers, moments and random numbers as they were. A batch of another
@@ -107,15 +106,15 @@ class Replayed(Generic[T]):
 
     def __init__(
         self,
-        run: Callable[[Batch], T],
+        run: Callable[[Batch], Computed],
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         self.run, self.model, self.optimizer = run, model, optimizer
         self.refusal = ""
-        self.captured: CapturedRun[T] | None = None
+        self.captured: CapturedRun[Computed] | None = None
 
-    def __call__(self, batch: Batch) -> T:
+    def __call__(self, batch: Batch) -> Computed:
         """The result for a batch; another call may overwrite it."""
         if self.captured is None and not self.refusal:
             self._capture(batch)
@@ -133,7 +132,7 @@ class Replayed(Generic[T]):
             self.refusal = kind + (lines[0] if lines else "without a text")
         before.restore()
 
-    def _warm_up(self, run: Callable[[], T]) -> None:
+    def _warm_up(self, run: Callable[[], Computed]) -> None:
         """The warm-up, in which nothing may wait for the device or depend on the host.
 
         The first call may: it is where modules prepare themselves.
@@ -235,14 +234,15 @@ def _copied(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 class HostState:
     """What a step may have changed where no graph sees it."""
 
-    random: bytes
+    random: tuple[object, ...]
     attributes: dict[tuple[str, str], object]
     places: dict[str, int]
 
 
 def host_state(model: nn.Module) -> HostState:
     """The host's random numbers, plain attributes of modules, and addresses of all tensors."""
-    generators = (random.getstate(), np.random.get_state(), torch.get_rng_state().numpy())  # noqa: NPY002
+    numpy = repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    drawn = (random.getstate(), numpy, torch.get_rng_state().tolist())
     plain = (bool, int, float, str, type(None))
     attributes: dict[tuple[str, str], object] = {
         (path, name): value
@@ -251,7 +251,7 @@ def host_state(model: nn.Module) -> HostState:
         if isinstance(value, plain)
     }
     held = (*model.named_parameters(), *model.named_buffers())
-    return HostState(pickle.dumps(generators), attributes, {k: v.data_ptr() for k, v in held})
+    return HostState(drawn, attributes, {k: v.data_ptr() for k, v in held})
 
 
 def refuse_changes(before: HostState, after: HostState) -> None:

@@ -35,7 +35,7 @@ STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a div
 
 CAPTURED = "captured"  # steps and evaluations were replayed as CUDA graphs
 
-Step = Callable[[Batch, float], Tensor]
+TrainStep = Callable[[Batch, float], Tensor]
 """Trains on one batch at a learning rate; returns the loss before the update."""
 Judgement = tuple[Tensor, Tensor, int]
 """Mean loss of a batch, number of right predictions, number of scored ones."""
@@ -247,7 +247,7 @@ class Training:
         correct = self.task.correct(outputs, batch.targets)
         return self.task.loss(outputs, batch.targets), correct.sum(), correct.numel()
 
-    def _step_and_judge(self, *, capture: bool) -> tuple[Step, Judge]:
+    def _step_and_judge(self, *, capture: bool) -> tuple[TrainStep, Judge]:
         """What trains on one batch, and what evaluates one."""
         config = self.config
         if self.device.type == "cpu":
