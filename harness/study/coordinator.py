@@ -284,6 +284,7 @@ def _result(running: _Running, outcome: TrialOutcome) -> TrialResult:
             for each in outcome.extrapolations
         ),
         traceback=outcome.traceback,
+        step_kind=outcome.step_kind,
     )
     if not running.evaluations:
         return result

@@ -5,10 +5,11 @@ Each phase stores what it finished before the next one begins, so a study that i
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ from harness.study.storage.open_storage import (
 from harness.study.storage.study_identity import NATIVE, NUMERICS, move_aside, remember_versions
 from harness.study.trials_to_run import SearchKey
 from harness.tasks import TASKS, Hashed, get_task
+from harness.training.training_loop import CAPTURED
 
 if TYPE_CHECKING:
     from harness.rendering.render import WrittenReport
@@ -137,7 +139,7 @@ def _run_phases(study: StudyRun, started: float) -> StudyOutcome:
         "common_trials": common,
         "startup_trials": searches[0].slots.startup_trials,
         "warnings": list(warnings),
-        "notes": _notes(done_before),
+        "notes": [*_notes(done_before), *capture_notes(_step_kinds(searches, confirmations))],
         "search_and_confirmation_time_s": time.monotonic() - started,
     }
     records.write_machine(study.directory, facts)
@@ -223,6 +225,26 @@ def _notes(done_before: int) -> list[str]:
     return [
         f"The study was resumed: {done_before} trials had been done in earlier sessions, whose time is in no sum here."
     ]
+
+
+def _step_kinds(
+    searches: Sequence[TrialSeries], confirmations: Sequence[tuple[Winner, TrialSeries]]
+) -> Iterator[str]:
+    for series in (*searches, *(each for _, each in confirmations)):
+        yield from (record.result.step_kind for record in series.finished.values())
+
+
+def capture_notes(step_kinds: Iterable[str]) -> list[str]:
+    """A note on how many trials a CUDA device ran as captured steps, and why not all.
+
+    Not counted is a trial that was pruned or killed: it does not come to say so.
+    """
+    counts = collections.Counter(filter(None, step_kinds))
+    if not counts:
+        return []
+    first = f"{counts[CAPTURED]} of {counts.total()} trials on CUDA ran as captured graphs."
+    others = sorted(kind for kind in counts if kind != CAPTURED)
+    return [first, *(f"{counts[kind]} of them: {kind}." for kind in others)]
 
 
 def _low_disks(spec: StudySpec, directory: Path, database: Path | None) -> list[str]:

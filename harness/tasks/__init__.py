@@ -20,6 +20,7 @@ from harness.tasks.base import (
 )
 from harness.tasks.registry import (
     BUILT_IN_TASKS,
+    INDEPENDENT_SEQUENCES,
     REQUIRED,
     TASK_ENTRY_POINTS,
     TASKS,
@@ -29,6 +30,7 @@ from harness.tasks.registry import (
 
 __all__ = [
     "BUILT_IN_TASKS",
+    "INDEPENDENT_SEQUENCES",
     "REQUIRED",
     "TASKS",
     "TASK_ENTRY_POINTS",

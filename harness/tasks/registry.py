@@ -14,6 +14,7 @@ from harness.tasks.parity import Parity
 from harness.tasks.repeat_previous import RepeatPrevious
 from harness.tasks.selective_copy import SelectiveCopy
 from harness.tasks.temporal_order import TemporalOrder
+from harness.tasks.tensor_task import TensorTask
 
 TASK_ENTRY_POINTS = (
     "harness.tasks"  # of the entry points by which an installed package offers tasks
@@ -41,6 +42,10 @@ TASKS: dict[str, Task] = {
 
 
 BUILT_IN_TASKS = frozenset(TASKS)
+INDEPENDENT_SEQUENCES: frozenset[type] = frozenset(
+    {type(task) for task in TASKS.values() if not task.finite} | {TensorTask}
+)
+"""Tasks whose `sample` draws each sequence by itself: a part of a batch is a batch as any other."""
 
 
 def get_task(name: str) -> Task:

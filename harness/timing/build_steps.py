@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -21,12 +20,11 @@ from harness.tasks import Batch, Task, get_task
 from harness.timing.benchmark_request import Benchmark
 from harness.timing.flops import step_bytes, step_flops
 from harness.timing.variants import Precision, Variant, parse_variant
+from harness.training.captured_step import capture, repeat
 from harness.training.model import SequenceModel, build_model
 from harness.training.optimizer_step import make_optimizer, training_step
 
 N_BATCHES = 4  # prepared for each benchmark and used in turn
-# Steps on a side stream before a capture, as torch's notes on CUDA graphs ask for
-GRAPH_WARM_UP = 3
 MOST_HALVINGS = 20  # of float16's scale, from 2^16
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -270,26 +268,15 @@ def forget_compiled() -> None:
 
 def _captured(run: Callable[[Batch], Tensor], work: Workpiece) -> Callable[[], object]:
     """The whole step as a CUDA graph over one buffer; copying each batch into it is timed too."""
-    place = Batch(work.batches[0].inputs.clone(), work.batches[0].targets.clone())
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a capturable optimiser that is not being captured yet
-        for _ in range(GRAPH_WARM_UP):
-            run(place)
-    torch.cuda.current_stream().wait_stream(stream)
-    work.optimizer.zero_grad(set_to_none=True)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss = run(place)
+
+    def clear() -> None:
+        work.optimizer.zero_grad(set_to_none=True)
+
+    captured = capture(run, work.batches[0], repeat, clear)
     turn = itertools.cycle(work.batches)
 
     def step() -> object:
-        batch = next(turn)
-        place.inputs.copy_(batch.inputs)
-        place.targets.copy_(batch.targets)
-        graph.replay()
-        return loss
+        return captured.replay(next(turn))
 
     work.reset()
     return step

@@ -32,7 +32,7 @@ CAPTURABLE = frozenset({"adam", "adamw", "rmsprop"})  # the others can be captur
 def make_optimizer(
     name: str,
     parameters: Iterable[nn.Parameter],
-    learning_rate: float,
+    learning_rate: float | Tensor,
     *,
     fused: bool = True,
     capturable: bool = False,
@@ -40,7 +40,8 @@ def make_optimizer(
     """The optimiser of that name over the parameters; torch's fused one where it exists.
 
     `fused=False` asks for the default implementation. `capturable`: the state stays on the CUDA
-    device, so that a CUDA graph can hold the step.
+    device, so that a CUDA graph can hold the step. Where it follows a schedule, `learning_rate` is
+    a tensor of no dimensions there.
     """
     options: dict[str, bool] = {}
     if fused and name in FUSED:

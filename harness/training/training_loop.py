@@ -9,27 +9,37 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.cells import TorchCell
 from harness.cells.fast_recurrence import use_fast_recurrence
 from harness.machine import derive_seed
 from harness.metric_definitions import is_solved, skill
 from harness.tasks import Batch, HoldsOut, Predicts, Task, get_task
+from harness.training.captured_step import CapturedStep, Replayed
 from harness.training.flat_parameters import FlatOptimizer, can_be_flat
 from harness.training.model import ModelConfig, SequenceModel, build_model
 from harness.training.optimizer_step import SCHEDULES, make_optimizer, training_step
+from harness.training.training_batches import move, steps_at_once, training_batches
 
 EVALUATION_BATCH = 250  # sequences in one forward pass of an evaluation: bounds its memory
 # Fixed sequences whose predictions are kept: as many as a person reads.
 MOST_PREDICTIONS = 16
 KEPT_NUMBERS = 4_000_000  # held-out inputs that are kept between evaluations: 16 MB in float32
-BATCHES_AHEAD = 16  # training batches that are drawn at once
-DRAWN_NUMBERS = 250_000  # inputs that are drawn at once: 1 MB in float32
 STEPS_BETWEEN_SYNCHRONISATIONS = 16  # on CUDA, how many steps pass before a diverged loss is seen
+
+
+CAPTURED = "captured"  # steps and evaluations were replayed as CUDA graphs
+
+Step = Callable[[Batch, float], Tensor]
+"""Trains on one batch at a learning rate; returns the loss before the update."""
+Judgement = tuple[Tensor, Tensor, int]
+"""Mean loss of a batch, number of right predictions, number of scored ones."""
+Judge = Callable[[Batch], Judgement]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,15 +126,16 @@ class Extrapolation:
 class Training:
     """A model in training. Iterate over `evaluations()`, then read `model` and `predictions()`."""
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, *, capture: bool = True) -> None:
+        """Build the model and its optimiser. `capture=False`: no CUDA graphs, to compare with."""
         self.config = config
         self.task: Task = get_task(config.model.task)
         self.device = torch.device(config.device)
         self.model: SequenceModel = build_model(config.model, config.seed).to(self.device)
         if self.device.type == "cpu":
             use_fast_recurrence(self.model.cell)
-        self.optimizer = self._optimizer()
-        self.batches = self._batches()
+        self.step, self.judge = self._step_and_judge(capture=capture)
+        self.batches = self._training_batches()
         self.held_out: dict[str, list[Batch]] = {}
         self.train_time_s = 0.0
 
@@ -148,6 +159,14 @@ class Training:
             if not finite:
                 yield self._diverged(seen)
                 return
+
+    def step_kind(self) -> str:
+        """How a CUDA device ran the steps and evaluations: "captured", or why not; "" on a CPU."""
+        if not isinstance(self.step, CapturedStep) or not isinstance(self.judge, Replayed):
+            return ""
+        refusals = {"steps": self.step.replayed.refusal, "evaluations": self.judge.refusal}
+        said = [f"{what} not captured: {why}" for what, why in refusals.items() if why]
+        return "; ".join(said) or CAPTURED
 
     def predictions(self) -> tuple[float, ...]:
         """The current predictions for a handful of fixed sequences; () for other tasks."""
@@ -178,42 +197,14 @@ class Training:
         start, step = time.monotonic(), 0
         finite = True
         while seen < until and finite:
-            size = min(config.batch_size, config.sequences - seen)
-            batch = next(self.batches)[:size]
             factor = SCHEDULES[config.learning_rate_schedule](seen / config.sequences)
-            for group in self.optimizer.param_groups:
-                group["lr"] = factor * config.learning_rate
-            loss = training_step(self.model, self.optimizer, self.task, batch, config.max_grad_norm)
-            seen, step = seen + size, step + 1
+            batch = next(self.batches)
+            loss = self.step(batch, factor * config.learning_rate)
+            seen, step = seen + len(batch), step + 1
             if step % every == 0 or seen >= until:
                 finite = math.isfinite(loss.item())
         self.train_time_s += time.monotonic() - start
         return seen, finite
-
-    def _optimizer(self) -> torch.optim.Optimizer | FlatOptimizer:
-        """The optimiser, over one vector where that is faster."""
-        name, learning_rate = self.config.optimizer, self.config.learning_rate
-        parameters = self.model.parameters()
-        # A plugged-in cell may have a parameter that gets no gradient
-        is_own = type(self.model.cell) is TorchCell and self.device.type == "cpu"
-        if not is_own or not can_be_flat(self.model):
-            return make_optimizer(name, parameters, learning_rate)
-        return FlatOptimizer(parameters, lambda own: make_optimizer(name, own, learning_rate))
-
-    def _batches(self) -> Iterator[Batch]:
-        """Training batches without end. Several are drawn at once, which takes less time.
-
-        What is drawn depends on the task, its sequence length and the batch size alone.
-        """
-        config, length = self.config, self._length
-        generator = torch.Generator().manual_seed(derive_seed(config.seed, "training"))
-        numbers = config.batch_size * length * self.task.input_size
-        n_batches = max(1, min(BATCHES_AHEAD, DRAWN_NUMBERS // numbers))
-        while True:
-            drawn = self.task.sample(n_batches * config.batch_size, length, generator)
-            drawn = drawn.to(self.device)
-            for first in range(0, len(drawn), config.batch_size):
-                yield drawn[first : first + config.batch_size]
 
     def _evaluate(self, seen: int, *, last: bool) -> Evaluation:
         count, verify = self.config.evaluation_sequences, self.config.verification_sequences
@@ -234,13 +225,56 @@ class Training:
         size = max(1, EVALUATION_BATCH * self._length // sequence_length)  # no more states at once
         batches = self._held_out(part, count, sequence_length)
         for batch in (whole[i : i + size] for whole in batches for i in range(0, len(whole), size)):
-            outputs = self.model(batch.inputs)
-            losses += self.task.loss(outputs, batch.targets).item() * len(batch)
-            correct = self.task.correct(outputs, batch.targets)
-            right, total = right + int(correct.sum()), total + correct.numel()
+            loss, n_right, n_scored = self.judge(batch)
+            losses += loss.item() * len(batch)
+            right, total = right + int(n_right), total + n_scored
             looked_at += len(batch)
         self.model.train()
         return losses / looked_at, right / total
+
+    def _training_batches(self) -> Iterator[Batch]:
+        size, length = self.config.batch_size, self._length
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "training"))
+
+        def draw(count: int) -> Batch:
+            return move(self.task.sample(count, length, generator), self.device)
+
+        steps = steps_at_once(self.task, size, length)
+        return training_batches(draw, size, self.config.sequences, steps)
+
+    def _judge(self, batch: Batch) -> Judgement:
+        outputs = self.model(batch.inputs)
+        correct = self.task.correct(outputs, batch.targets)
+        return self.task.loss(outputs, batch.targets), correct.sum(), correct.numel()
+
+    def _step_and_judge(self, *, capture: bool) -> tuple[Step, Judge]:
+        """What trains on one batch, and what evaluates one."""
+        config = self.config
+        if self.device.type == "cpu":
+            optimizer = self._optimizer()
+
+            def train(batch: Batch, learning_rate: float) -> Tensor:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+                return training_step(self.model, optimizer, self.task, batch, config.max_grad_norm)
+
+            return train, self._judge
+        step = CapturedStep(
+            self.model, config.optimizer, self.task, config.max_grad_norm, config.learning_rate
+        )
+        judge = Replayed(self._judge, self.model)
+        if not capture:
+            step.replayed.refusal = judge.refusal = "not asked for"
+        return step, judge
+
+    def _optimizer(self) -> torch.optim.Optimizer | FlatOptimizer:
+        """The optimiser on a CPU, over one vector where that is faster."""
+        name, learning_rate = self.config.optimizer, self.config.learning_rate
+        parameters = self.model.parameters()
+        # A plugged-in cell may have a parameter that gets no gradient
+        if type(self.model.cell) is not TorchCell or not can_be_flat(self.model):
+            return make_optimizer(name, parameters, learning_rate)
+        return FlatOptimizer(parameters, lambda own: make_optimizer(name, own, learning_rate))
 
     def _diverged(self, seen: int) -> Evaluation:
         return self._evaluation(seen, math.nan, math.nan)

@@ -19,7 +19,7 @@ from harness.errors import IdentityError, InputError, StorageError
 from harness.records.file_lock import hold_file
 from harness.study.coordinator import TrialProgress
 from harness.study.execution.local_executor import LocalExecutor
-from harness.study.run import _identity
+from harness.study.run import _identity, capture_notes
 from harness.study.search.trial_config import training_config
 from harness.study.storage.open_storage import default_url, open_storage
 from harness.training.model import build_model
@@ -418,3 +418,13 @@ def test_tables_agree(tmp_path: Path, executor: LocalExecutor | None) -> None:
         seconds, rate = float(row["train_time_s"]), float(row["sequences_per_second"])
         assert seconds * rate == pytest.approx(64)
     assert [row["cell"] for row in rows] == ["rnn"] * 4 + ["gru"] * 4
+
+
+def test_the_notes_say_how_many_trials_were_captured() -> None:
+    """Each reason has its count. On a CPU, where nothing can be captured, there is no note."""
+    refused = "steps not captured: each step draws random numbers on the host"
+    assert capture_notes(["captured", refused, "captured", ""]) == [
+        "2 of 3 trials on CUDA ran as captured graphs.",
+        f"1 of them: {refused}.",
+    ]
+    assert capture_notes(["", ""]) == []

@@ -16,8 +16,9 @@ from harness.errors import HarnessError
 from harness.machine import derive_seed
 from harness.tasks import get_task
 from harness.timing.benchmark_request import Benchmark
-from harness.timing.build_steps import GRAPH_WARM_UP, build, forget_compiled, prepare
+from harness.timing.build_steps import build, forget_compiled, prepare
 from harness.timing.variants import FIXED, unavailable
+from harness.training.captured_step import WARM_UP_STEPS
 from harness.training.model import build_model
 from tests.cells.native.here import NEEDS_KERNELS
 from tests.known import known
@@ -209,7 +210,7 @@ def test_cuda_variants_take_the_same_steps(variant: str) -> None:
     asked = dataclasses.replace(BENCHMARK, device="cuda:0", hidden_size=32)
     found = prepare(dataclasses.replace(asked, variant=variant))
     plain = build(asked)
-    for _ in range({"cuda_graph": GRAPH_WARM_UP, "compiled": 2}.get(variant, 0)):
+    for _ in range({"cuda_graph": WARM_UP_STEPS, "compiled": 2}.get(variant, 0)):
         plain.train(plain.batches[0])
     plain.reset()
     for batch in plain.batches[:3]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.tasks import get_task
+from harness.training import flat_parameters
 from harness.training.flat_parameters import FlatOptimizer, can_be_flat
 from harness.training.model import ModelConfig, build_model
 from harness.training.optimizer_step import OPTIMIZERS, make_optimizer, training_step
@@ -46,6 +47,24 @@ def test_the_same_training(name: str, max_grad_norm: float) -> None:
         plain.state_dict().items(), model.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_fast_update_is_torchs_step(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Bit for bit, under a learning rate that changes, and with kernels Adam has a fast one."""
+    found = []
+    for kernels in (flat_parameters.KERNELS, {}):
+        monkeypatch.setattr(flat_parameters, "KERNELS", kernels)
+        model = build_model(CONFIG, seed=1)
+        flat = FlatOptimizer(model.parameters(), lambda own: make_optimizer(name, own, 0.01))
+        for step in range(8):
+            flat.param_groups[0]["lr"] = 0.01 / (1 + step)
+            batch = TASK.sample(5, 8, torch.Generator().manual_seed(step))
+            training_step(model, flat, TASK, batch, 0.05)
+        is_fast = flat.update != flat.optimizer.step
+        assert is_fast == (bool(kernels) and name in ("adam", "adamw"))
+        found.append(flat.vector.detach().clone())
+    assert torch.equal(*found)
 
 
 @given(

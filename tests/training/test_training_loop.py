@@ -21,7 +21,7 @@ from harness.tasks import TASKS, Batch
 from harness.tasks.copy_memory import CopyMemory
 from harness.tasks.delayed_recall import DelayedRecall
 from harness.tasks.tensor_task import TensorTask
-from harness.training import training_loop
+from harness.training import training_batches, training_loop
 from harness.training.model import ModelConfig, build_model
 from harness.training.training_loop import Evaluation, Training, TrainingConfig
 
@@ -104,12 +104,21 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watched]:
 # ------------------------------------------------------------------------------ budget and schedule
 
 
-def test_what_is_drawn_ahead_is_trained_on_in_order(watch: Callable[..., Watched]) -> None:
-    """Each sequence once, in the order of the drawing, however often the model is evaluated."""
+@pytest.mark.parametrize(("is_own", "ahead"), [(True, 16), (False, 1)])
+def test_what_is_drawn_ahead_is_trained_on_in_order(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, is_own: bool, ahead: int
+) -> None:
+    """Each sequence once, in the order of the drawing, however often the model is evaluated.
+
+    A plugged-in task is asked for one batch at a time.
+    """
+    if is_own:
+        monkeypatch.setattr(training_batches, "INDEPENDENT_SEQUENCES", frozenset({Watched}))
     found = []
     for every in (32, 96):
         task = watch()
         run(config(task="watched", sequences=40 * 32, batch_size=32, evaluate_every=every))
+        assert {len(batch) for batch in task.drawn} == {32 * ahead}
         drawn = torch.cat([batch.targets for batch in task.drawn])
         trained = torch.cat(task.trained)
         assert torch.equal(trained, drawn[: len(trained)])
@@ -351,13 +360,13 @@ def test_weights_that_diverge_in_the_last_update(monkeypatch: pytest.MonkeyPatch
 
 
 def test_held_out_data_are_not_trained_on(watch: Callable[..., Watched]) -> None:
-    """No held-out sequence of 20 steps is drawn for training, and none is held out twice."""
+    """No held-out sequence of 20 steps was trained on, and none is held out twice."""
     task = watch()
     run(config(task="watched", sequence_length=20))
     trained = torch.cat([batch.inputs for batch in task.drawn]).argmax(dim=-1)
     held_out = torch.cat([batch.inputs for batch in task.held_out]).argmax(dim=-1)
     rows = [tuple(row) for row in (*trained.tolist(), *held_out.tolist())]
-    assert len(rows) == 256 + 20  # drawn ahead: 16 batches
+    assert len(rows) == 96 + 20
     assert len(set(rows)) == len(rows)
 
 
@@ -725,12 +734,11 @@ def test_a_trial_on_cuda() -> None:
 
 @pytest.mark.cuda
 def test_divergence_on_cuda(watch: Callable[..., Watched]) -> None:
-    """On a card a loss that is not finite is seen within sixteen steps."""
+    """On a card a loss that is not finite is seen within sixteen steps, without a capture, too."""
     if not torch.cuda.is_available():
         pytest.skip("CUDA device needed")
     task = watch(poison=lambda count: math.nan if count >= 3 else 1.0)
-    evaluations = run(
-        config(task="watched", device="cuda:0", sequences=3_200, evaluate_every=3_200)
-    )
+    trial = config(task="watched", device="cuda:0", sequences=3_200, evaluate_every=3_200)
+    evaluations = list(Training(trial, capture=False).evaluations())
     assert [each.finite for each in evaluations] == [True, False]
     assert 3 <= len(task.trained) <= 3 + training_loop.STEPS_BETWEEN_SYNCHRONISATIONS

@@ -107,10 +107,12 @@ def _train(request: TrialRequest, send: Send) -> TrialOutcome:
             reason = f"the weights could not be written: {error.strerror}"
             unwritten = (error.errno or 0, error.strerror or "")
             return TrialOutcome(TrialStatus.ERROR, reason, unwritten=unwritten)
+    kind = hide_home(training.step_kind())
     if last is not None and not last.finite:
         reason = f"the loss was not finite after {last.sequences_seen} training sequences"
-        return TrialOutcome(TrialStatus.DIVERGED, reason)
-    outcome = TrialOutcome(TrialStatus.COMPLETE, predictions=training.predictions())
+        return TrialOutcome(TrialStatus.DIVERGED, reason, step_kind=kind)
+    predictions = training.predictions()
+    outcome = TrialOutcome(TrialStatus.COMPLETE, predictions=predictions, step_kind=kind)
     if last is None or not last.solved or not request.config.extrapolation:
         return outcome
     send(TrialTrained(outcome))
@@ -134,7 +136,8 @@ def _keep(training: Training, initial: dict[str, Any], path: Path) -> None:
         (initial, path.with_name(path.stem + ".initial.pt")),
     ):
         content = io.BytesIO()  # on a full disk torch.save raises an error that does not say so
-        torch.save({name: value.cpu() for name, value in state.items()}, content)
+        # A clone: a weight in training may be a part of a vector, which would be saved whole
+        torch.save({name: value.cpu().clone() for name, value in state.items()}, content)
         replace_file(target, content.getbuffer())
 
 

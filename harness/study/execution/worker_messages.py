@@ -54,6 +54,7 @@ class TrialOutcome:
 
     `unwritten` says why the weights could not be written: the errno and its text. `other_source`
     names the plug-in, or the module, of which the worker has other source than the coordinator.
+    `step_kind` is "captured" where a CUDA device replayed the steps, or why not; empty on a CPU.
     """
 
     end: TrialStatus
@@ -63,6 +64,7 @@ class TrialOutcome:
     traceback: str = ""
     unwritten: tuple[int, str] | None = None
     other_source: str = ""
+    step_kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ class TrialResult:
     """A trial's end and its numbers.
 
     `evaluations` are (sequences_seen, loss, skill, accuracy), `extrapolations` (factor,
-    sequence_length, loss, skill, accuracy).
+    sequence_length, loss, skill, accuracy). `step_kind` is that of TrialOutcome.
     """
 
     end: TrialStatus
@@ -66,6 +66,7 @@ class TrialResult:
     predictions: tuple[float, ...] = ()
     extrapolations: tuple[tuple[int, int, float, float, float], ...] = ()
     traceback: str = ""
+    step_kind: str = ""
 
     def to_json(self) -> str:
         """The text that is stored with the trial; NaN is kept."""

@@ -165,6 +165,8 @@ def test_weights(tmp_path: Path) -> None:
     initial = torch.load(tmp_path / "rnn.initial.pt", weights_only=True)
     assert set(trained) == set(initial)
     assert any(not torch.equal(trained[name], initial[name]) for name in trained)
+    for weight in (*trained.values(), *initial.values()):  # none is a part of a larger vector
+        assert weight.untyped_storage().nbytes() == weight.nbytes
     assert {each.name for each in tmp_path.iterdir()} == {"rnn.pt", "rnn.initial.pt"}
 
 
@@ -178,7 +180,7 @@ def test_config_travels() -> None:
     "message",
     [
         Evaluation(32, 0.5, 0.25, 0.9, True, True, 1.5, (0.25, 0.75)),
-        TrialOutcome(TrialStatus.COMPLETE, predictions=(0.1,)),
+        TrialOutcome(TrialStatus.COMPLETE, predictions=(0.1,), step_kind="captured"),
         TrialOutcome(TrialStatus.COMPLETE, extrapolations=(Extrapolation(2, 20, 0.5, 0.4, 0.9),)),
         TrialOutcome(TrialStatus.ERROR, "no", traceback="line", unwritten=(28, "No space left")),
     ],
