@@ -276,8 +276,16 @@ def test_a_captured_trial_has_the_losses_of_a_plain_one(
 @needs_cuda
 def test_a_captured_divergence_is_seen_within_sixteen_steps() -> None:
     """A learning rate of 1e38 ends the trial at the first look at the loss."""
-    config = on_cuda(optimizer="sgd", learning_rate=1e38, max_grad_norm=0.0, sequences=3_200)
-    trial = Training(dataclasses.replace(config, evaluate_every=3_200))
+    trial = Training(
+        on_cuda(
+            model=dataclasses.replace(CONFIG, task="adding"),
+            optimizer="sgd",
+            learning_rate=1e38,
+            max_grad_norm=0.0,
+            sequences=3_200,
+            evaluate_every=3_200,
+        )
+    )
     first, last = trial.evaluations()
     assert trial.step_kind() == "captured"
     assert (first.finite, last.finite) == (True, False)
