@@ -118,8 +118,7 @@ def test_a_worktree_has_kernels_and_the_headline_names_a_difference(
     shutil.copytree(build.FOLDER.parents[1], tree / "harness", ignore=ignored)
     (tree / "steps.py").write_text(STEPS)
     repository(tree)
-    with (tree / NATIVE / "dispatch.c").open("a") as file:
-        file.write("no C at all\n")
+    (tree / NATIVE / "recurrent.c").write_text("no C at all\n")
     options = CompareOptions(
         *("HEAD", ".", Workload(steps="steps.py")),
         detect="50%",
