@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.regress.compare.run import CompareOptions, run_compare
 from harness.regress.compare.terminal_output import conclusion
 from harness.regress.measuring.comparison_runner import SamplingPlan
-from harness.regress.sides.native_kernels import NATIVE, compile_native_kernels
+from harness.regress.sides.native_kernels import NATIVE_SOURCES, compile_native_kernels
 from harness.regress.sides.side_client import side_clients
 from harness.regress.timed_workload import Workload
 from tests.cells.native.here import NEEDS_KERNELS, NEEDS_KERNELS_IN_USE, STATUS
@@ -35,7 +35,7 @@ def gru():
 
 def sources_of(tree: Path) -> Path:
     """A tree with the C sources and the program that compiles them; returns their folder."""
-    folder = tree / NATIVE
+    folder = tree / NATIVE_SOURCES
     folder.mkdir(parents=True)
     for path in (*build.FOLDER.glob("*.[ch]"), build.FOLDER / "build.py"):
         shutil.copy(path, folder)
@@ -118,7 +118,7 @@ def test_a_worktree_has_kernels_and_the_headline_names_a_difference(
     shutil.copytree(build.FOLDER.parents[1], tree / "harness", ignore=ignored)
     (tree / "steps.py").write_text(STEPS)
     repository(tree)
-    (tree / NATIVE / "recurrent.c").write_text("no C at all\n")
+    (tree / NATIVE_SOURCES / "recurrent.c").write_text("no C at all\n")
     options = CompareOptions(
         *("HEAD", ".", Workload(steps="steps.py")),
         detect="50%",
@@ -132,4 +132,4 @@ def test_a_worktree_has_kernels_and_the_headline_names_a_difference(
     says = f"The sides differ in their native kernels: base {STATUS.level}; head {head}"
     assert says in conclusion(outcome.record)
     assert says in (outcome.directory / "report.md").read_text("utf-8")
-    assert not build.is_built(tree / NATIVE)
+    assert not build.is_built(tree / NATIVE_SOURCES)
