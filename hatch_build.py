@@ -6,6 +6,7 @@ Without a C compiler the package is built all the same, without them.
 from __future__ import annotations
 
 import importlib.util
+import platform
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ class CustomBuildHook(BuildHookInterface[Any]):
         assert spec.loader is not None
         native = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(native)
+        is_editable = version != "standard"
+        if is_editable and native.is_built():
+            return
         try:
             library = native.compile_library()
         except native.CompileError as error:
             self.app.display_warning(f"Built without native kernels: {error}")
             return
-        if version == "standard":
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        if not is_editable:
+            # A Python for two processors of macOS: the library is for this one
+            system = sysconfig.get_platform().replace("universal2", platform.machine())
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{platform}"
+            build_data["tag"] = f"py3-none-{system.replace('-', '_').replace('.', '_')}"
             build_data["force_include"][str(library)] = (NATIVE / library.name).as_posix()

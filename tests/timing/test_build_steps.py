@@ -20,7 +20,7 @@ from harness.timing.build_steps import build, forget_compiled, prepare
 from harness.timing.variants import FIXED, unavailable
 from harness.training.captured_step import WARM_UP_STEPS
 from harness.training.model import build_model
-from tests.cells.native.here import NEEDS_KERNELS
+from tests.cells.native.here import NEEDS_KERNELS_IN_USE
 from tests.known import known
 
 PRECISION = {"float16": 0.05, "bfloat16": 0.05, "tf32": 0.01}  # of losses, relative
@@ -149,7 +149,7 @@ def test_a_compiled_step_is_the_same_step() -> None:
     forget_compiled()
 
 
-@NEEDS_KERNELS
+@NEEDS_KERNELS_IN_USE
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_native_steps_are_the_same_steps(cell: str) -> None:
     """The losses are torch's to rounding; the last digits show that the kernels ran."""
@@ -161,7 +161,7 @@ def test_native_steps_are_the_same_steps(cell: str) -> None:
     assert ours != tuned
 
 
-@NEEDS_KERNELS
+@NEEDS_KERNELS_IN_USE
 def test_a_cell_without_native_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark of a plugged-in cell says so instead of timing torch under another name."""
 

@@ -6,6 +6,7 @@ recurrent.c is compiled once for each instruction set and precision; the library
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import platform
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -36,7 +37,7 @@ COMPILE_TIMEOUT_S = 300
 
 
 class CompileError(Exception):
-    """The library cannot be built here: no compiler, or one that fails."""
+    """The library cannot be built here: no compiler, one that fails, a folder that is read-only."""
 
 
 def machine() -> str:
@@ -63,10 +64,21 @@ def source_hash(folder: Path = FOLDER) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
+def is_built(folder: Path = FOLDER) -> bool:
+    """Whether the library of `folder` is there and was built from these sources. Loads nothing."""
+    try:
+        return source_hash(folder).encode() in library_path(folder).read_bytes()
+    except OSError:
+        return False
+
+
 def find_compiler() -> list[str]:
     """The command of a C compiler: $CC, else cc, gcc or clang. Raises CompileError."""
-    if named := os.environ.get("CC"):
-        return shlex.split(named)
+    if named := os.environ.get("CC", "").strip():
+        try:
+            return shlex.split(named)
+        except ValueError as error:
+            raise CompileError(f"CC={named} is no command: {error}") from error
     if sys.platform != "win32":
         for name in ("cc", "gcc", "clang"):
             if found := shutil.which(name):
@@ -80,12 +92,16 @@ def compile_library(folder: Path = FOLDER) -> Path:
     It may be called by several processes at once.
     """
     compiler, path = find_compiler(), library_path(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as temporary:
-        objects = Path(temporary)
-        _run_all([*compiler, *command] for command in compile_commands(folder, objects))
-        built = objects / path.name
-        _run_all([[*compiler, "-shared", "-o", str(built), *map(str, sorted(objects.glob("*.o")))]])
-        built.replace(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as temporary:
+            objects = Path(temporary)
+            _run_all([*compiler, *command] for command in compile_commands(folder, objects))
+            built = objects / path.name
+            names = map(str, sorted(objects.glob("*.o")))
+            _run_all([[*compiler, "-shared", "-o", str(built), *names]])
+            built.replace(path)
+    except OSError as error:
+        raise CompileError(f"{path} cannot be written: {error.strerror}") from error
     return path
 
 
@@ -108,16 +124,22 @@ def compile_commands(folder: Path, objects: Path) -> Iterator[list[str]]:
             yield [*COMPILER_FLAGS, *own, *names, "-c", str(folder / "recurrent.c"), "-o", target]
 
 
-def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
+def _run_all(commands: Iterable[list[str]]) -> None:
     """Run all commands at once. Raises CompileError with the first line that says what is wrong."""
+    running: list[subprocess.Popen[str]] = []
     try:
-        running = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            for command in commands
-        ]
+        for command in commands:
+            running.append(_start(command))  # noqa: PERF401  # kept where a later one cannot start
+        outputs = [process.communicate(timeout=COMPILE_TIMEOUT_S)[0] for process in running]
     except OSError as error:
         raise CompileError(f"the C compiler cannot be started: {error}") from error
-    outputs = [process.communicate(timeout=COMPILE_TIMEOUT_S)[0] for process in running]
+    except subprocess.TimeoutExpired as error:
+        raise CompileError(f"the C compiler took over {COMPILE_TIMEOUT_S} s") from error
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
     for process, output in zip(running, outputs, strict=True):
         if process.returncode:
             lines = output.strip().splitlines() or [f"exit code {process.returncode}"]
@@ -125,10 +147,22 @@ def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
             raise CompileError(f"the C compiler failed: {line.strip()}")
 
 
-def main() -> int:
-    """Build, and print where the library is or why there is none."""
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Build, and print where the library is or why there is none. Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Compile the native kernels.")
+    parser.add_argument(
+        "--if-needed", action="store_true", help="only if the library does not fit its sources"
+    )
+    only_if_needed = parser.parse_args(words).if_needed
     try:
-        print(compile_library())
+        print(library_path() if only_if_needed and is_built() else compile_library())
     except CompileError as error:
         print(f"native kernels: {error}", file=sys.stderr)
         return 1
@@ -136,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -58,6 +58,11 @@ def is_faster(level: str, cell: str, kind: str, hidden_size: int, batch_size: in
     )
 
 
+def measured_levels() -> frozenset[str]:
+    """The instruction sets that were measured. The library uses no other one by itself."""
+    return frozenset(level for level, _, _ in _table())
+
+
 def _neighbours(size: int, sizes: Sequence[int]) -> Collection[int]:
     """The next smaller and the next larger one, or `size` itself where it is one of them."""
     after = bisect.bisect_left(sizes, size)

@@ -13,6 +13,7 @@ import os
 from typing import Any, Literal
 
 from harness.cells.native import build
+from harness.cells.native.faster_shapes import measured_levels
 from harness.errors import InputError
 
 ENVIRONMENT = "HARNESS_NATIVE"
@@ -85,20 +86,38 @@ def _status(choice: str) -> NativeStatus:
         raise InputError(
             ENVIRONMENT, expected=f"0 or one of {', '.join(sorted(names))}", got=choice
         )
-    if not build.library_path().is_file():
-        return NativeStatus("", f"no library was built; with a C compiler: {REBUILD}")
-    try:
-        library = _load()
-        found = ctypes.c_char_p(library.harness_source_hash()).value
-    except (OSError, AttributeError) as error:
-        return NativeStatus("", f"the library cannot be loaded ({error}); build it: {REBUILD}")
-    if (found or b"").decode(errors="replace") != build.source_hash():
-        return NativeStatus("", f"the library was built from other sources; build it: {REBUILD}")
-    supported = [name for name in build.levels() if library.harness_supports(name.encode())]
+    if why_none := _why_unusable():
+        return NativeStatus("", why_none)
+    supported = supported_levels()
     if choice and choice not in supported:
         expected = f"an instruction set of this processor: {', '.join(supported)}"
         raise InputError(ENVIRONMENT, expected=expected, got=choice)
-    return NativeStatus(choice or supported[0], "")
+    timed = [name for name in supported if name in measured_levels()]
+    if not choice and not timed:
+        return NativeStatus("", f"the kernels for {supported[0]} were never timed")
+    return NativeStatus(choice or timed[0], "")
+
+
+def supported_levels() -> tuple[str, ...]:
+    """The instruction sets of this processor that the library holds, the best first."""
+    if _why_unusable():
+        return ()
+    return tuple(name for name in build.levels() if _load().harness_supports(name.encode()))
+
+
+def _why_unusable() -> str:
+    """Why the library cannot be used, without the folders of this machine; empty if it can."""
+    path = build.library_path()
+    if not path.is_file():
+        return f"no library was built; with a C compiler: {REBUILD}"
+    try:
+        found = ctypes.c_char_p(_load().harness_source_hash()).value
+    except (OSError, AttributeError) as error:
+        reason = str(error).replace(str(path), path.name)
+        return f"the library cannot be loaded ({reason}); build it: {REBUILD}"
+    if (found or b"").decode(errors="replace") != build.source_hash():
+        return f"the library was built from other sources; build it: {REBUILD}"
+    return ""
 
 
 @functools.cache

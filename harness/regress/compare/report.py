@@ -15,6 +15,7 @@ from harness.regress.compare.comparison_files import (
     read_comparison,
 )
 from harness.regress.json_files import EstimateRecord
+from harness.regress.measuring.slowdown_causes import native_difference
 from harness.regress.report_parts import (
     estimated_change,
     interval_of_change,
@@ -81,6 +82,8 @@ def _sentences(messages: Messages, record: ComparisonRecord) -> tuple[str, ...]:
     """The verdict, each kind of finding in a sentence, what is accepted, and the canary."""
     detect = percent_text(messages, record.detect)
     sentences = [messages.of("compare.answer", record.verdict, detect=detect)]
+    if native := native_difference(record.differences):
+        sentences.append(messages("compare.native", base=native.base, head=native.head))
     for verdict in ("regression", "missing", "inconclusive"):
         found = [each for each in record.findings if each.verdict == verdict]
         if found and (verdict != record.verdict or verdict != "inconclusive"):

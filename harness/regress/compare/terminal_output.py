@@ -11,6 +11,7 @@ from harness.regress.compare.comparison_files import (
     FindingRecord,
     MemoryRecord,
 )
+from harness.regress.measuring.slowdown_causes import native_difference
 from harness.regress.terminal_output import (
     ProgressConsole,
     interval_text,
@@ -104,7 +105,15 @@ def remarks(record: ComparisonRecord) -> list[str]:
 
 
 def conclusion(record: ComparisonRecord) -> str:
-    """The verdict in a sentence."""
+    """The verdict in a sentence, and a difference of the sides' native kernels."""
+    native = native_difference(record.differences)
+    if native is None:
+        return _verdict_sentence(record)
+    kernels = f"base {native.base}; head {native.head}"
+    return f"{_verdict_sentence(record)}. The sides differ in their native kernels: {kernels}"
+
+
+def _verdict_sentence(record: ComparisonRecord) -> str:
     detect = f"{100 * record.detect:g} %"
     failed: tuple[FindingRecord | MemoryRecord, ...] = (*record.findings, *record.memory)
     names = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,8 @@ from harness.regress.sides.worker_answers import SideFacts, StepProfile
 N_OPERATORS: Final = 5
 OUTSIDE: Final = "outside of operators"
 """The time of a step outside torch's operators: Python, and the profiler itself."""
+NATIVE_KERNELS: Final = "native_kernels"
+"""The fact of a side: an instruction set, or "none: " and the reason."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,19 @@ class Difference:
     name: str
     base: str | None
     head: str | None
+
+
+def native_difference(found: Sequence[Difference]) -> Difference | None:
+    """The difference in native kernels, if the sides have other instruction sets or one has none.
+
+    A side without them is "none", with the reason where it is known.
+    """
+    for each in found:
+        if each.name == NATIVE_KERNELS:
+            base, head = each.base or "none", each.head or "none"
+            if base.partition(":")[0] != head.partition(":")[0]:
+                return Difference(each.name, base, head)
+    return None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ N_RECORDED_BLOCKS: Final = 5
 More would help little: two recordings of the same code differ by what the machine does from one
 hour to the next, and all blocks of a recording share that."""
 
-KEPT: Final = (*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy")
+KEPT: Final = (*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy", "native_kernels")
 """Facts that a recording keeps: the fingerprint, and what may explain a change.
 
 It keeps no variables and no paths.

@@ -2,6 +2,7 @@
 
 side              what a side is: parses the texts of --base and --head
 side_environment  where a side runs: its Python, its code and its steps
+native_kernels    compiles the C sources of a side's tree
 workspace         the temporary folder with worktrees and environments
 side_client       starts and asks the worker process of a side
 worker_answers    what a worker answers

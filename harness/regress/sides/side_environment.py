@@ -11,6 +11,7 @@ It makes what is missing and times nothing.
     plug-in              this one                        as the working tree, and the plug-in
 
 "Code" is the top of a tree, and its folder `src` where there is one: both come first on sys.path.
+Where the C sources of the harness are in it, its native kernels are compiled from them.
 A file of steps or a plug-in in the repository is taken from the git revision itself if that has
 one at the same path, because that version fits the revision's code. Otherwise it is used as given.
 """
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import harness
 from harness.errors import InputError, Shown
 from harness.processes.worker_client import WorkerSpec
+from harness.regress.sides.native_kernels import compile_native_kernels
 from harness.regress.sides.side import Side, find_repository, requirements
 from harness.regress.sides.workspace import Workspace, run_shown
 
@@ -96,11 +98,14 @@ def make_target(role: Role, side: Side, context: TargetContext) -> Target:
         worker.parent.mkdir()
         shutil.copy(WORKER, worker)
     command = (str(python), str(worker), "--ready")
+    paths = () if is_installed else tuple(_code(role, context, side, top))
+    for path in paths:
+        compile_native_kernels(Path(path))
     return Target(
         side=side,
         worker=WorkerSpec(role, command, environment, own_session=True),
         steps=_steps(role, side, context, top),
-        paths=() if is_installed else tuple(_code(role, context, side, top)),
+        paths=paths,
         folder=top / inside if inside is not None and (top / inside).is_dir() else top,
         watched=(context.top, top) if side.kind == "revision" else None,
     )

@@ -64,7 +64,7 @@ SETTINGS = (
         "PYTORCH_",
     ),
     *("CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32", "MALLOC_", "LD_PRELOAD", "DYLD_INSERT"),
-    *("GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONHASHSEED"),
+    *("GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONHASHSEED", "HARNESS_NATIVE"),
 )
 """Environment variables that decide speed start so."""
 FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "bf16", "asimd", "sve", "neon", "i8mm")
@@ -506,6 +506,7 @@ def facts() -> Mapping[str, Any]:
         "gpu": torch.cuda.get_device_name() if is_cuda else None,
         "cuda": torch.version.cuda,
         "numpy": packages.get("numpy"),
+        "native_kernels": _native_kernels(),
         "settings": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)
         },
@@ -521,6 +522,15 @@ def _cpu(*names: str) -> str:
             if name.strip() in names:
                 return value.strip()
     return ""
+
+
+def _native_kernels() -> str | None:
+    """The instruction set of the harness's compiled kernels, or "none" and why.
+
+    None where the steps did not import a harness that has them.
+    """
+    library = sys.modules.get("harness.cells.native.library")
+    return str(library.native_status()) if library else None
 
 
 def _blas() -> str:

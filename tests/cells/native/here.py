@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cells.native import build
-from harness.cells.native.library import native_status
+from harness.cells.native.library import ENVIRONMENT, native_status, supported_levels
 
 STATUS = native_status()
-LEVELS = list(build.levels())[list(build.levels()).index(STATUS.level) :] if STATUS.level else []
+_CHOSEN = f"{ENVIRONMENT}=" in STATUS.why_none  # none at all
+_ALL = () if _CHOSEN else supported_levels()
+LEVELS = list(_ALL[_ALL.index(STATUS.level) :] if STATUS.level else _ALL)
 """The instruction sets of this processor, the best first, unless the environment chooses one."""
-NEEDS_KERNELS = pytest.mark.skipif(not STATUS.level, reason=f"native kernels: {STATUS}")
+NEEDS_KERNELS = pytest.mark.skipif(not LEVELS, reason=f"native kernels: {STATUS}")
+NEEDS_KERNELS_IN_USE = pytest.mark.skipif(not STATUS.level, reason=f"native kernels: {STATUS}")

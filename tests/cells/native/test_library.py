@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from harness.cells.native import build, library
-from harness.cells.native.library import NativeStatus, native_library, native_status
+from harness.cells.native.library import (
+    NativeStatus,
+    native_library,
+    native_status,
+    supported_levels,
+)
 from harness.errors import InputError
 from tests.cells.native.here import LEVELS, NEEDS_KERNELS
 
@@ -70,6 +75,23 @@ def test_each_level_of_this_processor_can_be_chosen(
     assert str(native_status()) == level
 
 
+@NEEDS_KERNELS
+def test_instructions_that_were_never_timed(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are used only if they are chosen: without the library the loops are fast."""
+    shutil.copy(LIBRARY, sources)
+    monkeypatch.delenv("HARNESS_NATIVE", raising=False)
+    *better, last = supported_levels()
+    monkeypatch.setattr(library, "measured_levels", lambda: {last})
+    assert native_status() == NativeStatus(last, "")
+    library._status.cache_clear()
+    monkeypatch.setattr(library, "measured_levels", set)
+    assert native_status() == NativeStatus(
+        "", f"the kernels for {[*better, last][0]} were never timed"
+    )
+    monkeypatch.setenv("HARNESS_NATIVE", last)
+    assert native_status() == NativeStatus(last, "")
+
+
 def test_no_library(sources: Path) -> None:
     """The reason names the command that builds it."""
     assert "no library was built" in str(native_status())
@@ -77,25 +99,41 @@ def test_no_library(sources: Path) -> None:
 
 
 @NEEDS_KERNELS
-def test_a_library_of_other_sources_is_not_loaded(sources: Path) -> None:
+def test_a_library_of_other_sources_is_not_loaded(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After an edit of a source the library is refused until it is built again."""
+    monkeypatch.setenv("HARNESS_NATIVE", LEVELS[0])
     shutil.copy(LIBRARY, sources)
+    assert build.is_built(sources)
     assert native_status().level
     with (sources / "recurrent.c").open("a") as file:
         file.write("/* edited */\n")
     library._status.cache_clear()
     assert "built from other sources" in native_status().why_none
+    assert not build.is_built(sources)
 
 
 def test_what_is_no_library_is_not_loaded(sources: Path) -> None:
-    """A file that cannot be loaded is a reason, not a crash."""
+    """A file that cannot be loaded is a reason, not a crash. The reason names no folder."""
     (sources / LIBRARY.name).write_bytes(b"not a library")
-    assert "cannot be loaded" in native_status().why_none
+    why_none = native_status().why_none
+    assert f"cannot be loaded ({LIBRARY.name}: " in why_none
+    assert str(sources) not in why_none
+    assert not build.is_built(sources)
 
 
 def test_a_compiler_that_fails(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No compiler, one that is not there and one that fails are one line each."""
-    for compiler, message in (("false", "the C compiler failed"), ("/nope", "cannot be started")):
+    """No compiler, one that is not there, fails or hangs, or is no command are one line each."""
+    monkeypatch.setattr(build, "COMPILE_TIMEOUT_S", 0.1)
+    hangs = sources / "hangs.py"
+    hangs.write_text("import time; time.sleep(60)")
+    for compiler, message in (
+        ("false", "the C compiler failed"),
+        ("/nope", "cannot be started"),
+        ("'cc", "CC='cc is no command: No closing quotation"),
+        (f"{sys.executable} {hangs}", "the C compiler took over 0.1 s"),
+    ):
         monkeypatch.setenv("CC", compiler)
         with pytest.raises(build.CompileError, match=message):
             build.compile_library(sources)
@@ -103,7 +141,27 @@ def test_a_compiler_that_fails(sources: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(sources))
     with pytest.raises(build.CompileError, match="no C compiler"):
         build.compile_library(sources)
-    assert not [path for path in sources.iterdir() if path.suffix not in (".c", ".h")]
+    assert not [path for path in sources.iterdir() if path.suffix not in (".c", ".h", ".py")]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system refuses is one line too, so that an installation goes on."""
+    monkeypatch.setenv("CC", "true")
+    with pytest.raises(build.CompileError, match="cannot be written: No such file"):
+        build.compile_library(tmp_path / "gone")
+
+
+@NEEDS_KERNELS
+def test_building_if_needed_keeps_a_library_that_fits(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It asks no compiler then; without the option it does."""
+    shutil.copy(LIBRARY, sources)
+    monkeypatch.setenv("CC", "false")
+    assert build.main(["--if-needed"]) == 0
+    assert capsys.readouterr().out == f"{sources / LIBRARY.name}\n"
+    assert build.main([]) == 1
+    assert "the C compiler failed" in capsys.readouterr().err
 
 
 @NEEDS_KERNELS

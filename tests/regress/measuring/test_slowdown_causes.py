@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.regress.measuring.slowdown_causes import OUTSIDE, Difference, differences, grown
+from harness.regress.measuring.slowdown_causes import (
+    OUTSIDE,
+    Difference,
+    differences,
+    grown,
+    native_difference,
+)
 from harness.regress.sides.worker_answers import SideFacts, StepProfile
 
 
@@ -36,3 +42,23 @@ def test_operators_by_how_much_they_grew() -> None:
     none = StepProfile({}, 0.0)
     assert [each.operator for each in grown(none, many)] == ["8", "7", "6", "5", "4"]
     assert grown(many, none) == ()
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "found"),
+    [
+        ("avx512", "avx2", ("avx512", "avx2")),
+        ("avx512", "none: HARNESS_NATIVE=0", ("avx512", "none: HARNESS_NATIVE=0")),
+        (None, "avx512", ("none", "avx512")),  # an old revision
+        (None, "none: no library was built", None),
+        ("none: HARNESS_NATIVE=0", "none: no library was built", None),
+        ("avx2", "avx2", None),
+    ],
+)
+def test_other_native_kernels_are_a_difference(
+    base: str | None, head: str | None, found: tuple[str, str] | None
+) -> None:
+    """Another instruction set, or none on one side; two reasons for none are no difference."""
+    facts = [SideFacts({"native_kernels": each}, {}, {}) for each in (base, head)]
+    native = native_difference(differences(*facts))
+    assert (native and (native.base, native.head)) == found

@@ -67,7 +67,7 @@ def test_an_entry_has_the_medians_of_blocks_and_the_facts_that_count() -> None:
     assert entry.figures_s == {"x": (0.2, 0.4)}
     assert entry.canary_s == (0.02, 0.04)
     assert set(entry.machine) == {
-        *(*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy"),
+        *(*FINGERPRINT_FIELDS, "cpu_capability", "system", "cuda", "numpy", "native_kernels"),
         "harness",
     }
     assert entry.fingerprint == fingerprint_of(MACHINE)
