@@ -12,9 +12,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from harness.cells.native import build
-from harness.cells.native.library import native_status
-
 NATIVE_SOURCES: Final = Path("harness", "cells", "native")
 """The C sources in a tree of the harness, with the program that compiles them."""
 
@@ -25,6 +22,9 @@ def compile_native_kernels(tree: Path) -> None:
     Without a compiler the side runs without the library: its facts say so. Raises InputError for
     $HARNESS_NATIVE with a value that is none.
     """
+    from harness.cells.native import build  # imports torch, which reports do without
+    from harness.cells.native.library import native_status
+
     folder = tree / NATIVE_SOURCES
     if not (folder / "build.py").is_file():
         return
