@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -97,3 +98,15 @@ def test_the_wheel_without_a_compiler(tmp_path: Path) -> None:
     _, recurrence, learns = run(install(wheel, tmp_path / "fresh"), "", tmp_path)
     assert "no native kernels: no library was built" in recurrence
     assert learns == "True"
+
+
+def test_the_source_distribution_compiles_too(tmp_path: Path) -> None:
+    """It has the C sources and what compiles them, and no library of this machine."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    sources = {*build.FOLDER.glob("*.[ch]"), build.FOLDER / "build.py", ROOT / "hatch_build.py"}
+    assert {path.relative_to(ROOT).as_posix() for path in sources} <= names
+    assert not [name for name in names if "libharness" in name]
